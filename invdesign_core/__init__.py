@@ -1,0 +1,31 @@
+"""Inverse design: which inputs give the output I want?
+
+The names below are loaded on first use, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core._version import __version__
+
+if TYPE_CHECKING:
+    from invdesign_core.experiment import Experiment as Experiment
+    from invdesign_core.inverse_design import InverseDesign as InverseDesign
+    from invdesign_core.inverse_design import run_experiment as run_experiment
+
+_LAZY = {
+    "Experiment": "invdesign_core.experiment",
+    "InverseDesign": "invdesign_core.inverse_design",
+    "run_experiment": "invdesign_core.inverse_design",
+}
+
+__all__ = ["Experiment", "InverseDesign", "__version__", "run_experiment"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'invdesign_core' has no attribute {name!r}")

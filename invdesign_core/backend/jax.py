@@ -1,0 +1,238 @@
+"""What is particular to JAX: compiled maps over padded rows, and epochs of many networks side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.backend.compiled import Compiled
+
+SIZES = (1, 16, 64, 256, 1024, 4096, 16384)
+"""Row counts that programs are compiled for; others are padded up to the next."""
+
+Function = Callable[..., Any]
+
+
+def value(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows)``, whose result has one entry a row (or is a tuple of such)."""
+    return _padded(_with_weights(fn, variables))
+
+
+def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows) -> (r,)`` together with its (r, e) gradient in x; rows are independent."""
+
+    def both(x: Any, *rows: Any) -> Any:
+        result, pull = jax.vjp(lambda x: fn(x, *rows), x)
+        return result, pull(jnp.ones_like(result))[0]
+
+    return _padded(_with_weights(both, variables))
+
+
+def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows) -> (r, q)`` together with its (r, q, e) Jacobian in x."""
+
+    def both(x: Any, *rows: Any) -> Any:
+        def one(x: Any, *row: Any) -> Any:
+            return fn(x[None], *(r[None] for r in row))[0]
+
+        result = fn(x, *rows)
+        differentiate = jax.jacfwd if x.shape[1] <= result.shape[1] else jax.jacrev
+        return result, jax.vmap(differentiate(one))(x, *rows)
+
+    return _padded(_with_weights(both, variables))
+
+
+def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
+    """Compile `fn` with the networks' weights as arguments, so that they are no constants of the program."""
+
+    @jax.jit
+    def call(weights: Any, *args: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+            return fn(*args)
+
+    def run(*args: Any) -> Any:
+        return call([variable.value for variable in variables], *args)
+
+    return run
+
+
+def _padded(call: Function) -> Compiled:
+    """Let `call` see a few row counts only; float64 outside, float32 inside."""
+    sizes: set[int] = set()
+
+    def run(*args: NDArray[Any]) -> Any:
+        began = time.perf_counter()
+        rows = len(args[0])
+        size = next((size for size in SIZES if size >= rows), SIZES[-1])
+        pieces = []
+        for at in range(0, max(rows, 1), size):
+            part = [np.asarray(a[at : at + size], dtype=np.float32) for a in args]
+            lack = size - len(part[0])
+            if lack:
+                part = [
+                    np.concatenate(
+                        [
+                            a,
+                            np.repeat(
+                                a[:1] if len(a) else np.zeros((1, *a.shape[1:]), a.dtype), lack, axis=0
+                            ),
+                        ]
+                    )
+                    for a in part
+                ]
+            pieces.append(jax.device_get(call(*part)))
+        if size not in sizes:
+            sizes.add(size)
+            compiled.compile_seconds += time.perf_counter() - began
+        if isinstance(pieces[0], tuple):
+            return tuple(np.concatenate(p)[:rows].astype(np.float64) for p in zip(*pieces, strict=True))
+        return np.concatenate(pieces)[:rows].astype(np.float64)
+
+    compiled = Compiled(run)
+    return compiled
+
+
+class SideBySide:
+    """Epochs of n networks of one configuration, one compiled program an epoch.
+
+    The networks share the graph of `net`, and differ in weights, optimizer state, learning rate and
+    order of the rows. A step is the model's own ``train_step``, so losses, metrics, regularisation
+    and overridden steps are Keras' own; `jax.vmap` runs it for all networks, `jax.lax.scan` over the
+    batches.
+
+    Parameters
+    ----------
+    net : keras.Model
+        Compiled and built.
+    train, validation : pairs of arrays
+        Inputs and outputs; validation may be empty.
+    batch_size : int
+        Rows in one step; the last batch of an epoch may be shorter.
+
+    Attributes
+    ----------
+    compile_seconds : float
+        What the first call took to compile.
+    """
+
+    VALIDATION_ROWS = 8192
+
+    def __init__(
+        self,
+        net: keras.Model,
+        train: tuple[NDArray[Any], NDArray[Any]],
+        validation: tuple[NDArray[Any], NDArray[Any]],
+        batch_size: int,
+    ) -> None:
+        self._net = net
+        self._train = tuple(jnp.asarray(a, jnp.float32) for a in train)
+        self._validation = tuple(jnp.asarray(a, jnp.float32) for a in validation)
+        self._batch = min(batch_size, len(train[0]))
+        net._symbolic_build(data_batch=tuple(a[:1] for a in self._train))
+        self._rate_at = next(
+            (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
+        )
+        self._zero_metrics = [v.value for v in net.metrics_variables]
+        self._epoch = jax.jit(jax.vmap(self._one_epoch), donate_argnums=0)
+        self.compile_seconds = 0.0
+        self._keep = jax.jit(_where)
+
+    @property
+    def sets_learning_rate(self) -> bool:
+        """Whether the learning rate is a number that can be set, not a schedule of the optimizer's own."""
+        return self._rate_at is not None
+
+    def stack(self, nets: Sequence[keras.Model]) -> Any:
+        """Return the state of n networks, each array with a leading axis n."""
+        states = [
+            (
+                [v.value for v in net.trainable_variables],
+                [v.value for v in net.non_trainable_variables],
+                [v.value for v in net.optimizer.variables],
+            )
+            for net in nets
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+    def epoch(
+        self, state: Any, order: NDArray[Any], rate: NDArray[Any]
+    ) -> tuple[Any, dict[str, NDArray[Any]]]:
+        """Train one epoch.
+
+        Parameters
+        ----------
+        state : pytree
+            From `stack` or the epoch before; it is used up.
+        order : ndarray of int
+            (n, rows) the order in which each network sees the rows.
+        rate : ndarray
+            (n,) learning rates.
+
+        Returns
+        -------
+        tuple
+            The new state, and each metric's (n,) values.
+        """
+        if self._rate_at is not None:
+            state[2][self._rate_at] = jnp.asarray(rate, state[2][self._rate_at].dtype)
+        began = time.perf_counter() if self.compile_seconds == 0 else None
+        state, logs = self._epoch(state, jnp.asarray(order, jnp.int32))
+        if began is not None:
+            self.compile_seconds = time.perf_counter() - began
+        return state, {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
+
+    def weights(self, state: Any) -> Any:
+        """Return a copy of the networks' weights."""
+        return jax.tree.map(jnp.copy, (state[0], state[1]))
+
+    def keep(self, best: Any, state: Any, better: NDArray[np.bool_]) -> Any:
+        """Return the best weights so far, with those of the networks that became better replaced."""
+        return self._keep(jnp.asarray(better), (state[0], state[1]), best)
+
+    def assign(self, weights: Any, index: int, net: keras.Model) -> None:
+        """Write the weights of network `index` into a model."""
+        for variables, stacked in zip(
+            (net.trainable_variables, net.non_trainable_variables), weights, strict=True
+        ):
+            for variable, values in zip(variables, stacked, strict=True):
+                variable.assign(values[index])
+
+    def _one_epoch(self, state: Any, order: Any) -> Any:
+        x, y = self._train
+        full = len(x) // self._batch
+        state = (*state, self._zero_metrics)
+
+        def step(state: Any, rows: Any) -> Any:
+            logs, state = self._net.train_step(state, (x[rows], y[rows]))
+            return state, logs
+
+        state, logs = jax.lax.scan(step, state, order[: full * self._batch].reshape(full, self._batch))
+        logs = jax.tree.map(lambda a: a[-1], logs)
+        if full * self._batch < len(x):
+            state, logs = step(state, order[full * self._batch :])
+        trainable, fixed, optimizer, _ = state
+        logs = dict(logs)
+        if len(self._validation[0]):
+            held = self._validate(trainable, fixed)
+            logs.update({f"val_{name}": v for name, v in held.items()})
+        return (trainable, fixed, optimizer), logs
+
+    def _validate(self, trainable: Any, fixed: Any) -> Any:
+        x, y = self._validation
+        state: Any = (trainable, fixed, self._zero_metrics)
+        logs: Any = {}
+        for at in range(0, len(x), self.VALIDATION_ROWS):
+            rows = slice(at, at + self.VALIDATION_ROWS)
+            logs, state = self._net.test_step(state, (x[rows], y[rows]))
+        return logs
+
+
+def _where(better: Any, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)

@@ -1,0 +1,89 @@
+"""The command group, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from invdesign_core._version import __version__
+from invdesign_core.errors import ExitCode, InvdesignError
+
+COMMANDS = {
+    "run": "invdesign_core.cli.run:run",
+    "solve": "invdesign_core.cli.solve:solve",
+    "plugins": "invdesign_core.cli.plugins:plugins",
+    "validate": "invdesign_core.cli.validate:validate",
+    "schema": "invdesign_core.cli.schema:schema",
+}
+
+
+class Lazy(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of a user's day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="invdesign")
+def cli() -> None:
+    """Which inputs give the output I want?
+
+    Train a surrogate on a table of designs and measured responses, and invert it.
+
+    \b
+    Examples:
+      invdesign run                                the built-in example: which digits write 2?
+      invdesign run mine.toml --target 'H2=0.33'   your own table, as the file says
+      invdesign solve runs/… --target 'H2=0.30'    another target, without training again
+    """
+
+
+def main() -> None:
+    """Run the command line, and leave with one of the documented exit codes."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _interrupted()
+    except KeyboardInterrupt:
+        code = _interrupted()
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.CONFIG
+    except InvdesignError as error:
+        _say("Error", "red", error.message)
+        if error.hint:
+            _say("Hint", "yellow", error.hint)
+        code = error.exit_code
+    except BrokenPipeError:  # `invdesign … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = ExitCode.OK
+    except Exception:
+        traceback.print_exc()
+        _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
+        code = ExitCode.BUG
+    sys.exit(int(code or 0))
+
+
+def _interrupted() -> Any:
+    click.echo("interrupted", err=True)
+    return ExitCode.INTERRUPTED
+
+
+def _say(word: str, colour: str, text: str) -> None:
+    click.echo(click.style(f"{word}: ", fg=colour, bold=True) + text, err=True)

@@ -1,0 +1,106 @@
+"""`invdesign plugins`: what is installed, who brings it, what it can be told."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import click
+
+from invdesign_core.cli.options import json_option
+from invdesign_core.registry import Entry, Provider, Registry
+
+
+@click.group(short_help="List the installed plugins, or show one.")
+def plugins() -> None:
+    """List the installed plugins, or show one.
+
+    \b
+    Examples:
+      invdesign plugins list
+      invdesign plugins show lbfgsb
+    """
+
+
+@plugins.command("list")
+@json_option
+def list_plugins(as_json: bool) -> None:
+    """List every plugin with the distribution that brings it, and those that could not be loaded."""
+    registry = Registry.discover()
+    rows = [_row(entry) for entry in registry.entries]
+    broken = [_broken(provider) for provider in registry.broken]
+    if as_json:
+        click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=1, ensure_ascii=False))
+        return
+    widths = {key: max(len(str(row[key])) for row in [*rows, dict.fromkeys(rows[0], "")]) for key in rows[0]} if rows else {}
+    for row in sorted(rows, key=lambda row: list(row.values())[:2]):
+        cells = [str(row[key]).ljust(widths[key]) for key in ("kind", "name")]
+        source = f"{row['distribution']} {row['version']}"
+        click.echo(f"{'  '.join(cells)}  {source.ljust(24)}  {row['summary']}")
+    for item in broken:
+        click.echo(f"not loaded: {item['distribution']} {item['version']} ({item['entry_point']}): {item['error']}")
+
+
+@plugins.command("show")
+@click.argument("name")
+@click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
+@json_option
+def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
+    """Show what a plugin does and every option that it has.
+
+    \b
+    Example:
+      invdesign plugins show lbfgsb
+    """
+    entry = Registry.discover().find(name, kind)
+    plugin = entry.plugin
+    schema = plugin.model_json_schema()
+    details: dict[str, Any] = {**_row(entry), "doc": inspect.getdoc(plugin) or "", "options": _options(schema)}
+    for key in ("needs", "handles"):
+        if hasattr(plugin, key):
+            details[key] = sorted(getattr(plugin, key))
+    if hasattr(plugin, "differentiable"):
+        details["differentiable"] = plugin.differentiable
+    if as_json:
+        click.echo(json.dumps({**details, "schema": schema}, indent=1, ensure_ascii=False))
+        return
+    click.echo(f"{entry.kind} {entry.name} ({entry.provider.distribution} {entry.provider.version})\n")
+    click.echo(details["doc"] + "\n")
+    for key in ("needs", "handles"):
+        if details.get(key):
+            click.echo(f"{key}: {', '.join(details[key])}")
+    click.echo("options:" if details["options"] else "it has no options")
+    for option in details["options"]:
+        click.echo(f"  {option['name']} = {option['default']}\n      {option['description']}")
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "distribution": entry.provider.distribution,
+        "version": entry.provider.version,
+        "summary": entry.summary,
+    }
+
+
+def _broken(provider: Provider) -> dict[str, Any]:
+    return {
+        "distribution": provider.distribution,
+        "version": provider.version,
+        "entry_point": provider.entry_point,
+        "error": provider.error,
+    }
+
+
+def _options(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    required = set(schema.get("required", []))
+    return [
+        {
+            "name": name,
+            "default": "(required)" if name in required else json.dumps(item.get("default"), ensure_ascii=False),
+            "description": item.get("description", ""),
+        }
+        for name, item in schema.get("properties", {}).items()
+    ]

@@ -1,0 +1,89 @@
+"""`invdesign run`: from a table to the designs that hit a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invdesign_core.cli.console import Watcher, show
+from invdesign_core.cli.options import (
+    backend_option,
+    experiment_of,
+    json_option,
+    plugin_options,
+    quiet_option,
+    seed_option,
+    set_option,
+    target_option,
+)
+from invdesign_core.cli.output import quiet_import, results_only_on_stdout
+from invdesign_core.errors import ExitCode
+from invdesign_core.registry import Registry
+
+
+@click.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
+@click.argument("experiment", required=False, type=click.Path(path_type=Path))
+@plugin_options(["dataset", "surrogate", "tuner", "objective", "solver"])
+@set_option
+@target_option
+@seed_option
+@backend_option
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; by default a new one below runs/.")
+@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out; trials that ended are kept.")
+@json_option
+@quiet_option
+def run(
+    experiment: Path | None,
+    overrides: tuple[str, ...],
+    targets: tuple[str, ...],
+    seed: int | None,
+    backend: str | None,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
+    **plugins: str | None,
+) -> int:
+    """Load, split, tune, train, save, invert, report.
+
+    EXPERIMENT is a TOML file (see `invdesign schema`). Without one, features.parquet and
+    targets.parquet of the current folder are taken if both are there, else the built-in example.
+
+    \b
+    Examples:
+      invdesign run
+      invdesign run mine.toml --target 'H2=0.33' --target 'N2<=0.34'
+      invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
+    """
+    registry = Registry.discover()
+    chosen, source = experiment_of(experiment, overrides, plugins, seed, backend)
+    chosen.stages(registry)
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
+        with quiet_import():
+            from invdesign_core import backend as keras_backend
+
+            keras_backend.select(chosen.backend)
+            import keras  # noqa: F401
+        from invdesign_core.execute import run_experiment
+
+        try:
+            result = run_experiment(
+                chosen, targets, out, registry=registry, resume=resume, listener=watcher, source=source
+            )
+        except KeyboardInterrupt:
+            if watcher.run is not None:
+                click.echo(f"what is done is kept; go on with the same command and --out {watcher.run} --resume", err=True)
+            raise
+        return finish(result, as_json, stdout)
+
+
+def finish(result: Any, as_json: bool, stdout: Any) -> int:
+    """Print a result and return the exit code that its status stands for."""
+    if as_json:
+        stdout.write(result.report.model_dump_json(indent=1) + "\n")
+    else:
+        show(result.report, stdout)
+    codes = {"not met": ExitCode.NOT_MET, "interrupted": ExitCode.INTERRUPTED}
+    return int(codes.get(result.report.status, ExitCode.OK))

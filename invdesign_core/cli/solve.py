@@ -1,0 +1,155 @@
+"""`invdesign solve`: another target for a saved surrogate, or for a model of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.options import (
+    backend_option,
+    code_option,
+    json_option,
+    parse_bounds,
+    parse_fixed,
+    plugin_options,
+    quiet_option,
+    seed_option,
+    set_option,
+    target_option,
+)
+from invdesign_core.cli.output import quiet_import, results_only_on_stdout
+from invdesign_core.cli.run import finish
+from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.experiment import DEFAULTS, apply_overrides
+from invdesign_core.registry import Registry
+
+SOLVE_SECTIONS = ("solver", "objective", "design")
+
+
+@click.command(short_help="Invert a saved run, or a Keras model of your own.")
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=click.Path(path_type=Path))
+@target_option
+@plugin_options(["objective", "solver"])
+@set_option
+@click.option(
+    "--bounds", "bounds", multiple=True, metavar="NAME=LOW..HIGH", help="Bounds of a variable. Repeatable."
+)
+@click.option("--fixed", multiple=True, metavar="NAME=VALUE", help="Hold a variable at a value. Repeatable.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), help="For a model: a table whose columns give names and bounds."
+)
+@click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
+@click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
+@click.option("--designs", type=click.IntRange(1), help="How many different designs to report; by default 5.")
+@seed_option
+@backend_option
+@code_option
+@json_option
+@quiet_option
+def solve(
+    run_or_model: Path,
+    targets: tuple[str, ...],
+    overrides: tuple[str, ...],
+    bounds: tuple[str, ...],
+    fixed: tuple[str, ...],
+    table: Path | None,
+    inputs: str | None,
+    outputs: str | None,
+    designs: int | None,
+    seed: int | None,
+    backend: str | None,
+    allow_code: bool,
+    as_json: bool,
+    quiet: bool,
+    **plugins: str | None,
+) -> int:
+    """Find the inputs that give another target, without training.
+
+    A run folder brings its variables, bounds and settings along. For a .keras file of your own, say
+    the bounds, or name a table to take them from.
+
+    \b
+    Examples:
+      invdesign solve runs/20260101-120000 --target 3
+      invdesign solve mine.keras --bounds x1=0..1 --bounds x2=0..1 --target 1.3
+      invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
+    """
+    values = _sections(overrides, plugins, designs)
+    limits, held = parse_bounds(bounds), parse_fixed(fixed)
+    registry = Registry.discover()
+    for kind in ("objective", "solver"):
+        if kind in values:
+            registry.find(values[kind].get("use", DEFAULTS[kind]), kind)
+    common: dict[str, Any] = {
+        "registry": registry,
+        "bounds": limits,
+        "fixed": held,
+        "backend_name": backend,
+        "allow_code": allow_code,
+    }
+    is_run = run_or_model.is_dir()
+    if is_run and (table or inputs or outputs):
+        raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
+    if not is_run and not run_or_model.exists():
+        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
+        from invdesign_core.errors import DataError
+
+        raise DataError(
+            f"{run_or_model}: there is no such run or model", near_match(run_or_model.name, siblings) if siblings else None
+        )
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
+        with quiet_import():
+            from invdesign_core import backend as keras_backend
+
+            keras_backend.select(backend)
+            import keras  # noqa: F401
+        from invdesign_core.execute import solve_model, solve_saved
+
+        if is_run:
+            result = solve_saved(run_or_model, targets, overrides=values, seed=seed, listener=watcher, **common)
+        else:
+            chosen = {
+                kind: (values.get(kind, {}).get("use", DEFAULTS[kind]), _options(values.get(kind, {})))
+                for kind in ("objective", "solver")
+            }
+            result = solve_model(
+                run_or_model,
+                targets,
+                **chosen,  # type: ignore[arg-type]
+                table=table,
+                inputs=_listed(inputs),
+                outputs=_listed(outputs),
+                designs=values.get("design", {}).get("designs", 5),
+                seed=seed or 0,
+                listener=watcher,
+                **common,
+            )
+        return finish(result, as_json, stdout)
+
+
+def _sections(
+    overrides: tuple[str, ...], plugins: dict[str, str | None], designs: int | None
+) -> dict[str, dict[str, Any]]:
+    """Return the sections of an experiment that a solve may replace."""
+    values: dict[str, Any] = {kind: {"use": name} for kind, name in plugins.items() if name is not None}
+    values = apply_overrides(values, overrides)
+    for section in values:
+        if section not in SOLVE_SECTIONS:
+            raise ConfigError(
+                f"--set {section}: a solve trains nothing, so only {', '.join(SOLVE_SECTIONS)} can be set",
+                "use `invdesign run` to train again",
+            )
+    if designs is not None:
+        values.setdefault("design", {})["designs"] = designs
+    return values
+
+
+def _options(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key != "use"}
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]

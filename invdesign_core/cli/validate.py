@@ -1,0 +1,81 @@
+"""`invdesign validate`: everything that can be checked without training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.options import (
+    experiment_of,
+    json_option,
+    plugin_options,
+    quiet_option,
+    set_option,
+    target_option,
+)
+from invdesign_core.cli.output import results_only_on_stdout
+from invdesign_core.registry import Registry
+
+
+@click.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
+@click.argument("experiment", required=False, type=click.Path(path_type=Path))
+@plugin_options(["dataset", "surrogate", "tuner", "objective", "solver"])
+@set_option
+@target_option
+@click.option("--no-data", is_flag=True, help="Don't load the data; targets are not checked then.")
+@json_option
+@quiet_option
+def validate(
+    experiment: Path | None,
+    overrides: tuple[str, ...],
+    targets: tuple[str, ...],
+    no_data: bool,
+    as_json: bool,
+    quiet: bool,
+    **plugins: str | None,
+) -> None:
+    """Check an experiment without training: keys, plugins and their options, data, bounds and targets.
+
+    \b
+    Examples:
+      invdesign validate mine.toml
+      invdesign validate mine.toml --no-data --json
+    """
+    from invdesign_core.context import Context
+    from invdesign_core.execute import check, check_plugins
+
+    registry = Registry.discover()
+    chosen, _ = experiment_of(experiment, overrides, plugins, None, None)
+    stages = chosen.stages(registry)
+    check_plugins(stages, registry)
+    found: dict[str, Any] = {
+        "valid": True,
+        "plugins": {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
+    }
+    with results_only_on_stdout() as stdout:
+        if not no_data:
+            with Watcher(quiet) as watcher:
+                checked = check(chosen, registry, Context(chosen.seed, emit=watcher, folder=chosen.folder), targets)
+            low, high = checked.space.bounds
+            found["rows"] = len(checked.data.frame)
+            found["variables"] = [
+                {"name": v.name, "kind": v.kind, "lower": float(low[s][0]), "upper": float(high[s][-1])}
+                for v, s in zip(checked.space.variables, checked.space.slices, strict=True)
+            ]
+            found["outputs"] = list(checked.data.outputs)
+            found["targets"] = {name: str(target) for name, target in checked.targets.items()}
+        if as_json:
+            stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            return
+        stdout.write("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()) + "\n")
+        if no_data:
+            return
+        stdout.write(f"{found['rows']} rows\n")
+        for v in found["variables"]:
+            stdout.write(f"  input  {v['name']}: {v['kind']}, {v['lower']:g} to {v['upper']:g}\n")
+        for name in found["outputs"]:
+            stdout.write(f"  output {name}{': wanted ' + found['targets'][name] if name in found['targets'] else ''}\n")

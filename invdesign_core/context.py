@@ -1,0 +1,119 @@
+"""What every stage is handed besides its data: seeds, events and the time it has."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened, for progress displays, logs and observers.
+
+    Attributes
+    ----------
+    kind : str
+        ``"stage"`` (a stage begins), ``"progress"``, ``"trial"``, ``"note"`` or ``"warning"``.
+    data : mapping
+        What belongs to it; plain numbers and text.
+    """
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Clock:
+    """Seconds spent in each stage; a stage inside another counts for itself alone."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what happens inside as `name`."""
+        self._close()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._close()
+            self._open.pop()
+
+    def move(self, seconds: float, source: str, to: str) -> None:
+        """Count seconds that were measured elsewhere under another name."""
+        self.seconds[source] = self.seconds.get(source, 0.0) - seconds
+        self.seconds[to] = self.seconds.get(to, 0.0) + seconds
+
+    def _close(self) -> None:
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
+
+
+def _ignore(event: Event) -> None:
+    """Take an event and do nothing."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Seeds, events and limits of one run.
+
+    Attributes
+    ----------
+    seed : int
+        The run's one seed. Draw from `rng`, never from a global generator.
+    width : int
+        How many trials the core would like to be asked for at once.
+    emit : callable
+        Takes an `Event`.
+    deadline : float or None
+        Stop at this ``time.monotonic()`` value.
+    folder : Path
+        Relative paths in options are meant from here: the folder of the experiment file.
+    clock : Clock
+        Where the seconds of each stage are counted.
+    """
+
+    seed: int = 0
+    width: int = 64
+    emit: Callable[[Event], None] = _ignore
+    deadline: float | None = None
+    folder: Path = field(default_factory=Path.cwd)
+    clock: Clock = field(default_factory=Clock)
+
+    def seed_for(self, purpose: str, index: int = 0) -> int:
+        """Return a 31-bit seed keyed by the run's seed, what it is for, and an index."""
+        return int(self._sequence(purpose, index).generate_state(1)[0] & 0x7FFFFFFF)
+
+    def rng(self, purpose: str, index: int = 0) -> np.random.Generator:
+        """Return a random stream keyed by the run's seed, what it is for, and an index.
+
+        Two streams with different keys are independent, so adding a trial, a start or a target
+        changes none of the others.
+        """
+        return np.random.default_rng(self._sequence(purpose, index))
+
+    def note(self, text: str, **data: Any) -> None:
+        """Tell the user something worth knowing."""
+        self.emit(Event("note", {"text": text, **data}))
+
+    def warn(self, text: str, **data: Any) -> None:
+        """Tell the user something to worry about."""
+        self.emit(Event("warning", {"text": text, **data}))
+
+    def out_of_time(self) -> bool:
+        """Return whether the deadline has passed."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def _sequence(self, purpose: str, index: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode()), index])

@@ -1,0 +1,191 @@
+"""Answers: what every start reached, and the distinct designs among them, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.errors import DataError
+from invdesign_core.goal import Targets
+from invdesign_core.solving import Reached
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Truth = Callable[[pd.DataFrame], pd.DataFrame]
+
+SAME = 0.01
+"""Designs nearer than this share of each variable's range are one answer."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The result of an inversion.
+
+    Attributes
+    ----------
+    targets : Targets
+        What was asked for.
+    starts : pandas.DataFrame
+        One row a start: ``target``, ``start``, ``guess.NAME``, ``design.NAME``, ``prediction.NAME``,
+        ``truth.NAME`` where it is known, ``loss``, ``variance``, ``hit``, ``status``, ``message``,
+        ``evaluations``, ``moved``.
+    designs : pandas.DataFrame
+        The distinct designs, best first: ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``,
+        ``spread.NAME`` of an ensemble, ``truth.NAME`` where it is known, ``loss``, ``variance``,
+        ``met.NAME`` and ``miss.NAME`` for each asked output, ``met``, ``starts``.
+    interrupted : bool
+        Whether the search was cut short.
+    """
+
+    targets: Targets
+    starts: pd.DataFrame
+    designs: pd.DataFrame
+    interrupted: bool
+
+    @property
+    def met(self) -> bool:
+        """Whether every target has a design that meets it."""
+        return bool(self.designs.groupby("target")["met"].any().all()) and len(self.designs) > 0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many starts there were, converged, hit, stayed where they began, and were not finite."""
+        status = self.starts["status"]
+        return {
+            "total": len(self.starts),
+            "converged": int((status == "converged").sum()),
+            "hit": int(self.starts["hit"].sum()),
+            "unmoved": int((~self.starts["moved"]).sum()),
+            "not_finite": int((status == "not finite").sum()),
+        }
+
+
+def answers(
+    reached: Reached, surrogate: Surrogate, space: Space, targets: Targets, truth: Truth | None, count: int
+) -> Answers:
+    """Judge what the starts reached, and pick the distinct designs.
+
+    A design meets a target by the truth where there is one, else by the prediction. Designs that
+    meet theirs come first, then by loss plus the members' variance: an exact solver brings the loss
+    of many designs to nothing, and the spread tells which of them to trust.
+
+    Parameters
+    ----------
+    reached : Reached
+        Where the starts ended.
+    surrogate : Surrogate
+        Its outputs name columns, and its training range is the unit of distances.
+    space : Space
+        The design variables with the bounds of the search.
+    targets : Targets
+        What was asked for.
+    truth : callable, optional
+        The true forward model.
+    count : int
+        Designs to report for each target.
+    """
+    import pandas as pd
+
+    written = space.decode(reached.x)
+    judged, true = reached.prediction.mean, None
+    if truth is not None:
+        true = _ask(truth, written, surrogate.outputs)
+        judged = true
+    met = targets.met(judged, reached.groups)
+    misses = targets.miss(judged, reached.groups)
+    hit = met.all(axis=1)
+    columns: dict[str, Any] = {}
+    _add(columns, "design", space.names, [written[name] for name in space.names])
+    _add(columns, "prediction", surrogate.outputs, reached.prediction.mean.T)
+    if reached.prediction.std is not None:
+        _add(columns, "spread", surrogate.outputs, reached.prediction.std.T)
+    if true is not None:
+        _add(columns, "truth", surrogate.outputs, true.T)
+    columns |= {"loss": reached.loss, "variance": reached.variance}
+    starts: dict[str, Any] = {"target": reached.groups, "start": _within(reached.groups)}
+    _add(starts, "guess", _encoded_names(surrogate), reached.guess.T)
+    starts |= columns | {
+        "hit": hit,
+        "status": reached.status,
+        "message": reached.message,
+        "evaluations": reached.evaluations,
+        "moved": reached.moved,
+    }
+    asked = targets.asked.any(axis=0)
+    for m, name in enumerate(surrogate.outputs):
+        if asked[m]:
+            columns |= {f"met.{name}": met[:, m], f"miss.{name}": misses[:, m]}
+    columns["met"] = hit
+    table = pd.DataFrame(columns)
+    low, high = surrogate.box
+    unit = (reached.x - low) / np.where(high > low, high - low, 1.0)
+    score = reached.loss + reached.variance
+    order = np.lexsort((np.arange(len(hit)), score, ~hit, reached.groups))
+    chosen, found, ranks = _distinct(order, reached.groups, unit, np.isfinite(score), count)
+    designs = table.iloc[chosen].reset_index(drop=True)
+    designs.insert(0, "target", reached.groups[chosen])
+    designs.insert(1, "rank", ranks)
+    designs["starts"] = found
+    return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted)
+
+
+def _distinct(
+    order: NDArray[np.intp], groups: NDArray[np.intp], unit: FloatArray, usable: NDArray[np.bool_], count: int
+) -> tuple[list[int], list[int], list[int]]:
+    """Walk each target's rows from best to worst and keep those unlike all kept before.
+
+    Returns the rows kept, how many starts led to each, and their ranks. The walk ends after `count`
+    designs, so its length is that of the answer, not of the starts.
+    """
+    chosen: list[int] = []
+    found: list[int] = []
+    ranks: list[int] = []
+    for target in np.unique(groups):
+        left = np.array([row for row in order[groups[order] == target] if usable[row]], dtype=np.intp)
+        rank = 0
+        while len(left) and rank < count:
+            rank += 1
+            same = (np.abs(unit[left] - unit[left[0]]) <= SAME).all(axis=1)
+            chosen.append(int(left[0]))
+            found.append(int(same.sum()))
+            ranks.append(rank)
+            left = left[~same]
+    return chosen, found, ranks
+
+
+def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
+    """Put designs through the true forward model; (b, m), NaN where it failed."""
+    answer = truth(written)
+    missing = [name for name in outputs if name not in answer.columns]
+    if missing or len(answer) != len(written):
+        raise DataError(
+            f"the dataset's true model answered {len(answer)} rows with the columns {list(answer.columns)}, expected "
+            f"{len(written)} rows with {list(outputs)}",
+            "this is a fault of the dataset plugin",
+        )
+    return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64))
+
+
+def _add(columns: dict[str, Any], prefix: str, names: Any, values: Any) -> None:
+    columns.update({f"{prefix}.{name}": value for name, value in zip(names, values, strict=True)})
+
+
+def _encoded_names(surrogate: Surrogate) -> list[str]:
+    """Name the encoded columns; a category has one for each level."""
+    return [
+        f"{v.name}={level}" if v.kind == "categorical" else v.name
+        for v in surrogate.space.variables
+        for level in (v.levels if v.kind == "categorical" else [None])
+    ]
+
+
+def _within(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Number the rows of each target from 0; the rows of one target stand together."""
+    firsts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    return np.arange(len(groups)) - np.repeat(firsts, np.diff(np.r_[firsts, len(groups)]))

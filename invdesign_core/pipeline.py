@@ -1,0 +1,178 @@
+"""The stages in their order: fit a surrogate to data, and invert it for targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data import Data, Rows, split_rows
+from invdesign_core.designs import Answers, answers
+from invdesign_core.errors import ConfigError
+from invdesign_core.goal import Target, Targets
+from invdesign_core.results import OutputMetrics, SurrogateReport
+from invdesign_core.solving import reach
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.surrogate import Surrogate
+from invdesign_core.training.evaluate import Evaluator
+from invdesign_core.training.settings import Training
+from invdesign_core.training.table import TrialTable
+
+if TYPE_CHECKING:
+    from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained surrogate, what it was trained on, and how good it is."""
+
+    surrogate: Surrogate
+    report: SurrogateReport
+    rows: Rows
+
+    @property
+    def known(self) -> tuple[FloatArray, FloatArray]:
+        """(n, e) designs and (n, m) outputs of the rows that it learnt from."""
+        seen = np.concatenate([self.rows.train, self.rows.validation])
+        return self.rows.x[seen], self.rows.y[seen]
+
+
+def fit(
+    data: Data,
+    builder: SurrogateBuilder,
+    tuner: Tuner,
+    training: Training,
+    ctx: Context,
+    table: TrialTable | None = None,
+) -> Fitted:
+    """Split, tune, train, and test on the rows held out.
+
+    Parameters
+    ----------
+    data : Data
+        Designs and responses.
+    builder, tuner : plugins
+        What to train, and with which hyper-parameters.
+    training : Training
+        How to train.
+    ctx : Context
+        Seeds and events.
+    table : TrialTable, optional
+        Finished trials of an earlier run of the same search.
+
+    Raises
+    ------
+    TrainingError
+        If no trial gave a usable surrogate.
+    """
+    rows = split_rows(data, training.test, training.validation, ctx)
+    if not len(rows.validation):
+        ctx.warn("there are no validation rows: tuning and early stopping watch the training loss")
+    with ctx.clock.stage("tune"):
+        ctx.emit(Event("stage", {"stage": "tune"}))
+        evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
+        tuner.search(evaluator.space.copy(), evaluator, ctx)
+    with ctx.clock.stage("train"):
+        ctx.emit(Event("stage", {"stage": "train"}))
+        members, how = evaluator.winner()
+        seen = np.concatenate([rows.train, rows.validation])
+        surrogate = Surrogate.trained(
+            members, data.space, data.outputs, evaluator.scaling, rows.x[seen], rows.y[seen]
+        )
+        best = evaluator.best
+        report = SurrogateReport(
+            plugin=builder.name,
+            members=len(members),
+            trials=len(evaluator.table.results),
+            failed=sum(r.status == "failed" for r in evaluator.table.results),
+            best=dict(best.values),
+            objective=how["objective"],
+            score=how["score"],
+            retrained=how["retrained"],
+            rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
+            test=test_metrics(surrogate, rows.x[rows.test], rows.y[rows.test]),
+        )
+    return Fitted(surrogate, report, rows)
+
+
+def test_metrics(surrogate: Surrogate, x: FloatArray, y: FloatArray) -> dict[str, OutputMetrics]:
+    """Return R², MAE and RMSE of each output on (n, e) designs with (n, m) measured outputs."""
+    if not len(x):
+        return {}
+    error = surrogate.predict(x).mean - y
+    deviation = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r2 = np.where(deviation > 0, 1 - (error**2).sum(axis=0) / deviation, np.nan)
+    mae, rmse = np.abs(error).mean(axis=0), np.sqrt((error**2).mean(axis=0))
+    return {
+        name: OutputMetrics(r2=float(r2[m]), mae=float(mae[m]), rmse=float(rmse[m]))
+        for m, name in enumerate(surrogate.outputs)
+    }
+
+
+def invert(
+    surrogate: Surrogate,
+    targets: Mapping[str, Target],
+    space: Space,
+    objective: Objective,
+    solver: Solver,
+    ctx: Context,
+    known: tuple[FloatArray, FloatArray] | None = None,
+    truth: Any = None,
+    designs: int = 5,
+) -> Answers:
+    """Find the designs whose output is the target.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        The forward map.
+    targets : mapping
+        What is wanted of each output.
+    space : Space
+        The design variables with the bounds of this search.
+    objective, solver : plugins
+        How far a prediction is from the target, and what makes it less.
+    ctx : Context
+        Seeds and events.
+    known : pair of ndarray, optional
+        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    truth : callable, optional
+        The true forward model, to judge designs by.
+    designs : int
+        Distinct designs to report.
+
+    Raises
+    ------
+    ConfigError
+        If a variable has no bounds.
+    """
+    check_bounds(space)
+    wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
+    with ctx.clock.stage("solve"):
+        ctx.emit(Event("stage", {"stage": "solve"}))
+        reached = reach(surrogate, wanted, space, objective, solver, ctx, known)
+        found = answers(reached, surrogate, space, wanted, truth, designs)
+    ctx.clock.move(reached.compile_seconds, "solve", "compile")
+    return found
+
+
+def check_bounds(space: Space) -> None:
+    """Refuse a space that the search could leave to infinity.
+
+    Raises
+    ------
+    ConfigError
+        Naming the variables.
+    """
+    lacking = space.unbounded()
+    if lacking:
+        names = ", ".join(map(repr, lacking))
+        raise ConfigError(
+            f"no bounds are known for {names}",
+            f"give them: --bounds '{lacking[0]}=0..1', or --fixed '{lacking[0]}=1', or --table FILE with a column "
+            "of that name, or [design] bounds in an experiment file",
+        )

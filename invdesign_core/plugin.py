@@ -1,0 +1,214 @@
+"""All that a plugin imports: the five kinds, the values they are handed, and those they return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, Field
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data import Data
+from invdesign_core.errors import (
+    ConfigError,
+    DataError,
+    InvdesignError,
+    PluginError,
+    SolverError,
+    TrainingError,
+    near_match,
+)
+from invdesign_core.goal import Goal, Prediction, Tensor
+from invdesign_core.problem import Problem, SolverResult, Status
+from invdesign_core.space import FloatArray, Space, Variable
+from invdesign_core.tables import read_table
+from invdesign_core.training.trials import Trial, TrialResult
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner as kt
+
+__all__ = [
+    "KINDS",
+    "ConfigError",
+    "Context",
+    "Data",
+    "DataError",
+    "Dataset",
+    "Evaluate",
+    "Event",
+    "FloatArray",
+    "Goal",
+    "InvdesignError",
+    "Objective",
+    "Plugin",
+    "PluginError",
+    "Prediction",
+    "Problem",
+    "Regressor",
+    "Solver",
+    "SolverError",
+    "SolverResult",
+    "Space",
+    "Status",
+    "SurrogateBuilder",
+    "Tensor",
+    "TrainingError",
+    "Trial",
+    "TrialResult",
+    "Tuner",
+    "Variable",
+    "hookimpl",
+    "near_match",
+    "read_table",
+]
+
+hookimpl = pluggy.HookimplMarker("invdesign")
+"""Marks the functions of a plugin module that implement a hook."""
+
+
+class Plugin(BaseModel):
+    """A plugin is its options: a frozen pydantic model whose fields are what a user may set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: ClassVar[str]
+    """What users call it."""
+    kind: ClassVar[str]
+    """Set by the five classes below."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__annotations__ and not str(cls.__annotations__["name"]).startswith(
+            ("ClassVar", "typing.ClassVar")
+        ):
+            raise TypeError(f"{cls.__name__}: annotate `name` as ClassVar[str]; it is no option")
+
+
+class Dataset(Plugin):
+    """Where designs and responses come from."""
+
+    kind: ClassVar[str] = "dataset"
+
+    def load(self, ctx: Context) -> Data:
+        """Return the table, its design variables and its outputs."""
+        raise NotImplementedError
+
+
+class Evaluate(Protocol):
+    """The function a tuner calls to have trials trained; all of a call's trials train side by side."""
+
+    def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
+        """Train the trials, or answer from the table of finished ones; same order."""
+        ...
+
+
+class Regressor(Protocol):
+    """What a builder that is not differentiable returns: anything scikit-learn would call a regressor."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Learn from (n, e) encoded designs and (n, m) standardised outputs."""
+        ...
+
+    def predict(self, X: Any) -> Any:
+        """Answer (n, m), or (n,) where there is one output."""
+        ...
+
+
+class SurrogateBuilder(Plugin):
+    """Builds an untrained model of the forward map."""
+
+    kind: ClassVar[str] = "surrogate"
+    differentiable: ClassVar[bool] = True
+    """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
+
+    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model | Regressor:
+        """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs."""
+        raise NotImplementedError
+
+
+class Tuner(Plugin):
+    """Proposes hyper-parameters; the core trains them."""
+
+    kind: ClassVar[str] = "tuner"
+
+    objective: str = Field(
+        "val_loss", description="What the best trial is best at: `val_loss`, or a metric such as `val_mae`."
+    )
+    direction: Literal["auto", "min", "max"] = Field(
+        "auto", description="Whether the objective is to be small or large; `auto` knows Keras' own metrics."
+    )
+
+    def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
+        """Ask `evaluate` for trials; the core remembers the best."""
+        raise NotImplementedError
+
+
+class Objective(Plugin):
+    """How far predictions are from a goal, in ``keras.ops``, so that every backend can differentiate it.
+
+    Implement `loss`, or `residuals` where it is a mean of squares.
+    """
+
+    kind: ClassVar[str] = "objective"
+
+    def loss(self, z: Prediction, goal: Goal) -> Tensor:
+        """Return (r,) losses, smaller is better, 0 where the goal is met exactly."""
+        if not self.has_residuals:
+            raise NotImplementedError
+        from keras import ops
+
+        return ops.mean(ops.square(self.residuals(z, goal)), axis=-1)
+
+    def residuals(self, z: Prediction, goal: Goal) -> Tensor:
+        """Return (r, q) residuals, whose mean of squares is the loss."""
+        raise NotImplementedError
+
+    @property
+    def has_residuals(self) -> bool:
+        """Whether the objective is a mean of squares."""
+        return type(self).residuals is not Objective.residuals
+
+
+class Solver(Plugin):
+    """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
+
+    kind: ClassVar[str] = "solver"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Of ``gradient`` and ``residuals``."""
+    handles: ClassVar[frozenset[str]] = frozenset()
+    """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
+    rank: ClassVar[int] = 100
+    """The order in which `auto` asks; smaller first."""
+
+    starts: int = Field(64, ge=1, description="Number of start points for each target.")
+    init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
+        "screened",
+        description="Where starts come from: the best and most different of many screened points, random points, "
+        "space-filling ones, or the best rows of the training data.",
+    )
+
+    def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
+        """Improve (b, e) start points, row by row.
+
+        Parameters
+        ----------
+        problem : Problem
+            b independent rows with their bounds and the functions to evaluate.
+        u0 : ndarray
+            (b, e) start points inside the bounds.
+        ctx : Context
+            Seeds and events.
+        """
+        raise NotImplementedError
+
+
+KINDS: dict[str, type[Plugin]] = {
+    "dataset": Dataset,
+    "surrogate": SurrogateBuilder,
+    "tuner": Tuner,
+    "objective": Objective,
+    "solver": Solver,
+}
+"""The five kinds by the name of their section in the experiment file."""

@@ -1,0 +1,278 @@
+"""Discovery: which plugins are installed, which of them work, and why the others do not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+from pydantic import ValidationError
+
+from invdesign_core import hookspecs
+from invdesign_core._version import __version__
+from invdesign_core.errors import ConfigError, PluginError, near_match
+from invdesign_core.plugin import KINDS, Plugin
+
+if TYPE_CHECKING:
+    from invdesign_core.context import Event
+
+GROUP = "invdesign"
+HOOKS = {f"invdesign_{kind}s": kind for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One entry point, or the reason why it can't be used.
+
+    Attributes
+    ----------
+    distribution, version : str
+        The installed distribution that brings it.
+    entry_point : str
+        Its name in the ``invdesign`` group.
+    error : str, optional
+        Why it is left out.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plugin class and who brings it."""
+
+    plugin: type[Plugin]
+    provider: Provider
+
+    @property
+    def kind(self) -> str:
+        """Return ``dataset``, ``surrogate``, ``tuner``, ``objective`` or ``solver``."""
+        return self.plugin.kind
+
+    @property
+    def name(self) -> str:
+        """What users call the plugin."""
+        return self.plugin.name
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the plugin's docstring."""
+        return (inspect.getdoc(self.plugin) or "").split("\n", 1)[0]
+
+
+class Registry:
+    """The plugins of one environment.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The plugins that work.
+    broken : iterable of Provider
+        Those that don't, each with its error.
+    observers : pluggy.PluginManager, optional
+        Where ``invdesign_event`` is called.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry] = (),
+        broken: Iterable[Provider] = (),
+        observers: pluggy.PluginManager | None = None,
+    ) -> None:
+        self.entries = tuple(entries)
+        self.broken = tuple(broken)
+        self._manager = observers
+
+    @classmethod
+    def discover(cls) -> Registry:
+        """Walk the installed entry points; one that fails costs nothing but its own line."""
+        manager = pluggy.PluginManager("invdesign")
+        manager.add_hookspecs(hookspecs)
+        entries: list[Entry] = []
+        broken: list[Provider] = []
+        points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (_distribution(p)[0], p.name))
+        for point in points:
+            provider = Provider(*_distribution(point), point.name)
+            try:
+                entries += _load(point, provider, manager)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit too: a plugin must not end the program
+                text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+                broken.append(Provider(provider.distribution, provider.version, point.name, text))
+        return cls(entries, broken, manager)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of one kind."""
+        return sorted({entry.name for entry in self.entries if entry.kind == kind})
+
+    def find(self, name: str, kind: str | None = None) -> Entry:
+        """Return the one plugin of that name; ``dist:name`` settles it where two have it.
+
+        Raises
+        ------
+        PluginError
+            If there is none or more than one.
+        """
+        wanted_dist, _, bare = name.rpartition(":")
+        pool = [entry for entry in self.entries if kind is None or entry.kind == kind]
+        found = [
+            entry
+            for entry in pool
+            if entry.name == bare
+            and (not wanted_dist or _normal(entry.provider.distribution) == _normal(wanted_dist))
+        ]
+        what = f"{kind} plugin" if kind else "plugin"
+        if not found:
+            hint = near_match(bare, [entry.name for entry in pool])
+            others = [entry.kind for entry in self.entries if entry.name == bare and not wanted_dist]
+            if others:
+                hint = f"{bare!r} is a {others[0]}; {hint}"
+            elif self.broken:
+                listed = "; ".join(f"{p.distribution} ({p.entry_point}): {p.error}" for p in self.broken)
+                hint += f"\nNot loaded: {listed}"
+            raise PluginError(f"there is no {what} {name!r}", hint)
+        if len(found) > 1:
+            choices = " or ".join(f"'{entry.provider.distribution}:{bare}'" for entry in found)
+            kinds = {entry.kind for entry in found}
+            raise PluginError(
+                f"the name {bare!r} is taken {len(found)} times",
+                f"say which: {choices}" if len(kinds) == 1 else f"say which kind: {', '.join(sorted(kinds))}",
+            )
+        return found[0]
+
+    def create(self, kind: str, name: str, options: Mapping[str, Any]) -> Plugin:
+        """Return a plugin with its options set.
+
+        Raises
+        ------
+        PluginError
+            If there is no such plugin.
+        ConfigError
+            If an option is unknown or its value is refused.
+        """
+        plugin = self.find(name, kind).plugin
+        return build_options(plugin, options, f"[{kind}] {name}")
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers; one that raises is left out of it."""
+        if self._manager is None:
+            return
+        for implementation in self._manager.hook.invdesign_event.get_hookimpls():
+            try:
+                implementation.function(*([event] if implementation.argnames else []))
+            except Exception:
+                continue
+
+
+def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
+    """Validate options against a pydantic model, turning its complaints into ours.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, what was found and what was expected.
+    """
+    try:
+        return model(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"{place}: there is no option {where!r}",
+                near_match(str(first["loc"][-1]), model.model_fields),
+            ) from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{place}: the option {where!r} is missing", _describe(model, where)) from None
+        complaint = first["msg"].removeprefix("Value error, ")
+        found = "" if first["type"] == "value_error" else f"found {first['input']!r}, "
+        raise ConfigError(
+            f"{place}: option {where!r}: {found}{complaint[:1].lower()}{complaint[1:]}"
+            if where
+            else f"{place}: {complaint}",
+            _describe(model, where),
+        ) from None
+
+
+def _describe(model: type[Any], field: str) -> str | None:
+    info = model.model_fields.get(field.split(".")[0])
+    return f"{field}: {info.description}" if info is not None and info.description else None
+
+
+def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
+    if point.dist is None:
+        return "unknown", "unknown"
+    return point.dist.name, point.dist.version
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> list[Entry]:
+    """Import one entry point and call its hooks one by one; any fault is an exception."""
+    _check_core_version(point)
+    module = point.load()
+    unknown = [
+        name
+        for name in dir(module)
+        if name.startswith("invdesign_")
+        and hasattr(getattr(module, name), "invdesign_impl")
+        and name not in HOOKS
+        and name != "invdesign_event"
+    ]
+    if unknown:
+        raise PluginError(
+            f"unknown hook {unknown[0]!r}: {near_match(unknown[0], [*HOOKS, 'invdesign_event'])}"
+        )
+    scratch = pluggy.PluginManager("invdesign")
+    scratch.add_hookspecs(hookspecs)
+    scratch.register(module)
+    entries: list[Entry] = []
+    for hook, kind in HOOKS.items():
+        for implementation in getattr(scratch.hook, hook).get_hookimpls():
+            for plugin in implementation.function():
+                entries.append(Entry(_checked(plugin, kind), provider))
+    if not entries and not scratch.hook.invdesign_event.get_hookimpls():
+        raise PluginError("it implements no hook; mark its functions with @hookimpl")
+    manager.register(module, name=f"{provider.distribution}:{point.name}")
+    return entries
+
+
+def _checked(plugin: Any, kind: str) -> type[Plugin]:
+    """Hold a class to the contract of its kind."""
+    if not (isinstance(plugin, type) and issubclass(plugin, KINDS[kind])):
+        raise PluginError(
+            f"invdesign_{kind}s returned {plugin!r}, expected subclasses of {KINDS[kind].__name__}"
+        )
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not name or ":" in name:
+        raise PluginError(f"{plugin.__name__} has no name (a ClassVar[str] without ':')")
+    undescribed = [key for key, info in plugin.model_fields.items() if not info.description]
+    if undescribed:
+        raise PluginError(f"{plugin.__name__}: option {undescribed[0]!r} has no description")
+    return plugin
+
+
+def _check_core_version(point: metadata.EntryPoint) -> None:
+    """Refuse a distribution that asks for another version of the core than is installed."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in (point.dist.requires if point.dist else None) or []:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if _normal(requirement.name) != "invdesign" or (
+            requirement.marker and not requirement.marker.evaluate()
+        ):
+            continue
+        if not requirement.specifier.contains(__version__, prereleases=True):
+            raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {__version__}")

@@ -1,0 +1,150 @@
+"""What a run reports: the schema of `run.json` and of `--json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from invdesign_core.designs import Answers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _or_none(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_or_none)]
+"""A number; null where it is not finite."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DesignReport(_Part):
+    """One design."""
+
+    inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
+    prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
+    spread: dict[str, Number] | None = Field(
+        description="Standard deviation over the members; null for one member."
+    )
+    loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
+    variance: Number = Field(
+        description="Mean variance of the members over the asked outputs; 0 for one member."
+    )
+    met: dict[str, bool] = Field(description="For each asked output whether it is within its tolerance.")
+    miss: dict[str, Number] = Field(
+        description="How far outside the wanted interval: negative below, 0 inside."
+    )
+    truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
+    starts: int = Field(description="How many starts led here.")
+
+
+class StartsReport(_Part):
+    """What became of the starts."""
+
+    total: int = Field(description="Number of starts.")
+    converged: int = Field(
+        description="Starts that the solver calls converged, less those that never moved and miss."
+    )
+    hit: int = Field(description="Starts whose design meets the target.")
+    unmoved: int = Field(description="Starts that ended where they began.")
+    not_finite: int = Field(description="Starts whose design has no finite prediction.")
+
+
+class OutputMetrics(_Part):
+    """How well the surrogate predicts one output on rows that it never saw."""
+
+    r2: Number = Field(description="Coefficient of determination; null where the output is constant there.")
+    mae: Number = Field(description="Mean absolute error, in the output's units.")
+    rmse: Number = Field(description="Root mean squared error, in the output's units.")
+
+
+class SurrogateReport(_Part):
+    """The surrogate."""
+
+    plugin: str | None = Field(description="The builder; null for a model file.")
+    members: int = Field(description="Networks in the ensemble.")
+    trials: int = Field(description="Trials of the search; 0 for a loaded surrogate.")
+    failed: int = Field(description="Trials that failed.")
+    best: dict[str, Any] = Field(description="Hyper-parameters of the best trial.")
+    objective: str | None = Field(description="What the tuner compared the trials by.")
+    score: Number = Field(description="The objective of the winner.")
+    retrained: bool = Field(description="Whether the winner was trained again and became better.")
+    rows: dict[str, int] = Field(description="Rows for `train`, `validation` and `test`.")
+    test: dict[str, OutputMetrics] = Field(description="Metrics on the test rows for each output.")
+
+
+class TargetReport(_Part):
+    """What was asked of one output."""
+
+    lower: Number = Field(description="Lowest wanted value; null where that side is open.")
+    upper: Number = Field(description="Highest wanted value; null where that side is open.")
+    weight: float = Field(description="Weight of its misses.")
+    tolerance: float = Field(description="The miss that still counts as met.")
+
+
+class Report(_Part):
+    """The result of `invdesign run` and `invdesign solve`."""
+
+    run: str | None = Field(description="The run folder; null where nothing was saved.")
+    status: Literal["met", "not met", "no target", "interrupted"] = Field(description="What came of it.")
+    target: dict[str, TargetReport] = Field(description="What was asked for.")
+    designs: list[DesignReport] = Field(description="Distinct designs, best first.")
+    starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
+    surrogate: SurrogateReport = Field(description="How good the surrogate is.")
+    plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    seed: int = Field(description="The run's seed.")
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about this result.")
+    seconds: dict[str, float] = Field(
+        description="Seconds in `import`, `load`, `tune`, `train`, `compile`, `solve`, and in `total`."
+    )
+
+
+def design_reports(answers: Answers) -> list[DesignReport]:
+    """Return the designs of an inversion, best first."""
+    return [_design(row) for _, row in answers.designs.iterrows()]
+
+
+def target_reports(answers: Answers) -> dict[str, TargetReport]:
+    """Return what was asked for, output by output."""
+    t = answers.targets
+    return {
+        name: TargetReport(
+            lower=float(t.lower[0, m]),
+            upper=float(t.upper[0, m]),
+            weight=float(t.weight[0, m]),
+            tolerance=float(t.tolerance[0, m]),
+        )
+        for m, name in enumerate(t.outputs)
+        if t.asked[0, m]
+    }
+
+
+def _design(row: pd.Series) -> DesignReport:
+    return DesignReport(
+        inputs=_part(row, "design"),
+        prediction=_part(row, "prediction"),
+        spread=_part(row, "spread") or None,
+        loss=float(row["loss"]),
+        variance=float(row["variance"]),
+        met=_part(row, "met"),
+        miss=_part(row, "miss"),
+        truth=_part(row, "truth") or None,
+        starts=int(row["starts"]),
+    )
+
+
+def _part(row: Mapping[Any, Any] | pd.Series, prefix: str) -> dict[str, Any]:
+    """Return the columns `prefix.NAME` as plain values by name."""
+    start = f"{prefix}."
+    found = {str(k)[len(start) :]: v for k, v in row.items() if str(k).startswith(start)}
+    return {k: v.item() if hasattr(v, "item") else v for k, v in found.items()}

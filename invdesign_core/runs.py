@@ -1,0 +1,245 @@
+"""Run folders: plain files, written beside and renamed; without a `run.json` a run is unfinished."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core.context import Event
+from invdesign_core.errors import RunStoreError
+from invdesign_core.training.table import TrialTable
+
+if TYPE_CHECKING:
+    from invdesign_core.designs import Answers
+    from invdesign_core.results import Report
+    from invdesign_core.surrogate import Surrogate
+
+RUNS = Path("runs")
+"""Where runs go when nothing else is said."""
+PACKAGES = (
+    "invdesign",
+    "keras",
+    "jax",
+    "tensorflow",
+    "keras-tuner",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+class RunFolder:
+    """One run's files.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
+        """Make a new run folder, or go on with an unfinished one, and hold it until `close`.
+
+        Parameters
+        ----------
+        path : Path, optional
+            The folder; by default a new one below ``runs/`` named by the time.
+        resume : bool
+            Whether to go on with what is there.
+
+        Raises
+        ------
+        RunStoreError
+            If the folder is taken, in use, or can't be written.
+        """
+        if path is None:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
+            path = next(RUNS / name for name in names if not (RUNS / name).exists())
+        if resume and not path.is_dir():
+            raise RunStoreError(f"{path}: there is no run to resume", "leave --resume out to start it")
+        if path.exists() and not path.is_dir():
+            raise RunStoreError(
+                f"{path}: this is a file, expected a folder for the run", "choose another --out"
+            )
+        if path.is_dir() and not resume and any(path.iterdir()):
+            if (path / "resolved.json").exists() and not (path / "run.json").exists():
+                raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
+            raise RunStoreError(f"{path}: the folder is taken", "choose another --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            folder._lock()
+        except OSError as error:
+            raise RunStoreError(
+                f"{path}: the folder can't be written: {error.strerror}", "choose another --out"
+            ) from None
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Return a finished run.
+
+        Raises
+        ------
+        RunStoreError
+            If the folder holds no run, or an unfinished one.
+        """
+        if not path.exists():
+            raise RunStoreError(f"{path}: there is no such run or model file")
+        if not (path / "resolved.json").exists():
+            raise RunStoreError(
+                f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote"
+            )
+        if not (path / "surrogate" / "meta.json").exists():
+            raise RunStoreError(
+                f"{path}: this run is unfinished", f"go on with it: invdesign run --out {path} --resume"
+            )
+        return cls(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "run.json").exists()
+
+    def write(self, name: str, content: str) -> None:
+        """Write a text file under a temporary name, and rename it."""
+        partial = self.path / f".{name}.partial"
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(self.path / name)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file."""
+        self.write(name, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run."""
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def write_environment(self) -> None:
+        """Write down what the run ran on."""
+        versions = {}
+        for name in PACKAGES:
+            try:
+                versions[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        self.write_json(
+            "environment.json",
+            {
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "processors": os.cpu_count(),
+                "packages": versions,
+            },
+        )
+
+    def event(self, event: Event) -> None:
+        """Append an event to the log."""
+        if event.kind == "progress":
+            return
+        line = {"time": datetime.now().isoformat(timespec="milliseconds"), "kind": event.kind, **event.data}
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+    def trials(self) -> TrialTable:
+        """Return the trial table, with what an unfinished run left in it."""
+        return TrialTable(self.path / "trials")
+
+    def write_surrogate(self, surrogate: Surrogate, known: tuple[Any, Any]) -> None:
+        """Write the surrogate and the rows it learnt from."""
+        import numpy as np
+
+        target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        surrogate.save(partial)
+        np.savez_compressed(partial / "known.npz", x=known[0], y=known[1])
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+
+    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, tuple[Any, Any] | None]:
+        """Return the surrogate and the rows it learnt from."""
+        import numpy as np
+
+        from invdesign_core.surrogate import Surrogate
+
+        surrogate = Surrogate.load(self.path / "surrogate", allow_code)
+        rows = self.path / "surrogate" / "known.npz"
+        if not rows.exists():
+            return surrogate, None
+        with np.load(rows) as stored:
+            return surrogate, (stored["x"], stored["y"])
+
+    def write_trials(self, results: Any) -> None:
+        """Write the finished trials as a table."""
+        import pandas as pd
+
+        rows = [
+            {
+                "id": r.id,
+                "status": r.status,
+                "score": r.score,
+                "epochs": r.epochs,
+                **{f"hp.{k}": v for k, v in r.values.items()},
+                **{f"metric.{k}": v for k, v in r.metrics.items()},
+                "message": r.message,
+            }
+            for r in results
+        ]
+        self._write_parquet("trials.parquet", pd.DataFrame(rows))
+
+    def write_answers(self, answers: Answers, name: str) -> Path:
+        """Write the starts and designs of one inversion below ``solve/NAME``; return that folder."""
+        folder = self.path / "solve" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
+        self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
+        partial = folder / ".designs.csv.partial"
+        answers.designs.to_csv(partial, index=False)
+        partial.replace(folder / "designs.csv")
+        return folder
+
+    def next_solve(self) -> str:
+        """Return a name for the next inversion of this run."""
+        taken = {p.name for p in (self.path / "solve").glob("*")}
+        return next(str(i) for i in range(1, 10**9) if str(i) not in taken)
+
+    def finish(self, report: Report) -> None:
+        """Write the report: from now on the run is finished."""
+        self.write("run.json", report.model_dump_json(indent=1) + "\n")
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        lock = getattr(self, "_held", None)
+        if lock is not None:
+            lock.release()
+            (self.path / ".lock").unlink(missing_ok=True)
+
+    def _write_parquet(self, name: str, table: Any) -> None:
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
+        table.to_parquet(partial, index=False)
+        partial.replace(target)
+
+    def _lock(self) -> None:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunStoreError(
+                f"{self.path}: another process is writing this run", "wait for it, or choose another --out"
+            ) from None
+        self._held = lock

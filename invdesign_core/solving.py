@@ -1,0 +1,218 @@
+"""From a surrogate and targets to points reached: starts, the solver, discrete values, re-evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.context import Context
+from invdesign_core.errors import PluginError, SolverError
+from invdesign_core.goal import Prediction, Targets
+from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.starts import start_points
+from invdesign_core.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from invdesign_core.plugin import Objective, Solver
+
+MOVED = 1e-9
+"""A start that ends this near to where it began, in u, never moved."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Where b starts ended, as the designs will be written.
+
+    Attributes
+    ----------
+    groups : ndarray of int
+        (b,) the target of each row.
+    guess, x : ndarray
+        (b, e) encoded start points, and encoded designs as written: rounded and inside the bounds.
+    prediction : Prediction
+        (b, m) in the user's units, at the designs as written.
+    loss, variance : ndarray
+        (b,) the objective there, and the mean variance of the members in z over the asked outputs.
+    status : ndarray
+        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (said to have converged, but never moved
+        and misses) or ``not finite``.
+    message : list of str
+        (b,) the solver's words.
+    evaluations : ndarray of int
+        (b,) points evaluated.
+    moved : ndarray of bool
+        (b,) whether the point reached differs from the guess.
+    interrupted : bool
+        Whether the solver was stopped by Ctrl-C or a deadline.
+    compile_seconds : float
+        How much of the time went into compiling.
+    """
+
+    groups: IndexArray
+    guess: FloatArray
+    x: FloatArray
+    prediction: Prediction
+    loss: FloatArray
+    variance: FloatArray
+    status: NDArray[Any]
+    message: list[str]
+    evaluations: NDArray[np.int64]
+    moved: NDArray[np.bool_]
+    interrupted: bool
+    compile_seconds: float
+
+
+def check_solver(
+    solver: Solver,
+    objective: Objective,
+    differentiable: bool,
+    surrogate: str,
+    installed: Iterable[type[Solver]] = (),
+) -> None:
+    """Refuse, before any training, a solver that can't take the problem.
+
+    Raises
+    ------
+    PluginError
+        Naming what is missing and the installed solvers that can.
+    """
+    lacks = _lacks(type(solver), objective, differentiable, surrogate)
+    if lacks:
+        can = sorted({s.name for s in installed if not _lacks(s, objective, differentiable, surrogate)})
+        hint = (
+            f"solvers that can: {', '.join(can)}"
+            if can
+            else "no installed solver can; install one that needs less"
+        )
+        raise PluginError(f"solver {solver.name!r} {lacks}", hint)
+
+
+def _lacks(solver: type[Solver], objective: Objective, differentiable: bool, surrogate: str) -> str | None:
+    if "gradient" in solver.needs and not differentiable:
+        return f"needs gradients, and surrogate {surrogate!r} has none"
+    if "residuals" in solver.needs:
+        if not objective.has_residuals:
+            return f"needs residuals, and objective {objective.name!r} has none"
+        if not differentiable:
+            return f"needs Jacobians, and surrogate {surrogate!r} has none"
+    return None
+
+
+def reach(
+    surrogate: Surrogate,
+    targets: Targets,
+    space: Space,
+    objective: Objective,
+    solver: Solver,
+    ctx: Context,
+    known: tuple[FloatArray, FloatArray] | None = None,
+) -> Reached:
+    """Search from every start for every target.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        The forward map.
+    targets : Targets
+        t targets.
+    space : Space
+        The design variables with the bounds of this search.
+    objective, solver : plugins
+        How far a prediction is from a goal, and what makes it less.
+    ctx : Context
+        Seeds, events and the deadline.
+    known : pair of ndarray, optional
+        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+
+    Raises
+    ------
+    SolverError
+        If the solver fails, or answers with another shape than it was asked for.
+    """
+    forward = Forward(surrogate, objective)
+    goal = targets.goal(surrogate.shift, surrogate.scale)
+    low, high = (forward.to_u(bound[None])[0] for bound in space.bounds)
+    scaled = None
+    if known is not None:
+        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
+    starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx)
+    t, count, e = starts.shape
+    u0, groups = starts.reshape(t * count, e), np.repeat(np.arange(t), count)
+    lower, upper = np.tile(low, (len(u0), 1)), np.tile(high, (len(u0), 1))
+    problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx)
+    result, interrupted = _solve(solver, problem, u0, ctx)
+    u, evaluations = result.u, problem.evaluations
+    x = space.snap(forward.to_x(u))
+    free = ~space.discrete & (high > low)
+    if space.discrete.any() and free.any() and not interrupted:
+        # Hold the discrete variables at the values that exist, and let the others make up for it.
+        held = forward.to_u(x)
+        lower = np.where(space.discrete, held, lower)
+        upper = np.where(space.discrete, held, upper)
+        polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx)
+        polished, interrupted = _solve(solver, polish, np.clip(held, lower, upper), ctx)
+        u, evaluations = polished.u, evaluations + polish.evaluations
+        x = space.snap(forward.to_x(u))
+    z = surrogate.predict_z(x)
+    loss = forward.loss_of(z, goal.take(groups))
+    asked = targets.asked[groups]
+    variance = np.zeros(len(x))
+    if z.std is not None:
+        variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
+    prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
+    moved = (np.abs(u - u0) > MOVED).any(axis=1)
+    met = targets.met(prediction.mean, groups).all(axis=1)
+    status = np.array([str(s) for s in result.status], dtype=object)
+    status[~moved & ~met & (status == Status.CONVERGED) & (high > low).any()] = "stuck"
+    status[~np.isfinite(loss) | ~np.isfinite(prediction.mean).all(axis=1)] = "not finite"
+    return Reached(
+        groups,
+        forward.to_x(u0),
+        x,
+        prediction,
+        np.where(np.isfinite(loss), loss, np.inf),
+        np.where(np.isfinite(variance), variance, np.inf),
+        status,
+        [str(m) for m in result.message],
+        evaluations,
+        moved,
+        interrupted,
+        forward.compile_seconds,
+    )
+
+
+def _solve(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
+    """Call a solver; believe its point only where it is no worse than the best that was evaluated."""
+    try:
+        result = solver.solve(problem, u0, ctx)
+    except (StopSolving, KeyboardInterrupt) as stop:
+        seen = np.isfinite(problem.best_loss)
+        u = np.where(seen[:, None], problem.best_u, u0)
+        why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
+        return SolverResult(u, [Status.LIMIT] * len(u), [why] * len(u)), True
+    except SolverError:
+        raise
+    except Exception as error:
+        raise SolverError(
+            f"solver {solver.name!r} failed: {type(error).__name__}: {error}", "this is a fault of the plugin"
+        ) from error
+    b, e = problem.shape
+    u = np.asarray(result.u, dtype=np.float64)
+    if u.shape != (b, e) or len(result.status) != b or len(result.message) != b:
+        raise SolverError(
+            f"solver {solver.name!r} answered points of shape {u.shape} with {len(result.status)} states and "
+            f"{len(result.message)} messages, expected ({b}, {e}), {b} and {b}",
+            "this is a fault of the plugin",
+        )
+    u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
+    seen = problem.best_loss.copy()
+    loss = problem.value(u) if not ctx.out_of_time() else np.full(b, np.inf)
+    problem.evaluations -= 1  # ours, not the solver's
+    worse = ~(loss <= seen) & np.isfinite(seen)
+    return SolverResult(np.where(worse[:, None], problem.best_u, u), result.status, result.message), False

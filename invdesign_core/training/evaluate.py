@@ -1,0 +1,350 @@
+"""`evaluate`: trains the trials that a tuner asks for, remembers them, and hands over the winner."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data import Data, Rows
+from invdesign_core.errors import ConfigError, PluginError, TrainingError, near_match
+from invdesign_core.training.loops import Outcome, train
+from invdesign_core.training.networks import check_network, likeness, metric_directions, seeded
+from invdesign_core.training.scaling import Scaling
+from invdesign_core.training.settings import Training
+from invdesign_core.training.table import TrialTable
+from invdesign_core.training.trials import Trial, TrialResult
+
+if TYPE_CHECKING:
+    import keras_tuner as kt
+
+    from invdesign_core.plugin import SurrogateBuilder, Tuner
+
+REGRESSOR_METRICS = {"loss": "min", "mae": "min"}
+"""What is reported for a builder that is not differentiable: mean square and mean absolute error in z."""
+
+
+class Evaluator:
+    """The function that tuners call, with the memory that makes a search resumable.
+
+    Parameters
+    ----------
+    builder : SurrogateBuilder
+        Builds a network for given hyper-parameters.
+    data : Data
+        Handed to the builder.
+    rows : Rows
+        The numbers to train on.
+    tuner : Tuner
+        Its `objective` and `direction` make the score.
+    settings : Training
+        How to train.
+    ctx : Context
+        Seeds and events.
+    table : TrialTable, optional
+        Finished trials of an earlier run of the same search.
+
+    Attributes
+    ----------
+    space : keras_tuner.HyperParameters
+        The hyper-parameters found so far.
+    """
+
+    def __init__(
+        self,
+        builder: SurrogateBuilder,
+        data: Data,
+        rows: Rows,
+        tuner: Tuner,
+        settings: Training,
+        ctx: Context,
+        table: TrialTable | None = None,
+    ) -> None:
+        import keras_tuner as kt
+
+        self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
+        self.table = table if table is not None else TrialTable()
+        self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train])
+        self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
+        self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
+        self._models: dict[int, Any] = {}
+        self.space: kt.HyperParameters = kt.HyperParameters()
+        first = self._build(self.space, 0)
+        self._objective = tuner.objective
+        self._sign = self._direction(first, tuner)
+
+    def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
+        """Train the trials that the table doesn't know, and return the results of all in the same order."""
+        wanted = list(dict.fromkeys(trial.key for trial in trials))
+        fresh = [next(t for t in trials if t.key == key) for key in wanted if self.table.find(key) is None]
+        if fresh:
+            self._run(fresh)
+        found = [self.table.find(trial.key) for trial in trials]
+        return [_with_space(result, self.space) for result in found if result is not None]
+
+    @property
+    def best(self) -> TrialResult:
+        """The trial with the smallest score.
+
+        Raises
+        ------
+        TrainingError
+            If no trial ended with a finite score.
+        """
+        good = [r for r in self.table.results if r.status == "ok"]
+        if not good:
+            reasons = {r.message for r in self.table.results} or {"the tuner asked for none"}
+            raise TrainingError(
+                f"none of {len(self.table.results)} trials gave a usable surrogate: {'; '.join(sorted(reasons))}",
+                "try smaller learning rates, or look for outliers in the outputs",
+            )
+        return min(good, key=lambda r: (r.score, r.id))
+
+    def winner(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the models that make the surrogate, each from raw x to raw y, and how they came about.
+
+        The first is the best trial's, or the same configuration trained again where that was asked
+        for and is better; further members have weights and row orders of their own.
+        """
+        best = self.best
+        models, report = [self._model(best)], {"trial": best.id, "retrained": False, "score": best.score}
+        extra = self._settings.members - 1
+        if self._settings.retrain or extra:
+            count = int(self._settings.retrain) + extra
+            again = self._train_values([best.values] * count, "member", "train", range(count))
+            if self._settings.retrain:
+                model, outcome, message = again.pop(0)
+                score = self._score(outcome.metrics) if outcome.finite and not message else np.inf
+                if score <= best.score:
+                    models[0] = model
+                    report |= {"retrained": True, "score": score}
+                else:
+                    self._ctx.note(
+                        f"training the winner again gave {self._objective} {self._sign * score:.4g}, worse than the "
+                        f"trial's {self._sign * best.score:.4g}; the trial's weights are kept"
+                    )
+            failed = [message for _, outcome, message in again if message or not outcome.finite]
+            if failed:
+                self._ctx.warn(f"{len(failed)} of {extra} further members failed to train and are left out")
+            models += [model for model, outcome, message in again if not message and outcome.finite]
+        report["objective"] = self._objective
+        return [self._wrap(model) for model in models], report
+
+    def _run(self, trials: Sequence[Trial]) -> None:
+        known = {hp.name for hp in self.space.space}
+        for trial in trials:
+            for name in trial.values:
+                if name not in known:
+                    raise PluginError(f"a trial sets the hyper-parameter {name!r}", near_match(name, known))
+        first = len(self.table.results)
+        trained = self._train_values(
+            [t.values for t in trials],
+            "trial",
+            "tune",
+            range(first, first + len(trials)),
+            epochs=[t.epochs for t in trials],
+            resume=[t.resume for t in trials],
+        )
+        for i, (trial, (model, outcome, message)) in enumerate(zip(trials, trained, strict=True)):
+            score = np.inf
+            if not message:
+                score = self._score(outcome.metrics)
+                if not (outcome.finite and np.isfinite(score)):
+                    message, score = "its loss is not finite (the training diverged)", np.inf
+            result = TrialResult(
+                first + i,
+                score,
+                "failed" if message else "ok",
+                outcome.epochs,
+                self._values(trial.values),
+                None,
+                outcome.metrics,
+                message,
+            )
+            self._models[result.id] = model
+            self.table.add(trial, result, self._weights(model))
+            self._ctx.emit(
+                Event(
+                    "trial",
+                    {
+                        "id": result.id,
+                        "values": dict(result.values),
+                        "score": self._sign * score,
+                        "status": result.status,
+                        "epochs": result.epochs,
+                        "message": message,
+                    },
+                )
+            )
+
+    def _train_values(
+        self,
+        values: Sequence[Mapping[str, Any]],
+        purpose: str,
+        stage: str,
+        indices: Sequence[int],
+        epochs: Sequence[int | None] | None = None,
+        resume: Sequence[int | None] | None = None,
+    ) -> list[tuple[Any, Outcome, str]]:
+        """Build and train a model for each set of values; return it, its outcome, and why it failed or ``""``."""
+        if not self._builder.differentiable:
+            return [self._fit_regressor(v, purpose, i) for v, i in zip(values, indices, strict=True)]
+        built: list[Any] = []
+        for at, (value, index) in enumerate(zip(values, indices, strict=True)):
+            hp = self.space.copy()
+            hp.values.update(value)
+            net = self._build(hp, index, purpose)
+            self.space.merge(hp, overwrite=False)
+            source = resume[at] if resume else None
+            if source is not None:
+                net.set_weights(self._resumable(source))
+            built.append(net)
+        limits = [(epochs[i] if epochs else None) or self._settings.epochs for i in range(len(built))]
+        groups: dict[Any, list[int]] = {}
+        for i, net in enumerate(built):
+            groups.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
+        results: list[tuple[Any, Outcome, str] | None] = [None] * len(built)
+        data = tuple((self._h[part], self._z[part]) for part in (self._rows.train, self._rows.validation))
+        for (_, limit), members in groups.items():
+            streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
+            outcomes = train(
+                [built[i] for i in members], streams, data, self._settings, limit, self._ctx, stage
+            )  # type: ignore[arg-type]
+            for i, outcome in zip(members, outcomes, strict=True):
+                results[i] = (built[i], outcome, "")
+        return [r for r in results if r is not None]
+
+    def _fit_regressor(self, values: Mapping[str, Any], purpose: str, index: int) -> tuple[Any, Outcome, str]:
+        hp = self.space.copy()
+        hp.values.update(values)
+        model = self._build(hp, index, purpose)
+        rows, outputs = self._rows, self._z
+        target = outputs[rows.train] if outputs.shape[1] > 1 else outputs[rows.train, 0]
+        try:
+            model.fit(self._h[rows.train], target)
+            metrics: dict[str, float] = {}
+            for prefix, part in (("", rows.train), ("val_", rows.validation)):
+                if len(part):
+                    error = np.asarray(model.predict(self._h[part])).reshape(len(part), -1) - outputs[part]
+                    metrics |= {
+                        f"{prefix}loss": float(np.mean(error**2)),
+                        f"{prefix}mae": float(np.mean(np.abs(error))),
+                    }
+        except (ValueError, TypeError, ArithmeticError) as error:
+            return model, Outcome(0), f"{type(error).__name__}: {error}"
+        return model, Outcome(1, metrics), ""
+
+    def _build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
+        """Call the builder, with seeds of its own, and check what it returns."""
+        who = f"surrogate {self._builder.name!r}"
+        with seeded(self._ctx.seed_for(purpose, index)):
+            try:
+                net = self._builder.build(hp, self._data)
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                raise PluginError(f"{who} failed to build: {type(error).__name__}: {error}") from error
+            if not self._builder.differentiable:
+                if not (hasattr(net, "fit") and hasattr(net, "predict")):
+                    raise PluginError(
+                        f"{who} built {type(net).__name__}, expected something with fit and predict"
+                    )
+                return net
+            check_network(net, self._data.space.width, len(self._data.outputs), who)
+        return net
+
+    def _direction(self, net: Any, tuner: Tuner) -> float:
+        """Return 1 where the tuner's objective is to be small, -1 where large."""
+        if self._builder.differentiable:
+            sample = [np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z)]
+            net._symbolic_build(data_batch=tuple(sample))
+            known = dict(metric_directions(net))
+        else:
+            known = dict(REGRESSOR_METRICS)
+        if len(self._rows.validation):
+            known |= {f"val_{name}": direction for name, direction in known.items()}
+        if self._objective not in known:
+            raise ConfigError(
+                f"[tuner] objective: no metric reports {self._objective!r}",
+                near_match(self._objective, known)
+                + ("" if len(self._rows.validation) else " (there are no validation rows)"),
+            )
+        direction = tuner.direction if tuner.direction != "auto" else known[self._objective]
+        if direction is None:
+            raise ConfigError(
+                f"[tuner] objective: Keras doesn't know whether {self._objective!r} is to be small or large",
+                'say tuner.direction = "min" or "max"',
+            )
+        return 1.0 if direction == "min" else -1.0
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        return self._sign * metrics[self._objective]
+
+    def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all active hyper-parameters with the values that were used."""
+        hp = self.space.copy()
+        hp.values.update(values)
+        return {p.name: hp.values.get(p.name, p.default) for p in hp.space if hp.is_active(p)}
+
+    def _weights(self, model: Any) -> list[Any] | None:
+        return [np.asarray(w) for w in model.get_weights()] if self._builder.differentiable else None
+
+    def _resumable(self, trial: int) -> list[Any]:
+        weights = self._weights(self._models[trial]) if trial in self._models else self.table.weights(trial)
+        if weights is None:
+            raise PluginError(f"a trial asks to go on from trial {trial}, whose weights are not there")
+        return weights
+
+    def _model(self, result: TrialResult) -> Any:
+        """Return a trial's trained model, built again where the trial is of an earlier run."""
+        if result.id not in self._models:
+            weights = self.table.weights(result.id)
+            if weights is None:
+                return self._train_values([result.values], "trial", "train", [result.id])[0][0]
+            hp = self.space.copy()
+            hp.values.update(result.values)
+            model = self._build(hp, result.id)
+            model.set_weights(weights)
+            self._models[result.id] = model
+        return self._models[result.id]
+
+    def _wrap(self, model: Any) -> Any:
+        if not self._builder.differentiable:
+            return ScaledRegressor(model, self.scaling, self._settings.scale)
+        import keras
+
+        from invdesign_core.training.scaling import as_columns
+
+        if self._settings.scale:
+            return self.scaling.wrap(model)
+        x = keras.Input((self._data.space.width,), name="x")
+        return keras.Model(x, as_columns(model(x)), name="surrogate")
+
+
+class ScaledRegressor:
+    """A regressor between standardised numbers, used with raw ones.
+
+    Parameters
+    ----------
+    model : Regressor
+        Fitted from (n, e) inputs to (n, m) z.
+    scaling : Scaling
+        Its statistics.
+    scaled_inputs : bool
+        Whether the model wants standardised inputs.
+    """
+
+    def __init__(self, model: Any, scaling: Scaling, scaled_inputs: bool) -> None:
+        self.model, self.scaling, self.scaled_inputs = copy.copy(model), scaling, scaled_inputs
+
+    def z(self, x: Any) -> Any:
+        """Answer (n, m) z for (n, e) raw inputs."""
+        h = self.scaling.inputs(x) if self.scaled_inputs else x
+        return np.asarray(self.model.predict(h), dtype=np.float64).reshape(len(x), -1)
+
+
+def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:
+    from dataclasses import replace
+
+    return replace(result, space=space)

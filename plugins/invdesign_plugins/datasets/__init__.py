@@ -1,0 +1,1 @@
+"""Datasets: where designs and responses come from."""

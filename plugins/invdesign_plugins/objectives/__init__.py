@@ -1,0 +1,1 @@
+"""Objectives: how far predictions are from a goal."""

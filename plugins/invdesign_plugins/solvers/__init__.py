@@ -1,0 +1,1 @@
+"""Solvers: what searches for designs."""

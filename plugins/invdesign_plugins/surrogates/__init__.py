@@ -1,0 +1,1 @@
+"""Surrogate builders: models of the forward map."""

@@ -1,0 +1,1 @@
+"""Tuners: what proposes hyper-parameters."""
