@@ -1,4 +1,4 @@
-"""Inverse design: which inputs give the output I want?
+"""Inverse design: find the inputs that give a wanted output.
 
 The names below are loaded on first use, so that importing the package stays cheap.
 """

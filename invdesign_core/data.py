@@ -60,9 +60,7 @@ class Data:
             if name not in known:
                 raise DataError(f"there is no output column {name!r}", near_match(name, known))
             if name in self.space.names:
-                raise DataError(
-                    f"{name!r} is both a design variable and an output", "make it the one or the other"
-                )
+                raise DataError(f"{name!r} is both a design variable and an output", "make it the one or the other")
         if len(self.frame) < 4:
             raise DataError(f"the data have {len(self.frame)} rows; a surrogate needs more", None)
         for name in (*self.space.names, *self.outputs):
@@ -124,9 +122,7 @@ class Data:
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:
             raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
-        chosen = (
-            [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
-        )
+        chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
         for column in (*chosen, *outputs, *(kinds or {})):
             if column not in known:
                 raise DataError(f"the table has no column {column!r}", near_match(column, known))
@@ -192,9 +188,7 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     n_test = _share(test, count)
     n_validation = _share(validation, count - n_test)
     if count - n_test - n_validation < 1:
-        raise DataError(
-            f"{count} distinct designs leave none to learn from", "hold back less (test, validation)"
-        )
+        raise DataError(f"{count} distinct designs leave none to learn from", "hold back less (test, validation)")
     part = np.zeros(count, dtype=np.intp)
     part[order[:n_test]] = 2
     part[order[n_test : n_test + n_validation]] = 1

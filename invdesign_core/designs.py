@@ -99,7 +99,7 @@ def answers(
         judged = true
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
-    hit = met.all(axis=1)
+    hit: NDArray[np.bool_] = np.asarray(met.all(axis=1))
     columns: dict[str, Any] = {}
     _add(columns, "design", space.names, [written[name] for name in space.names])
     _add(columns, "prediction", surrogate.outputs, reached.prediction.mean.T)
@@ -117,7 +117,7 @@ def answers(
         "evaluations": reached.evaluations,
         "moved": reached.moved,
     }
-    asked = targets.asked.any(axis=0)
+    asked = np.asarray(targets.asked.any(axis=0))
     for m, name in enumerate(surrogate.outputs):
         if asked[m]:
             columns |= {f"met.{name}": met[:, m], f"miss.{name}": misses[:, m]}

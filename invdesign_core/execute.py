@@ -272,9 +272,7 @@ def solve_saved(
         stored["experiment"]["targets"], surrogate.outputs
     )
     _need_target(wanted, surrogate.outputs)
-    answers = pipeline.invert(
-        surrogate, wanted, space, objective, solver, ctx, known, truth, experiment.design.designs
-    )
+    answers = pipeline.invert(surrogate, wanted, space, objective, solver, ctx, known, truth, experiment.design.designs)
     saved = folder.write_answers(answers, folder.next_solve())
     ctx.note(f"every start and design is in {saved}")
     trained = folder.read_json("run.json")["surrogate"] if folder.finished else None
@@ -368,7 +366,7 @@ def solve_model(
         surrogate = Surrogate.of_model(model, space, names, y=y)
     if (surrogate.spread <= 1e-9 * (1 + abs(surrogate.shift))).any() and y is None:
         ctx.warn("a predicted output doesn't change anywhere in the bounds; check them, and the model")
-    known = rows if rows is not None and rows[1] is not None else None
+    known = (rows[0], rows[1]) if rows is not None and rows[1] is not None else None
     answers = pipeline.invert(surrogate, wanted, space, goal, search, ctx, known, None, designs)
     report = make_report(
         answers,

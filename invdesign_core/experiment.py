@@ -61,29 +61,21 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(
-        0, ge=0, lt=2**32, description="Fixes data, training, starts and result on one machine."
-    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Fixes data, training, starts and result on one machine.")
     backend: Literal["jax", "tensorflow"] | None = Field(
         None, description="What Keras runs on; by default $KERAS_BACKEND, else jax."
     )
-    dataset: Choice = Field(
-        Choice(use=DEFAULTS["dataset"]), description="Where designs and responses come from."
-    )
-    design: Design = Field(Design(), description="What may vary, where the data do not say it.")
+    dataset: Choice = Field(Choice(use=DEFAULTS["dataset"]), description="Where designs and responses come from.")
+    design: Design = Field(default_factory=Design, description="What may vary, where the data do not say it.")
     surrogate: Choice = Field(Choice(use=DEFAULTS["surrogate"]), description="The model of the forward map.")
-    training: Training = Field(Training(), description="How it is trained.")
+    training: Training = Field(default_factory=Training, description="How it is trained.")
     tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="What proposes hyper-parameters.")
-    objective: Choice = Field(
-        Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal."
-    )
+    objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="What searches for designs.")
     targets: dict[str, Any] = Field(
         default_factory=dict, description="Wanted outputs: a number, '<=1', '>=1', '1..2', or a table."
     )
-    folder: Path = Field(
-        default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from."
-    )
+    folder: Path = Field(default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from.")
 
     @model_validator(mode="before")
     @classmethod
@@ -142,10 +134,7 @@ class Experiment(BaseModel):
         PluginError, ConfigError
             If a plugin or an option doesn't exist, or an option's value is refused.
         """
-        created = {
-            kind: registry.create(kind, getattr(self, kind).use, getattr(self, kind).options)
-            for kind in KINDS
-        }
+        created = {kind: registry.create(kind, getattr(self, kind).use, getattr(self, kind).options) for kind in KINDS}
         return Stages(**created)  # type: ignore[arg-type]
 
 
@@ -169,20 +158,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        near = (
-            near_match(path.name, [p.name for p in path.parent.glob("*.toml")])
-            if path.parent.is_dir()
-            else None
-        )
+        near = near_match(path.name, [p.name for p in path.parent.glob("*.toml")]) if path.parent.is_dir() else None
         raise ConfigError(f"{path}: there is no such file", near) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read as text: {error}") from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{path}: this is no TOML: {error}", "text needs quotes; names with spaces too"
-        ) from None
+        raise ConfigError(f"{path}: this is no TOML: {error}", "text needs quotes; names with spaces too") from None
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -201,13 +184,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         try:
             path, text = _split_path(item)
         except ValueError:
-            raise ConfigError(
-                f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64"
-            ) from None
+            raise ConfigError(f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64") from None
         if path[0] not in SECTIONS:
-            raise ConfigError(
-                f"{place}: there is no section or key {path[0]!r}", near_match(path[0], SECTIONS)
-            )
+            raise ConfigError(f"{place}: there is no section or key {path[0]!r}", near_match(path[0], SECTIONS))
         node = result
         for key in path[:-1]:
             child = node.get(key, {})

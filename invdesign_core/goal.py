@@ -207,9 +207,7 @@ def parse_target(value: Any, place: str) -> Target:
                 raise ConfigError(f"{place}: there is no key {key!r}", near_match(str(key), known))
         numbers = {key: parse_number(str(item), f"{place}.{key}") for key, item in value.items()}
         if "equals" in numbers and len(numbers.keys() & {"at_least", "at_most"}):
-            raise ConfigError(
-                f"{place}: 'equals' contradicts 'at_least' and 'at_most'", "keep the one or the other"
-            )
+            raise ConfigError(f"{place}: 'equals' contradicts 'at_least' and 'at_most'", "keep the one or the other")
         lower = numbers.get("equals", numbers.get("at_least", -np.inf))
         upper = numbers.get("equals", numbers.get("at_most", np.inf))
         if numbers.get("weight", 1.0) < 0 or numbers.get("tolerance", 0.0) < 0:
@@ -234,9 +232,7 @@ def parse_target(value: Any, place: str) -> Target:
     if target.lower > target.upper:
         raise ConfigError(f"{place}: at least {target.lower:g} contradicts at most {target.upper:g}")
     if np.isinf(target.lower) and np.isinf(target.upper):
-        raise ConfigError(
-            f"{place}: nothing is wanted of it", "say equals, at_least or at_most, or leave it out"
-        )
+        raise ConfigError(f"{place}: nothing is wanted of it", "say equals, at_least or at_most, or leave it out")
     return target
 
 
@@ -300,9 +296,7 @@ class Targets:
     tolerance: FloatArray
 
     @classmethod
-    def build(
-        cls, rows: Sequence[Mapping[str, Target]], outputs: Sequence[str], spread: FloatArray
-    ) -> Targets:
+    def build(cls, rows: Sequence[Mapping[str, Target]], outputs: Sequence[str], spread: FloatArray) -> Targets:
         """Lay out targets as arrays.
 
         Parameters
@@ -342,4 +336,4 @@ class Targets:
     def met(self, y: FloatArray, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return (r, m) whether each output is met within its tolerance; a NaN never is."""
         inside = np.abs(self.miss(y, rows)) <= self.tolerance[rows] * (1 + 1e-12)
-        return inside | ~self.asked[rows]
+        return np.asarray(inside | ~self.asked[rows])

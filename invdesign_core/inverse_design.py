@@ -201,13 +201,9 @@ class InverseDesign:
 
     def _check(self, plugins: Mapping[str, Any]) -> None:
         given = all(isinstance(getattr(self, kind), Plugin) for kind in ("surrogate", "objective", "solver"))
-        installed: list[Any] = (
-            [] if given else [e.plugin for e in self._registry().entries if e.kind == "solver"]
-        )
+        installed: list[Any] = [] if given else [e.plugin for e in self._registry().entries if e.kind == "solver"]
         surrogate = plugins["surrogate"]
-        check_solver(
-            plugins["solver"], plugins["objective"], surrogate.differentiable, surrogate.name, installed
-        )
+        check_solver(plugins["solver"], plugins["objective"], surrogate.differentiable, surrogate.name, installed)
 
     def _registry(self) -> Registry:
         if self.registry is not None:
@@ -232,9 +228,7 @@ def _table(X: Any, y: Any) -> Data:
         names = ["y"] if values.shape[1] == 1 else [f"y{i + 1}" for i in range(values.shape[1])]
         responses = pd.DataFrame(values, columns=names)
     if len(designs) != len(responses):
-        raise ConfigError(
-            f"X has {len(designs)} rows, y has {len(responses)}", "row i of X belongs to row i of y"
-        )
+        raise ConfigError(f"X has {len(designs)} rows, y has {len(responses)}", "row i of X belongs to row i of y")
     frame = pd.concat([designs.reset_index(drop=True), responses.reset_index(drop=True)], axis=1)
     return Data.from_frame(frame, list(responses.columns), list(designs.columns))
 

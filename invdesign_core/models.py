@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from invdesign_core import backend
 from invdesign_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,12 +33,11 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     if not zipfile.is_zipfile(path):
-        kind = (
-            "an HDF5 file" if path.read_bytes()[:4] == b"\x89HDF" else "no Keras model, or only a part of one"
-        )
+        kind = "an HDF5 file" if path.read_bytes()[:4] == b"\x89HDF" else "no Keras model, or only a part of one"
         raise DataError(f"{path}: this is {kind}", "expected a file that model.save('NAME.keras') wrote")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=not allow_code)
+        with backend.lean():
+            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_code)
     except Exception as error:  # Keras raises nearly anything here; each is a fault of the file
         text = str(error).strip() or type(error).__name__
         if "safe_mode" in text or "lambda" in text.lower():
@@ -68,11 +68,7 @@ def check_inputs_outputs(model: keras.Model, path: Path) -> tuple[int, int]:
         )
     shape_in, shape_out = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
     if len(shape_in) != 2 or shape_in[1] is None:
-        raise DataError(
-            f"{path}: the model's input has shape {shape_in}, expected (None, number of variables)"
-        )
+        raise DataError(f"{path}: the model's input has shape {shape_in}, expected (None, number of variables)")
     if len(shape_out) not in (1, 2) or (len(shape_out) == 2 and shape_out[1] is None):
-        raise DataError(
-            f"{path}: the model's output has shape {shape_out}, expected (None, number of outputs)"
-        )
+        raise DataError(f"{path}: the model's output has shape {shape_out}, expected (None, number of outputs)")
     return int(shape_in[1]), int(shape_out[1]) if len(shape_out) == 2 else 1

@@ -79,9 +79,7 @@ def fit(
         ctx.emit(Event("stage", {"stage": "train"}))
         members, how = evaluator.winner()
         seen = np.concatenate([rows.train, rows.validation])
-        surrogate = Surrogate.trained(
-            members, data.space, data.outputs, evaluator.scaling, rows.x[seen], rows.y[seen]
-        )
+        surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, rows.x[seen], rows.y[seen])
         best = evaluator.best
         report = SurrogateReport(
             plugin=builder.name,

@@ -205,9 +205,7 @@ class Problem:
         self._note(u, rows, loss)
         return loss, gradient
 
-    def residuals_and_jacobian(
-        self, u: FloatArray, rows: IndexArray | None = None
-    ) -> tuple[FloatArray, FloatArray]:
+    def residuals_and_jacobian(self, u: FloatArray, rows: IndexArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return (k, q) residuals, whose mean of squares is the loss, and their (k, q, e) Jacobians."""
         u, rows = self._begin(u, rows)
         residuals, jacobian = self._forward.residuals_and_jacobian(u, self._goal.take(self.groups[rows]))

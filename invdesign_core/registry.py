@@ -125,8 +125,7 @@ class Registry:
         found = [
             entry
             for entry in pool
-            if entry.name == bare
-            and (not wanted_dist or _normal(entry.provider.distribution) == _normal(wanted_dist))
+            if entry.name == bare and (not wanted_dist or _normal(entry.provider.distribution) == _normal(wanted_dist))
         ]
         what = f"{kind} plugin" if kind else "plugin"
         if not found:
@@ -158,7 +157,8 @@ class Registry:
             If an option is unknown or its value is refused.
         """
         plugin = self.find(name, kind).plugin
-        return build_options(plugin, options, f"[{kind}] {name}")
+        created: Plugin = build_options(plugin, options, f"[{kind}] {name}")
+        return created
 
     def emit(self, event: Event) -> None:
         """Tell the observers; one that raises is left out of it."""
@@ -229,9 +229,7 @@ def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.Plugin
         and name != "invdesign_event"
     ]
     if unknown:
-        raise PluginError(
-            f"unknown hook {unknown[0]!r}: {near_match(unknown[0], [*HOOKS, 'invdesign_event'])}"
-        )
+        raise PluginError(f"unknown hook {unknown[0]!r}: {near_match(unknown[0], [*HOOKS, 'invdesign_event'])}")
     scratch = pluggy.PluginManager("invdesign")
     scratch.add_hookspecs(hookspecs)
     scratch.register(module)
@@ -249,9 +247,7 @@ def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.Plugin
 def _checked(plugin: Any, kind: str) -> type[Plugin]:
     """Hold a class to the contract of its kind."""
     if not (isinstance(plugin, type) and issubclass(plugin, KINDS[kind])):
-        raise PluginError(
-            f"invdesign_{kind}s returned {plugin!r}, expected subclasses of {KINDS[kind].__name__}"
-        )
+        raise PluginError(f"invdesign_{kind}s returned {plugin!r}, expected subclasses of {KINDS[kind].__name__}")
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name or ":" in name:
         raise PluginError(f"{plugin.__name__} has no name (a ClassVar[str] without ':')")
@@ -270,9 +266,7 @@ def _check_core_version(point: metadata.EntryPoint) -> None:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if _normal(requirement.name) != "invdesign" or (
-            requirement.marker and not requirement.marker.evaluate()
-        ):
+        if _normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
             continue
         if not requirement.specifier.contains(__version__, prereleases=True):
             raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {__version__}")

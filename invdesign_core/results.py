@@ -32,17 +32,11 @@ class DesignReport(_Part):
 
     inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
-    spread: dict[str, Number] | None = Field(
-        description="Standard deviation over the members; null for one member."
-    )
+    spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
-    variance: Number = Field(
-        description="Mean variance of the members over the asked outputs; 0 for one member."
-    )
+    variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
     met: dict[str, bool] = Field(description="For each asked output whether it is within its tolerance.")
-    miss: dict[str, Number] = Field(
-        description="How far outside the wanted interval: negative below, 0 inside."
-    )
+    miss: dict[str, Number] = Field(description="How far outside the wanted interval: negative below, 0 inside.")
     truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
     starts: int = Field(description="How many starts led here.")
 
@@ -51,9 +45,7 @@ class StartsReport(_Part):
     """What became of the starts."""
 
     total: int = Field(description="Number of starts.")
-    converged: int = Field(
-        description="Starts that the solver calls converged, less those that never moved and miss."
-    )
+    converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
     hit: int = Field(description="Starts whose design meets the target.")
     unmoved: int = Field(description="Starts that ended where they began.")
     not_finite: int = Field(description="Starts whose design has no finite prediction.")

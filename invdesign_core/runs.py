@@ -70,9 +70,7 @@ class RunFolder:
         if resume and not path.is_dir():
             raise RunStoreError(f"{path}: there is no run to resume", "leave --resume out to start it")
         if path.exists() and not path.is_dir():
-            raise RunStoreError(
-                f"{path}: this is a file, expected a folder for the run", "choose another --out"
-            )
+            raise RunStoreError(f"{path}: this is a file, expected a folder for the run", "choose another --out")
         if path.is_dir() and not resume and any(path.iterdir()):
             if (path / "resolved.json").exists() and not (path / "run.json").exists():
                 raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
@@ -99,9 +97,7 @@ class RunFolder:
         if not path.exists():
             raise RunStoreError(f"{path}: there is no such run or model file")
         if not (path / "resolved.json").exists():
-            raise RunStoreError(
-                f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote"
-            )
+            raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
         if not (path / "surrogate" / "meta.json").exists():
             raise RunStoreError(
                 f"{path}: this run is unfinished", f"go on with it: invdesign run --out {path} --resume"

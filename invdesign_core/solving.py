@@ -85,11 +85,7 @@ def check_solver(
     lacks = _lacks(type(solver), objective, differentiable, surrogate)
     if lacks:
         can = sorted({s.name for s in installed if not _lacks(s, objective, differentiable, surrogate)})
-        hint = (
-            f"solvers that can: {', '.join(can)}"
-            if can
-            else "no installed solver can; install one that needs less"
-        )
+        hint = f"solvers that can: {', '.join(can)}" if can else "no installed solver can; install one that needs less"
         raise PluginError(f"solver {solver.name!r} {lacks}", hint)
 
 
@@ -166,7 +162,7 @@ def reach(
     if z.std is not None:
         variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
     prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
-    moved = (np.abs(u - u0) > MOVED).any(axis=1)
+    moved = np.asarray((np.abs(u - u0) > MOVED).any(axis=1))
     met = targets.met(prediction.mean, groups).all(axis=1)
     status = np.array([str(s) for s in result.status], dtype=object)
     status[~moved & ~met & (status == Status.CONVERGED) & (high > low).any()] = "stuck"

@@ -56,8 +56,7 @@ class Variable:
             object.__setattr__(self, "upper", float(self.levels[-1]))
         if self.kind != "categorical" and not self.lower <= self.upper:
             raise ConfigError(
-                f"bounds of {self.name!r}: the lower bound {self.lower:g} is above the upper bound "
-                f"{self.upper:g}",
+                f"bounds of {self.name!r}: the lower bound {self.lower:g} is above the upper bound {self.upper:g}",
                 "write the smaller number first",
             )
 
@@ -84,22 +83,18 @@ class Variable:
                 ) from None
             if self.kind == "binary":
                 return codes.astype(np.float64)[:, None]
-            return np.eye(len(self.levels))[codes]
+            return np.asarray(np.eye(len(self.levels))[codes])
         return np.asarray(values, dtype=np.float64)[:, None]
 
     def snap(self, columns: FloatArray) -> FloatArray:
         """Move (n, width) encoded columns to the nearest values that exist, inside the bounds."""
         if self.kind == "categorical":
-            return (
-                np.eye(self.width)[np.argmax(columns, axis=1)]
-                if self.fixed is None
-                else self._fixed_row(columns)
-            )
+            return np.eye(self.width)[np.argmax(columns, axis=1)] if self.fixed is None else self._fixed_row(columns)
         if self.fixed is not None:
             return self._fixed_row(columns)
         if self.kind == "levels":
             levels = np.asarray(self.levels, dtype=np.float64)
-            return levels[np.argmin(np.abs(columns - levels[None, :]), axis=1)][:, None]
+            return np.asarray(levels[np.argmin(np.abs(columns - levels[None, :]), axis=1)][:, None])
         if self.kind == "continuous":
             return np.clip(columns, self.lower, self.upper)
         return np.clip(np.rint(columns), np.ceil(self.lower), np.floor(self.upper))
@@ -196,9 +191,7 @@ class Space:
         """
         for name in self.names:
             if name not in frame.columns:
-                raise DataError(
-                    f"the table has no column {name!r}", near_match(name, map(str, frame.columns))
-                )
+                raise DataError(f"the table has no column {name!r}", near_match(name, map(str, frame.columns)))
         if not self.variables:
             return np.zeros((len(frame), 0))
         return np.hstack([variable.encode(frame[variable.name].to_numpy()) for variable in self.variables])
@@ -258,8 +251,7 @@ class Space:
                     raise ConfigError(f"fixed value of {name!r}: found {value!r}, expected a number")
                 if name in (bounds or {}) and not variable.lower <= value <= variable.upper:
                     raise ConfigError(
-                        f"{name!r} is fixed at {value:g}, outside its bounds {variable.lower:g} to "
-                        f"{variable.upper:g}",
+                        f"{name!r} is fixed at {value:g}, outside its bounds {variable.lower:g} to {variable.upper:g}",
                         "change the one or the other",
                     )
                 if variable.kind == "integer" and value != int(value):
@@ -321,14 +313,10 @@ def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Va
     if kind == "categorical":
         return Variable(name, kind, levels=tuple(sorted(values, key=str)))
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ConfigError(
-            f"{name!r} holds text such as {values[0]!r} and can't be {kind}", "leave it categorical"
-        )
+        raise ConfigError(f"{name!r} holds text such as {values[0]!r} and can't be {kind}", "leave it categorical")
     if kind == "binary":
         if len(values) > 2:
-            raise ConfigError(
-                f"{name!r} has {len(values)} values and can't be binary", "call it integer or levels"
-            )
+            raise ConfigError(f"{name!r} has {len(values)} values and can't be binary", "call it integer or levels")
         levels = (False, True) if pd.api.types.is_bool_dtype(column.dtype) else tuple(sorted(values))
         return Variable(name, kind, levels=levels if len(levels) == 2 else (0, 1))
     if kind == "levels":

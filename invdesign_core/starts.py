@@ -57,13 +57,13 @@ def start_points(
     t, width = len(goal.lower), upper - lower
     if method == "uniform":
         unit = np.stack([ctx.rng("starts", i).random((count, len(lower))) for i in range(t)])
-        return lower + unit * width
+        return np.asarray(lower + unit * width)
     if method in ("sobol", "latin-hypercube"):
         return np.tile(lower + _space_filling(method, count, len(lower), ctx) * width, (t, 1, 1))
     if method == "data" and known is not None:
         u, z = known
         chosen = _best_rows(forward, Prediction(z), goal, count)
-        return np.clip(u[chosen], lower, upper)
+        return np.asarray(np.clip(u[chosen], lower, upper))
     return _screened(count, forward, goal, lower, upper, known, ctx)
 
 
@@ -116,7 +116,7 @@ def _screened(
     best = np.argsort(losses, axis=1, kind="stable")[:, : (count + 1) // 2]
     regions = count - best.shape[1]
     if not regions:
-        return points[best]
+        return np.asarray(points[best])
     # The first points of a Sobol sequence are spread evenly: each is the centre of a region.
     _, region = cKDTree(points[:regions]).query(points)
     each = np.empty((len(losses), regions), dtype=np.intp)
@@ -124,4 +124,4 @@ def _screened(
         members = np.flatnonzero(region == r)
         members = members if len(members) else np.array([r])  # a fixed variable can let centres coincide
         each[:, r] = members[np.argmin(losses[:, members], axis=1)]
-    return points[np.concatenate([best, each], axis=1)]
+    return np.asarray(points[np.concatenate([best, each], axis=1)])

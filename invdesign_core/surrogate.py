@@ -104,9 +104,7 @@ class Surrogate:
         if y is None:
             points = np.random.default_rng(0).random((SAMPLE, space.width))
             x = space.snap(box[0] + points * (box[1] - box[0]))
-            y = np.asarray(
-                model.predict(x.astype(np.float32), verbose=0, batch_size=SAMPLE), dtype=np.float64
-            )
+            y = np.asarray(model.predict(x.astype(np.float32), verbose=0, batch_size=SAMPLE), dtype=np.float64)
             y = y[np.isfinite(y).all(axis=1)]
             if not len(y):
                 raise DataError("the model answers NaN all over the box", "check the bounds")
@@ -163,7 +161,8 @@ class Surrogate:
         for i, member in enumerate(self.members):
             names.append(f"member-{i}.keras" if self.differentiable else f"member-{i}.pkl")
             if self.differentiable:
-                member.save(folder / names[-1])
+                with backend.lean():
+                    member.save(folder / names[-1])
             else:
                 (folder / names[-1]).write_bytes(pickle.dumps(member))
         meta = {

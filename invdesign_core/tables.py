@@ -25,9 +25,7 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     if not path.exists():
-        near = (
-            near_match(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-        )
+        near = near_match(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
         raise DataError(f"{path}: there is no such file", near)
     if path.suffix.lower() not in READERS:
         raise DataError(f"{path}: found a {path.suffix or 'nameless'} file, expected .csv or .parquet")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -49,6 +51,26 @@ def select(name: str | None = None) -> str:
 def load() -> Any:
     """Return the module that holds what differs between the backends."""
     return import_module(f"invdesign_core.backend.{select()}")
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Keep Keras' serialisation from importing TensorFlow while another backend runs.
+
+    Keras asks of every object whether it is a TensorFlow type, and imports TensorFlow to find out,
+    which takes seconds; where nothing has imported it, the answer is no.
+    """
+    from keras.src.utils import module_utils
+
+    lazy: Any = getattr(module_utils, "tensorflow", None)
+    if "tensorflow" in sys.modules or getattr(lazy, "_available", True) is not None:
+        yield
+        return
+    lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = None
 
 
 def _known(name: str) -> None:

@@ -52,10 +52,11 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
 def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
     """Compile `fn` with the networks' weights as arguments, so that they are no constants of the program."""
 
-    @jax.jit
-    def call(weights: Any, *args: Any) -> Any:
+    def substituted(weights: Any, *args: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
             return fn(*args)
+
+    call = jax.jit(substituted)
 
     def run(*args: Any) -> Any:
         return call([variable.value for variable in variables], *args)
@@ -80,9 +81,7 @@ def _padded(call: Function) -> Compiled:
                     np.concatenate(
                         [
                             a,
-                            np.repeat(
-                                a[:1] if len(a) else np.zeros((1, *a.shape[1:]), a.dtype), lack, axis=0
-                            ),
+                            np.repeat(a[:1] if len(a) else np.zeros((1, *a.shape[1:]), a.dtype), lack, axis=0),
                         ]
                     )
                     for a in part
@@ -161,9 +160,7 @@ class SideBySide:
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
-    def epoch(
-        self, state: Any, order: NDArray[Any], rate: NDArray[Any]
-    ) -> tuple[Any, dict[str, NDArray[Any]]]:
+    def epoch(self, state: Any, order: NDArray[Any], rate: NDArray[Any]) -> tuple[Any, dict[str, NDArray[Any]]]:
         """Train one epoch.
 
         Parameters
@@ -198,9 +195,7 @@ class SideBySide:
 
     def assign(self, weights: Any, index: int, net: keras.Model) -> None:
         """Write the weights of network `index` into a model."""
-        for variables, stacked in zip(
-            (net.trainable_variables, net.non_trainable_variables), weights, strict=True
-        ):
+        for variables, stacked in zip((net.trainable_variables, net.non_trainable_variables), weights, strict=True):
             for variable, values in zip(variables, stacked, strict=True):
                 variable.assign(values[index])
 

@@ -44,9 +44,7 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
             tape.watch(x)
             result = fn(x, *rows)
             columns = tf.unstack(result, axis=1)
-        gradients = [
-            tape.gradient(column, x, unconnected_gradients=tf.UnconnectedGradients.ZERO) for column in columns
-        ]
+        gradients = [tape.gradient(column, x, unconnected_gradients=tf.UnconnectedGradients.ZERO) for column in columns]
         return result, tf.stack(gradients, axis=1)
 
     return _any_rows(both)

@@ -117,7 +117,9 @@ def _surrogate(report: Report, console: Console) -> None:
     if s.trials:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
         failed = f", {s.failed} failed" if s.failed else ""
-        console.print(f"{s.trials} trials{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})")
+        console.print(
+            f"{s.trials} trials{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
+        )
 
 
 def _designs(report: Report, console: Console) -> None:

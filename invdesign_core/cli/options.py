@@ -31,12 +31,12 @@ set_option = click.option(
 backend_option = click.option(
     "--backend", type=click.Choice(["jax", "tensorflow"]), help="What Keras runs on; by default jax."
 )
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes data, training, starts and result."
-)
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes data, training, starts and result.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result.")
 code_option = click.option(
-    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+    "--allow-code",
+    is_flag=True,
+    help="Let code stored in model files run (Lambda layers, pickled regressors).",
 )
 
 
@@ -125,6 +125,4 @@ def parse_fixed(items: Sequence[str]) -> dict[str, Any]:
     for item in items:
         if "=" not in item:
             raise ConfigError(f"--fixed {item!r}: expected NAME=VALUE", "for example --fixed T=300")
-    return {
-        name: parse_value(item.rpartition("=")[2]) for name, item in zip(names_in(items), items, strict=True)
-    }
+    return {name: parse_value(item.rpartition("=")[2]) for name, item in zip(names_in(items), items, strict=True)}

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TextIO
 
 
-
 @contextmanager
 def results_only_on_stdout() -> Iterator[TextIO]:
     """Yield the real stdout, and send file descriptor 1 to stderr meanwhile.

@@ -33,7 +33,9 @@ def list_plugins(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=1, ensure_ascii=False))
         return
-    widths = {key: max(len(str(row[key])) for row in [*rows, dict.fromkeys(rows[0], "")]) for key in rows[0]} if rows else {}
+    widths = (
+        {key: max(len(str(row[key])) for row in [*rows, dict.fromkeys(rows[0], "")]) for key in rows[0]} if rows else {}
+    )
     for row in sorted(rows, key=lambda row: list(row.values())[:2]):
         cells = [str(row[key]).ljust(widths[key]) for key in ("kind", "name")]
         source = f"{row['distribution']} {row['version']}"
@@ -56,7 +58,11 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     entry = Registry.discover().find(name, kind)
     plugin = entry.plugin
     schema = plugin.model_json_schema()
-    details: dict[str, Any] = {**_row(entry), "doc": inspect.getdoc(plugin) or "", "options": _options(schema)}
+    details: dict[str, Any] = {
+        **_row(entry),
+        "doc": inspect.getdoc(plugin) or "",
+        "options": _options(schema),
+    }
     for key in ("needs", "handles"):
         if hasattr(plugin, key):
             details[key] = sorted(getattr(plugin, key))

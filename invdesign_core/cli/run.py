@@ -74,7 +74,10 @@ def run(
             )
         except KeyboardInterrupt:
             if watcher.run is not None:
-                click.echo(f"what is done is kept; go on with the same command and --out {watcher.run} --resume", err=True)
+                click.echo(
+                    f"what is done is kept; go on with the same command and --out {watcher.run} --resume",
+                    err=True,
+                )
             raise
         return finish(result, as_json, stdout)
 

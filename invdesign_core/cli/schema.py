@@ -66,9 +66,15 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
                 options["description"] = entry.summary
                 choices.append(options)
         names = {"enum": [entry.name for entry in registry.entries if entry.kind == kind]}
-        properties[kind] = {"description": Experiment.model_fields[kind].description, "anyOf": [*choices, names]}
+        properties[kind] = {
+            "description": Experiment.model_fields[kind].description,
+            "anyOf": [*choices, names],
+        }
     for name, model in (("training", Training), ("design", Design)):
-        properties[name] = {**model.model_json_schema(), "description": Experiment.model_fields[name].description}
+        properties[name] = {
+            **model.model_json_schema(),
+            "description": Experiment.model_fields[name].description,
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "invdesign experiment",

@@ -34,12 +34,12 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 @target_option
 @plugin_options(["objective", "solver"])
 @set_option
-@click.option(
-    "--bounds", "bounds", multiple=True, metavar="NAME=LOW..HIGH", help="Bounds of a variable. Repeatable."
-)
+@click.option("--bounds", "bounds", multiple=True, metavar="NAME=LOW..HIGH", help="Bounds of a variable. Repeatable.")
 @click.option("--fixed", multiple=True, metavar="NAME=VALUE", help="Hold a variable at a value. Repeatable.")
 @click.option(
-    "--table", type=click.Path(path_type=Path), help="For a model: a table whose columns give names and bounds."
+    "--table",
+    type=click.Path(path_type=Path),
+    help="For a model: a table whose columns give names and bounds.",
 )
 @click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
 @click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
@@ -98,7 +98,8 @@ def solve(
         from invdesign_core.errors import DataError
 
         raise DataError(
-            f"{run_or_model}: there is no such run or model", near_match(run_or_model.name, siblings) if siblings else None
+            f"{run_or_model}: there is no such run or model",
+            near_match(run_or_model.name, siblings) if siblings else None,
         )
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
         with quiet_import():

@@ -110,7 +110,8 @@ class Evaluator:
         for and is better; further members have weights and row orders of their own.
         """
         best = self.best
-        models, report = [self._model(best)], {"trial": best.id, "retrained": False, "score": best.score}
+        models: list[Any] = [self._model(best)]
+        report: dict[str, Any] = {"trial": best.id, "retrained": False, "score": best.score}
         extra = self._settings.members - 1
         if self._settings.retrain or extra:
             count = int(self._settings.retrain) + extra
@@ -207,12 +208,12 @@ class Evaluator:
         for i, net in enumerate(built):
             groups.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
         results: list[tuple[Any, Outcome, str] | None] = [None] * len(built)
-        data = tuple((self._h[part], self._z[part]) for part in (self._rows.train, self._rows.validation))
+        train_on, watch = ((self._h[part], self._z[part]) for part in (self._rows.train, self._rows.validation))
         for (_, limit), members in groups.items():
             streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
             outcomes = train(
-                [built[i] for i in members], streams, data, self._settings, limit, self._ctx, stage
-            )  # type: ignore[arg-type]
+                [built[i] for i in members], streams, (train_on, watch), self._settings, limit, self._ctx, stage
+            )
             for i, outcome in zip(members, outcomes, strict=True):
                 results[i] = (built[i], outcome, "")
         return [r for r in results if r is not None]
@@ -247,9 +248,7 @@ class Evaluator:
                 raise PluginError(f"{who} failed to build: {type(error).__name__}: {error}") from error
             if not self._builder.differentiable:
                 if not (hasattr(net, "fit") and hasattr(net, "predict")):
-                    raise PluginError(
-                        f"{who} built {type(net).__name__}, expected something with fit and predict"
-                    )
+                    raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
                 return net
             check_network(net, self._data.space.width, len(self._data.outputs), who)
         return net

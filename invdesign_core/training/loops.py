@@ -80,10 +80,7 @@ def train(
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         ctx.note(f"this model can't be compiled into one program an epoch ({why}); trained by model.fit")
-    return [
-        _fit(net, stream, data, settings, epochs, ctx, stage)
-        for net, stream in zip(nets, streams, strict=True)
-    ]
+    return [_fit(net, stream, data, settings, epochs, ctx, stage) for net, stream in zip(nets, streams, strict=True)]
 
 
 def _needs_fit(net: keras.Model) -> str | None:
@@ -124,8 +121,8 @@ def _run_program(
         better, done = stopping.update(epoch, loss)
         keep = live & (better if settings.restore_best else True)
         best = program.keep(best, state, keep)
-        for i in np.flatnonzero(keep):
-            kept[i] = {name: float(values[i]) for name, values in logs.items()}
+        for at in np.flatnonzero(keep):
+            kept[at] = {name: float(values[at]) for name, values in logs.items()}
         ended[live] = epoch + 1
         live &= ~done & np.isfinite(loss)
         _tell(ctx, stage, epoch + 1, epochs, int(live.sum()), stopping.best)
@@ -170,9 +167,7 @@ def _fit(
         )
     if settings.schedule == "cosine" and not schedule:
         first = float(net.optimizer.learning_rate)
-        callbacks.append(
-            keras.callbacks.LearningRateScheduler(lambda epoch, _: first * cosine(epoch, epochs))
-        )
+        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: first * cosine(epoch, epochs)))
     patience = settings.patience if settings.early_stopping else epochs + 1
     stopper = keras.callbacks.EarlyStopping(
         watched, settings.min_delta, patience, mode="min", restore_best_weights=settings.restore_best
@@ -186,9 +181,7 @@ def _fit(
             np.asarray(y, np.float32),
             batch_size=settings.batch_size,
             epochs=epochs,
-            validation_data=tuple(np.asarray(a, np.float32) for a in validation)
-            if len(validation[0])
-            else None,
+            validation_data=tuple(np.asarray(a, np.float32) for a in validation) if len(validation[0]) else None,
             callbacks=callbacks,
             verbose=0,
         )

@@ -50,9 +50,7 @@ def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
     if not net.built:
         net.build((None, inputs))
     if not getattr(net, "compiled", False):
-        raise PluginError(
-            f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)"
-        )
+        raise PluginError(f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)")
     shape_in, shape_out = model_shapes(net, inputs)
     if shape_in != (None, inputs):
         raise PluginError(
@@ -96,16 +94,23 @@ def likeness(net: keras.Model) -> str | None:
     None where a network can't be told apart from another by its configuration: a subclassed model
     without `get_config`, or custom functions, which two closures of one name may differ in.
     """
+    from invdesign_core import backend
+
     try:
-        config = json.dumps([type(net).__name__, net.get_config()], default=_serialise, sort_keys=True)
-        compiled = net.get_compile_config()
-        optimizer = compiled["optimizer"]["config"]
-        if isinstance(optimizer.get("learning_rate"), float):
-            optimizer["learning_rate"] = None
-        optimizer["name"] = None
-        training = json.dumps(compiled, default=_serialise, sort_keys=True)
-    except Exception:
+        with backend.lean():
+            return _likeness(net)
+    except Exception:  # a model's own get_config may raise anything
         return None
+
+
+def _likeness(net: keras.Model) -> str | None:
+    config = json.dumps([type(net).__name__, net.get_config()], default=_serialise, sort_keys=True)
+    compiled = net.get_compile_config()
+    optimizer = compiled["optimizer"]["config"]
+    if isinstance(optimizer.get("learning_rate"), float):
+        optimizer["learning_rate"] = None
+    optimizer["name"] = None
+    training = json.dumps(compiled, default=_serialise, sort_keys=True)
     if '"class_name": "function"' in config + training or "__lambda__" in config + training:
         return None
     numbers = {layer.name: f"layer-{i}" for i, layer in enumerate(net._flatten_layers())}

@@ -55,9 +55,7 @@ class Scaling:
         import keras
 
         x = keras.Input((len(self.x_shift),), name="x")
-        h = keras.layers.Rescaling(
-            list(1 / self.x_scale), list(-self.x_shift / self.x_scale), name=FROM_UNITS
-        )(x)
+        h = keras.layers.Rescaling(list(1 / self.x_scale), list(-self.x_shift / self.x_scale), name=FROM_UNITS)(x)
         z = as_columns(net(h))
         y = keras.layers.Rescaling(list(self.y_scale), list(self.y_shift), name=TO_UNITS)(z)
         return keras.Model(x, y, name="surrogate")

@@ -14,9 +14,7 @@ class Training(BaseModel):
 
     epochs: int = Field(2000, ge=1, description="Train at most so many epochs.")
     batch_size: int = Field(32, ge=1, description="Rows in one gradient step.")
-    test: float = Field(
-        0.1, ge=0, lt=1, description="Share of the distinct designs held out for the test metrics."
-    )
+    test: float = Field(0.1, ge=0, lt=1, description="Share of the distinct designs held out for the test metrics.")
     validation: float = Field(
         0.1, ge=0, lt=1, description="Share of the other designs that early stopping and tuning watch."
     )
@@ -29,12 +27,8 @@ class Training(BaseModel):
         description="Learning rate: halved on plateaus of the watched loss, falling to 0 along a cosine over `epochs`, "
         "or constant.",
     )
-    plateau_patience: int = Field(
-        15, ge=1, description="`plateau`: halve after so many epochs without improvement."
-    )
-    plateau_factor: float = Field(
-        0.5, gt=0, lt=1, description="`plateau`: multiply the learning rate by this."
-    )
+    plateau_patience: int = Field(15, ge=1, description="`plateau`: halve after so many epochs without improvement.")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="`plateau`: multiply the learning rate by this.")
     min_learning_rate: float = Field(1e-6, ge=0, description="`plateau`: never go below this learning rate.")
     members: int = Field(1, ge=1, description="Networks in the ensemble; more than one gives a spread.")
     scale: bool = Field(

@@ -49,7 +49,8 @@ class Table(Dataset):
             path = ctx.folder / self.path
             frame, outputs = read_table(path), self.outputs
         else:
-            assert self.features is not None and self.targets is not None
+            assert self.features is not None
+            assert self.targets is not None
             path = ctx.folder / self.features
             designs, responses = read_table(path), read_table(ctx.folder / self.targets)
             if len(designs) != len(responses):
@@ -59,9 +60,7 @@ class Table(Dataset):
                 )
             both = [name for name in designs.columns if name in responses.columns]
             if both:
-                raise DataError(
-                    f"the column {both[0]!r} is in {self.features} and in {self.targets}", "rename one"
-                )
+                raise DataError(f"the column {both[0]!r} is in {self.features} and in {self.targets}", "rename one")
             import pandas as pd
 
             frame = pd.concat([designs, responses], axis=1)
@@ -76,8 +75,5 @@ class Table(Dataset):
             data = Data.from_frame(frame, outputs, inputs, self.kinds, name=path.name)  # type: ignore[arg-type]
         except DataError as error:
             raise DataError(f"{path}: {error.message}", error.hint) from None
-        ctx.note(
-            f"{path.name}: {len(frame)} rows; "
-            + ", ".join(f"{v.name} ({v.kind})" for v in data.space.variables)
-        )
+        ctx.note(f"{path.name}: {len(frame)} rows; " + ", ".join(f"{v.name} ({v.kind})" for v in data.space.variables))
         return data

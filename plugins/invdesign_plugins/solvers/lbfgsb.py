@@ -29,9 +29,7 @@ class LBFGSB(Solver):
         "exact", description="Exact gradients, or central or forward differences."
     )
     max_iterations: int = Field(200, ge=1, description="Iterations from one start.")
-    ftol: float = Field(
-        1e-12, ge=0, description="Stop when the loss falls by less than this share of itself."
-    )
+    ftol: float = Field(1e-12, ge=0, description="Stop when the loss falls by less than this share of itself.")
     gtol: float = Field(1e-8, ge=0, description="Stop when no projected gradient component is larger.")
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
@@ -51,9 +49,7 @@ class LBFGSB(Solver):
                 options=options,
             )
             u[row] = result.x
-            status.append(
-                Status.CONVERGED if result.success else Status.LIMIT if result.status == 1 else Status.FAILED
-            )
+            status.append(Status.CONVERGED if result.success else Status.LIMIT if result.status == 1 else Status.FAILED)
             message.append(str(result.message))
             ctx.emit(Event("progress", {"stage": "solve", "done": row + 1, "total": len(u0)}))
         return SolverResult(u, status, message)
@@ -75,9 +71,7 @@ class LBFGSB(Solver):
             value, forward, backward = values[0], values[1 : len(u) + 1], values[len(u) + 1 :]
             with np.errstate(invalid="ignore"):
                 rise = forward - (backward if len(backward) else value)
-            gradient = np.where(
-                (spans != 0) & np.isfinite(rise), rise / np.where(spans != 0, spans, 1.0), 0.0
-            )
+            gradient = np.where((spans != 0) & np.isfinite(rise), rise / np.where(spans != 0, spans, 1.0), 0.0)
             return float(value), gradient
 
         return differences

@@ -30,17 +30,13 @@ class SeluMLP(SurrogateBuilder):
     learning_rate: tuple[float, float] = Field(
         (1e-4, 1e-2), description="Lowest and highest learning rate to try; equal ends leave nothing to tune."
     )
-    sampling: Literal["log", "linear"] = Field(
-        "log", description="How learning rates spread over that range."
-    )
+    sampling: Literal["log", "linear"] = Field("log", description="How learning rates spread over that range.")
 
     @model_validator(mode="after")
     def _range(self) -> SeluMLP:
         low, high = self.learning_rate
         if not 0 < low <= high:
-            raise ValueError(
-                f"learning_rate: found {low:g} to {high:g}, expected two positive numbers, smaller first"
-            )
+            raise ValueError(f"learning_rate: found {low:g} to {high:g}, expected two positive numbers, smaller first")
         if any(width < 1 for width in self.widths):
             raise ValueError(f"widths: found {self.widths}, expected positive numbers")
         return self

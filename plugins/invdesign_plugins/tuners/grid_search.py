@@ -63,7 +63,7 @@ def _oracle(space: kt.HyperParameters, max_trials: int | None, seed: int) -> Any
 
 def _ask(oracle: Any) -> list[Any]:
     """Return every trial that the oracle hands out now."""
-    batch = []
+    batch: list[Any] = []
     while True:
         trial = oracle.create_trial(f"core-{len(oracle.trials)}")
         if trial.status != "RUNNING":
