@@ -29,11 +29,16 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+STAGES = ("import", "load", "tune", "train", "compile", "solve")
+"""The stages whose seconds are reported."""
+
+
 class Clock:
-    """Seconds spent in each stage; a stage inside another counts for itself alone."""
+    """Seconds spent in each stage since it was made; a stage inside another counts for itself alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.began = time.perf_counter()
         self._open: list[str] = []
         self._since = time.perf_counter()
 
@@ -47,6 +52,11 @@ class Clock:
         finally:
             self._close()
             self._open.pop()
+
+    def report(self) -> dict[str, float]:
+        """Return the seconds of every stage, and those since the clock was made as `total`."""
+        seconds = {stage: round(max(self.seconds.get(stage, 0.0), 0.0), 4) for stage in STAGES}
+        return seconds | {"total": round(time.perf_counter() - self.began, 4)}
 
     def move(self, seconds: float, source: str, to: str) -> None:
         """Count seconds that were measured elsewhere under another name."""

@@ -89,9 +89,11 @@ def near_match(name: str, known: Iterable[str]) -> str:
     "did you mean 'lbfgsb'?"
     """
     options = sorted(known)
-    close = get_close_matches(name, options, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    folded = {option.casefold(): option for option in options}
+    begins = [option for key, option in folded.items() if name and key.startswith(name.casefold())]
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    if close or len(begins) == 1:
+        return f"did you mean {(folded[close[0]] if close else begins[0])!r}?"
     if not options:
         return "there is none to choose from"
     return "choose from " + ", ".join(repr(option) for option in options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +114,7 @@ def run_experiment(
     resume: bool = False,
     listener: Listener | None = None,
     source: str | None = None,
+    clock: Clock | None = None,
 ) -> Result:
     """Load, split, tune, train, save, invert and report.
 
@@ -134,13 +134,15 @@ def run_experiment(
         Takes every `Event`.
     source : str, optional
         The text of the experiment file, to be kept with the run.
+    clock : Clock, optional
+        Goes on counting; by default a new one.
 
     Raises
     ------
     InvdesignError
         If anything is wrong with the request, the data, a plugin or the run folder.
     """
-    clock, began = Clock(), time.perf_counter()
+    clock = clock or Clock()
     with clock.stage("import"):
         running = backend.select(experiment.backend)
         registry = registry or Registry.discover()
@@ -198,7 +200,7 @@ def run_experiment(
             experiment.seed,
             str(keras.backend.backend()),
             notes,
-            _seconds(clock, began),
+            clock.report(),
         )
         folder.finish(report)
     finally:
@@ -218,6 +220,7 @@ def solve_saved(
     backend_name: str | None = None,
     allow_code: bool = False,
     listener: Listener | None = None,
+    clock: Clock | None = None,
 ) -> Result:
     """Invert the surrogate of a run folder again.
 
@@ -241,10 +244,12 @@ def solve_saved(
         Whether code in the surrogate's files may run.
     listener : callable, optional
         Takes every `Event`.
+    clock : Clock, optional
+        Goes on counting; by default a new one.
     """
     from invdesign_core.experiment import Experiment
 
-    clock, began = Clock(), time.perf_counter()
+    clock = clock or Clock()
     folder = RunFolder.open(run)
     stored = folder.read_json("resolved.json")
     settings = {**stored["experiment"], **(overrides or {})}
@@ -288,7 +293,7 @@ def solve_saved(
         experiment.seed,
         running,
         notes,
-        _seconds(clock, began),
+        clock.report(),
     )
     folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     return Result(report, answers, surrogate)
@@ -311,6 +316,7 @@ def solve_model(
     backend_name: str | None = None,
     allow_code: bool = False,
     listener: Listener | None = None,
+    clock: Clock | None = None,
 ) -> Result:
     """Invert a Keras model of the user's own.
 
@@ -340,11 +346,13 @@ def solve_model(
         Whether code in the file may run.
     listener : callable, optional
         Takes every `Event`.
+    clock : Clock, optional
+        Goes on counting; by default a new one.
     """
     from invdesign_core.models import check_inputs_outputs, load_model
     from invdesign_core.surrogate import Surrogate
 
-    clock, began = Clock(), time.perf_counter()
+    clock = clock or Clock()
     with clock.stage("import"):
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
@@ -376,7 +384,7 @@ def solve_model(
         seed,
         running,
         notes,
-        _seconds(clock, began),
+        clock.report(),
     )
     return Result(report, answers, surrogate)
 
@@ -530,9 +538,3 @@ def _loaded(surrogate: Surrogate, plugin: str | None) -> SurrogateReport:
         rows={},
         test={},
     )
-
-
-def _seconds(clock: Clock, began: float) -> dict[str, float]:
-    stages = ("import", "load", "tune", "train", "compile", "solve")
-    seconds = {stage: round(max(clock.seconds.get(stage, 0.0), 0.0), 4) for stage in stages}
-    return seconds | {"total": round(time.perf_counter() - began, 4)}

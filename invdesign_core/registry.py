@@ -132,7 +132,7 @@ class Registry:
             hint = near_match(bare, [entry.name for entry in pool])
             others = [entry.kind for entry in self.entries if entry.name == bare and not wanted_dist]
             if others:
-                hint = f"{bare!r} is a {others[0]}; {hint}"
+                hint = f"{bare!r} is the name of {_a(others[0])}; {hint}"
             elif self.broken:
                 listed = "; ".join(f"{p.distribution} ({p.entry_point}): {p.error}" for p in self.broken)
                 hint += f"\nNot loaded: {listed}"
@@ -210,6 +210,10 @@ def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
     if point.dist is None:
         return "unknown", "unknown"
     return point.dist.name, point.dist.version
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "objective" else f"a {kind}"
 
 
 def _normal(name: str) -> str:

@@ -111,9 +111,10 @@ class RunFolder:
 
     def write(self, name: str, content: str) -> None:
         """Write a text file under a temporary name, and rename it."""
-        partial = self.path / f".{name}.partial"
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
         partial.write_text(content, encoding="utf-8")
-        partial.replace(self.path / name)
+        partial.replace(target)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -33,15 +34,21 @@ def results_only_on_stdout() -> Iterator[TextIO]:
         real.close()
 
 
+def import_keras(backend: str | None) -> None:
+    """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
+    from invdesign_core import backend as keras_backend
+
+    with _held_back():
+        keras_backend.select(backend)
+        import keras  # noqa: F401
+
+
 @contextmanager
-def quiet_import() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2 while Keras and its backend are imported.
+def _held_back() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and show it after all if what runs fails.
 
-    TensorFlow 2.21 logs its first lines before any setting is read. They are shown after all if the
-    import fails.
+    TensorFlow 2.21 logs its first lines before any setting is read.
     """
-    import tempfile
-
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         kept = os.dup(2)

@@ -18,7 +18,8 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import quiet_import, results_only_on_stdout
+from invdesign_core.cli.output import import_keras, results_only_on_stdout
+from invdesign_core.context import Clock
 from invdesign_core.errors import ExitCode
 from invdesign_core.registry import Registry
 
@@ -60,17 +61,15 @@ def run(
     registry = Registry.discover()
     chosen, source = experiment_of(experiment, overrides, plugins, seed, backend)
     chosen.stages(registry)
+    clock = Clock()
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
-        with quiet_import():
-            from invdesign_core import backend as keras_backend
-
-            keras_backend.select(chosen.backend)
-            import keras  # noqa: F401
+        with clock.stage("import"):
+            import_keras(chosen.backend)
         from invdesign_core.execute import run_experiment
 
         try:
             result = run_experiment(
-                chosen, targets, out, registry=registry, resume=resume, listener=watcher, source=source
+                chosen, targets, out, registry=registry, resume=resume, listener=watcher, source=source, clock=clock
             )
         except KeyboardInterrupt:
             if watcher.run is not None:

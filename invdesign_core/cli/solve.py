@@ -20,9 +20,10 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import quiet_import, results_only_on_stdout
+from invdesign_core.cli.output import import_keras, results_only_on_stdout
 from invdesign_core.cli.run import finish
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.context import Clock
+from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.experiment import DEFAULTS, apply_overrides
 from invdesign_core.registry import Registry
 
@@ -83,30 +84,27 @@ def solve(
     for kind in ("objective", "solver"):
         if kind in values:
             registry.find(values[kind].get("use", DEFAULTS[kind]), kind)
+    clock = Clock()
     common: dict[str, Any] = {
         "registry": registry,
         "bounds": limits,
         "fixed": held,
         "backend_name": backend,
         "allow_code": allow_code,
+        "clock": clock,
     }
     is_run = run_or_model.is_dir()
     if is_run and (table or inputs or outputs):
         raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
     if not is_run and not run_or_model.exists():
         siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
-        from invdesign_core.errors import DataError
-
         raise DataError(
             f"{run_or_model}: there is no such run or model",
             near_match(run_or_model.name, siblings) if siblings else None,
         )
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
-        with quiet_import():
-            from invdesign_core import backend as keras_backend
-
-            keras_backend.select(backend)
-            import keras  # noqa: F401
+        with clock.stage("import"):
+            import_keras(backend)
         from invdesign_core.execute import solve_model, solve_saved
 
         if is_run:

@@ -111,21 +111,22 @@ class Evaluator:
         """
         best = self.best
         models: list[Any] = [self._model(best)]
-        report: dict[str, Any] = {"trial": best.id, "retrained": False, "score": best.score}
+        report: dict[str, Any] = {"trial": best.id, "retrained": False, "score": self._sign * best.score}
         extra = self._settings.members - 1
         if self._settings.retrain or extra:
             count = int(self._settings.retrain) + extra
             again = self._train_values([best.values] * count, "member", "train", range(count))
             if self._settings.retrain:
                 model, outcome, message = again.pop(0)
-                score = self._score(outcome.metrics) if outcome.finite and not message else np.inf
-                if score <= best.score:
+                watched = "val_loss" if len(self._rows.validation) else "loss"
+                before, after = best.metrics[watched], outcome.metrics.get(watched, np.nan)
+                if not message and after <= before:
                     models[0] = model
-                    report |= {"retrained": True, "score": score}
+                    report |= {"retrained": True, "score": outcome.metrics[self._objective]}
                 else:
                     self._ctx.note(
-                        f"training the winner again gave {self._objective} {self._sign * score:.4g}, worse than the "
-                        f"trial's {self._sign * best.score:.4g}; the trial's weights are kept"
+                        f"training the winner again gave {watched} {after:.4g}, worse than the trial's {before:.4g}; "
+                        "the trial's weights are kept"
                     )
             failed = [message for _, outcome, message in again if message or not outcome.finite]
             if failed:

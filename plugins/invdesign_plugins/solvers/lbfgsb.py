@@ -30,7 +30,7 @@ class LBFGSB(Solver):
     )
     max_iterations: int = Field(200, ge=1, description="Iterations from one start.")
     ftol: float = Field(1e-12, ge=0, description="Stop when the loss falls by less than this share of itself.")
-    gtol: float = Field(1e-8, ge=0, description="Stop when no projected gradient component is larger.")
+    gtol: float = Field(1e-6, ge=0, description="Stop when no projected gradient component is larger.")
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Run SciPy's `minimize` from each start in turn."""

@@ -1,0 +1,93 @@
+"""Targets: the words a user writes, and the numbers that objectives see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from invdesign_core.errors import ConfigError
+from invdesign_core.goal import Targets, parse_target, parse_targets, split_assignment
+
+OUTPUTS = ("H2", "Reformer Duty", "a=b", "x-1", "T (°C)")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "lower", "upper"),
+    [
+        ("H2=0.33", "H2", 0.33, 0.33),
+        ("H2 = 3.3e-1", "H2", 0.33, 0.33),
+        ("H2<=0.33", "H2", -np.inf, 0.33),
+        ("H2 >= .33", "H2", 0.33, np.inf),
+        ("Reformer Duty=1..2", "Reformer Duty", 1, 2),
+        ("T (°C)=-5..-1e0", "T (°C)", -5, -1),
+        ("a=b=3", "a=b", 3, 3),
+        ('"a=b"<=3', "a=b", -np.inf, 3),
+        ("x-1=-1", "x-1", -1, -1),
+    ],
+)
+def test_a_target_is_read_with_hard_names(text, name, lower, upper):
+    (found,) = parse_targets([text], OUTPUTS).items()
+    assert found[0] == name
+    assert (found[1].lower, found[1].upper) == (lower, upper)
+
+
+@pytest.mark.parametrize("text", ["2", "=2", " 2.0 "])
+def test_a_single_output_needs_no_name(text):
+    assert parse_targets([text], ["y"])["y"].lower == 2
+    assert parse_targets(["<=2"], ["y"])["y"].upper == 2
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (["2"], "which of 5 outputs?"),
+        (["H3=1"], "did you mean 'H2'?"),
+        (["H2=warm"], "found 'warm', expected a number"),
+        (["H2=nan"], "expected a finite number"),
+        (["H2=inf"], "expected a finite number"),
+        (["H2=0,5"], "write the decimals after a point"),
+        (["H2=2..1"], "lower end 2 is above the upper end 1"),
+        (["H2=1", "H2=2"], "asked for twice"),
+        ({"H2": {"equal": 2}}, "did you mean 'equals'?"),
+        ({"H2": {"equals": 2, "at_most": 3}}, "contradicts"),
+        ({"H2": {"at_least": 3, "at_most": 2}}, "contradicts"),
+        ({"H2": {"weight": 2}}, "nothing is wanted"),
+        ({"H2": True}, "expected a number"),
+        ({"CO": 1}, "there is no output 'CO'"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(items, message):
+    with pytest.raises(ConfigError) as error:
+        parse_targets(items, OUTPUTS)
+    assert message in str(error.value)
+
+
+def test_the_longest_name_wins():
+    assert split_assignment("a b=1", ["a", "a b"], "here", "output") == ("a b", "1")
+
+
+def test_a_target_survives_its_table():
+    for value in (2, "<=3", ">=1", "1..2", {"equals": 1, "weight": 3, "tolerance": 0.5}):
+        target = parse_target(value, "here")
+        assert parse_target(target.to_json(), "there") == target
+
+
+def make(value, spread=10.0):
+    return Targets.build([parse_targets({"y": value}, ["y"])], ("y",), np.array([spread]))
+
+
+def test_any_value_in_a_range_is_equally_good():
+    goal = make("1..2").goal(np.zeros(1), np.ones(1))
+    z = np.array([[0.5], [1.0], [1.5], [2.0], [2.5]])
+    assert goal.miss(z).ravel().tolist() == [-0.5, 0, 0, 0, 0.5]
+
+
+def test_met_means_within_two_percent_of_the_training_range_unless_told():
+    y, rows = np.array([[2.2], [2.21]]), np.zeros(2, int)
+    assert make(2).met(y, rows).ravel().tolist() == [True, False]
+    assert make({"equals": 2, "tolerance": 0.3}).met(y, rows).all()
+
+
+def test_a_failed_simulation_never_meets_a_target():
+    assert not make(2).met(np.array([[np.nan]]), np.zeros(1, int)).any()
+    assert not make(">=2").met(np.array([[np.nan]]), np.zeros(1, int)).any()
