@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,9 @@ class Context:
         Relative paths in options are meant from here: the folder of the experiment file.
     clock : Clock
         Where the seconds of each stage are counted.
+    stop : threading.Event
+        Set from outside (Ctrl-C) to end the run at the next epoch or evaluation. An exception alone
+        would not do: one that is raised inside a callback of the garbage collector is lost.
     """
 
     seed: int = 0
@@ -100,6 +104,7 @@ class Context:
     deadline: float | None = None
     folder: Path = field(default_factory=Path.cwd)
     clock: Clock = field(default_factory=Clock)
+    stop: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def seed_for(self, purpose: str, index: int = 0) -> int:
         """Return a 31-bit seed keyed by the run's seed, what it is for, and an index."""
@@ -120,6 +125,11 @@ class Context:
     def warn(self, text: str, **data: Any) -> None:
         """Tell the user something to worry about."""
         self.emit(Event("warning", {"text": text, **data}))
+
+    def check_stop(self) -> None:
+        """Raise KeyboardInterrupt where the run was told to stop."""
+        if self.stop.is_set():
+            raise KeyboardInterrupt
 
     def out_of_time(self) -> bool:
         """Return whether the deadline has passed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, blamed
 from invdesign_core.goal import Targets
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
@@ -161,7 +161,12 @@ def _distinct(
 
 def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
     """Put designs through the true forward model; (b, m), NaN where it failed."""
-    answer = truth(written)
+    import pandas as pd
+
+    with blamed("the dataset's true model"):
+        answer = truth(written)
+        if not isinstance(answer, pd.DataFrame):
+            raise TypeError(f"it returned {answer!r}, expected a DataFrame")
     missing = [name for name in outputs if name not in answer.columns]
     if missing or len(answer) != len(written):
         raise DataError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
 
@@ -78,6 +79,26 @@ class RunStoreError(InvdesignError):
     """A run folder can't be written or read."""
 
     exit_code = ExitCode.RUN_STORE
+
+
+@contextmanager
+def blamed(who: str) -> Iterator[None]:
+    """Turn an exception of a plugin into an error that names the plugin.
+
+    Parameters
+    ----------
+    who : str
+        The plugin's kind and name.
+    """
+    try:
+        yield
+    except InvdesignError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{who} failed: {type(error).__name__}: {error}",
+            "this is a fault of the plugin, or an option that it should have refused",
+        ) from error
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import backend, pipeline
-from invdesign_core.context import Clock, Context, Event
-from invdesign_core.errors import ConfigError, DataError, InvdesignError, near_match
+from invdesign_core.context import Context, Event
+from invdesign_core.data import Data
+from invdesign_core.errors import ConfigError, DataError, InvdesignError, blamed, near_match
 from invdesign_core.goal import Target, parse_targets
-from invdesign_core.plugin import KINDS
+from invdesign_core.plugin import KINDS, Dataset
 from invdesign_core.registry import Registry
 from invdesign_core.results import Report, SurrogateReport, design_reports, target_reports
 from invdesign_core.runs import RunFolder
@@ -22,12 +23,9 @@ from invdesign_core.space import FloatArray, Space, Variable, infer_variable
 from invdesign_core.tables import read_table
 
 if TYPE_CHECKING:
-    from invdesign_core.data import Data
     from invdesign_core.designs import Answers
     from invdesign_core.experiment import Experiment, Stages
     from invdesign_core.surrogate import Surrogate
-
-Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     check_plugins(stages, registry)
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        data = stages.dataset.load(ctx)
+        data = load(stages.dataset, ctx)
     space = data.space.restrict(experiment.design.bounds, experiment.design.fixed)
     wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
     if not wanted and data.example:
@@ -93,16 +91,25 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     return Checked(stages, data, space, wanted)
 
 
+def load(dataset: Dataset, ctx: Context) -> Data:
+    """Return a dataset's data.
+
+    Raises
+    ------
+    PluginError
+        If the plugin fails or returns something else.
+    """
+    with blamed(dataset.label):
+        data = dataset.load(ctx)
+        if not isinstance(data, Data):
+            raise TypeError(f"load returned {data!r}, expected Data")
+    return data
+
+
 def check_plugins(stages: Stages, registry: Registry) -> None:
     """Refuse a solver that can't take the surrogate and the objective."""
-    installed = [e.plugin for e in registry.entries if e.kind == "solver"]
-    check_solver(
-        stages.solver,
-        stages.objective,
-        stages.surrogate.differentiable,
-        stages.surrogate.name,
-        installed,  # type: ignore[arg-type]
-    )
+    differentiable, name = stages.surrogate.differentiable, stages.surrogate.name
+    check_solver(stages.solver, stages.objective, differentiable, name, registry.labels("solver"))
 
 
 def run_experiment(
@@ -112,9 +119,8 @@ def run_experiment(
     *,
     registry: Registry | None = None,
     resume: bool = False,
-    listener: Listener | None = None,
     source: str | None = None,
-    clock: Clock | None = None,
+    ctx: Context | None = None,
 ) -> Result:
     """Load, split, tune, train, save, invert and report.
 
@@ -130,19 +136,18 @@ def run_experiment(
         The plugins; by default those installed.
     resume : bool
         Whether to go on with an unfinished run in `out`.
-    listener : callable, optional
-        Takes every `Event`.
     source : str, optional
         The text of the experiment file, to be kept with the run.
-    clock : Clock, optional
-        Goes on counting; by default a new one.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the run; seed and folder are the experiment's.
 
     Raises
     ------
     InvdesignError
         If anything is wrong with the request, the data, a plugin or the run folder.
     """
-    clock = clock or Clock()
+    outer = ctx or Context()
+    clock = outer.clock
     with clock.stage("import"):
         running = backend.select(experiment.backend)
         registry = registry or Registry.discover()
@@ -153,15 +158,11 @@ def run_experiment(
     folder: RunFolder | None = None
 
     def emit(event: Event) -> None:
-        if event.kind in ("note", "warning"):
-            notes.append(str(event.data["text"]))
         if folder is not None:
             folder.event(event)
-        registry.emit(event)
-        if listener is not None:
-            listener(event)
+        _pass_on(event, notes, registry, outer)
 
-    ctx = Context(experiment.seed, emit=emit, folder=experiment.folder, clock=clock)
+    ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
     checked = check(experiment, registry, ctx, targets)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
     try:
@@ -203,6 +204,9 @@ def run_experiment(
             clock.report(),
         )
         folder.finish(report)
+    except InvdesignError:
+        folder.discard_if_empty()
+        raise
     finally:
         folder.close()
     return Result(report, answers, fitted.surrogate)
@@ -219,8 +223,7 @@ def solve_saved(
     seed: int | None = None,
     backend_name: str | None = None,
     allow_code: bool = False,
-    listener: Listener | None = None,
-    clock: Clock | None = None,
+    ctx: Context | None = None,
 ) -> Result:
     """Invert the surrogate of a run folder again.
 
@@ -242,14 +245,13 @@ def solve_saved(
         By default what the environment says; a saved surrogate runs on either.
     allow_code : bool
         Whether code in the surrogate's files may run.
-    listener : callable, optional
-        Takes every `Event`.
-    clock : Clock, optional
-        Goes on counting; by default a new one.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the search.
     """
     from invdesign_core.experiment import Experiment
 
-    clock = clock or Clock()
+    outer = ctx or Context()
+    clock = outer.clock
     folder = RunFolder.open(run)
     stored = folder.read_json("resolved.json")
     settings = {**stored["experiment"], **(overrides or {})}
@@ -264,12 +266,13 @@ def solve_saved(
         solver: Any = registry.create("solver", experiment.solver.use, experiment.solver.options)
         import keras  # noqa: F401
     notes: list[str] = []
-    ctx = Context(experiment.seed, emit=_emitter(notes, registry, listener), folder=base, clock=clock)
+    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: _pass_on(event, notes, registry, outer))
     with clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
         surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
-    installed = [e.plugin for e in registry.entries if e.kind == "solver"]
-    check_solver(solver, objective, surrogate.differentiable, experiment.surrogate.use, installed)  # type: ignore[arg-type]
+    differentiable, name = surrogate.differentiable, experiment.surrogate.use
+    check_solver(solver, objective, differentiable, name, registry.labels("solver"))
     space = surrogate.space.restrict(
         {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
     )
@@ -315,8 +318,7 @@ def solve_model(
     seed: int = 0,
     backend_name: str | None = None,
     allow_code: bool = False,
-    listener: Listener | None = None,
-    clock: Clock | None = None,
+    ctx: Context | None = None,
 ) -> Result:
     """Invert a Keras model of the user's own.
 
@@ -344,15 +346,14 @@ def solve_model(
         By default what the environment says.
     allow_code : bool
         Whether code in the file may run.
-    listener : callable, optional
-        Takes every `Event`.
-    clock : Clock, optional
-        Goes on counting; by default a new one.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the search.
     """
     from invdesign_core.models import check_inputs_outputs, load_model
     from invdesign_core.surrogate import Surrogate
 
-    clock = clock or Clock()
+    outer = ctx or Context()
+    clock = outer.clock
     with clock.stage("import"):
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
@@ -361,8 +362,9 @@ def solve_model(
         check_solver(search, goal, True, path.name)
         import keras  # noqa: F401
     notes: list[str] = []
-    ctx = Context(seed, emit=_emitter(notes, registry, listener), clock=clock)
+    ctx = replace(outer, seed=seed, emit=lambda event: _pass_on(event, notes, registry, outer))
     with clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
         model = load_model(path, allow_code)
         width, count = check_inputs_outputs(model, path)
         space, names, rows = _names(width, count, path, table, inputs, outputs)
@@ -418,15 +420,12 @@ def make_report(
     )
 
 
-def _emitter(notes: list[str], registry: Registry, listener: Listener | None) -> Listener:
-    def emit(event: Event) -> None:
-        if event.kind in ("note", "warning"):
-            notes.append(str(event.data["text"]))
-        registry.emit(event)
-        if listener is not None:
-            listener(event)
-
-    return emit
+def _pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:
+    """Keep what the report will say, and tell observers and whoever called."""
+    if event.kind in ("note", "warning"):
+        notes.append(str(event.data["text"]))
+    registry.emit(event)
+    outer.emit(event)
 
 
 def _write_settings(
@@ -445,6 +444,7 @@ def _write_settings(
             "name": entry.name,
             "distribution": entry.provider.distribution,
             "version": entry.provider.version,
+            "options": getattr(checked.stages, kind).model_dump(mode="json"),
         }
     values = experiment.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
@@ -467,7 +467,7 @@ def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
     """Return the dataset's true model, or None where the dataset can't be loaded any more."""
     try:
         dataset: Any = registry.create("dataset", experiment.dataset.use, experiment.dataset.options)
-        return dataset.load(replace(ctx, emit=lambda event: None)).truth
+        return load(dataset, replace(ctx, emit=lambda event: None)).truth
     except InvdesignError as error:
         ctx.warn(f"the dataset can't be loaded, so designs are judged by the prediction: {error.message}")
         return None

@@ -200,9 +200,8 @@ class InverseDesign:
         return found
 
     def _check(self, plugins: Mapping[str, Any]) -> None:
-        given = all(isinstance(getattr(self, kind), Plugin) for kind in ("surrogate", "objective", "solver"))
-        installed: list[Any] = [] if given else [e.plugin for e in self._registry().entries if e.kind == "solver"]
         surrogate = plugins["surrogate"]
+        installed = self._registry().labels("solver")
         check_solver(plugins["solver"], plugins["objective"], surrogate.differentiable, surrogate.name, installed)
 
     def _registry(self) -> Registry:

@@ -11,7 +11,7 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows, split_rows
 from invdesign_core.designs import Answers, answers
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, PluginError, blamed
 from invdesign_core.goal import Target, Targets
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
@@ -74,7 +74,13 @@ def fit(
     with ctx.clock.stage("tune"):
         ctx.emit(Event("stage", {"stage": "tune"}))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
-        tuner.search(evaluator.space.copy(), evaluator, ctx)
+        try:
+            with blamed(tuner.label):
+                tuner.search(evaluator.space.copy(), evaluator, ctx)
+        except PluginError:
+            if evaluator.fault is not None:  # raised inside `evaluate`: not the tuner's
+                raise evaluator.fault from None
+            raise
     with ctx.clock.stage("train"):
         ctx.emit(Event("stage", {"stage": "train"}))
         members, how = evaluator.winner()

@@ -78,6 +78,11 @@ class Plugin(BaseModel):
     kind: ClassVar[str]
     """Set by the five classes below."""
 
+    @property
+    def label(self) -> str:
+        """The kind and the name, for messages."""
+        return f"{self.kind} {self.name!r}"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in cls.__annotations__ and not str(cls.__annotations__["name"]).startswith(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from invdesign_core import backend
 from invdesign_core.context import Context
+from invdesign_core.errors import blamed
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.space import FloatArray
 
@@ -126,19 +127,22 @@ class Forward:
     @cached_property
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
-            return self.objective.residuals(self.surrogate.trace(x), Goal(*goal))
+            with blamed(self.objective.label):
+                return _checked(self.objective.residuals(self.surrogate.trace(x), Goal(*goal)), 2)
 
         return backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
 
     @cached_property
     def _loss(self) -> Any:
         def loss(mean: Any, lower: Any, upper: Any, weight: Any, std: Any = None) -> Any:
-            return self.objective.loss(Prediction(mean, std), Goal(lower, upper, weight))
+            with blamed(self.objective.label):
+                return _checked(self.objective.loss(Prediction(mean, std), Goal(lower, upper, weight)), 1)
 
         return backend.load().value(loss, [])
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
-        return self.objective.loss(self.surrogate.trace(x), Goal(*goal))
+        with blamed(self.objective.label):
+            return _checked(self.objective.loss(self.surrogate.trace(x), Goal(*goal)), 1)
 
 
 class Problem:
@@ -161,6 +165,8 @@ class Problem:
         (e,) whether only some values of a column exist.
     ctx : Context
         Holds the deadline.
+    first : int
+        Number of the first row in the whole of the work, where rows are solved in chunks.
 
     Attributes
     ----------
@@ -179,7 +185,9 @@ class Problem:
         upper: FloatArray,
         discrete: NDArray[np.bool_],
         ctx: Context,
+        first: int = 0,
     ) -> None:
+        self._first = first
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
         self.evaluations = np.zeros(len(lower), dtype=np.int64)
@@ -190,6 +198,10 @@ class Problem:
     def shape(self) -> tuple[int, int]:
         """(b, e)."""
         return self.lower.shape[0], self.lower.shape[1]
+
+    def rng(self, row: int) -> np.random.Generator:
+        """Return a random stream of one row, which is the same whatever rows are solved beside it."""
+        return self._ctx.rng("solver", self._first + row)
 
     def value(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
         """Return the (k,) losses of (k, e) points; point i belongs to row ``rows[i]``, by default row i."""
@@ -213,6 +225,7 @@ class Problem:
         return residuals, jacobian
 
     def _begin(self, u: FloatArray, rows: IndexArray | None) -> tuple[FloatArray, IndexArray]:
+        self._ctx.check_stop()
         if self._ctx.out_of_time():
             raise StopSolving
         rows = np.arange(len(u)) if rows is None else np.asarray(rows, dtype=np.intp)
@@ -228,6 +241,14 @@ class Problem:
         order = better[np.argsort(-loss[better], kind="stable")]  # the smallest is written last
         self.best_loss[rows[order]] = loss[order]
         self.best_u[rows[order]] = u[order]
+
+
+def _checked(answer: Any, rank: int) -> Any:
+    """Hold what an objective returned to its shape: one loss a row, or one row of residuals."""
+    shape = getattr(answer, "shape", None)
+    if shape is None or len(shape) != rank:
+        raise ValueError(f"it returned shape {shape}, expected {'(rows,)' if rank == 1 else '(rows, residuals)'}")
+    return answer
 
 
 def _arrays(goal: Goal) -> tuple[Any, Any, Any]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from invdesign_core import hookspecs
 from invdesign_core._version import __version__
 from invdesign_core.errors import ConfigError, PluginError, near_match
-from invdesign_core.plugin import KINDS, Plugin
+from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
@@ -75,19 +75,23 @@ class Registry:
         The plugins that work.
     broken : iterable of Provider
         Those that don't, each with its error.
-    observers : pluggy.PluginManager, optional
-        Where ``invdesign_event`` is called.
+    observers : iterable of Provider
+        Those that implement ``invdesign_event``.
+    manager : pluggy.PluginManager, optional
+        Where it is called.
     """
 
     def __init__(
         self,
         entries: Iterable[Entry] = (),
         broken: Iterable[Provider] = (),
-        observers: pluggy.PluginManager | None = None,
+        observers: Iterable[Provider] = (),
+        manager: pluggy.PluginManager | None = None,
     ) -> None:
         self.entries = tuple(entries)
         self.broken = tuple(broken)
-        self._manager = observers
+        self.observers = tuple(observers)
+        self._manager = manager
 
     @classmethod
     def discover(cls) -> Registry:
@@ -96,21 +100,32 @@ class Registry:
         manager.add_hookspecs(hookspecs)
         entries: list[Entry] = []
         broken: list[Provider] = []
+        observers: list[Provider] = []
         points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (_distribution(p)[0], p.name))
         for point in points:
             provider = Provider(*_distribution(point), point.name)
             try:
-                entries += _load(point, provider, manager)
+                found, observes = _load(point, provider, manager)
+                entries += found
+                observers += [provider] if observes else []
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: a plugin must not end the program
                 text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
                 broken.append(Provider(provider.distribution, provider.version, point.name, text))
-        return cls(entries, broken, manager)
+        return cls(entries, broken, observers, manager)
 
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind."""
         return sorted({entry.name for entry in self.entries if entry.kind == kind})
+
+    def labels(self, kind: str) -> dict[str, type[Plugin]]:
+        """Return the plugins of one kind by the name that picks each: ``dist:name`` where two share a name."""
+        entries = sorted((e for e in self.entries if e.kind == kind), key=lambda e: e.name)
+        names = [entry.name for entry in entries]
+        return {
+            e.name if names.count(e.name) == 1 else f"{e.provider.distribution}:{e.name}": e.plugin for e in entries
+        }
 
     def find(self, name: str, kind: str | None = None) -> Entry:
         """Return the one plugin of that name; ``dist:name`` settles it where two have it.
@@ -220,7 +235,7 @@ def _normal(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> list[Entry]:
+def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> tuple[list[Entry], bool]:
     """Import one entry point and call its hooks one by one; any fault is an exception."""
     _check_core_version(point)
     module = point.load()
@@ -242,10 +257,11 @@ def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.Plugin
         for implementation in getattr(scratch.hook, hook).get_hookimpls():
             for plugin in implementation.function():
                 entries.append(Entry(_checked(plugin, kind), provider))
-    if not entries and not scratch.hook.invdesign_event.get_hookimpls():
+    observes = bool(scratch.hook.invdesign_event.get_hookimpls())
+    if not entries and not observes:
         raise PluginError("it implements no hook; mark its functions with @hookimpl")
     manager.register(module, name=f"{provider.distribution}:{point.name}")
-    return entries
+    return entries, observes
 
 
 def _checked(plugin: Any, kind: str) -> type[Plugin]:
@@ -255,6 +271,8 @@ def _checked(plugin: Any, kind: str) -> type[Plugin]:
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not name or ":" in name:
         raise PluginError(f"{plugin.__name__} has no name (a ClassVar[str] without ':')")
+    if issubclass(plugin, Objective) and plugin.loss is Objective.loss and plugin.residuals is Objective.residuals:
+        raise PluginError(f"{plugin.__name__} implements neither loss nor residuals")
     undescribed = [key for key, info in plugin.model_fields.items() if not info.description]
     if undescribed:
         raise PluginError(f"{plugin.__name__}: option {undescribed[0]!r} has no description")

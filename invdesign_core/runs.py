@@ -46,6 +46,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: Any = None
+        self._fresh = False
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
@@ -75,9 +77,11 @@ class RunFolder:
             if (path / "resolved.json").exists() and not (path / "run.json").exists():
                 raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
             raise RunStoreError(f"{path}: the folder is taken", "choose another --out")
+        fresh = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
+            folder._fresh = fresh
             folder._lock()
         except OSError as error:
             raise RunStoreError(
@@ -216,11 +220,19 @@ class RunFolder:
         """Write the report: from now on the run is finished."""
         self.write("run.json", report.model_dump_json(indent=1) + "\n")
 
+    def discard_if_empty(self) -> None:
+        """Take away the folder of a run that failed before its first trial ended, unless it was there before."""
+        if self._fresh and not (self.path / "trials" / "trials.jsonl").exists():
+            self.close()
+            shutil.rmtree(self.path, ignore_errors=True)
+            if self.path.parent == RUNS and not any(RUNS.iterdir()):
+                RUNS.rmdir()
+
     def close(self) -> None:
         """Let others use the folder."""
-        lock = getattr(self, "_held", None)
-        if lock is not None:
-            lock.release()
+        if self._held is not None:
+            self._held.release()
+            self._held = None
             (self.path / ".lock").unlink(missing_ok=True)
 
     def _write_parquet(self, name: str, table: Any) -> None:

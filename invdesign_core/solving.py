@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.errors import PluginError, SolverError
+from invdesign_core.errors import InvdesignError, PluginError, SolverError
 from invdesign_core.goal import Prediction, Targets
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
 from invdesign_core.space import FloatArray, Space
@@ -17,9 +17,9 @@ from invdesign_core.starts import start_points
 from invdesign_core.surrogate import Surrogate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
-    from invdesign_core.plugin import Objective, Solver
+    from invdesign_core.plugin import Objective, Plugin, Solver
 
 MOVED = 1e-9
 """A start that ends this near to where it began, in u, never moved."""
@@ -73,7 +73,7 @@ def check_solver(
     objective: Objective,
     differentiable: bool,
     surrogate: str,
-    installed: Iterable[type[Solver]] = (),
+    installed: Mapping[str, type[Plugin]] | None = None,
 ) -> None:
     """Refuse, before any training, a solver that can't take the problem.
 
@@ -82,9 +82,12 @@ def check_solver(
     PluginError
         Naming what is missing and the installed solvers that can.
     """
+    from invdesign_core.plugin import Solver as SolverClass
+
     lacks = _lacks(type(solver), objective, differentiable, surrogate)
     if lacks:
-        can = sorted({s.name for s in installed if not _lacks(s, objective, differentiable, surrogate)})
+        others = {label: plugin for label, plugin in (installed or {}).items() if issubclass(plugin, SolverClass)}
+        can = [label for label, other in others.items() if not _lacks(other, objective, differentiable, surrogate)]
         hint = f"solvers that can: {', '.join(can)}" if can else "no installed solver can; install one that needs less"
         raise PluginError(f"solver {solver.name!r} {lacks}", hint)
 
@@ -192,17 +195,27 @@ def _solve(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tu
         u = np.where(seen[:, None], problem.best_u, u0)
         why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
         return SolverResult(u, [Status.LIMIT] * len(u), [why] * len(u)), True
-    except SolverError:
+    except InvdesignError:
         raise
     except Exception as error:
         raise SolverError(
-            f"solver {solver.name!r} failed: {type(error).__name__}: {error}", "this is a fault of the plugin"
+            f"{solver.label} failed: {type(error).__name__}: {error}", "this is a fault of the plugin"
         ) from error
+    if not isinstance(result, SolverResult):
+        raise SolverError(
+            f"{solver.label} answered {result!r}, expected a SolverResult", "this is a fault of the plugin"
+        )
+    strange = {str(s) for s in result.status} - set(Status)
+    if strange:
+        raise SolverError(
+            f"{solver.label} answered the status {min(strange)!r}, expected one of {[str(s) for s in Status]}",
+            "this is a fault of the plugin",
+        )
     b, e = problem.shape
     u = np.asarray(result.u, dtype=np.float64)
     if u.shape != (b, e) or len(result.status) != b or len(result.message) != b:
         raise SolverError(
-            f"solver {solver.name!r} answered points of shape {u.shape} with {len(result.status)} states and "
+            f"{solver.label} answered points of shape {u.shape} with {len(result.status)} states and "
             f"{len(result.message)} messages, expected ({b}, {e}), {b} and {b}",
             "this is a fault of the plugin",
         )

@@ -22,7 +22,8 @@ def test_a_repeated_design_stays_on_one_side_of_the_split():
     frame = pd.concat([table(60)] * 3, ignore_index=True)
     rows = split_rows(Data.from_frame(frame, ["y"]), 0.2, 0.2, Context())
     sides = [{tuple(r) for r in rows.x[part]} for part in (rows.train, rows.validation, rows.test)]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sides[0].isdisjoint(sides[1] | sides[2])
+    assert sides[1].isdisjoint(sides[2])
     assert sum(map(len, sides)) == 60
     assert len(rows.test) == 36
 

@@ -256,7 +256,7 @@ def test_a_solver_that_needs_more_than_there_is_is_refused_with_those_that_can()
 
     lbfgsb, mse = REGISTRY.create("solver", "lbfgsb", {}), REGISTRY.create("objective", "mse", {})
     with pytest.raises(PluginError, match="solvers that can: free"):
-        check_solver(lbfgsb, mse, False, "forest", [type(lbfgsb), Free])
+        check_solver(lbfgsb, mse, False, "forest", {"lbfgsb": type(lbfgsb), "free": Free})
     with pytest.raises(PluginError, match="needs residuals, and objective 'only-loss' has none"):
         check_solver(Squares(), OnlyLoss(), True, "net")
     check_solver(lbfgsb, OnlyLoss(), True, "net")

@@ -60,7 +60,7 @@ def _any_rows(fn: Function) -> Compiled:
         first = len(tensors) not in traced
         if first:
             signature = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in tensors]
-            traced[len(tensors)] = tf.function(fn, input_signature=signature)
+            traced[len(tensors)] = tf.function(fn, input_signature=signature, autograph=False)
         result = traced[len(tensors)](*tensors)
         if first:
             compiled.compile_seconds += time.perf_counter() - began

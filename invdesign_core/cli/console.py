@@ -64,7 +64,8 @@ class Watcher:
             self._console.print(WORDS.get(data["stage"], data["stage"]), "…")
         elif event.kind in ("note", "warning"):
             style = "yellow" if event.kind == "warning" else "dim"
-            self._console.print(f"[{style}]{escape(event.kind)}:[/] {escape(str(data['text']))}")
+            line = f"[{style}]{escape(event.kind)}:[/] {escape(str(data['text']))}"
+            self._console.print(line, soft_wrap=True)  # a command in it can be copied whole
         elif event.kind == "progress":
             self._progress(data)
 

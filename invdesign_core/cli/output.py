@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
+
+from invdesign_core.registry import Registry
 
 
 @contextmanager
@@ -32,6 +37,27 @@ def results_only_on_stdout() -> Iterator[TextIO]:
         real.flush()
         os.dup2(kept, 1)
         real.close()
+
+
+def discover() -> Registry:
+    """Return the installed plugins; what they print while they are imported goes to stderr."""
+    with results_only_on_stdout():
+        return Registry.discover()
+
+
+@contextmanager
+def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event besides raising: JAX runs Python inside the garbage collector, which loses exceptions."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def import_keras(backend: str | None) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from invdesign_core.cli.options import json_option
-from invdesign_core.registry import Entry, Provider, Registry
+from invdesign_core.cli.output import discover
+from invdesign_core.registry import Entry, Provider
 
 
 @click.group(short_help="List the installed plugins, or show one.")
@@ -27,11 +28,12 @@ def plugins() -> None:
 @json_option
 def list_plugins(as_json: bool) -> None:
     """List every plugin with the distribution that brings it, and those that could not be loaded."""
-    registry = Registry.discover()
+    registry = discover()
     rows = [_row(entry) for entry in registry.entries]
-    broken = [_broken(provider) for provider in registry.broken]
+    broken = [_source(provider) | {"error": provider.error} for provider in registry.broken]
     if as_json:
-        click.echo(json.dumps({"plugins": rows, "broken": broken}, indent=1, ensure_ascii=False))
+        found = {"plugins": rows, "observers": [_source(p) for p in registry.observers], "broken": broken}
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     widths = (
         {key: max(len(str(row[key])) for row in [*rows, dict.fromkeys(rows[0], "")]) for key in rows[0]} if rows else {}
@@ -40,6 +42,8 @@ def list_plugins(as_json: bool) -> None:
         cells = [str(row[key]).ljust(widths[key]) for key in ("kind", "name")]
         source = f"{row['distribution']} {row['version']}"
         click.echo(f"{'  '.join(cells)}  {source.ljust(24)}  {row['summary']}")
+    for provider in registry.observers:
+        click.echo(f"observer of runs: {provider.distribution} {provider.version} ({provider.entry_point})")
     for item in broken:
         click.echo(f"not loaded: {item['distribution']} {item['version']} ({item['entry_point']}): {item['error']}")
 
@@ -55,7 +59,7 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     Example:
       invdesign plugins show lbfgsb
     """
-    entry = Registry.discover().find(name, kind)
+    entry = discover().find(name, kind)
     plugin = entry.plugin
     schema = plugin.model_json_schema()
     details: dict[str, Any] = {
@@ -91,12 +95,11 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _broken(provider: Provider) -> dict[str, Any]:
+def _source(provider: Provider) -> dict[str, Any]:
     return {
         "distribution": provider.distribution,
         "version": provider.version,
         "entry_point": provider.entry_point,
-        "error": provider.error,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import import_keras, results_only_on_stdout
-from invdesign_core.context import Clock
+from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
+from invdesign_core.context import Context
 from invdesign_core.errors import ExitCode
-from invdesign_core.registry import Registry
 
 
 @click.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
@@ -58,18 +58,18 @@ def run(
       invdesign run mine.toml --target 'H2=0.33' --target 'N2<=0.34'
       invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
     """
-    registry = Registry.discover()
+    registry = discover()
     chosen, source = experiment_of(experiment, overrides, plugins, seed, backend)
     chosen.stages(registry)
-    clock = Clock()
-    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
-        with clock.stage("import"):
+    ctx = Context()
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
+        with ctx.clock.stage("import"):
             import_keras(chosen.backend)
         from invdesign_core.execute import run_experiment
 
         try:
             result = run_experiment(
-                chosen, targets, out, registry=registry, resume=resume, listener=watcher, source=source, clock=clock
+                chosen, targets, out, registry=registry, resume=resume, source=source, ctx=replace(ctx, emit=watcher)
             )
         except KeyboardInterrupt:
             if watcher.run is not None:

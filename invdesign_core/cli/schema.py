@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from invdesign_core.cli.options import json_option
+from invdesign_core.cli.output import discover
 from invdesign_core.experiment import DEFAULTS, Design, Experiment
 from invdesign_core.registry import Registry
 from invdesign_core.training.settings import Training
@@ -30,7 +31,7 @@ def schema(result: bool, as_json: bool) -> None:
 
         found = Report.model_json_schema()
     else:
-        found = experiment_schema(Registry.discover())
+        found = experiment_schema(discover())
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,11 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import import_keras, results_only_on_stdout
+from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
-from invdesign_core.context import Clock
+from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.experiment import DEFAULTS, apply_overrides
-from invdesign_core.registry import Registry
 
 SOLVE_SECTIONS = ("solver", "objective", "design")
 
@@ -80,18 +80,17 @@ def solve(
     """
     values = _sections(overrides, plugins, designs)
     limits, held = parse_bounds(bounds), parse_fixed(fixed)
-    registry = Registry.discover()
+    registry = discover()
     for kind in ("objective", "solver"):
         if kind in values:
             registry.find(values[kind].get("use", DEFAULTS[kind]), kind)
-    clock = Clock()
+    ctx = Context()
     common: dict[str, Any] = {
         "registry": registry,
         "bounds": limits,
         "fixed": held,
         "backend_name": backend,
         "allow_code": allow_code,
-        "clock": clock,
     }
     is_run = run_or_model.is_dir()
     if is_run and (table or inputs or outputs):
@@ -102,13 +101,14 @@ def solve(
             f"{run_or_model}: there is no such run or model",
             near_match(run_or_model.name, siblings) if siblings else None,
         )
-    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher:
-        with clock.stage("import"):
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
+        common["ctx"] = replace(ctx, emit=watcher)
+        with ctx.clock.stage("import"):
             import_keras(backend)
         from invdesign_core.execute import solve_model, solve_saved
 
         if is_run:
-            result = solve_saved(run_or_model, targets, overrides=values, seed=seed, listener=watcher, **common)
+            result = solve_saved(run_or_model, targets, overrides=values, seed=seed, **common)
         else:
             chosen = {
                 kind: (values.get(kind, {}).get("use", DEFAULTS[kind]), _options(values.get(kind, {})))
@@ -123,7 +123,6 @@ def solve(
                 outputs=_listed(outputs),
                 designs=values.get("design", {}).get("designs", 5),
                 seed=seed or 0,
-                listener=watcher,
                 **common,
             )
         return finish(result, as_json, stdout)

@@ -17,8 +17,7 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import results_only_on_stdout
-from invdesign_core.registry import Registry
+from invdesign_core.cli.output import discover, results_only_on_stdout
 
 
 @click.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
@@ -48,7 +47,7 @@ def validate(
     from invdesign_core.context import Context
     from invdesign_core.execute import check, check_plugins
 
-    registry = Registry.discover()
+    registry = discover()
     chosen, _ = experiment_of(experiment, overrides, plugins, None, None)
     stages = chosen.stages(registry)
     check_plugins(stages, registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
-from invdesign_core.errors import ConfigError, PluginError, TrainingError, near_match
+from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, near_match
+from invdesign_core.space import FloatArray
 from invdesign_core.training.loops import Outcome, train
 from invdesign_core.training.networks import check_network, likeness, metric_directions, seeded
 from invdesign_core.training.scaling import Scaling
@@ -51,6 +53,8 @@ class Evaluator:
     ----------
     space : keras_tuner.HyperParameters
         The hyper-parameters found so far.
+    fault : Exception or None
+        What was raised while training, which is not the tuner's doing.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Evaluator:
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
         self._models: dict[int, Any] = {}
+        self.fault: Exception | None = None
         self.space: kt.HyperParameters = kt.HyperParameters()
         first = self._build(self.space, 0)
         self._objective = tuner.objective
@@ -81,7 +86,11 @@ class Evaluator:
         wanted = list(dict.fromkeys(trial.key for trial in trials))
         fresh = [next(t for t in trials if t.key == key) for key in wanted if self.table.find(key) is None]
         if fresh:
-            self._run(fresh)
+            try:
+                self._run(fresh)
+            except Exception as error:
+                self.fault = error
+                raise
         found = [self.table.find(trial.key) for trial in trials]
         return [_with_space(result, self.space) for result in found if result is not None]
 
@@ -96,7 +105,9 @@ class Evaluator:
         """
         good = [r for r in self.table.results if r.status == "ok"]
         if not good:
-            reasons = {r.message for r in self.table.results} or {"the tuner asked for none"}
+            if not self.table.results:
+                raise TrainingError("the tuner asked for no trial", "give it more to try, or take another tuner")
+            reasons = {r.message for r in self.table.results}
             raise TrainingError(
                 f"none of {len(self.table.results)} trials gave a usable surrogate: {'; '.join(sorted(reasons))}",
                 "try smaller learning rates, or look for outliers in the outputs",
@@ -226,30 +237,38 @@ class Evaluator:
         rows, outputs = self._rows, self._z
         target = outputs[rows.train] if outputs.shape[1] > 1 else outputs[rows.train, 0]
         try:
-            model.fit(self._h[rows.train], target)
+            with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
+                model.fit(self._h[rows.train], target)
             metrics: dict[str, float] = {}
             for prefix, part in (("", rows.train), ("val_", rows.validation)):
                 if len(part):
-                    error = np.asarray(model.predict(self._h[part])).reshape(len(part), -1) - outputs[part]
+                    error = (
+                        regressor_answer(model, self._h[part], outputs.shape[1], self._builder.label) - outputs[part]
+                    )
                     metrics |= {
                         f"{prefix}loss": float(np.mean(error**2)),
                         f"{prefix}mae": float(np.mean(np.abs(error))),
                     }
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except InvdesignError:
+            raise
+        except Exception as error:  # a regressor may raise anything; the trial failed
             return model, Outcome(0), f"{type(error).__name__}: {error}"
         return model, Outcome(1, metrics), ""
 
     def _build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
         """Call the builder, with seeds of its own, and check what it returns."""
-        who = f"surrogate {self._builder.name!r}"
+        who = self._builder.label
         with seeded(self._ctx.seed_for(purpose, index)):
             try:
                 net = self._builder.build(hp, self._data)
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
+            except InvdesignError:
+                raise
+            except Exception as error:
                 raise PluginError(f"{who} failed to build: {type(error).__name__}: {error}") from error
             if not self._builder.differentiable:
                 if not (hasattr(net, "fit") and hasattr(net, "predict")):
                     raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
+                _check_pickles(net, who)
                 return net
             check_network(net, self._data.space.width, len(self._data.outputs), who)
         return net
@@ -341,7 +360,29 @@ class ScaledRegressor:
     def z(self, x: Any) -> Any:
         """Answer (n, m) z for (n, e) raw inputs."""
         h = self.scaling.inputs(x) if self.scaled_inputs else x
-        return np.asarray(self.model.predict(h), dtype=np.float64).reshape(len(x), -1)
+        return regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
+
+
+def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> FloatArray:
+    """Return a regressor's (n, m) answer.
+
+    Raises
+    ------
+    PluginError
+        If it answers another shape than (n, m), or (n,) for one output.
+    """
+    answer = np.asarray(model.predict(h), dtype=np.float64)
+    if answer.shape not in {(len(h), outputs)} | ({(len(h),)} if outputs == 1 else set()):
+        raise PluginError(f"{who} predicts shape {answer.shape} for {len(h)} rows, expected ({len(h)}, {outputs})")
+    return answer.reshape(len(h), outputs)
+
+
+def _check_pickles(model: Any, who: str) -> None:
+    """Refuse before training what could not be saved after it."""
+    try:
+        pickle.dumps(model)
+    except Exception as error:
+        raise PluginError(f"{who} built {type(model).__name__}, which can't be pickled: {error}") from None
 
 
 def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:

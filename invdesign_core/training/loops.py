@@ -190,6 +190,7 @@ def _fit(
 
 
 def _tell(ctx: Context, stage: str, epoch: int, epochs: int, live: int, best: NDArray[np.float64]) -> None:
+    ctx.check_stop()
     finite = best[np.isfinite(best)]
     ctx.emit(
         Event(

@@ -1,0 +1,35 @@
+"""A surrogate without gradients: a scikit-learn regressor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from invdesign_core.plugin import Data, Regressor, SurrogateBuilder
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import keras_tuner as kt
+
+
+class Forest(SurrogateBuilder):
+    """Extremely randomised trees, with their leaf size to be tuned.
+
+    Geurts, Ernst and Wehenkel, "Extremely randomized trees", Machine Learning 63 (2006).
+    """
+
+    name: ClassVar[str] = "forest"
+    differentiable: ClassVar[bool] = False
+
+    trees: int = Field(50, ge=1, description="Number of trees.")
+    largest_leaf: int = Field(5, ge=1, description="Largest number of rows in a leaf to try; 1 leaves nothing to tune.")
+
+    def build(self, hp: kt.HyperParameters, data: Data) -> Regressor:
+        """Return the regressor; the core fits it."""
+        from sklearn.ensemble import ExtraTreesRegressor
+
+        leaf = hp.Int("min_samples_leaf", 1, self.largest_leaf) if self.largest_leaf > 1 else 1
+        # The core seeds NumPy around this call, anew for each trial and member.
+        seed = int(np.random.randint(2**31))
+        model: Regressor = ExtraTreesRegressor(self.trees, min_samples_leaf=leaf, random_state=seed)
+        return model
