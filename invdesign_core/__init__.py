@@ -12,12 +12,12 @@ from invdesign_core._version import __version__
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment as Experiment
     from invdesign_core.inverse_design import InverseDesign as InverseDesign
-    from invdesign_core.inverse_design import run_experiment as run_experiment
+    from invdesign_core.jobs.run import run_experiment as run_experiment
 
 _LAZY = {
     "Experiment": "invdesign_core.experiment",
     "InverseDesign": "invdesign_core.inverse_design",
-    "run_experiment": "invdesign_core.inverse_design",
+    "run_experiment": "invdesign_core.jobs.run",
 }
 
 __all__ = ["Experiment", "InverseDesign", "__version__", "run_experiment"]

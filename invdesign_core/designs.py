@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.errors import DataError, blamed
-from invdesign_core.goal import Targets
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
+from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,21 +11,18 @@ from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.errors import ConfigError, InvdesignError
-from invdesign_core.execute import run_experiment
 from invdesign_core.experiment import Experiment
-from invdesign_core.goal import parse_targets
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.solving import check_solver
+from invdesign_core.targets import parse_targets
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from invdesign_core.designs import Answers
     from invdesign_core.surrogate import Surrogate
-
-__all__ = ["InverseDesign", "run_experiment"]
 
 PluginLike = str | Mapping[str, Any] | Plugin
 """A plugin by name, as a mapping with `use` and its options, or as an object."""

@@ -12,11 +12,11 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows, split_rows
 from invdesign_core.designs import Answers, answers
 from invdesign_core.errors import ConfigError, PluginError, blamed
-from invdesign_core.goal import Target, Targets
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
+from invdesign_core.targets import Target, Targets
 from invdesign_core.training.evaluate import Evaluator
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable

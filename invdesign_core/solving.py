@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.errors import InvdesignError, PluginError, SolverError
-from invdesign_core.goal import Prediction, Targets
+from invdesign_core.goal import Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.starts import start_points
 from invdesign_core.surrogate import Surrogate
+from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.goal import Targets, parse_target, parse_targets, split_assignment
+from invdesign_core.targets import Targets, parse_target, parse_targets, split_assignment
 
 OUTPUTS = ("H2", "Reformer Duty", "a=b", "x-1", "T (°C)")
 

@@ -8,13 +8,13 @@ from conftest import fn, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
-from invdesign_core.goal import parse_targets
 from invdesign_core.pipeline import invert
 from invdesign_core.plugin import FloatArray, Objective, Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Registry
 from invdesign_core.solving import check_solver
 from invdesign_core.space import Space, Variable
 from invdesign_core.surrogate import Surrogate
+from invdesign_core.targets import parse_targets
 
 REGISTRY = Registry.discover()
 
@@ -272,8 +272,8 @@ def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
 
 
 def test_residuals_and_jacobian_agree_with_value_and_gradient():
-    from invdesign_core.goal import Targets
     from invdesign_core.problem import Forward
+    from invdesign_core.targets import Targets
 
     rng = np.random.default_rng(0)
     model = lin(rng.normal(size=(3, 4)), rng.normal(size=4), "tanh")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, read_toml
-from invdesign_core.goal import parse_range
+from invdesign_core.targets import parse_range
 
 F = TypeVar("F", bound=Callable[..., Any])
 

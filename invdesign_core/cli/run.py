@@ -65,7 +65,7 @@ def run(
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         with ctx.clock.stage("import"):
             import_keras(chosen.backend)
-        from invdesign_core.execute import run_experiment
+        from invdesign_core.jobs.run import run_experiment
 
         try:
             result = run_experiment(

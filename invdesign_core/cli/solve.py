@@ -105,7 +105,7 @@ def solve(
         common["ctx"] = replace(ctx, emit=watcher)
         with ctx.clock.stage("import"):
             import_keras(backend)
-        from invdesign_core.execute import solve_model, solve_saved
+        from invdesign_core.jobs.solve import solve_model, solve_saved
 
         if is_run:
             result = solve_saved(run_or_model, targets, overrides=values, seed=seed, **common)

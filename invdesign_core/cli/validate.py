@@ -45,7 +45,7 @@ def validate(
       invdesign validate mine.toml --no-data --json
     """
     from invdesign_core.context import Context
-    from invdesign_core.execute import check, check_plugins
+    from invdesign_core.jobs.check import check, check_plugins
 
     registry = discover()
     chosen, _ = experiment_of(experiment, overrides, plugins, None, None)

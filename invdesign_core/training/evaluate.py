@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +10,9 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
 from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, near_match
-from invdesign_core.space import FloatArray
 from invdesign_core.training.loops import Outcome, train
 from invdesign_core.training.networks import check_network, likeness, metric_directions, seeded
+from invdesign_core.training.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
 from invdesign_core.training.scaling import Scaling
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     import keras_tuner as kt
 
     from invdesign_core.plugin import SurrogateBuilder, Tuner
-
-REGRESSOR_METRICS = {"loss": "min", "mae": "min"}
-"""What is reported for a builder that is not differentiable: mean square and mean absolute error in z."""
 
 
 class Evaluator:
@@ -234,26 +229,9 @@ class Evaluator:
         hp = self.space.copy()
         hp.values.update(values)
         model = self._build(hp, index, purpose)
-        rows, outputs = self._rows, self._z
-        target = outputs[rows.train] if outputs.shape[1] > 1 else outputs[rows.train, 0]
-        try:
-            with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
-                model.fit(self._h[rows.train], target)
-            metrics: dict[str, float] = {}
-            for prefix, part in (("", rows.train), ("val_", rows.validation)):
-                if len(part):
-                    error = (
-                        regressor_answer(model, self._h[part], outputs.shape[1], self._builder.label) - outputs[part]
-                    )
-                    metrics |= {
-                        f"{prefix}loss": float(np.mean(error**2)),
-                        f"{prefix}mae": float(np.mean(np.abs(error))),
-                    }
-        except InvdesignError:
-            raise
-        except Exception as error:  # a regressor may raise anything; the trial failed
-            return model, Outcome(0), f"{type(error).__name__}: {error}"
-        return model, Outcome(1, metrics), ""
+        with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
+            outcome, message = fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
+        return model, outcome, message
 
     def _build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
         """Call the builder, with seeds of its own, and check what it returns."""
@@ -268,7 +246,7 @@ class Evaluator:
             if not self._builder.differentiable:
                 if not (hasattr(net, "fit") and hasattr(net, "predict")):
                     raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
-                _check_pickles(net, who)
+                check_pickles(net, who)
                 return net
             check_network(net, self._data.space.width, len(self._data.outputs), who)
         return net
@@ -339,50 +317,6 @@ class Evaluator:
             return self.scaling.wrap(model)
         x = keras.Input((self._data.space.width,), name="x")
         return keras.Model(x, as_columns(model(x)), name="surrogate")
-
-
-class ScaledRegressor:
-    """A regressor between standardised numbers, used with raw ones.
-
-    Parameters
-    ----------
-    model : Regressor
-        Fitted from (n, e) inputs to (n, m) z.
-    scaling : Scaling
-        Its statistics.
-    scaled_inputs : bool
-        Whether the model wants standardised inputs.
-    """
-
-    def __init__(self, model: Any, scaling: Scaling, scaled_inputs: bool) -> None:
-        self.model, self.scaling, self.scaled_inputs = copy.copy(model), scaling, scaled_inputs
-
-    def z(self, x: Any) -> Any:
-        """Answer (n, m) z for (n, e) raw inputs."""
-        h = self.scaling.inputs(x) if self.scaled_inputs else x
-        return regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
-
-
-def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> FloatArray:
-    """Return a regressor's (n, m) answer.
-
-    Raises
-    ------
-    PluginError
-        If it answers another shape than (n, m), or (n,) for one output.
-    """
-    answer = np.asarray(model.predict(h), dtype=np.float64)
-    if answer.shape not in {(len(h), outputs)} | ({(len(h),)} if outputs == 1 else set()):
-        raise PluginError(f"{who} predicts shape {answer.shape} for {len(h)} rows, expected ({len(h)}, {outputs})")
-    return answer.reshape(len(h), outputs)
-
-
-def _check_pickles(model: Any, who: str) -> None:
-    """Refuse before training what could not be saved after it."""
-    try:
-        pickle.dumps(model)
-    except Exception as error:
-        raise PluginError(f"{who} built {type(model).__name__}, which can't be pickled: {error}") from None
 
 
 def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:

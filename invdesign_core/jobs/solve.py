@@ -1,9 +1,9 @@
-"""An experiment from its settings to its run folder, and a saved surrogate to new answers."""
+"""`solve`: new answers from a saved surrogate, or from a model of the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,205 +11,20 @@ import numpy as np
 
 from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data
-from invdesign_core.errors import ConfigError, DataError, InvdesignError, blamed, near_match
-from invdesign_core.goal import Target, parse_targets
-from invdesign_core.plugin import KINDS, Dataset
+from invdesign_core.errors import ConfigError, DataError, InvdesignError, near_match
+from invdesign_core.jobs.check import load
+from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.registry import Registry
-from invdesign_core.results import Report, SurrogateReport, design_reports, target_reports
+from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
 from invdesign_core.solving import check_solver
 from invdesign_core.space import FloatArray, Space, Variable, infer_variable
 from invdesign_core.tables import read_table
+from invdesign_core.targets import Target, parse_targets
 
 if TYPE_CHECKING:
-    from invdesign_core.designs import Answers
-    from invdesign_core.experiment import Experiment, Stages
+    from invdesign_core.experiment import Experiment
     from invdesign_core.surrogate import Surrogate
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run gave.
-
-    Attributes
-    ----------
-    report : Report
-        The summary that `run.json` holds.
-    answers : Answers or None
-        Every start and the designs as tables; None without a target.
-    surrogate : Surrogate
-        The forward map.
-    """
-
-    report: Report
-    answers: Answers | None
-    surrogate: Surrogate
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An experiment of which all that needs no trained model was checked."""
-
-    stages: Stages
-    data: Data
-    space: Space
-    targets: dict[str, Target]
-
-
-def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = ()) -> Checked:
-    """Create the plugins, load the data, and refuse whatever can be refused before training.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings.
-    registry : Registry
-        The installed plugins.
-    ctx : Context
-        Seeds and events.
-    targets : sequence of str
-        Targets of the command line; they replace those of the experiment for the same outputs.
-
-    Raises
-    ------
-    ConfigError, PluginError, DataError
-        Whatever is wrong first.
-    """
-    stages = experiment.stages(registry)
-    check_plugins(stages, registry)
-    with ctx.clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
-        data = load(stages.dataset, ctx)
-    space = data.space.restrict(experiment.design.bounds, experiment.design.fixed)
-    wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
-    if not wanted and data.example:
-        wanted = parse_targets(data.example, data.outputs)
-        asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
-        ctx.note(f"no target was named; the dataset's example is taken: {asked}")
-    pipeline.check_bounds(space)
-    return Checked(stages, data, space, wanted)
-
-
-def load(dataset: Dataset, ctx: Context) -> Data:
-    """Return a dataset's data.
-
-    Raises
-    ------
-    PluginError
-        If the plugin fails or returns something else.
-    """
-    with blamed(dataset.label):
-        data = dataset.load(ctx)
-        if not isinstance(data, Data):
-            raise TypeError(f"load returned {data!r}, expected Data")
-    return data
-
-
-def check_plugins(stages: Stages, registry: Registry) -> None:
-    """Refuse a solver that can't take the surrogate and the objective."""
-    differentiable, name = stages.surrogate.differentiable, stages.surrogate.name
-    check_solver(stages.solver, stages.objective, differentiable, name, registry.labels("solver"))
-
-
-def run_experiment(
-    experiment: Experiment,
-    targets: Sequence[str] = (),
-    out: Path | str | None = None,
-    *,
-    registry: Registry | None = None,
-    resume: bool = False,
-    source: str | None = None,
-    ctx: Context | None = None,
-) -> Result:
-    """Load, split, tune, train, save, invert and report.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings.
-    targets : sequence of str
-        More targets, as `--target` takes them.
-    out : path, optional
-        The run folder; by default a new one below ``runs/``.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    resume : bool
-        Whether to go on with an unfinished run in `out`.
-    source : str, optional
-        The text of the experiment file, to be kept with the run.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the run; seed and folder are the experiment's.
-
-    Raises
-    ------
-    InvdesignError
-        If anything is wrong with the request, the data, a plugin or the run folder.
-    """
-    outer = ctx or Context()
-    clock = outer.clock
-    with clock.stage("import"):
-        running = backend.select(experiment.backend)
-        registry = registry or Registry.discover()
-        experiment.stages(registry)  # refuse before the heavy imports
-        import keras
-        import pandas  # noqa: F401
-    notes: list[str] = []
-    folder: RunFolder | None = None
-
-    def emit(event: Event) -> None:
-        if folder is not None:
-            folder.event(event)
-        _pass_on(event, notes, registry, outer)
-
-    ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
-    checked = check(experiment, registry, ctx, targets)
-    folder = RunFolder.create(Path(out) if out is not None else None, resume)
-    try:
-        _write_settings(folder, experiment, checked, registry, running, source)
-        emit(Event("run", {"path": str(folder.path)}))
-        stages, data = checked.stages, checked.data
-        table = folder.trials()
-        fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
-        folder.write_trials(table.results)
-        folder.write_surrogate(fitted.surrogate, fitted.known)
-        answers = None
-        if checked.targets:
-            answers = pipeline.invert(
-                fitted.surrogate,
-                checked.targets,
-                checked.space,
-                stages.objective,
-                stages.solver,
-                ctx,
-                fitted.known,
-                data.truth,
-                experiment.design.designs,
-            )
-            folder.write_answers(answers, "1")
-        else:
-            name = data.outputs[0]
-            ctx.note(
-                f"no target was named, so nothing was inverted; ask with: invdesign solve {folder.path} "
-                f"--target {name if ' ' not in name else repr(name)}=VALUE"
-            )
-        report = make_report(
-            answers,
-            fitted.report,
-            folder.path,
-            {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
-            experiment.seed,
-            str(keras.backend.backend()),
-            notes,
-            clock.report(),
-        )
-        folder.finish(report)
-    except InvdesignError:
-        folder.discard_if_empty()
-        raise
-    finally:
-        folder.close()
-    return Result(report, answers, fitted.surrogate)
 
 
 def solve_saved(
@@ -266,7 +81,7 @@ def solve_saved(
         solver: Any = registry.create("solver", experiment.solver.use, experiment.solver.options)
         import keras  # noqa: F401
     notes: list[str] = []
-    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: _pass_on(event, notes, registry, outer))
+    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         surrogate, known = folder.read_surrogate(allow_code)
@@ -362,7 +177,7 @@ def solve_model(
         check_solver(search, goal, True, path.name)
         import keras  # noqa: F401
     notes: list[str] = []
-    ctx = replace(outer, seed=seed, emit=lambda event: _pass_on(event, notes, registry, outer))
+    ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         model = load_model(path, allow_code)
@@ -389,78 +204,6 @@ def solve_model(
         clock.report(),
     )
     return Result(report, answers, surrogate)
-
-
-def make_report(
-    answers: Answers | None,
-    surrogate: SurrogateReport,
-    run: Path | None,
-    plugins: Mapping[str, str],
-    seed: int,
-    running: str,
-    notes: Sequence[str],
-    seconds: Mapping[str, float],
-) -> Report:
-    """Put a report together."""
-    status: Any = "no target"
-    if answers is not None:
-        status = "interrupted" if answers.interrupted else "met" if answers.met else "not met"
-    return Report(
-        run=None if run is None else str(run),
-        status=status,
-        target={} if answers is None else target_reports(answers),
-        designs=[] if answers is None else design_reports(answers),
-        starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
-        surrogate=surrogate,
-        plugins=dict(plugins),
-        seed=seed,
-        backend=running,
-        notes=list(notes),
-        seconds=dict(seconds),
-    )
-
-
-def _pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:
-    """Keep what the report will say, and tell observers and whoever called."""
-    if event.kind in ("note", "warning"):
-        notes.append(str(event.data["text"]))
-    registry.emit(event)
-    outer.emit(event)
-
-
-def _write_settings(
-    folder: RunFolder,
-    experiment: Experiment,
-    checked: Checked,
-    registry: Registry,
-    running: str,
-    source: str | None,
-) -> None:
-    """Write down what is about to run: the settings as given and in full, and what they run on."""
-    plugins = {}
-    for kind in KINDS:
-        entry = registry.find(getattr(experiment, kind).use, kind)
-        plugins[kind] = {
-            "name": entry.name,
-            "distribution": entry.provider.distribution,
-            "version": entry.provider.version,
-            "options": getattr(checked.stages, kind).model_dump(mode="json"),
-        }
-    values = experiment.model_dump(mode="json")
-    values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
-    folder.write_json(
-        "resolved.json",
-        {
-            "experiment": values,
-            "plugins": plugins,
-            "folder": str(experiment.folder),
-            "backend": running,
-            "truth": checked.data.truth is not None,
-        },
-    )
-    folder.write_environment()
-    if source is not None:
-        folder.write("experiment.toml", source)
 
 
 def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:

@@ -1,0 +1,85 @@
+"""All that can be refused before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from invdesign_core import pipeline
+from invdesign_core.context import Context, Event
+from invdesign_core.data import Data
+from invdesign_core.errors import blamed
+from invdesign_core.plugin import Dataset
+from invdesign_core.registry import Registry
+from invdesign_core.solving import check_solver
+from invdesign_core.space import Space
+from invdesign_core.targets import Target, parse_targets
+
+if TYPE_CHECKING:
+    from invdesign_core.experiment import Experiment, Stages
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An experiment of which all that needs no trained model was checked."""
+
+    stages: Stages
+    data: Data
+    space: Space
+    targets: dict[str, Target]
+
+
+def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = ()) -> Checked:
+    """Create the plugins, load the data, and refuse whatever can be refused before training.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings.
+    registry : Registry
+        The installed plugins.
+    ctx : Context
+        Seeds and events.
+    targets : sequence of str
+        Targets of the command line; they replace those of the experiment for the same outputs.
+
+    Raises
+    ------
+    ConfigError, PluginError, DataError
+        Whatever is wrong first.
+    """
+    stages = experiment.stages(registry)
+    check_plugins(stages, registry)
+    with ctx.clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
+        data = load(stages.dataset, ctx)
+    space = data.space.restrict(experiment.design.bounds, experiment.design.fixed)
+    wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
+    if not wanted and data.example:
+        wanted = parse_targets(data.example, data.outputs)
+        asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
+        ctx.note(f"no target was named; the dataset's example is taken: {asked}")
+    pipeline.check_bounds(space)
+    return Checked(stages, data, space, wanted)
+
+
+def load(dataset: Dataset, ctx: Context) -> Data:
+    """Return a dataset's data.
+
+    Raises
+    ------
+    PluginError
+        If the plugin fails or returns something else.
+    """
+    with blamed(dataset.label):
+        data = dataset.load(ctx)
+        if not isinstance(data, Data):
+            raise TypeError(f"load returned {data!r}, expected Data")
+    return data
+
+
+def check_plugins(stages: Stages, registry: Registry) -> None:
+    """Refuse a solver that can't take the surrogate and the objective."""
+    differentiable, name = stages.surrogate.differentiable, stages.surrogate.name
+    check_solver(stages.solver, stages.objective, differentiable, name, registry.labels("solver"))

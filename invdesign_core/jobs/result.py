@@ -1,0 +1,72 @@
+"""What a job gives, and how its report is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core.context import Context, Event
+from invdesign_core.registry import Registry
+from invdesign_core.results import Report, SurrogateReport, design_reports, target_reports
+
+if TYPE_CHECKING:
+    from invdesign_core.designs import Answers
+    from invdesign_core.surrogate import Surrogate
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave.
+
+    Attributes
+    ----------
+    report : Report
+        The summary that `run.json` holds.
+    answers : Answers or None
+        Every start and the designs as tables; None without a target.
+    surrogate : Surrogate
+        The forward map.
+    """
+
+    report: Report
+    answers: Answers | None
+    surrogate: Surrogate
+
+
+def make_report(
+    answers: Answers | None,
+    surrogate: SurrogateReport,
+    run: Path | None,
+    plugins: Mapping[str, str],
+    seed: int,
+    running: str,
+    notes: Sequence[str],
+    seconds: Mapping[str, float],
+) -> Report:
+    """Put a report together."""
+    status: Any = "no target"
+    if answers is not None:
+        status = "interrupted" if answers.interrupted else "met" if answers.met else "not met"
+    return Report(
+        run=None if run is None else str(run),
+        status=status,
+        target={} if answers is None else target_reports(answers),
+        designs=[] if answers is None else design_reports(answers),
+        starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
+        surrogate=surrogate,
+        plugins=dict(plugins),
+        seed=seed,
+        backend=running,
+        notes=list(notes),
+        seconds=dict(seconds),
+    )
+
+
+def pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:
+    """Keep what the report will say, and tell observers and whoever called."""
+    if event.kind in ("note", "warning"):
+        notes.append(str(event.data["text"]))
+    registry.emit(event)
+    outer.emit(event)
