@@ -40,6 +40,10 @@ class Data:
         A target to ask for when the user names none.
     name : str
         What to call it in reports.
+    groups : array, optional
+        (n,) a batch, mix or laboratory for each row; all rows of one stay on one side of the split.
+    partial : bool
+        Whether outputs may be NaN where they were not measured; each is then fitted to its own rows.
     """
 
     frame: pd.DataFrame
@@ -49,6 +53,8 @@ class Data:
     truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     example: Mapping[str, Any] | None = None
     name: str = "data"
+    groups: NDArray[Any] | None = None
+    partial: bool = False
 
     def __post_init__(self) -> None:
         import pandas as pd
@@ -74,6 +80,8 @@ class Data:
                     "expected a number"
                 )
             bad = ~np.isfinite(column.to_numpy(dtype=np.float64)) if numeric else column.isna().to_numpy()
+            if self.partial and name in self.outputs:
+                bad = np.isinf(column.to_numpy(dtype=np.float64))
             if bad.any():
                 first = int(np.argmax(bad))
                 raise DataError(
@@ -81,6 +89,18 @@ class Data:
                     f"({int(bad.sum())} of {len(bad)} rows are missing or not finite)",
                     "fill them in, or leave those rows out",
                 )
+        if self.partial:
+            empty = self.frame[list(self.outputs)].isna().all(axis=1).to_numpy()
+            if empty.any():
+                raise DataError(
+                    f"row {int(np.argmax(empty)) + 1}: no output was measured ({int(empty.sum())} such rows)",
+                    "leave those rows out",
+                )
+            for name in self.outputs:
+                if self.frame[name].isna().all():
+                    raise DataError(f"output {name!r} was measured for no row", "leave it out of the outputs")
+        if self.groups is not None and len(self.groups) != len(self.frame):
+            raise DataError(f"there are {len(self.groups)} groups for {len(self.frame)} rows")
         if self.split is not None:
             if len(self.split) != len(self.frame):
                 raise DataError(f"the split names {len(self.split)} rows, the table has {len(self.frame)}")
@@ -96,6 +116,8 @@ class Data:
         inputs: Sequence[str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
         name: str = "data",
+        groups: str | None = None,
+        partial: bool = False,
     ) -> Data:
         """Read the kinds and ranges of the design variables off a table.
 
@@ -111,6 +133,10 @@ class Data:
             Kinds to take instead of the inferred ones.
         name : str
             What to call the data in reports.
+        groups : str, optional
+            A column that keeps rows together in the split; it is no design variable.
+        partial : bool
+            Whether outputs may be NaN where they were not measured.
 
         Raises
         ------
@@ -123,7 +149,8 @@ class Data:
         if twice:
             raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
         chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
-        for column in (*chosen, *outputs, *(kinds or {})):
+        chosen = [column for column in chosen if column != groups]
+        for column in (*chosen, *outputs, *(kinds or {}), *([groups] if groups else [])):
             if column not in known:
                 raise DataError(f"the table has no column {column!r}", near_match(column, known))
         if not chosen:
@@ -131,7 +158,8 @@ class Data:
         for column in chosen:
             _refuse_missing(column, frame[column])
         space = Space(tuple(infer_variable(c, frame[c], (kinds or {}).get(c)) for c in chosen))
-        return cls(frame[[*chosen, *outputs]], space, tuple(outputs), name=name)
+        labels = None if groups is None else frame[groups].to_numpy()
+        return cls(frame[[*chosen, *outputs]], space, tuple(outputs), name=name, groups=labels, partial=partial)
 
     @property
     def x(self) -> FloatArray:
@@ -164,14 +192,14 @@ class Rows:
 
 
 def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows:
-    """Split by distinct designs, so that a repeated one never sits on both sides.
+    """Split by distinct designs and by groups, so that no repeat and no group sits on both sides.
 
     Parameters
     ----------
     data : Data
         The table; its own split is kept where it has one.
     test : float
-        Share of the distinct designs held out for the test.
+        Share of the distinct designs (or groups) held out for the test.
     validation : float
         Share of the others that early stopping and tuning watch.
     ctx : Context
@@ -181,19 +209,39 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     if data.split is not None:
         parts = [np.flatnonzero(data.split == part) for part in PARTS]
         return Rows(x, y, *parts)
-    _, group = np.unique(x, axis=0, return_inverse=True)
-    group = group.reshape(-1)
+    group = together(x, data.groups)
     count = int(group.max()) + 1
     order = ctx.rng("split").permutation(count)
     n_test = _share(test, count)
     n_validation = _share(validation, count - n_test)
     if count - n_test - n_validation < 1:
-        raise DataError(f"{count} distinct designs leave none to learn from", "hold back less (test, validation)")
+        what = "distinct designs" if data.groups is None else "groups"
+        raise DataError(f"{count} {what} leave none to learn from", "hold back less (training.test, .validation)")
     part = np.zeros(count, dtype=np.intp)
     part[order[:n_test]] = 2
     part[order[n_test : n_test + n_validation]] = 1
     row_part = part[group]
     return Rows(x, y, *(np.flatnonzero(row_part == k) for k in range(3)))
+
+
+def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.intp]:
+    """Number the rows so that those which must not be separated share a number.
+
+    Rows with the same (n, e) design belong together, and so do rows of one group; where a design
+    occurs in two groups, both do.
+    """
+    _, design = np.unique(x, axis=0, return_inverse=True)
+    design = design.reshape(-1)
+    if groups is None:
+        return design
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, batch = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    designs, size = int(design.max()) + 1, int(design.max() + batch.max()) + 2
+    links = coo_array((np.ones(len(x)), (design, designs + batch)), shape=(size, size))
+    label = connected_components(links, directed=False)[1][design]
+    return np.unique(label, return_inverse=True)[1].reshape(-1)
 
 
 def _share(share: float, count: int) -> int:

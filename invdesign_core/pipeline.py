@@ -11,6 +11,7 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows, split_rows
 from invdesign_core.designs import Answers, answers
+from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
@@ -69,6 +70,10 @@ def fit(
         If no trial gave a usable surrogate.
     """
     rows = split_rows(data, training.test, training.validation, ctx)
+    for fact in facts_of(data):
+        ctx.note(fact)
+    for doubt in doubts_of(data):
+        ctx.warn(doubt)
     if not len(rows.validation):
         ctx.warn("there are no validation rows: tuning and early stopping watch the training loss")
     with ctx.clock.stage("tune"):
@@ -99,6 +104,8 @@ def fit(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[rows.test], rows.y[rows.test]),
         )
+    for doubt in doubts_about(report.test):
+        ctx.warn(doubt)
     return Fitted(surrogate, report, rows)
 
 
@@ -106,15 +113,22 @@ def test_metrics(surrogate: Surrogate, x: FloatArray, y: FloatArray) -> dict[str
     """Return R², MAE and RMSE of each output on (n, e) designs with (n, m) measured outputs."""
     if not len(x):
         return {}
-    error = surrogate.predict(x).mean - y
-    deviation = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = np.where(deviation > 0, 1 - (error**2).sum(axis=0) / deviation, np.nan)
-    mae, rmse = np.abs(error).mean(axis=0), np.sqrt((error**2).mean(axis=0))
-    return {
-        name: OutputMetrics(r2=float(r2[m]), mae=float(mae[m]), rmse=float(rmse[m]))
-        for m, name in enumerate(surrogate.outputs)
-    }
+    prediction = surrogate.predict(x).mean
+    return {name: _metrics(prediction[:, m], y[:, m]) for m, name in enumerate(surrogate.outputs)}
+
+
+def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
+    """Compare one output's (n,) predictions with what was measured, where it was."""
+    measured = np.isfinite(y)
+    if not measured.any():
+        return OutputMetrics(r2=None, mae=None, rmse=None)
+    y, error = y[measured], prediction[measured] - y[measured]
+    deviation = float(((y - y.mean()) ** 2).sum())
+    return OutputMetrics(
+        r2=1 - float((error**2).sum()) / deviation if deviation > 0 else None,
+        mae=float(np.abs(error).mean()),
+        rmse=float(np.sqrt((error**2).mean())),
+    )
 
 
 def invert(

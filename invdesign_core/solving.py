@@ -150,7 +150,8 @@ def reach(
     u, evaluations = result.u, problem.evaluations
     x = space.snap(forward.to_x(u))
     free = ~space.discrete & (high > low)
-    if space.discrete.any() and free.any() and not interrupted:
+    polish_them = space.discrete.any() and "discrete" not in solver.handles
+    if polish_them and free.any() and not interrupted:
         # Hold the discrete variables at the values that exist, and let the others make up for it.
         held = forward.to_u(x)
         lower = np.where(space.discrete, held, lower)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invdesign_core.context import Context
+from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.problem import Forward
 from invdesign_core.space import FloatArray
@@ -60,7 +61,12 @@ def start_points(
         return np.asarray(lower + unit * width)
     if method in ("sobol", "latin-hypercube"):
         return np.tile(lower + _space_filling(method, count, len(lower), ctx) * width, (t, 1, 1))
-    if method == "data" and known is not None:
+    if method == "data":
+        if known is None:
+            raise ConfigError(
+                'starts are asked for from the training data (init = "data"), and none are known',
+                "name a table with the model's inputs and outputs, or take another init",
+            )
         u, z = known
         chosen = _best_rows(forward, Prediction(z), goal, count)
         return np.asarray(np.clip(u[chosen], lower, upper))
@@ -89,6 +95,11 @@ def _losses(forward: Forward, z: Prediction, goal: Goal) -> FloatArray:
     """Return the (t, n) losses of n predictions for t goals; infinite where not finite."""
     n, t = len(z.mean), len(goal.lower)
     rows = np.repeat(np.arange(t), n)
+    if np.isnan(z.mean).any():  # not measured, or no prediction: bad only where that output is asked for
+        asked = np.tile(goal.weight[:, None, :] > 0, (1, n, 1)).reshape(t * n, -1)
+        mean = np.tile(z.mean, (t, 1))
+        loss = forward.loss_of(Prediction(np.where(np.isnan(mean), 0.0, mean)), goal.take(rows))
+        return np.where((np.isnan(mean) & asked).any(axis=1), np.inf, loss).reshape(t, n)
     tiled = Prediction(np.tile(z.mean, (t, 1)), None if z.std is None else np.tile(z.std, (t, 1)))
     loss = forward.loss_of(tiled, goal.take(rows)).reshape(t, n)
     return np.where(np.isfinite(loss), loss, np.inf)

@@ -67,7 +67,7 @@ class Surrogate:
     ) -> Surrogate:
         """Put together what training gave, with the ranges of its (n, e) and (n, m) rows."""
         box = np.stack([x.min(axis=0), x.max(axis=0)])
-        spread = y.max(axis=0) - y.min(axis=0)
+        spread = np.nanmax(y, axis=0) - np.nanmin(y, axis=0)
         return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread)
 
     @classmethod

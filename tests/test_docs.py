@@ -120,7 +120,7 @@ def name_of(page: Path) -> str:
 class Reader:
     """Somebody who follows one page, in an empty folder."""
 
-    def __init__(self, folder: Path, site: Path) -> None:
+    def __init__(self, folder: Path, site: Path, cache: Path) -> None:
         self.folder, self.site = folder, site
         self.said = ""
         self.names: dict[str, Any] = {"__name__": "docs"}
@@ -129,6 +129,10 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(site),
             "COLUMNS": "120",
+            # Pages compile the same programs again and again.
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
 
     def follow(self, block: Block) -> None:
@@ -206,13 +210,21 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where JAX keeps compiled programs for the commands of all pages."""
+    return tmp_path_factory.mktemp("jax")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_example_runs(page: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_example_runs(
+    page: Path, tmp_path: Path, site: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    reader = Reader(folder, site)
+    reader = Reader(folder, site, cache)
     for block in blocks(page):
         reader.follow(block)
     if page.name == "results.md":

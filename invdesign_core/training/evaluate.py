@@ -11,7 +11,7 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
 from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, near_match
 from invdesign_core.training.loops import Outcome, train
-from invdesign_core.training.networks import check_network, likeness, metric_directions, seeded
+from invdesign_core.training.networks import check_network, ignore_missing, likeness, metric_directions, seeded
 from invdesign_core.training.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
 from invdesign_core.training.scaling import Scaling
 from invdesign_core.training.settings import Training
@@ -69,6 +69,12 @@ class Evaluator:
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train])
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
+        self._partial = bool(np.isnan(rows.y).any())
+        if self._partial and not builder.differentiable:
+            raise PluginError(
+                f"{builder.label} is no network, and can't learn from rows where an output was not measured",
+                "leave those rows out, or train one surrogate for each output",
+            )
         self._models: dict[int, Any] = {}
         self.fault: Exception | None = None
         self.space: kt.HyperParameters = kt.HyperParameters()
@@ -249,6 +255,8 @@ class Evaluator:
                 check_pickles(net, who)
                 return net
             check_network(net, self._data.space.width, len(self._data.outputs), who)
+            if self._partial:
+                ignore_missing(net)
         return net
 
     def _direction(self, net: Any, tuner: Tuner) -> float:

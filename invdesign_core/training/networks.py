@@ -88,6 +88,31 @@ def metric_directions(net: keras.Model) -> dict[str, str | None]:
     return directions
 
 
+def ignore_missing(net: keras.Model) -> None:
+    """Let a network learn each output from the rows where it was measured.
+
+    Where an output is missing (NaN), the loss and the metrics see the network's own prediction on
+    both sides, cut off from the gradient: it misses by nothing and teaches nothing, whatever the
+    loss is (the absolute value, for one, has a slope of 1 at 0 in JAX).
+    """
+    from keras import ops
+
+    def fill(y: Any, y_pred: Any) -> tuple[Any, Any]:
+        y, constant = ops.reshape(y, ops.shape(y_pred)), ops.stop_gradient(y_pred)
+        missing = ops.isnan(y)
+        return ops.where(missing, constant, y), ops.where(missing, constant, y_pred)
+
+    loss, metrics = net.compute_loss, net.compute_metrics
+
+    def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return loss(x, *fill(y, y_pred), *args, **kwargs)
+
+    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return metrics(x, *fill(y, y_pred), sample_weight)
+
+    net.compute_loss, net.compute_metrics = compute_loss, compute_metrics
+
+
 def likeness(net: keras.Model) -> str | None:
     """Return a text that two networks share when they differ in numbers only: weights and learning rate.
 

@@ -35,8 +35,11 @@ class Scaling:
 
     @classmethod
     def of(cls, x: FloatArray, y: FloatArray) -> Scaling:
-        """Take mean and standard deviation of (n, e) inputs and (n, m) outputs; 1 where a column is constant."""
-        return cls(x.mean(axis=0), _deviation(x), y.mean(axis=0), _deviation(y))
+        """Take mean and standard deviation of (n, e) inputs and (n, m) outputs.
+
+        The deviation of a constant column is 1; outputs that are NaN were not measured.
+        """
+        return cls(x.mean(axis=0), _deviation(x), np.nanmean(y, axis=0), _deviation(y))
 
     def inputs(self, x: FloatArray) -> FloatArray:
         """Return standardised inputs."""
@@ -69,6 +72,6 @@ def as_columns(z: Any) -> Any:
 
 
 def _deviation(columns: FloatArray) -> FloatArray:
-    deviation = columns.std(axis=0)
+    deviation = np.nanstd(columns, axis=0)
     # A constant column's deviation is rounding noise of its mean, if not zero.
-    return np.where(deviation > 1e-14 * np.abs(columns.mean(axis=0)), deviation, 1.0)
+    return np.where(deviation > 1e-14 * np.abs(np.nanmean(columns, axis=0)), deviation, 1.0)

@@ -1,0 +1,155 @@
+"""What a table can't teach is said, and repeats never make it look as if it could."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invdesign_core import InverseDesign
+from invdesign_core.context import Context
+from invdesign_core.data import Data, split_rows
+from invdesign_core.doubts import doubts_of, facts_of
+from invdesign_core.errors import DataError, PluginError
+
+NET = {"use": "selu-mlp", "learning_rate": (0.01, 0.01)}
+
+
+def fit(frame, outputs, training=None, **options):
+    """Return a fitted model and what it said."""
+    said = []
+    data = Data.from_frame(frame, outputs, **options)
+    model = InverseDesign(NET, training=training)
+    model._context = lambda: Context(emit=lambda e: said.append(str(e.data.get("text", ""))))
+    return model.fit_data(data), " ".join(said)
+
+
+def test_f28_each_output_is_fitted_to_its_own_rows_when_asked():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(0, 1, (400, 2)), columns=["x1", "x2"])
+    frame["y1"] = frame["x1"] + frame["x2"]
+    frame["y2"] = (frame["x1"] - frame["x2"]).where(np.arange(400) % 10 < 3)
+    model, said = fit(frame, ["y1", "y2"], partial=True)
+    assert "'y2' was measured in 120 of 400 rows" in said
+    best = model.invert({"y1": 1.2, "y2": 0.2}).designs.iloc[0]
+    assert best["design.x1"] == pytest.approx(0.7, abs=0.03)
+    assert best["design.x2"] == pytest.approx(0.5, abs=0.03)
+    assert model.report_.test["y2"].r2 > 0.98
+    near = model.known_[1][np.isfinite(model.known_[1][:, 1])]
+    assert len(near) < 400, "rows that were not measured are known as such"
+
+
+def test_missing_outputs_don_t_change_what_the_others_teach():
+    """A network sees the same loss whether a missing output is left out or predicted exactly."""
+    import keras
+
+    from invdesign_core.training.networks import ignore_missing
+
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    net.compile("sgd", "mse", metrics=["mae"])
+    ignore_missing(net)
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 2), "float32")
+    y[:2, 1] = np.nan
+    predicted = net.predict(x, verbose=0)
+    expected = np.where(np.isnan(y), 0, predicted - y)
+    logs = net.evaluate(x, y, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx((expected**2).mean(), rel=1e-5)
+    assert logs["mae"] == pytest.approx(np.abs(expected).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([[1, np.nan], [np.nan, np.nan]], "no output was measured"), ([[1, np.nan], [1, np.nan]], "measured for no row")],
+)
+def test_rows_and_outputs_without_any_measurement_are_refused(values, message):
+    frame = pd.DataFrame(np.tile(values, (5, 1)), columns=["y1", "y2"]).assign(x=np.arange(10.0))
+    with pytest.raises(DataError, match=message):
+        Data.from_frame(frame, ["y1", "y2"], partial=True)
+
+
+def test_a_regressor_refuses_rows_that_were_not_measured():
+    from typing import ClassVar
+
+    from invdesign_core.plugin import SurrogateBuilder
+
+    class Plain(SurrogateBuilder):
+        """No network."""
+
+        name: ClassVar[str] = "plain"
+        differentiable: ClassVar[bool] = False
+
+        def build(self, hp, data):
+            from sklearn.linear_model import LinearRegression
+
+            return LinearRegression()
+
+    frame = pd.DataFrame({"x": np.arange(50.0), "a": np.arange(50.0), "b": [*np.arange(49.0), np.nan]})
+    from test_plugin_faults import make
+
+    from invdesign_core.plugin import Solver
+
+    with pytest.raises(PluginError, match="can't learn from rows"):
+        InverseDesign(Plain(), solver=make(Solver)()).fit_data(Data.from_frame(frame, ["a", "b"], partial=True))
+
+
+def test_repeats_never_flatter_the_test_score():
+    rng = np.random.default_rng(0)
+    recipes = rng.random((30, 3))
+    frame = pd.DataFrame(np.repeat(recipes, 10, axis=0), columns=list("abc"))
+    frame["y"] = np.repeat(rng.normal(size=30), 10) + 0.01 * rng.normal(size=300)
+    model, said = fit(frame, ["y"], {"test": 0.3})
+    assert model.report_.test["y"].r2 < 0.3
+    assert "270 of 300 rows repeat a design" in said
+    if model.report_.test["y"].r2 < 0.1:
+        assert "'y' is not predictable" in said
+
+
+def test_what_depends_on_nothing_known_is_called_unpredictable():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.random((300, 2)), columns=["a", "b"]).assign(y=rng.normal(size=300))
+    model, said = fit(frame, ["y"])
+    assert model.report_.test["y"].r2 < 0.1
+    assert "'y' is not predictable from these inputs" in said
+
+
+def test_a_group_stays_on_one_side_of_the_split():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.random((120, 2)), columns=["a", "b"]).assign(y=1.0, batch=np.arange(120) // 6)
+    frame.loc[60, ["a", "b"]] = frame.loc[0, ["a", "b"]]  # a design that two batches share ties them together
+    data = Data.from_frame(frame, ["y"], groups="batch")
+    assert data.space.names == ("a", "b")
+    rows = split_rows(data, 0.2, 0.2, Context())
+    sides = [set(frame["batch"].to_numpy()[part]) for part in (rows.train, rows.validation, rows.test)]
+    assert sides[0].isdisjoint(sides[1] | sides[2])
+    assert sides[1].isdisjoint(sides[2])
+    assert sum(0 in side and 10 in side for side in sides) == 1
+    assert "19 groups" in " ".join(facts_of(data)) or "20 groups" in " ".join(facts_of(data))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (lambda rng: 1e9 + rng.uniform(-1, 1, 60), "too flat for the network's float32"),
+        (lambda rng: np.full(60, 3.0), "the same in every row"),
+    ],
+)
+@pytest.mark.parametrize("name", ["b", "y"])
+def test_flat_and_constant_columns_are_pointed_out_with_advice(column, message, name):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.random(60), "b": rng.random(60), "y": rng.random(60)})
+    frame[name] = column(rng)
+    said = doubts_of(Data.from_frame(frame, ["y"]))
+    assert any(message in text and repr(name) in text for text in said)
+
+
+def test_few_rows_are_pointed_out():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.random((12, 4)), columns=["a", "b", "c", "y"])
+    assert "12 distinct designs are few for 3 inputs" in " ".join(doubts_of(Data.from_frame(frame, ["y"])))
+
+
+def test_a_good_table_raises_no_doubt():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.random((200, 3)), columns=["a", "b", "y"]) * 1e-20
+    assert doubts_of(Data.from_frame(frame, ["y"])) == []
+    assert facts_of(Data.from_frame(frame, ["y"])) == []
