@@ -108,10 +108,9 @@ class RunFolder:
             )
         return cls(path)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the run came to its end."""
-        return (self.path / "run.json").exists()
+    def has(self, name: str) -> bool:
+        """Whether the run has a file of that name."""
+        return (self.path / name).exists()
 
     def write(self, name: str, content: str) -> None:
         """Write a text file under a temporary name, and rename it."""

@@ -135,6 +135,26 @@ def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> 
     raise ConfigError(f"{place}: there is no {what} {guess!r}", near_match(guess, names))
 
 
+def split_names(text: str, known: Sequence[str] | None = None) -> list[str]:
+    """Split ``A,B`` into names; a name in double quotes, or one that is known, may hold a comma.
+
+    Examples
+    --------
+    >>> split_names('H2,"a,b"')
+    ['H2', 'a,b']
+    """
+    names: list[str] = []
+    rest = text.strip()
+    while rest:
+        quoted = re.match(r'"([^"]*)"\s*(?:,|$)', rest)
+        whole = [n for n in known or () if rest == n or rest.startswith(n + ",")]
+        name = quoted[1] if quoted else max(whole, key=len) if whole else rest.split(",", 1)[0].strip()
+        names.append(name)
+        rest = rest[quoted.end() :] if quoted else rest[len(name) :] if whole else rest.partition(",")[2]
+        rest = rest.lstrip().removeprefix(",").lstrip() if not quoted else rest.lstrip()
+    return names
+
+
 def parse_target(value: Any, place: str) -> Target:
     """Read what is wanted of one output.
 

@@ -23,6 +23,8 @@ def table(tmp_path):
     frame["H2"] = frame["flow rate"] + frame["x-1"]
     frame["a=b"] = frame["flow rate"] - frame["x-1"]
     frame.to_csv(tmp_path / "mine.csv", index=False)
+    (tmp_path / "fake.parquet").write_text("a,b\n1,2\n")
+    (tmp_path / "twice.csv").write_text("a,a,H2,a=b\n" + "1,2,3,4\n" * 9)
     (tmp_path / "mine.toml").write_text('[dataset]\nuse = "table"\npath = "mine.csv"\noutputs = ["H2", "a=b"]\n')
     return frame
 
@@ -135,6 +137,25 @@ def test_a_target_out_of_reach_exits_with_1_and_the_nearest_design(invdesign, tm
 
 
 MISTAKES = [
+    (["init", "none.csv", "--outputs", "H2"], 4, "no such file"),
+    (["init", "mine.csv", "--outputs", "H3"], 4, "did you mean 'H2'?"),
+    (["init", "mine.csv", "--outputs", "H2"], 7, "there already"),
+    (["run", "mine.toml", "--target", "H2=inf"], 2, "expected a finite number"),
+    (
+        ["run", "mine.toml", "--set", 'design.fixed."x-1"=2', "--set", 'design.bounds."x-1"=[0, 1]'],
+        2,
+        "outside its bounds",
+    ),
+    (["run", "mine.toml", "--out", "/proc/none"], 7, "can't be written"),
+    (["run", "mine.toml", "--set", "dataset.path=mine.toml"], 4, "mine.toml"),
+    (["run", "mine.toml", "--set", "dataset.path=fake.parquet"], 4, "fake.parquet"),
+    (["run", "mine.toml", "--set", "dataset.path=twice.csv"], 4, "twice"),
+    (["solve", "sum.keras", "--bounds", "x1=1..0", "--bounds", "x2=0..1", "--target", "1"], 2, "above the upper end"),
+    (
+        ["solve", "sum.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1", "--fixed", "x1=2", "--target", "1"],
+        2,
+        "outside",
+    ),
     (["run", "nowhere.toml"], 2, "no such file"),
     (["run", "--set", "solver.start=3"], 2, "did you mean 'starts'?"),
     (["run", "--solver", "lbfgs"], 3, "did you mean 'lbfgsb'?"),
@@ -224,7 +245,8 @@ def test_two_runs_with_one_seed_print_the_same_and_another_seed_does_not(invdesi
 def test_an_interrupted_run_is_resumed(console, tmp_path, invdesign):
     import signal
 
-    args = ["--set", "training.early_stopping=false", "--set", "training.epochs=100000", "--out", "out"]
+    long = ["--set", "training.early_stopping=false", "--set", "training.epochs=1200"]
+    args = [*long, "--out", "out"]
     running = subprocess.Popen(
         [console, "run", *args], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -237,10 +259,13 @@ def test_an_interrupted_run_is_resumed(console, tmp_path, invdesign):
     assert running.returncode == 130, err
     assert "--resume" in err
     assert "Traceback" not in err
-    refused = invdesign("run", "--out", "out", *QUICK)
+    refused = invdesign("run", "--out", "out", *long)
     assert refused.code == 7
     assert "--resume" in refused.err
-    done = invdesign("run", "--out", "out", "--resume", *QUICK)
+    changed = invdesign("run", "--out", "out", "--resume", *long, "--set", "training.batch_size=64")
+    assert changed.code == 7
+    assert "training.batch_size was 32, now 64" in changed.err
+    done = invdesign("run", "--out", "out", "--resume", *long)
     assert done.code in (0, 1), done.err
     assert (tmp_path / "out" / "run.json").exists()
 

@@ -13,6 +13,7 @@ from invdesign_core._version import __version__
 from invdesign_core.errors import ExitCode, InvdesignError
 
 COMMANDS = {
+    "init": "invdesign_core.cli.init:init",
     "run": "invdesign_core.cli.run:run",
     "solve": "invdesign_core.cli.solve:solve",
     "plugins": "invdesign_core.cli.plugins:plugins",
@@ -49,6 +50,7 @@ def cli() -> None:
     \b
     Examples:
       invdesign run                                the built-in example: which digits write 2?
+      invdesign init mine.csv --outputs H2         an experiment file for your own table
       invdesign run mine.toml --target 'H2=0.33'   your own table, as the file says
       invdesign solve runs/… --target 'H2=0.30'    another target, without training again
     """

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
-from invdesign_core.errors import InvdesignError
+from invdesign_core.errors import InvdesignError, RunStoreError
 from invdesign_core.jobs.check import Checked, check
 from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
@@ -74,7 +78,10 @@ def run_experiment(
     checked = check(experiment, registry, ctx, targets)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
     try:
-        _write_settings(folder, experiment, checked, registry, running, source)
+        decides = _decides_training(experiment, checked, running)
+        if resume:
+            _check_same_search(folder, decides)
+        _write_settings(folder, experiment, checked, registry, running, source, decides)
         emit(Event("run", {"path": str(folder.path)}))
         stages, data = checked.stages, checked.data
         table = folder.trials()
@@ -120,6 +127,48 @@ def run_experiment(
     return Result(report, answers, fitted.surrogate)
 
 
+def _decides_training(experiment: Experiment, checked: Checked, running: str) -> dict[str, Any]:
+    """Return everything that a trial's result depends on, flat; a search can only go on with the same."""
+    stages = checked.stages
+    digest = hashlib.sha256()
+    for part in (checked.data.x, checked.data.y):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    # Members and the winner's second training come after the trials.
+    training = experiment.training.model_dump(mode="json", exclude={"members", "retrain"})
+    return {
+        "seed": experiment.seed,
+        "backend": running,
+        "the data": digest.hexdigest()[:16],
+        "surrogate": stages.surrogate.name,
+        **{f"surrogate.{key}": value for key, value in stages.surrogate.model_dump(mode="json").items()},
+        **{f"training.{key}": value for key, value in training.items()},
+        "tuner.objective": stages.tuner.objective,
+        "tuner.direction": stages.tuner.direction,
+    }
+
+
+def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
+    """Refuse to go on with a search whose trials would not be comparable.
+
+    Raises
+    ------
+    RunStoreError
+        Naming each difference.
+    """
+    before = folder.read_json("resolved.json")["trials depend on"] if folder.has("resolved.json") else decides
+    now = json.loads(json.dumps(decides))
+    changed = [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise RunStoreError(
+            f"{folder.path}: the run can't be resumed with other settings: {'; '.join(changed)}",
+            "set them back, or start a new run with another --out",
+        )
+
+
 def _write_settings(
     folder: RunFolder,
     experiment: Experiment,
@@ -127,6 +176,7 @@ def _write_settings(
     registry: Registry,
     running: str,
     source: str | None,
+    decides: Mapping[str, Any],
 ) -> None:
     """Write down what is about to run: the settings as given and in full, and what they run on."""
     plugins = {}
@@ -148,6 +198,7 @@ def _write_settings(
             "folder": str(experiment.folder),
             "backend": running,
             "truth": checked.data.truth is not None,
+            "trials depend on": decides,
         },
     )
     folder.write_environment()

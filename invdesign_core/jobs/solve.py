@@ -98,7 +98,7 @@ def solve_saved(
     answers = pipeline.invert(surrogate, wanted, space, objective, solver, ctx, known, truth, experiment.design.designs)
     saved = folder.write_answers(answers, folder.next_solve())
     ctx.note(f"every start and design is in {saved}")
-    trained = folder.read_json("run.json")["surrogate"] if folder.finished else None
+    trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
     report = make_report(
         answers,
         SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),

@@ -1,0 +1,69 @@
+"""`invdesign init`: a first experiment file from the user's own table."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.options import quiet_option
+from invdesign_core.cli.output import discover, results_only_on_stdout
+from invdesign_core.errors import RunStoreError
+
+
+@click.command(short_help="Write a commented experiment file for a table of your own.")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns, of which you want values.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write; by default the table's name.toml.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="An option of the table dataset. Repeatable."
+)
+@quiet_option
+def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
+    """Read a table, and write an experiment file with what was found in it.
+
+    The file has each input's kind and range, what is odd about the table, and a target to fill in.
+
+    \b
+    Examples:
+      invdesign init mine.csv --outputs H2,N2
+      invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
+    """
+    from invdesign_core.context import Context
+    from invdesign_core.drafts import draft
+    from invdesign_core.experiment import apply_overrides
+    from invdesign_core.jobs.check import load
+    from invdesign_core.targets import split_names
+
+    target = out if out is not None else table.with_suffix(".toml").name
+    path = Path(target)
+    if path.exists():
+        raise RunStoreError(f"{path}: the file is there already", "choose another --out")
+    with results_only_on_stdout() as stdout:
+        from invdesign_core.tables import read_table
+
+        names = split_names(outputs, [str(c) for c in read_table(table).columns] if not overrides else None)
+        given = apply_overrides({}, [f"dataset.{item}" for item in overrides]).get("dataset", {})
+        options: dict[str, Any] = {"path": _relative(table, path.parent), "outputs": names, **given}
+        registry = discover()
+        with Watcher(quiet) as watcher:
+            data: Any = load(
+                registry.create("dataset", "table", {**options, "path": table.resolve()}),  # type: ignore[arg-type]
+                replace(Context(), emit=watcher),
+            )
+        path.write_text(draft(data, list(options.items())), encoding="utf-8")
+        wanted = shlex.quote(f"{names[0]}=VALUE")
+        stdout.write(f"{path} is written; fill in a target there, or name one:\n")
+        stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
+        stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
+
+
+def _relative(table: Path, folder: Path) -> str:
+    """Return the table's path as the experiment file will mean it."""
+    import os
+
+    return Path(os.path.relpath(table.resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,95 @@
+"""A first experiment file for a user's own table: what was found in it, and a target to fill in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from invdesign_core.data import Data
+from invdesign_core.doubts import doubts_of, facts_of
+
+
+def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
+    """Return the text of a commented experiment file.
+
+    Parameters
+    ----------
+    data : Data
+        What the table holds.
+    options : sequence of pairs
+        Options of the `table` dataset that reading it needs, such as its path.
+    """
+    lines = [
+        f"# Inverse design with {data.name}: {len(data.frame)} rows.",
+        "# Lines that begin with # are comments; take the # away to make them count.",
+        "",
+        "seed = 0",
+        "",
+        "[dataset]",
+        'use = "table"',
+        *(f"{key} = {toml(value)}" for key, value in options),
+        "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
+        f"inputs = {toml(list(data.space.names))}",
+        "",
+        "# What each input is, as its column says; change what is wrong.",
+        "[dataset.kinds]",
+        *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
+        "",
+        "[design]",
+        "# Where designs may lie. These are the ranges of the table; answers far outside mean little.",
+    ]
+    bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
+    lines += ["[design.bounds]"] if bounded else []
+    lines += [f"{toml_key(v.name)} = [{_number(v.lower)}, {_number(v.upper)}]" for v in bounded]
+    for v in data.space.variables:
+        if v.kind not in ("continuous", "integer"):
+            lines.append(f"# {v.name} takes {', '.join(map(str, v.levels[:8]))}{' …' if len(v.levels) > 8 else ''}")
+    first = data.space.variables[0]
+    lines += [
+        "",
+        "# Hold an input at one value:",
+        "# [design.fixed]",
+        f"# {toml_key(first.name)} = {toml(_example(data, first.name))}",
+        "",
+        "[solver]",
+        "starts = 64",
+        "",
+        '# What you want of the outputs. Fill in one or more: a number, "<=1", ">=1" or "1..2".',
+        "[targets]",
+    ]
+    for m, name in enumerate(data.outputs):
+        measured = data.y[np.isfinite(data.y[:, m]), m]
+        lines.append(
+            f"# {toml_key(name)} = {np.median(measured):.4g}  # measured: {measured.min():.4g} to {measured.max():.4g}"
+        )
+    odd = [*doubts_of(data), *facts_of(data)]
+    if odd:
+        lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML; JSON's text, lists, numbers and booleans are TOML's too."""
+    if isinstance(value, Path):
+        value = value.as_posix()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def toml_key(name: str) -> str:
+    """Write a name as a TOML key: bare where it may be, else in quotes."""
+    bare = bool(name) and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return repr(float(value)) if value != int(value) or abs(value) > 1e15 else str(int(value))
+
+
+def _example(data: Data, name: str) -> object:
+    value = data.frame[name].iloc[0]
+    return value.item() if hasattr(value, "item") else value

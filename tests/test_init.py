@@ -1,0 +1,83 @@
+"""`invdesign init`: from a table to an experiment file that runs."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invdesign_core.data import Data
+from invdesign_core.drafts import draft
+from invdesign_core.experiment import Experiment
+from invdesign_core.targets import split_names
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "flow rate": rng.uniform(1e-9, 2e-9, 200),
+            "count": rng.integers(1, 9, 200),
+            "on": rng.random(200) > 0.5,
+            'metal "new"': rng.choice(["Al", "Cu", "NA"], 200),
+            "y,1": rng.random(200),
+            "same": 3.0,
+        }
+    )
+
+
+def test_the_file_says_what_was_found_and_is_valid(frame):
+    text = draft(Data.from_frame(frame, ["y,1"]), [("path", "mine.csv"), ("outputs", ["y,1"])])
+    values = tomllib.loads(text)
+    assert values["dataset"]["kinds"] == {
+        "flow rate": "continuous",
+        "count": "integer",
+        "on": "binary",
+        'metal "new"': "categorical",
+        "same": "continuous",
+    }
+    assert values["design"]["bounds"]["flow rate"] == [frame["flow rate"].min(), frame["flow rate"].max()]
+    assert values["targets"] == {}
+    assert Experiment.from_mapping(values).dataset.options["path"] == "mine.csv"
+    assert 'metal "new" takes Al, Cu, NA' in text
+    assert "input 'same' is the same in every row" in text
+    assert '# "y,1" = ' in text
+
+
+def test_taking_the_comment_away_asks_for_a_target(frame):
+    text = draft(Data.from_frame(frame, ["y,1"]), [("path", "mine.csv"), ("outputs", ["y,1"])])
+    assert list(tomllib.loads(text.replace('# "y,1" = ', '"y,1" = '))["targets"]) == ["y,1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "names"),
+    [
+        ("a,b", None, ["a", "b"]),
+        (" a , b ", None, ["a", "b"]),
+        ('"a,b",c', None, ["a,b", "c"]),
+        ("a,b,c", ["a,b", "c", "a"], ["a,b", "c"]),
+        ("flow rate", ["flow rate"], ["flow rate"]),
+    ],
+)
+def test_names_with_commas_are_taken_whole(text, known, names):
+    assert split_names(text, known) == names
+
+
+@pytest.mark.slow
+def test_the_first_ten_minutes(invdesign, frame, tmp_path):
+    frame["y,1"] = frame["flow rate"] * 1e9 + frame["on"]
+    frame.drop(columns="same").to_csv(tmp_path / "mine.csv", index=False)
+    before = (tmp_path / "mine.csv").read_bytes()
+    done = invdesign("init", "mine.csv", "--outputs", "y,1")
+    assert done.code == 0, done.err
+    assert "invdesign run mine.toml" in done.out
+    assert invdesign("validate", "mine.toml").code == 0
+    done = invdesign("run", "mine.toml", "--target", "y,1=2.5", "--set", "training.epochs=200", "--json")
+    assert done.code == 0, done.err
+    best = done.json["designs"][0]["inputs"]
+    assert best["flow rate"] * 1e9 + best["on"] == pytest.approx(2.5, abs=0.25)
+    assert best['metal "new"'] in ("Al", "Cu", "NA")
+    assert (tmp_path / "mine.csv").read_bytes() == before
