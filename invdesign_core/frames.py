@@ -104,7 +104,8 @@ def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
     import pandas as pd
 
     if isinstance(X, pd.DataFrame):
-        return validate_data(estimator, X, reset=reset, skip_check_array=True).rename(columns=str)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X.rename(columns=str)
     values = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
     names = getattr(estimator, "feature_names_in_", [f"x{i + 1}" for i in range(values.shape[1])])
     return pd.DataFrame(values, columns=list(names))

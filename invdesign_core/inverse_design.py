@@ -1,35 +1,45 @@
-"""The Python API: fit a surrogate to designs and responses, predict, and invert."""
+"""The Python API: a scikit-learn regressor that can also be inverted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
 
-from invdesign_core import backend, pipeline
+from invdesign_core import backend, pipeline, saved
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
-from invdesign_core.errors import ConfigError, InvdesignError
+from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
+from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.solving import check_solver
+from invdesign_core.space import FloatArray
+from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from invdesign_core.designs import Answers
-    from invdesign_core.surrogate import Surrogate
 
 PluginLike = str | Mapping[str, Any] | Plugin
 """A plugin by name, as a mapping with `use` and its options, or as an object."""
 
 
-class InverseDesign:
+class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Learn a forward map from a table, and ask it which inputs give a wanted output.
+
+    It is a scikit-learn regressor: `clone`, pipelines, cross-validation and grid search take it, `score` is
+    R². Parameters are stored as they are, and looked at by `fit`.
 
     Parameters
     ----------
@@ -57,7 +67,15 @@ class InverseDesign:
     report_ : SurrogateReport
         Trials, winner and test metrics.
     data_ : Data
-        What it learnt from.
+        What it learnt from; not there after `load`.
+    known_ : tuple of ndarray
+        (n, e) encoded designs and (n, m) outputs that training saw, from which searches may start.
+    truth_ : callable or None
+        The true forward model that came with the data, by which designs are judged.
+    n_features_in_ : int
+        Number d of design variables.
+    feature_names_in_ : ndarray of str
+        (d,) their names, where X had names.
 
     Examples
     --------
@@ -70,6 +88,12 @@ class InverseDesign:
     >>> bool(answers.designs["met"][0])
     True
     """
+
+    surrogate_: Surrogate
+    report_: SurrogateReport
+    data_: Data
+    known_: tuple[FloatArray, FloatArray]
+    truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
 
     def __init__(
         self,
@@ -98,41 +122,57 @@ class InverseDesign:
         self.backend = backend
         self.registry = registry
 
-    def fit(self, X: Any, y: Any) -> InverseDesign:
+    def fit(self, X: Any, y: Any) -> Self:
         """Tune and train a surrogate.
 
         Parameters
         ----------
-        X : DataFrame or array
-            (n, d) designs; an array's variables are called x1, x2, ….
-        y : DataFrame, Series or array
+        X : DataFrame or array-like
+            (n, d) designs. A DataFrame's columns may be numbers, whole numbers, truth values or text; anything
+            else has to be numbers, and its variables are called x1, x2, ….
+        y : DataFrame, Series or array-like
             (n,) or (n, m) responses; an array's are called y, or y1, y2, ….
+
+        Returns
+        -------
+        InverseDesign
+            Itself.
 
         Raises
         ------
+        InputError
+            If X or y can't be used; also a ValueError and a TypeError, as scikit-learn has it.
         InvdesignError
-            If the data can't be used, a plugin is missing, or nothing usable came out of training.
+            If a plugin is missing, an option is refused, or nothing usable came out of training.
         """
-        return self.fit_data(_table(X, y))
+        return self._fit(join(self, X, y))
 
-    def fit_data(self, data: Data) -> InverseDesign:
+    def fit_data(self, data: Data) -> Self:
         """Tune and train a surrogate on data of a dataset plugin."""
-        backend.select(self.backend)
-        plugins = self._plugins(["surrogate", "tuner", "objective", "solver"])
-        self._check(plugins)
-        training = Experiment.from_mapping({"training": dict(self.training or {})}).training
-        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, self._context())
-        self.data_ = data
-        self.surrogate_: Surrogate = fitted.surrogate
-        self.report_: SurrogateReport = fitted.report
-        self.known_ = fitted.known
-        return self
+        self.n_features_in_ = len(data.space.names)
+        self.feature_names_in_ = np.array(data.space.names, dtype=object)
+        return self._fit(data)
 
     def predict(self, X: Any) -> Any:
-        """Return the surrogate's answer for (n, d) designs: (n,) for one output, (n, m) for several."""
+        """Return the surrogate's answer.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (n, d) designs, with the columns of the fit in their order.
+
+        Returns
+        -------
+        ndarray
+            (n,) for one output, (n, m) for several, in the units of y.
+
+        Raises
+        ------
+        InputError
+            If X can't be used.
+        """
         surrogate = self._fitted()
-        frame = _frame(X, surrogate.space.names)
-        mean = surrogate.predict(surrogate.space.encode(frame)).mean
+        mean = surrogate.predict(encode(self, X, surrogate.space)).mean
         return mean[:, 0] if mean.shape[1] == 1 else mean
 
     def invert(self, target: Any) -> Answers:
@@ -150,8 +190,7 @@ class InverseDesign:
             ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames.
         """
         surrogate = self._fitted()
-        plugins = self._plugins(["objective", "solver"])
-        self._check({"surrogate": self._plugins(["surrogate"])["surrogate"], **plugins})
+        plugins = self._plugins("surrogate", "objective", "solver")
         if not isinstance(target, Mapping):
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
@@ -170,20 +209,113 @@ class InverseDesign:
             plugins["solver"],
             self._context(),
             self.known_,
-            self.data_.truth,
+            self.truth_,
             self.designs,
         )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted estimator as plain files, under a temporary name that is then changed.
+
+        Predictions and inversions are the same after `load`, in another process and on the other backend
+        too. Not written are `data_`, `truth_` and `registry`.
+
+        Parameters
+        ----------
+        folder : path
+            A new or empty folder, or one with an earlier save, which is replaced.
+
+        Raises
+        ------
+        PluginError
+            If a plugin was given as an object whose class is not installed.
+        ConfigError
+            If a parameter is no plain value.
+        RunStoreError
+            If the folder is taken or can't be written.
+        """
+        surrogate, registry = self._fitted(), self._registry()
+        names = getattr(self, "feature_names_in_", None)
+        params = {k: v for k, v in self.get_params(deep=False).items() if k != "registry"}
+        about = {
+            "params": {name: saved.plain(name, value, registry) for name, value in params.items()},
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": None if names is None else list(names),
+            "report": self.report_.model_dump(mode="json"),
+        }
+        saved.write(Path(folder), about, surrogate, self.known_)
+
+    @classmethod
+    def load(cls, folder: str | Path, allow_code: bool = False) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            The folder.
+        allow_code : bool
+            Whether code in the files may run: pickled regressors, `Lambda` layers.
+
+        Raises
+        ------
+        RunStoreError
+            If no estimator was saved there.
+        DataError
+            If the surrogate can't be loaded, or only by running code.
+        """
+        about = saved.read_about(Path(folder))
+        model = cls(**about["params"])
+        _start_keras(model.backend)
+        model.surrogate_, model.known_ = saved.read_surrogate(Path(folder), allow_code)
+        model.report_ = SurrogateReport.model_validate(about["report"])
+        model.truth_ = None
+        model.n_features_in_ = about["n_features_in"]
+        if about["feature_names_in"] is not None:
+            model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if "surrogate_" in state:
+            # A copy has compiled nothing yet. As bytes, it is read after the backend is chosen.
+            with backend.lean():
+                state["surrogate_"] = pickle.dumps(replace(self.surrogate_))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "surrogate_" in state:
+            _start_keras(self.backend)
+            with backend.lean():
+                self.surrogate_ = pickle.loads(state["surrogate_"])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _fit(self, data: Data) -> Self:
+        backend.select(self.backend)
+        plugins = self._plugins("surrogate", "tuner", "objective", "solver")
+        training = Experiment.from_mapping({"training": dict(self.training or {})}).training
+        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, self._context())
+        self.data_ = data
+        self.truth_ = data.truth
+        self.surrogate_ = fitted.surrogate
+        self.report_ = fitted.report
+        self.known_ = fitted.known
+        return self
 
     def _context(self) -> Context:
         return Context(self.seed, emit=_warn)
 
     def _fitted(self) -> Surrogate:
         if not hasattr(self, "surrogate_"):
-            raise InvdesignError("this InverseDesign is not fitted yet", "call fit(X, y) first")
+            raise UnfittedError("this InverseDesign is not fitted yet", "call fit(X, y) first")
         return self.surrogate_
 
-    def _plugins(self, kinds: Sequence[str]) -> dict[str, Any]:
-        """Return the plugins of some kinds, made from names where they are no objects."""
+    def _plugins(self, *kinds: str) -> dict[str, Any]:
+        """Return plugins that fit together, made from names where they are no objects."""
+        registry = self._registry()
         found: dict[str, Any] = {}
         for kind in kinds:
             given: Any = getattr(self, kind)
@@ -192,54 +324,24 @@ class InverseDesign:
                     raise ConfigError(f"{kind}: found a {given.kind} ({given.name!r})")
                 found[kind] = given
                 continue
+            if not isinstance(given, str | Mapping):
+                raise ConfigError(
+                    f"{kind}: found {given!r}, expected a name, a mapping or a plugin",
+                    "a class has to be called" if isinstance(given, type) else None,
+                )
             choice = {"use": given} if isinstance(given, str) else dict(given)
-            found[kind] = self._registry().create(kind, choice.pop("use", ""), choice)
+            found[kind] = registry.create(kind, choice.pop("use", ""), choice)
+        surrogate, installed = found["surrogate"], registry.labels("solver")
+        check_solver(found["solver"], found["objective"], surrogate.differentiable, surrogate.name, installed)
         return found
 
-    def _check(self, plugins: Mapping[str, Any]) -> None:
-        surrogate = plugins["surrogate"]
-        installed = self._registry().labels("solver")
-        check_solver(plugins["solver"], plugins["objective"], surrogate.differentiable, surrogate.name, installed)
-
     def _registry(self) -> Registry:
-        if self.registry is not None:
-            return self.registry
-        if not hasattr(self, "_discovered"):
-            self._discovered = Registry.discover()
-        return self._discovered
+        return Registry.discover() if self.registry is None else self.registry
 
 
-def _table(X: Any, y: Any) -> Data:
-    """Join designs and responses, giving names where they have none."""
-    import pandas as pd
-
-    designs = _frame(X, None)
-    if isinstance(y, pd.DataFrame):
-        responses = y.rename(columns=str)
-    elif isinstance(y, pd.Series):
-        responses = y.to_frame(name=str(y.name) if y.name is not None else "y")
-    else:
-        values = np.asarray(y)
-        values = values[:, None] if values.ndim == 1 else values
-        names = ["y"] if values.shape[1] == 1 else [f"y{i + 1}" for i in range(values.shape[1])]
-        responses = pd.DataFrame(values, columns=names)
-    if len(designs) != len(responses):
-        raise ConfigError(f"X has {len(designs)} rows, y has {len(responses)}", "row i of X belongs to row i of y")
-    frame = pd.concat([designs.reset_index(drop=True), responses.reset_index(drop=True)], axis=1)
-    return Data.from_frame(frame, list(responses.columns), list(designs.columns))
-
-
-def _frame(X: Any, names: Sequence[str] | None) -> pd.DataFrame:
-    """Return designs as a table."""
-    import pandas as pd
-
-    if isinstance(X, pd.DataFrame):
-        return X.rename(columns=str)
-    values = np.asarray(X)
-    if values.ndim != 2 or (names is not None and values.shape[1] != len(names)):
-        expected = f"(n, {len(names)})" if names is not None else "(n, d)"
-        raise ConfigError(f"X has shape {values.shape}, expected {expected}")
-    return pd.DataFrame(values, columns=list(names or [f"x{i + 1}" for i in range(values.shape[1])]))
+def _start_keras(wanted: str | None) -> None:
+    """Choose the backend for models that are about to be read; they run on the other one too."""
+    backend.select(None if "keras" in sys.modules else wanted)
 
 
 def _warn(event: Event) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
+import copy
+import re
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
 from invdesign_core.errors import DataError
+from invdesign_core.model_files import Archive, Part
 
 if TYPE_CHECKING:
     import keras
+
+FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers")
+"""Where Keras looks up a function of which a file says no more than the name."""
 
 
 def load_model(path: Path, allow_code: bool = False) -> keras.Model:
@@ -26,49 +33,103 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     Raises
     ------
     DataError
-        If the file is missing, is no Keras model, or would run code.
+        If the file is missing, is no Keras model, or would run code; naming the layer at fault.
     """
     import keras
 
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file")
-    if not zipfile.is_zipfile(path):
-        kind = "an HDF5 file" if path.read_bytes()[:4] == b"\x89HDF" else "no Keras model, or only a part of one"
-        raise DataError(f"{path}: this is {kind}", "expected a file that model.save('NAME.keras') wrote")
-    try:
-        with backend.lean():
-            model = keras.saving.load_model(path, compile=False, safe_mode=not allow_code)
-    except Exception as error:  # Keras raises nearly anything here; each is a fault of the file
-        text = str(error).strip() or type(error).__name__
-        if "safe_mode" in text or "lambda" in text.lower():
-            raise DataError(
-                f"{path}: the model holds Python code (a Lambda layer), which loading would run",
-                "add --allow-code if you trust whoever made the file",
-            ) from None
+    archive = Archive.read(path)
+    if not allow_code:
+        _refuse_code(archive)
+    _refuse_unknown(archive)
+    with tempfile.TemporaryDirectory() as scratch, backend.lean():
+        readable = path
+        if archive.compiled_inside or path.suffix != ".keras":
+            readable = Path(scratch) / "model.keras"
+            archive.rewrite(readable)
+        try:
+            return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
+        except Exception as error:  # Keras raises nearly anything here; each is a fault of the file
+            raise _diagnosis(archive, error, allow_code) from None
+
+
+def _refuse_code(archive: Archive) -> None:
+    """Refuse a file that holds Python code, before Keras sees it."""
+    lambdas = [part.layer for part in archive.parts() if part.class_name == "__lambda__"]
+    if lambdas:
         raise DataError(
-            f"{path}: the model can't be loaded: {text.splitlines()[0]}",
-            "a custom layer must be registered (keras.saving.register_keras_serializable) and imported first",
-        ) from None
-    return model
-
-
-def check_inputs_outputs(model: keras.Model, path: Path) -> tuple[int, int]:
-    """Return the number of input columns and of outputs.
-
-    Raises
-    ------
-    DataError
-        If the model has several inputs or outputs, or tensors of another rank.
-    """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise DataError(
-            f"{path}: the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one "
-            "tensor each",
-            "join them with keras.layers.Concatenate",
+            f"{archive.path}: the model holds Python code ({_layers(lambdas)}: Lambda), which loading would run",
+            "add --allow-code if you trust whoever made the file: its code can do on this machine whatever you can; "
+            "or build that layer from keras.ops or a class of your own, and save the model again",
         )
-    shape_in, shape_out = tuple(model.inputs[0].shape), tuple(model.outputs[0].shape)
-    if len(shape_in) != 2 or shape_in[1] is None:
-        raise DataError(f"{path}: the model's input has shape {shape_in}, expected (None, number of variables)")
-    if len(shape_out) not in (1, 2) or (len(shape_out) == 2 and shape_out[1] is None):
-        raise DataError(f"{path}: the model's output has shape {shape_out}, expected (None, number of outputs)")
-    return int(shape_in[1]), int(shape_out[1]) if len(shape_out) == 2 else 1
+
+
+def _refuse_unknown(archive: Archive) -> None:
+    """Refuse a file with classes or functions of its author's own that nobody has imported."""
+    unknown = [part for part in archive.parts() if _is_unknown(part.config)]
+    if not unknown:
+        return
+    first = unknown[0]
+    is_function = first.class_name == "function"
+    name = str(first.config["config"] if is_function else first.config.get("registered_name") or first.class_name)
+    layers = _layers(p.layer for p in unknown if p.config.get("config" if is_function else "registered_name") == name)
+    found = f"{layers or _layers([first.layer])}: {'the function' if is_function else 'the class'} {name!r}"
+    raise DataError(
+        f"{archive.path}: {found} is not Keras' own, and the file doesn't hold its code",
+        "name the Python module or file that defines it: --import MODULE; in Python, import it before loading "
+        "(a class is found if it is registered: @keras.saving.register_keras_serializable())",
+    )
+
+
+def _is_unknown(config: Any) -> bool:
+    """Whether a serialised object is neither Keras' own nor registered."""
+    import keras
+
+    name, module = config["class_name"], config.get("module", "")
+    if str(name).startswith("__"):
+        return False
+    own = str(module).partition(".")[0] in ("keras", "tf_keras", "tensorflow")
+    if name == "function":
+        called = config["config"]
+        registered = keras.saving.get_custom_objects()
+        if own or not isinstance(called, str) or keras.saving.get_registered_object(called) is not None:
+            return False
+        # Keras up to 3.6 wrote a registered function by its bare name.
+        ours = any(key.endswith(f">{called}") for key in registered)
+        return not ours and not any(hasattr(getattr(keras, place), called) for place in FUNCTIONS)
+    if "module" not in config or own:
+        return False
+    return keras.saving.get_registered_object(config.get("registered_name") or name) is None
+
+
+def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataError:
+    """Return what is wrong with a file that Keras can't load: the first layer that can't be made, and why."""
+    import keras
+
+    found, culprit = _reason(error), None
+    for part in archive.parts():
+        if part.is_layer and "layers" not in part.config["config"]:
+            try:
+                keras.saving.deserialize_keras_object(copy.deepcopy(dict(part.config)), safe_mode=not allow_code)
+            except Exception as reason:
+                found, culprit = _reason(reason), f"layer {part.layer!r} ({part.class_name})"
+                break
+    message = f"{archive.path}: {culprit or 'the model'} can't be loaded: {found}"
+    if archive.version is None or archive.version == keras.__version__:
+        return DataError(message, "save the model again, or copy the file again if it was changed on its way")
+    return DataError(
+        f"{message} (the file was written by Keras {archive.version}, this is Keras {keras.__version__})",
+        f"install the Keras that wrote it (pip install 'keras=={archive.version}'), or load the model there, leave "
+        "out what this one doesn't know, and save it again",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost of the messages that Keras nests, without the configurations between them."""
+    text = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
+    text = re.split(r"\s*Full object config|\s*Full config|\n", text.strip())[0]
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _layers(names: Iterable[str]) -> str:
+    listed = list(dict.fromkeys(names))
+    return f"layer{'s' * (len(listed) > 1)} " + ", ".join(map(repr, listed)) if listed else ""

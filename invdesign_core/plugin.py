@@ -20,10 +20,12 @@ from invdesign_core.errors import (
     near_match,
 )
 from invdesign_core.goal import Goal, Prediction, Tensor
+from invdesign_core.oracles import search_by_oracle
 from invdesign_core.problem import Problem, SolverResult, Status
 from invdesign_core.space import FloatArray, Space, Variable
 from invdesign_core.tables import read_table
 from invdesign_core.training.trials import Trial, TrialResult
+from invdesign_core.user_code import UserObject
 
 if TYPE_CHECKING:
     import keras
@@ -58,10 +60,12 @@ __all__ = [
     "Trial",
     "TrialResult",
     "Tuner",
+    "UserObject",
     "Variable",
     "hookimpl",
     "near_match",
     "read_table",
+    "search_by_oracle",
 ]
 
 hookimpl = pluggy.HookimplMarker("invdesign")
@@ -127,6 +131,13 @@ class SurrogateBuilder(Plugin):
     kind: ClassVar[str] = "surrogate"
     differentiable: ClassVar[bool] = True
     """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
+
+    def prepared(self, ctx: Context) -> SurrogateBuilder:
+        """Return the builder that will be asked to build: itself, or a copy that found what its options name.
+
+        The core calls it once, before anything is built. ``ctx.folder`` is the folder of the experiment file.
+        """
+        return self
 
     def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model | Regressor:
         """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs."""

@@ -122,6 +122,8 @@ class SideBySide:
     """
 
     VALIDATION_ROWS = 8192
+    BLOCK = 4
+    """Networks in one vectorised step: more of them spill out of the processor's cache."""
 
     def __init__(
         self,
@@ -139,7 +141,7 @@ class SideBySide:
             (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
         )
         self._zero_metrics = [v.value for v in net.metrics_variables]
-        self._epoch = jax.jit(jax.vmap(self._one_epoch), donate_argnums=0)
+        self._epoch = jax.jit(self._blocks, donate_argnums=0)
         self.compile_seconds = 0.0
         self._keep = jax.jit(_where)
 
@@ -160,8 +162,10 @@ class SideBySide:
         ]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
-    def epoch(self, state: Any, order: NDArray[Any], rate: NDArray[Any]) -> tuple[Any, dict[str, NDArray[Any]]]:
-        """Train one epoch.
+    def epoch(
+        self, state: Any, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]
+    ) -> tuple[Any, dict[str, NDArray[Any]]]:
+        """Train the live networks for one epoch; the others cost nothing and keep what they have.
 
         Parameters
         ----------
@@ -171,16 +175,22 @@ class SideBySide:
             (n, rows) the order in which each network sees the rows.
         rate : ndarray
             (n,) learning rates.
+        live : ndarray of bool
+            (n,) which networks to train.
 
         Returns
         -------
         tuple
-            The new state, and each metric's (n,) values.
+            The new state, and each metric's (n,) values; those of networks that aren't live mean nothing.
         """
         if self._rate_at is not None:
             state[2][self._rate_at] = jnp.asarray(rate, state[2][self._rate_at].dtype)
         began = time.perf_counter() if self.compile_seconds == 0 else None
-        state, logs = self._epoch(state, jnp.asarray(order, jnp.int32))
+        n, block = len(live), min(len(live), self.BLOCK)
+        count = -(-int(live.sum()) // block)
+        # The last block is filled up with live networks: trained twice alike, they change nothing.
+        slots = np.resize(np.flatnonzero(live), -(-n // block) * block).astype(np.int32)
+        state, logs = self._epoch(state, jnp.asarray(order, jnp.int32), slots.reshape(-1, block), np.int32(count))
         if began is not None:
             self.compile_seconds = time.perf_counter() - began
         return state, {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
@@ -198,6 +208,20 @@ class SideBySide:
         for variables, stacked in zip((net.trainable_variables, net.non_trainable_variables), weights, strict=True):
             for variable, values in zip(variables, stacked, strict=True):
                 variable.assign(values[index])
+
+    def _blocks(self, state: Any, order: Any, slots: Any, count: Any) -> Any:
+        """Train `count` blocks of networks; their number is an argument, so that fewer need no new program."""
+
+        def train(i: Any, carry: Any) -> Any:
+            state, logs = carry
+            rows = slots[i]
+            part, told = jax.vmap(self._one_epoch)(jax.tree.map(lambda a: a[rows], state), order[rows])
+            return jax.tree.map(lambda whole, new: whole.at[rows].set(new), (state, logs), (part, told))
+
+        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (state, order))
+        shapes = jax.eval_shape(self._one_epoch, *one)[1]
+        logs = jax.tree.map(lambda s: jnp.full((len(order), *s.shape), jnp.nan, s.dtype), shapes)
+        return jax.lax.fori_loop(0, count, train, (state, logs))
 
     def _one_epoch(self, state: Any, order: Any) -> Any:
         x, y = self._train

@@ -9,7 +9,7 @@ import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
-from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, near_match
+from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, blamed, near_match
 from invdesign_core.training.loops import Outcome, train
 from invdesign_core.training.networks import check_network, ignore_missing, likeness, metric_directions, seeded
 from invdesign_core.training.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
@@ -64,6 +64,8 @@ class Evaluator:
     ) -> None:
         import keras_tuner as kt
 
+        with blamed(builder.label):
+            builder = builder.prepared(ctx)
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.table = table if table is not None else TrialTable()
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train])

@@ -113,9 +113,10 @@ def _run_program(
     shuffles = [np.random.default_rng(stream) for stream in streams]
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     best, kept = program.weights(state), [dict[str, float]() for _ in range(n)]
+    order = np.zeros((n, rows), dtype=np.int32)
     for epoch in range(epochs):
-        order = np.stack([rng.permutation(rows) for rng in shuffles])
-        state, logs = program.epoch(state, order, rates.at(epoch))
+        order[live] = [rng.permutation(rows) for rng, going in zip(shuffles, live, strict=True) if going]
+        state, logs = program.epoch(state, order, rates.at(epoch), live)
         loss = logs.get("val_loss", logs["loss"])
         rates.update(epoch, loss)
         better, done = stopping.update(epoch, loss)

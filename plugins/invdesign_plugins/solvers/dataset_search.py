@@ -1,0 +1,28 @@
+"""The training rows nearest to the target: what any search should beat."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from invdesign_core.plugin import Context, FloatArray, Problem, Solver, SolverResult, Status
+
+
+class DatasetSearch(Solver):
+    """Answer with the training rows whose measured outputs are nearest to the target, and improve nothing.
+
+    It is the baseline: a solver whose designs are no better than rows of the table brings nothing.
+    """
+
+    name: ClassVar[str] = "dataset-search"
+    handles: ClassVar[frozenset[str]] = frozenset({"discrete"})
+    rank: ClassVar[int] = 1000
+
+    starts: int = Field(64, ge=1, description="Number of rows for each target.")
+    init: Literal["data"] = Field("data", description="Where the rows come from: the training data, always.")
+
+    def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
+        """Evaluate the rows."""
+        problem.value(u0)
+        return SolverResult(u0, [Status.LIMIT] * len(u0), ["a row of the training data"] * len(u0))
