@@ -137,26 +137,48 @@ def answers(
 
 def _distinct(
     order: NDArray[np.intp], groups: NDArray[np.intp], unit: FloatArray, usable: NDArray[np.bool_], count: int
-) -> tuple[list[int], list[int], list[int]]:
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Walk each target's rows from best to worst and keep those unlike all kept before.
 
-    Returns the rows kept, how many starts led to each, and their ranks. The walk ends after `count`
-    designs, so its length is that of the answer, not of the starts.
+    All targets take a step of that walk at once, so there are as many steps as designs to report.
+
+    Parameters
+    ----------
+    order : ndarray of int
+        (b,) rows by target, and from best to worst within one.
+    groups : ndarray of int
+        (b,) target of each row.
+    unit : ndarray
+        (b, e) designs in shares of each variable's range.
+    usable : ndarray of bool
+        (b,) whether a row may be kept.
+    count : int
+        Designs for each target.
+
+    Returns
+    -------
+    tuple of ndarray
+        The rows kept, how many starts led to each, and their ranks, by target and rank.
     """
-    chosen: list[int] = []
-    found: list[int] = []
-    ranks: list[int] = []
-    for target in np.unique(groups):
-        left = np.array([row for row in order[groups[order] == target] if usable[row]], dtype=np.intp)
-        rank = 0
-        while len(left) and rank < count:
-            rank += 1
-            same = (np.abs(unit[left] - unit[left[0]]) <= SAME).all(axis=1)
-            chosen.append(int(left[0]))
-            found.append(int(same.sum()))
-            ranks.append(rank)
-            left = left[~same]
-    return chosen, found, ranks
+    left = order[usable[order]]
+    chosen, found, ranks = [], [], []
+    for rank in range(1, count + 1):
+        if not len(left):
+            break
+        begins = np.r_[True, groups[left][1:] != groups[left][:-1]]
+        best = left[begins]
+        of = np.cumsum(begins) - 1
+        same = (np.abs(unit[left] - unit[best][of]) <= SAME).all(axis=1)
+        chosen.append(best)
+        found.append(np.bincount(of[same], minlength=len(best)))
+        ranks.append(np.full(len(best), rank))
+        left = left[~same]
+    if not chosen:
+        nothing = np.zeros(0, dtype=np.intp)
+        return nothing, nothing, nothing
+    rows, starts, places = (np.concatenate(parts) for parts in (chosen, found, ranks))
+    by_target = np.lexsort((places, groups[rows]))
+    return rows[by_target], starts[by_target], places[by_target]
 
 
 def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:

@@ -112,6 +112,8 @@ def reach(
     solver: Solver,
     ctx: Context,
     known: tuple[FloatArray, FloatArray] | None = None,
+    held: FloatArray | None = None,
+    first: int = 0,
 ) -> Reached:
     """Search from every start for every target.
 
@@ -129,6 +131,10 @@ def reach(
         Seeds, events and the deadline.
     known : pair of ndarray, optional
         (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    held : ndarray, optional
+        (t, e) encoded values that a target comes with, such as today's temperature; NaN where free.
+    first : int
+        Number of the first target in the whole of the work, where targets are solved in chunks.
 
     Raises
     ------
@@ -137,29 +143,34 @@ def reach(
     """
     forward = Forward(surrogate, objective)
     goal = targets.goal(surrogate.shift, surrogate.scale)
-    low, high = (forward.to_u(bound[None])[0] for bound in space.bounds)
+    t = len(targets)
+    low, high = (np.tile(bound, (t, 1)) for bound in space.bounds)
+    if held is not None:
+        low, high = (np.where(np.isnan(held), bound, held) for bound in (low, high))
+    low, high = forward.to_u(low), forward.to_u(high)
     scaled = None
     if known is not None:
         scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
-    starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx)
-    t, count, e = starts.shape
-    u0, groups = starts.reshape(t * count, e), np.repeat(np.arange(t), count)
-    lower, upper = np.tile(low, (len(u0), 1)), np.tile(high, (len(u0), 1))
-    problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx)
+    starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx, first)
+    count = starts.shape[1]
+    u0, groups = starts.reshape(t * count, space.width), np.repeat(np.arange(t), count)
+    lower, upper = low[groups], high[groups]
+    fixed = None if held is None else held[groups]
+    problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
     result, interrupted = _solve(solver, problem, u0, ctx)
     u, evaluations = result.u, problem.evaluations
-    x = space.snap(forward.to_x(u))
-    free = ~space.discrete & (high > low)
+    x = _written(space, forward.to_x(u), fixed)
+    free = ~space.discrete & (high > low).any(axis=0)
     polish_them = space.discrete.any() and "discrete" not in solver.handles
     if polish_them and free.any() and not interrupted:
         # Hold the discrete variables at the values that exist, and let the others make up for it.
-        held = forward.to_u(x)
-        lower = np.where(space.discrete, held, lower)
-        upper = np.where(space.discrete, held, upper)
-        polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx)
-        polished, interrupted = _solve(solver, polish, np.clip(held, lower, upper), ctx)
+        rounded = forward.to_u(x)
+        lower = np.where(space.discrete, rounded, lower)
+        upper = np.where(space.discrete, rounded, upper)
+        polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
+        polished, interrupted = _solve(solver, polish, np.clip(rounded, lower, upper), ctx)
         u, evaluations = polished.u, evaluations + polish.evaluations
-        x = space.snap(forward.to_x(u))
+        x = _written(space, forward.to_x(u), fixed)
     z = surrogate.predict_z(x)
     loss = forward.loss_of(z, goal.take(groups))
     asked = targets.asked[groups]
@@ -170,7 +181,8 @@ def reach(
     moved = np.asarray((np.abs(u - u0) > MOVED).any(axis=1))
     met = targets.met(prediction.mean, groups).all(axis=1)
     status = np.array([str(s) for s in result.status], dtype=object)
-    status[~moved & ~met & (status == Status.CONVERGED) & (high > low).any()] = "stuck"
+    movable = np.asarray((high > low).any(axis=1))[groups]
+    status[~moved & ~met & (status == Status.CONVERGED) & movable] = "stuck"
     status[~np.isfinite(loss) | ~np.isfinite(prediction.mean).all(axis=1)] = "not finite"
     return Reached(
         groups,
@@ -186,6 +198,12 @@ def reach(
         interrupted,
         forward.compile_seconds,
     )
+
+
+def _written(space: Space, x: FloatArray, held: FloatArray | None) -> FloatArray:
+    """Return (b, e) designs as they will be written: rounded, in bounds, held where a target holds them."""
+    x = space.snap(x)
+    return x if held is None else np.where(np.isnan(held), x, held)
 
 
 def _solve(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:

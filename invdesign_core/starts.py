@@ -26,6 +26,7 @@ def start_points(
     upper: FloatArray,
     known: tuple[FloatArray, FloatArray] | None,
     ctx: Context,
+    first: int = 0,
 ) -> FloatArray:
     """Return start points for t goals.
 
@@ -44,23 +45,27 @@ def start_points(
     goal : Goal
         t goals in z.
     lower, upper : ndarray
-        (e,) bounds in u.
+        (t, e) bounds in u.
     known : pair of ndarray, optional
         (n, e) training designs in u, and (n, m) measured outputs in z.
     ctx : Context
         Its seed decides the points.
+    first : int
+        Number of the first goal in the whole of the work.
 
     Returns
     -------
     ndarray
         (t, count, e).
     """
-    t, width = len(goal.lower), upper - lower
+    t, e = lower.shape
+    low, width = lower[:, None], (upper - lower)[:, None]
     if method == "uniform":
-        unit = np.stack([ctx.rng("starts", i).random((count, len(lower))) for i in range(t)])
-        return np.asarray(lower + unit * width)
+        # Each target has a stream of its own, whatever targets are solved beside it.
+        unit = np.stack([ctx.rng("starts", first + i).random((count, e)) for i in range(t)])
+        return np.asarray(low + unit * width)
     if method in ("sobol", "latin-hypercube"):
-        return np.tile(lower + _space_filling(method, count, len(lower), ctx) * width, (t, 1, 1))
+        return np.asarray(low + _space_filling(method, count, e, ctx) * width)
     if method == "data":
         if known is None:
             raise ConfigError(
@@ -69,7 +74,7 @@ def start_points(
             )
         u, z = known
         chosen = _best_rows(forward, Prediction(z), goal, count)
-        return np.asarray(np.clip(u[chosen], lower, upper))
+        return np.asarray(np.clip(u[chosen], low, low + width))
     return _screened(count, forward, goal, lower, upper, known, ctx)
 
 
@@ -116,23 +121,36 @@ def _screened(
 ) -> FloatArray:
     from scipy.spatial import cKDTree
 
-    size = min(count * SCREENED_PER_START, SCREENED_LIMIT)
-    points = lower + _space_filling("sobol", size, len(lower), ctx) * (upper - lower)
-    if known is not None:
-        rows = known[0]
-        if len(rows) > KNOWN_LIMIT:
-            rows = rows[ctx.rng("screened-rows").choice(len(rows), KNOWN_LIMIT, replace=False)]
-        points = np.concatenate([points, np.clip(rows, lower, upper)])
-    losses = _losses(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
-    best = np.argsort(losses, axis=1, kind="stable")[:, : (count + 1) // 2]
-    regions = count - best.shape[1]
-    if not regions:
-        return np.asarray(points[best])
+    t, e = lower.shape
+    alike = bool((lower == lower[0]).all() and (upper == upper[0]).all())
+    size = min(count * (SCREENED_PER_START if alike else SCREENED_PER_START // 8), SCREENED_LIMIT)
+    unit = _space_filling("sobol", size, e, ctx)
+    best, regions = (count + 1) // 2, count // 2
+    if alike:  # one set of points serves all targets, and is predicted once
+        points = lower[0] + unit * (upper[0] - lower[0])
+        if known is not None:
+            points = np.concatenate([points, np.clip(_some_of(known[0], ctx), lower[0], upper[0])])
+        losses = _losses(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
+        points = np.broadcast_to(points, (t, *points.shape))
+        region = cKDTree(points[0, : max(regions, 1)]).query(points[0])[1]
+    else:  # every target holds other values, so it needs points of its own
+        points = lower[:, None] + unit * (upper - lower)[:, None]
+        rows = np.repeat(np.arange(t), size)
+        losses = forward.value(points.reshape(t * size, e), goal.take(rows)).reshape(t, size)
+        region = cKDTree(unit[: max(regions, 1)]).query(unit)[1]
+    chosen = np.argsort(losses, axis=1, kind="stable")[:, :best]
+    each = np.empty((t, regions), dtype=np.intp)
     # The first points of a Sobol sequence are spread evenly: each is the centre of a region.
-    _, region = cKDTree(points[:regions]).query(points)
-    each = np.empty((len(losses), regions), dtype=np.intp)
     for r in range(regions):  # as many as there are starts, whatever the number of targets
         members = np.flatnonzero(region == r)
         members = members if len(members) else np.array([r])  # a fixed variable can let centres coincide
         each[:, r] = members[np.argmin(losses[:, members], axis=1)]
-    return np.asarray(points[np.concatenate([best, each], axis=1)])
+    chosen = np.concatenate([chosen, each], axis=1)
+    return np.asarray(np.take_along_axis(points, chosen[:, :, None], axis=1))
+
+
+def _some_of(rows: FloatArray, ctx: Context) -> FloatArray:
+    """Return training rows to look at, not too many."""
+    if len(rows) <= KNOWN_LIMIT:
+        return rows
+    return np.asarray(rows[ctx.rng("screened-rows").choice(len(rows), KNOWN_LIMIT, replace=False)])

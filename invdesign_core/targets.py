@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.goal import Goal
 from invdesign_core.space import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_TOLERANCE = 0.02
 """Share of an output's training range by which it may miss and still count as met."""
@@ -291,6 +294,59 @@ class Targets:
                 if target.tolerance is not None:
                     tolerance[t, m] = target.tolerance
         return cls(tuple(outputs), lower, upper, weight, tolerance)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, outputs: Sequence[str], spread: FloatArray) -> Targets:
+        """Read a table of targets: a number or text such as ``<=0.3`` in an output's column; empty is free.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            t rows; columns that are no outputs are not looked at.
+        outputs : sequence of str
+            The m outputs.
+        spread : ndarray
+            (m,) the outputs' training ranges, of which the default tolerance is a share.
+
+        Raises
+        ------
+        ConfigError
+            If a cell can't be read, or a row asks for nothing.
+        """
+        import pandas as pd
+
+        shape = (len(frame), len(outputs))
+        lower, upper = np.full(shape, -np.inf), np.full(shape, np.inf)
+        for m, name in enumerate(outputs):
+            if name not in frame.columns:
+                continue
+            column = frame[name]
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                wanted = column.to_numpy(dtype=np.float64, na_value=np.nan)
+                infinite = np.isinf(wanted)
+                if infinite.any():
+                    raise ConfigError(f"targets, column {name!r}, row {int(np.argmax(infinite)) + 1}: found infinity")
+                given = np.isfinite(wanted)
+                lower[given, m] = upper[given, m] = wanted[given]
+                continue
+            for t in np.flatnonzero(column.notna().to_numpy()):  # text, such as ranges: read cell by cell
+                target = parse_target(str(column.iloc[t]), f"targets, column {name!r}, row {t + 1}")
+                lower[t, m], upper[t, m] = target.lower, target.upper
+        asked = np.isfinite(lower) | np.isfinite(upper)
+        if not asked.any(axis=1).all():
+            raise ConfigError(f"targets, row {int(np.argmin(asked.any(axis=1))) + 1}: no output is asked for")
+        return cls(
+            tuple(outputs), lower, upper, asked.astype(np.float64), np.tile(DEFAULT_TOLERANCE * spread, (shape[0], 1))
+        )
+
+    def take(self, rows: slice) -> Targets:
+        """Return some of the targets."""
+        parts = (self.lower, self.upper, self.weight, self.tolerance)
+        return Targets(self.outputs, *(part[rows] for part in parts))
+
+    def __len__(self) -> int:
+        """Return the number t of targets."""
+        return len(self.lower)
 
     @property
     def asked(self) -> NDArray[np.bool_]:

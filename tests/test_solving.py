@@ -148,7 +148,7 @@ def test_a_prediction_that_is_not_finite_is_never_ranked_best():
     assert np.isfinite(answers.designs["loss"]).all()
 
 
-@pytest.mark.parametrize("init", ["screened", "uniform", "sobol", "latin-hypercube", "data"])
+@pytest.mark.parametrize("init", ["screened", "uniform", "sobol", "latin-hypercube"])
 def test_starts_lie_in_the_bounds_and_follow_the_seed(init):
     first, again, other = (solve(lin([[1], [1]]), 5, box=(2, 3), seed=s, init=init) for s in (0, 0, 1))
     guesses = first.starts.filter(like="guess.").to_numpy()

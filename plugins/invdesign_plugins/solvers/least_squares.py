@@ -107,9 +107,10 @@ def _step(jacobian: FloatArray, gradient: FloatArray, residual: FloatArray, damp
     floor = np.maximum(damping, 1e-30)[:, None, None]
     if e <= q:
         normal = np.einsum("rqi,rqj->rij", jacobian, jacobian) + floor * np.eye(e)
-        return -np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
+        return np.asarray(-np.linalg.solve(normal, gradient[:, :, None])[:, :, 0])
     gram = np.einsum("rie,rje->rij", jacobian, jacobian) + floor * np.eye(q)
-    return -np.einsum("rqe,rq->re", jacobian, np.linalg.solve(gram, residual[:, :, None])[:, :, 0])
+    multiplier = np.linalg.solve(gram, residual[:, :, None])[:, :, 0]
+    return np.asarray(-np.einsum("rqe,rq->re", jacobian, multiplier))
 
 
 def _expected(residual: FloatArray, jacobian: FloatArray, step: FloatArray) -> FloatArray:
