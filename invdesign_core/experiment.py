@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from invdesign_core.choosing import AUTO, pick_solver
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import Registry, build_options
@@ -19,7 +20,7 @@ DEFAULTS = {
     "surrogate": "selu-mlp",
     "tuner": "grid-search",
     "objective": "mse",
-    "solver": "lbfgsb",
+    "solver": AUTO,
 }
 """The plugins that a run takes where nothing else is asked for."""
 
@@ -134,8 +135,16 @@ class Experiment(BaseModel):
         PluginError, ConfigError
             If a plugin or an option doesn't exist, or an option's value is refused.
         """
-        created = {kind: registry.create(kind, getattr(self, kind).use, getattr(self, kind).options) for kind in KINDS}
-        return Stages(**created)  # type: ignore[arg-type]
+        created: dict[str, Any] = {
+            kind: registry.create(kind, getattr(self, kind).use, getattr(self, kind).options)
+            for kind in KINDS
+            if kind != "solver"
+        }
+        objective, surrogate = created["objective"], created["surrogate"]
+        created["solver"] = pick_solver(
+            registry, self.solver.use, self.solver.options, objective, surrogate.differentiable, surrogate.name
+        )
+        return Stages(**created)
 
 
 class Stages(BaseModel):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.context import Context
 from invdesign_core.errors import DataError
 from invdesign_core.space import FloatArray, Space
 
@@ -47,7 +49,7 @@ class Sampled:
     def spread(self) -> FloatArray:
         """(m,) range of each output; never less than what float32 resolves, since a tolerance is a share of it."""
         size = np.abs(self.y).max(axis=0)
-        return np.maximum(self.y.max(axis=0) - self.y.min(axis=0), 100 * RESOLUTION * size)
+        return np.asarray(np.maximum(self.y.max(axis=0) - self.y.min(axis=0), 100 * RESOLUTION * size))
 
     @property
     def flat(self) -> NDArray[np.bool_]:
@@ -75,24 +77,68 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> S
     low, high = np.stack(space.bounds) if box is None else box
     free = np.array([bool((high[s] > low[s]).any()) for s in space.slices])
     x = space.snap(low + np.random.default_rng(0).random((POINTS, space.width)) * (high - low))
-    asked = [x, x[::-1]]
-    few = x[:CHANGED]
-    for place in space.slices:
-        changed = few.copy()
-        changed[:, place] = np.roll(few[:, place], 1, axis=0)
-        asked.append(changed)
-    rows = np.concatenate(asked)
-    lack = -len(rows) % POINTS  # whole batches, so that one program does
-    rows = np.concatenate([rows, rows[:lack]]).astype(np.float32)
-    y = np.asarray(model.predict(rows, verbose=0, batch_size=POINTS), dtype=np.float64)
-    base, again, changed = y[:POINTS], y[POINTS : 2 * POINTS][::-1], y[2 * POINTS :]
-    changed = changed[: len(space.slices) * CHANGED].reshape(len(space.slices), CHANGED, -1)
-    finite = np.isfinite(base).all(axis=1)
+    both = _answers(model, np.concatenate([x, x[::-1]]))
+    y, again = both[:POINTS], both[POINTS:][::-1]
+    finite = np.isfinite(y).all(axis=1)
     if not finite.any():
         raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
-    size = np.abs(base[finite]).max(axis=0)
-    with np.errstate(invalid="ignore"):
-        moved = ~(np.abs(changed - base[:CHANGED]) <= RESOLUTION * size)
-        both_nan = np.isnan(changed) & np.isnan(base[:CHANGED])
-        steady = np.abs(again - base)[finite] <= 10 * RESOLUTION * size
-    return Sampled(base[finite], (moved & ~both_nan).any(axis=1), free, bool(steady.all()))
+    x, y, again = x[finite], y[finite], again[finite]
+    size = np.abs(y).max(axis=0)
+    # Half of them where the answer is most unusual: a model may be flat but for a peak.
+    unusual = np.argsort(-(np.abs(y - np.median(y, axis=0)) / (size + (size == 0))).max(axis=1), kind="stable")
+    few = np.unique(np.concatenate([unusual[: CHANGED // 2], np.arange(min(CHANGED // 2, len(x)))]))
+    trials = []
+    for place in space.slices:
+        changed = x[few]
+        changed[:, place] = np.roll(changed[:, place], 1, axis=0)
+        trials.append(changed)
+    after = _answers(model, np.concatenate(trials)).reshape(len(trials), len(few), -1)
+    # A change to NaN is a change.
+    moves = ~(np.abs(after - y[few]) <= RESOLUTION * size)
+    steady = bool((np.abs(again - y) <= 10 * RESOLUTION * size).all())
+    return Sampled(y, moves.any(axis=1), free, steady)
+
+
+def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Container[str], ctx: Context) -> None:
+    """Say what is strange about a model, as notes and warnings: nothing else would tell the user.
+
+    Parameters
+    ----------
+    sampled : Sampled
+        Its answers.
+    space : Space
+        Its inputs.
+    outputs : sequence of str
+        (m,) names of its outputs.
+    asked : container of str
+        The outputs that a target is set for.
+    ctx : Context
+        Takes the events.
+    """
+    if not sampled.free.any():
+        return
+    flat = [m for m, name in enumerate(outputs) if name in asked and sampled.flat[m]]
+    moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
+    for m in flat:
+        ctx.warn(
+            f"the prediction of {outputs[m]!r} doesn't change anywhere in the bounds, it is {sampled.y[0, m]:g}; "
+            "check them, the units of the inputs, and the model"
+        )
+    if not sampled.steady:
+        ctx.warn(
+            "the model answers one input differently at different times, by chance or by the rows beside it: a layer "
+            "of it works as in training (training=True)"
+        )
+    elif moving:
+        idle = ~sampled.moves[:, moving].any(axis=1) & sampled.free
+        names = ", ".join(repr(v.name) for v, is_idle in zip(space.variables, idle, strict=True) if is_idle)
+        if names:
+            listed = ", ".join(repr(outputs[m]) for m in moving)
+            ctx.note(f"{names}: no influence on {listed} anywhere in the bounds, so any value will do")
+
+
+def _answers(model: keras.Model, x: FloatArray) -> FloatArray:
+    """Return the (n, m) answers, asked in whole batches, so that one program does."""
+    lack = -len(x) % POINTS
+    rows = np.concatenate([x, np.repeat(x[:1], lack, axis=0)]).astype(np.float32)
+    return np.asarray(model.predict(rows, verbose=0, batch_size=POINTS), dtype=np.float64)[: len(x)]

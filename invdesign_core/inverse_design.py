@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from invdesign_core import backend, pipeline, saved
+from invdesign_core.choosing import check_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.errors import ConfigError
@@ -21,7 +22,6 @@ from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
-from invdesign_core.solving import check_solver
 from invdesign_core.space import FloatArray
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import parse_targets

@@ -139,7 +139,7 @@ def _refuse_others(path: Path) -> None:
 
 def _hdf5(path: Path) -> DataError:
     """Return what is wrong with an HDF5 file, and how to make a `.keras` file of it."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     named = "" if path.suffix in (".h5", ".hdf5") else f", whatever its name says ({path.suffix or 'no ending'})"
     what = f"{path}: this is an HDF5 file{named}"

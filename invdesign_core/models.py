@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
 from invdesign_core.errors import DataError
-from invdesign_core.model_files import Archive, Part
+from invdesign_core.model_files import Archive
 
 if TYPE_CHECKING:
     import keras

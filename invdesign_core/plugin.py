@@ -195,8 +195,8 @@ class Solver(Plugin):
     """Of ``gradient`` and ``residuals``."""
     handles: ClassVar[frozenset[str]] = frozenset()
     """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
-    rank: ClassVar[int] = 100
-    """The order in which `auto` asks; smaller first."""
+    rank: ClassVar[int | None] = 100
+    """The order in which `auto` asks, smaller first; None is never."""
 
     starts: int = Field(64, ge=1, description="Number of start points for each target.")
     init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(

@@ -111,7 +111,7 @@ def one_tensor(model: keras.Model, path: Path) -> tuple[keras.Model, Ports]:
         tuple(given), tuple(answered), *(isinstance(s, dict) or len(t) > 1 for s, t in ((ins, inputs), (outs, outputs)))
     )
     nested = isinstance(ins, (list, tuple, dict)) or isinstance(outs, (list, tuple, dict))
-    if getattr(model, "inputs", None) and not nested and _is_plain(given[0], ins) and outputs[0][1].dtype.startswith("float"):
+    if getattr(model, "inputs", None) and not nested and _is_plain(given[0], ins) and not answered[0].flat:
         return model, ports
     x = keras.Input((sum(port.columns for port in given),), name="x")
     parts, at = {}, 0

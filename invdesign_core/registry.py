@@ -161,6 +161,10 @@ class Registry:
             )
         return found[0]
 
+    def entry_of(self, plugin: Plugin) -> Entry:
+        """Return who brings an object's class."""
+        return next(entry for entry in self.entries if entry.plugin is type(plugin))
+
     def create(self, kind: str, name: str, options: Mapping[str, Any]) -> Plugin:
         """Return a plugin with its options set.
 

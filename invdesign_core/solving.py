@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.errors import InvdesignError, PluginError, SolverError
+from invdesign_core.errors import InvdesignError, SolverError
 from invdesign_core.goal import Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
 from invdesign_core.space import FloatArray, Space
@@ -18,9 +18,7 @@ from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from invdesign_core.plugin import Objective, Plugin, Solver
+    from invdesign_core.plugin import Objective, Solver
 
 MOVED = 1e-9
 """A start that ends this near to where it began, in u, never moved."""
@@ -67,41 +65,6 @@ class Reached:
     moved: NDArray[np.bool_]
     interrupted: bool
     compile_seconds: float
-
-
-def check_solver(
-    solver: Solver,
-    objective: Objective,
-    differentiable: bool,
-    surrogate: str,
-    installed: Mapping[str, type[Plugin]] | None = None,
-) -> None:
-    """Refuse, before any training, a solver that can't take the problem.
-
-    Raises
-    ------
-    PluginError
-        Naming what is missing and the installed solvers that can.
-    """
-    from invdesign_core.plugin import Solver as SolverClass
-
-    lacks = _lacks(type(solver), objective, differentiable, surrogate)
-    if lacks:
-        others = {label: plugin for label, plugin in (installed or {}).items() if issubclass(plugin, SolverClass)}
-        can = [label for label, other in others.items() if not _lacks(other, objective, differentiable, surrogate)]
-        hint = f"solvers that can: {', '.join(can)}" if can else "no installed solver can; install one that needs less"
-        raise PluginError(f"solver {solver.name!r} {lacks}", hint)
-
-
-def _lacks(solver: type[Solver], objective: Objective, differentiable: bool, surrogate: str) -> str | None:
-    if "gradient" in solver.needs and not differentiable:
-        return f"needs gradients, and surrogate {surrogate!r} has none"
-    if "residuals" in solver.needs:
-        if not objective.has_residuals:
-            return f"needs residuals, and objective {objective.name!r} has none"
-        if not differentiable:
-            return f"needs Jacobians, and surrogate {surrogate!r} has none"
-    return None
 
 
 def reach(

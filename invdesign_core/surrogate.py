@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from invdesign_core import backend
 from invdesign_core.errors import DataError, RunStoreError
 from invdesign_core.goal import Prediction
+from invdesign_core.influence import Sampled, sample
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 CHUNK = 16384
 """Rows predicted at once."""
-SAMPLE = 1024
-"""Points at which a model without data is asked for the range of its outputs."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Surrogate:
         outputs: Sequence[str],
         box: FloatArray | None = None,
         y: FloatArray | None = None,
+        sampled: Sampled | None = None,
     ) -> Surrogate:
         """Use a Keras model as it is.
 
@@ -94,6 +95,8 @@ class Surrogate:
         y : ndarray, optional
             (n, m) measured outputs, for their ranges; by default the model's own predictions at
             points spread over the box.
+        sampled : Sampled, optional
+            Those predictions, where they are there already.
         """
         import keras
 
@@ -102,14 +105,11 @@ class Surrogate:
         if box is None:
             box = np.stack(space.bounds)
         if y is None:
-            points = np.random.default_rng(0).random((SAMPLE, space.width))
-            x = space.snap(box[0] + points * (box[1] - box[0]))
-            y = np.asarray(model.predict(x.astype(np.float32), verbose=0, batch_size=SAMPLE), dtype=np.float64)
-            y = y[np.isfinite(y).all(axis=1)]
-            if not len(y):
-                raise DataError("the model answers NaN all over the box", "check the bounds")
+            sampled = sampled or sample(model, space, box)
+            y, spread = sampled.y, sampled.spread
+        else:
+            spread = y.max(axis=0) - y.min(axis=0)
         scaling = Scaling.of(np.zeros((1, space.width)), y)
-        spread = y.max(axis=0) - y.min(axis=0)
         return cls((model,), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread)
 
     @property
@@ -161,7 +161,7 @@ class Surrogate:
         for i, member in enumerate(self.members):
             names.append(f"member-{i}.keras" if self.differentiable else f"member-{i}.pkl")
             if self.differentiable:
-                with backend.lean():
+                with backend.lean(), _untrained(member):
                     member.save(folder / names[-1])
             else:
                 (folder / names[-1]).write_bytes(pickle.dumps(member))
@@ -238,3 +238,22 @@ class Surrogate:
             return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
 
         return backend.load().value(both, self.variables)
+
+
+@contextmanager
+def _untrained(model: keras.Model) -> Iterator[None]:
+    """Let a model and those in it be saved without loss and optimizer.
+
+    Keras would load those of a model inside another one whatever is asked of it, and a loss of the
+    user's own can only be loaded where it was imported.
+    """
+    import keras
+
+    nets = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model) and layer.compiled]
+    for net in nets:
+        net.compiled = False
+    try:
+        yield
+    finally:
+        for net in nets:
+            net.compiled = True

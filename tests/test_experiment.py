@@ -18,7 +18,7 @@ def test_an_empty_experiment_takes_the_default_plugins():
         "selu-mlp",
         "grid-search",
         "mse",
-        "lbfgsb",
+        "least-squares",
     ]
 
 

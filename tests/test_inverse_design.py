@@ -8,6 +8,7 @@ import pytest
 
 from invdesign_core import Experiment, InverseDesign, run_experiment
 from invdesign_core.errors import ConfigError, InvdesignError, PluginError
+from invdesign_core.frames import InputError
 from invdesign_plugins.solvers.lbfgsb import LBFGSB
 
 NET = {"use": "selu-mlp", "learning_rate": (0.01, 0.01)}
@@ -81,13 +82,14 @@ def test_an_ensemble_reports_its_spread(xy):
     ("act", "error", "message"),
     [
         (lambda m, X, y: InverseDesign().predict(X), InvdesignError, "call fit"),
-        (lambda m, X, y: m.predict(X[:, :1]), ConfigError, "expected (n, 2)"),
-        (lambda m, X, y: InverseDesign().fit(X[:10], y), ConfigError, "row i of X"),
+        (lambda m, X, y: m.predict(X[:, :1]), InputError, "expecting 2 features"),
+        (lambda m, X, y: InverseDesign().fit(X[:10], y), InputError, "row i of X"),
         (lambda m, X, y: m.invert({"z": 1}), ConfigError, "no output 'z'"),
         (lambda m, X, y: m.invert({}), ConfigError, "no target"),
         (lambda m, X, y: InverseDesign(solver="lbfgs").fit(X, y), PluginError, "did you mean"),
         (lambda m, X, y: InverseDesign(solver=NET).fit(X, y), PluginError, "is the name of a surrogate"),
         (lambda m, X, y: InverseDesign(tuner=LBFGSB()).fit(X, y), ConfigError, "found a solver"),
+        (lambda m, X, y: InverseDesign(tuner=LBFGSB).fit(X, y), ConfigError, "a class has to be called"),
         (lambda m, X, y: InverseDesign(training={"epoch": 3}).fit(X, y), ConfigError, "did you mean 'epochs'"),
         (lambda m, X, y: InverseDesign(backend="tensorflow").fit(X, y), ConfigError, "already runs on 'jax'"),
     ],

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import fn, lin
 
+from invdesign_core.choosing import check_solver
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
 from invdesign_core.pipeline import invert
 from invdesign_core.plugin import FloatArray, Objective, Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Registry
-from invdesign_core.solving import check_solver
 from invdesign_core.space import Space, Variable
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import parse_targets

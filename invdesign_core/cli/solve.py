@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from invdesign_core.choosing import AUTO
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import (
     backend_option,
@@ -26,6 +27,7 @@ from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.experiment import DEFAULTS, apply_overrides
+from invdesign_core.model_files import is_model_folder
 
 SOLVE_SECTIONS = ("solver", "objective", "design")
 
@@ -48,6 +50,13 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 @seed_option
 @backend_option
 @code_option
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    help="Import your Python code before the model is loaded: layer classes and functions of your own. Repeatable.",
+)
 @json_option
 @quiet_option
 def solve(
@@ -63,6 +72,7 @@ def solve(
     seed: int | None,
     backend: str | None,
     allow_code: bool,
+    imports: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **plugins: str | None,
@@ -70,7 +80,7 @@ def solve(
     """Find the inputs that give another target, without training.
 
     A run folder brings its variables, bounds and settings along. For a .keras file of your own, say
-    the bounds, or name a table to take them from.
+    the bounds, or name a table to take them from. Layer classes of your own need --import.
 
     \b
     Examples:
@@ -82,7 +92,7 @@ def solve(
     limits, held = parse_bounds(bounds), parse_fixed(fixed)
     registry = discover()
     for kind in ("objective", "solver"):
-        if kind in values:
+        if kind in values and values[kind].get("use", AUTO) != AUTO:
             registry.find(values[kind].get("use", DEFAULTS[kind]), kind)
     ctx = Context()
     common: dict[str, Any] = {
@@ -91,8 +101,9 @@ def solve(
         "fixed": held,
         "backend_name": backend,
         "allow_code": allow_code,
+        "imports": imports,
     }
-    is_run = run_or_model.is_dir()
+    is_run = run_or_model.is_dir() and not is_model_folder(run_or_model)
     if is_run and (table or inputs or outputs):
         raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
     if not is_run and not run_or_model.exists():

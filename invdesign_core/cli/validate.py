@@ -45,12 +45,11 @@ def validate(
       invdesign validate mine.toml --no-data --json
     """
     from invdesign_core.context import Context
-    from invdesign_core.jobs.check import check, check_plugins
+    from invdesign_core.jobs.check import check
 
     registry = discover()
     chosen, _ = experiment_of(experiment, overrides, plugins, None, None)
     stages = chosen.stages(registry)
-    check_plugins(stages, registry)
     found: dict[str, Any] = {
         "valid": True,
         "plugins": {kind: getattr(stages, kind).name for kind in type(stages).model_fields},

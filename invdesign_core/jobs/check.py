@@ -12,7 +12,6 @@ from invdesign_core.data import Data
 from invdesign_core.errors import blamed
 from invdesign_core.plugin import Dataset
 from invdesign_core.registry import Registry
-from invdesign_core.solving import check_solver
 from invdesign_core.space import Space
 from invdesign_core.targets import Target, parse_targets
 
@@ -50,7 +49,6 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         Whatever is wrong first.
     """
     stages = experiment.stages(registry)
-    check_plugins(stages, registry)
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)
@@ -77,9 +75,3 @@ def load(dataset: Dataset, ctx: Context) -> Data:
         if not isinstance(data, Data):
             raise TypeError(f"load returned {data!r}, expected Data")
     return data
-
-
-def check_plugins(stages: Stages, registry: Registry) -> None:
-    """Refuse a solver that can't take the surrogate and the objective."""
-    differentiable, name = stages.surrogate.differentiable, stages.surrogate.name
-    check_solver(stages.solver, stages.objective, differentiable, name, registry.labels("solver"))

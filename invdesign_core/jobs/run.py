@@ -181,7 +181,7 @@ def _write_settings(
     """Write down what is about to run: the settings as given and in full, and what they run on."""
     plugins = {}
     for kind in KINDS:
-        entry = registry.find(getattr(experiment, kind).use, kind)
+        entry = registry.entry_of(getattr(checked.stages, kind))
         plugins[kind] = {
             "name": entry.name,
             "distribution": entry.provider.distribution,

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from invdesign_core import backend, pipeline
+from invdesign_core.choosing import AUTO, pick_solver
 from invdesign_core.context import Context, Event
-from invdesign_core.errors import ConfigError, DataError, InvdesignError, near_match
+from invdesign_core.errors import ConfigError, InvdesignError
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
-from invdesign_core.solving import check_solver
-from invdesign_core.space import FloatArray, Space, Variable, infer_variable
-from invdesign_core.tables import read_table
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.user_code import import_named, keras_objects
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
@@ -38,6 +36,7 @@ def solve_saved(
     seed: int | None = None,
     backend_name: str | None = None,
     allow_code: bool = False,
+    imports: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Result:
     """Invert the surrogate of a run folder again.
@@ -60,6 +59,8 @@ def solve_saved(
         By default what the environment says; a saved surrogate runs on either.
     allow_code : bool
         Whether code in the surrogate's files may run.
+    imports : sequence of str
+        Modules, or files that end in .py, with the classes and functions that those files name.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     """
@@ -78,16 +79,16 @@ def solve_saved(
         registry = registry or Registry.discover()
         experiment = Experiment.from_mapping(settings, str(run), base)
         objective: Any = registry.create("objective", experiment.objective.use, experiment.objective.options)
-        solver: Any = registry.create("solver", experiment.solver.use, experiment.solver.options)
         import keras  # noqa: F401
     notes: list[str] = []
     ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        surrogate, known = folder.read_surrogate(allow_code)
+        with _imported(imports):
+            surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
-    check_solver(solver, objective, differentiable, name, registry.labels("solver"))
+    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
     space = surrogate.space.restrict(
         {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
     )
@@ -123,7 +124,7 @@ def solve_model(
     *,
     registry: Registry | None = None,
     objective: tuple[str, Mapping[str, Any]] = ("mse", {}),
-    solver: tuple[str, Mapping[str, Any]] = ("lbfgsb", {}),
+    solver: tuple[str, Mapping[str, Any]] = (AUTO, {}),
     table: Path | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -133,6 +134,7 @@ def solve_model(
     seed: int = 0,
     backend_name: str | None = None,
     allow_code: bool = False,
+    imports: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Result:
     """Invert a Keras model of the user's own.
@@ -140,7 +142,7 @@ def solve_model(
     Parameters
     ----------
     path : Path
-        A ``.keras`` file with one input and one output tensor.
+        A ``.keras`` file, with one or several inputs and outputs of one or two axes.
     targets : sequence of str
         As `--target` takes them.
     registry : Registry, optional
@@ -150,7 +152,8 @@ def solve_model(
     table : Path, optional
         A table with the inputs, whose ranges become bounds, and maybe the outputs.
     inputs, outputs : sequence of str, optional
-        Names, in the model's order; by default the table's columns, or x1, x2, … and y, or y1, y2, ….
+        Names, in the model's order; by default those of its several inputs and outputs, or the table's
+        columns, or x1, x2, … and y, or y1, y2, ….
     bounds, fixed : mapping, optional
         What may vary.
     designs : int
@@ -161,10 +164,15 @@ def solve_model(
         By default what the environment says.
     allow_code : bool
         Whether code in the file may run.
+    imports : sequence of str
+        Modules, or files that end in .py, with the classes and functions that the file names.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     """
-    from invdesign_core.models import check_inputs_outputs, load_model
+    from invdesign_core.influence import describe, sample
+    from invdesign_core.jobs.naming import name_ports
+    from invdesign_core.models import load_model
+    from invdesign_core.ports import one_tensor
     from invdesign_core.surrogate import Surrogate
 
     outer = ctx or Context()
@@ -173,26 +181,24 @@ def solve_model(
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
         goal: Any = registry.create("objective", *objective)
-        search: Any = registry.create("solver", *solver)
-        check_solver(search, goal, True, path.name)
+        search = pick_solver(registry, *solver, goal, True, path.name)
         import keras  # noqa: F401
     notes: list[str] = []
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        model = load_model(path, allow_code)
-        width, count = check_inputs_outputs(model, path)
-        space, names, rows = _names(width, count, path, table, inputs, outputs)
-        space = space.restrict(bounds, fixed)
-        wanted = parse_targets(targets, names)
-        _need_target(wanted, names)
+        with _imported(imports):
+            model, ports = one_tensor(load_model(path, allow_code), path)
+        named = name_ports(ports, path, table, inputs, outputs)
+        space = named.space.restrict(bounds, fixed)
+        wanted = parse_targets(targets, named.outputs)
+        _need_target(wanted, named.outputs)
         pipeline.check_bounds(space)
-        y = rows[1] if rows is not None else None
-        surrogate = Surrogate.of_model(model, space, names, y=y)
-    if (surrogate.spread <= 1e-9 * (1 + abs(surrogate.shift))).any() and y is None:
-        ctx.warn("a predicted output doesn't change anywhere in the bounds; check them, and the model")
-    known = (rows[0], rows[1]) if rows is not None and rows[1] is not None else None
-    answers = pipeline.invert(surrogate, wanted, space, goal, search, ctx, known, None, designs)
+        sampled = sample(model, space)
+        y = named.rows[1] if named.rows is not None else None
+        surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
+    describe(sampled, space, named.outputs, wanted, ctx)
+    answers = pipeline.invert(surrogate, wanted, space, goal, search, ctx, named.rows, None, designs)
     report = make_report(
         answers,
         _loaded(surrogate, None),
@@ -216,48 +222,16 @@ def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
         return None
 
 
-def _names(
-    width: int,
-    count: int,
-    path: Path,
-    table: Path | None,
-    inputs: Sequence[str] | None,
-    outputs: Sequence[str] | None,
-) -> tuple[Space, tuple[str, ...], tuple[FloatArray, FloatArray | None] | None]:
-    """Name a bare model's inputs and outputs, and read their ranges off a table where there is one."""
-    if table is None:
-        x_names = list(inputs or [f"x{i + 1}" for i in range(width)])
-        y_names = list(outputs or (["y"] if count == 1 else [f"y{i + 1}" for i in range(count)]))
-        _check_names(path, x_names, width, "inputs", "--inputs")
-        _check_names(path, y_names, count, "outputs", "--outputs")
-        return Space(tuple(Variable(name) for name in x_names)), tuple(y_names), None
-    frame = read_table(table)
-    columns = list(frame.columns)
-    if outputs is None and inputs is None and len(columns) != width:
-        raise ConfigError(
-            f"{table} has {len(columns)} columns, the model has {width} inputs and {count} outputs: which are which?",
-            f"name the output columns: --outputs {','.join(columns[-count:])}",
-        )
-    for name in (*(inputs or ()), *(outputs or ())):
-        if name not in columns and name in (inputs or ()):
-            raise DataError(f"{table}: there is no column {name!r}", near_match(name, columns))
-    x_names = list(inputs or [c for c in columns if c not in set(outputs or ())])
-    measured = outputs is not None and all(name in columns for name in outputs)
-    y_names = list(outputs or (["y"] if count == 1 else [f"y{i + 1}" for i in range(count)]))
-    _check_names(path, x_names, width, "inputs", "--inputs")
-    _check_names(path, y_names, count, "outputs", "--outputs")
-    space = Space(tuple(infer_variable(name, frame[name]) for name in x_names))
-    y = frame[y_names].to_numpy(dtype=np.float64) if measured else None
-    return space, tuple(y_names), (space.encode(frame), y)
+@contextmanager
+def _imported(modules: Sequence[str]) -> Iterator[None]:
+    """Let model files that are loaded meanwhile find what a user's modules define."""
+    import keras
 
-
-def _check_names(path: Path, names: Sequence[str], count: int, what: str, option: str) -> None:
-    if len(names) != count:
-        listed = ", ".join(map(repr, names))
-        raise ConfigError(
-            f"{path}: the model has {count} {what}, found {len(names)} names: {listed}",
-            f"name them: {option} a,b,…",
-        )
+    found: dict[str, Any] = {}
+    for item in modules:
+        found |= keras_objects(import_named(item, Path.cwd(), f"--import {item}"))
+    with keras.saving.custom_object_scope(found):
+        yield
 
 
 def _need_target(wanted: Mapping[str, Target], outputs: Sequence[str]) -> None:
