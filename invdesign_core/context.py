@@ -21,7 +21,8 @@ class Event:
     Attributes
     ----------
     kind : str
-        ``"stage"`` (a stage begins), ``"progress"``, ``"trial"``, ``"note"`` or ``"warning"``.
+        ``"run"`` (its folder is there), ``"stage"`` (a stage begins), ``"progress"``, ``"trial"``, ``"note"`` or
+        ``"warning"``.
     data : mapping
         What belongs to it; plain numbers and text.
     """

@@ -85,7 +85,7 @@ class Data:
             if bad.any():
                 first = int(np.argmax(bad))
                 raise DataError(
-                    f"column {name!r}, row {first + 1}: found {column.iloc[first]!r}, expected a value "
+                    f"column {name!r}, row {first + 1}: found {_shown(column.iloc[first])}, expected a value "
                     f"({int(bad.sum())} of {len(bad)} rows are missing or not finite)",
                     "fill them in, or leave those rows out",
                 )
@@ -247,6 +247,13 @@ def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.in
 def _share(share: float, count: int) -> int:
     """Return how many of `count` make up a share; at least one where the share isn't zero."""
     return 0 if share == 0 else max(1, round(share * count))
+
+
+def _shown(value: Any) -> str:
+    """Write a value that can't be used as a person would call it."""
+    if isinstance(value, (float, np.floating)):
+        return "nothing (NaN)" if np.isnan(value) else str(float(value))
+    return repr(value)
 
 
 def _refuse_missing(name: str, column: pd.Series) -> None:

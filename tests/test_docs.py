@@ -34,7 +34,7 @@ LANGUAGES = {"sh", "python", "toml", "text", "json", "csv"}
 """What a fenced block may be. sh and python are run, toml is used as an experiment file, the others are shown."""
 COMMANDS = {
     "run": "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/invdesign run",
-    "test": ".venv/bin/pip install '.[test]' && .venv/bin/python -m pytest",
+    "test": ".venv/bin/pip install '.[test]' && .venv/bin/pytest",
 }
 """The set-up in the README, which scripts take from there by its markers."""
 TABLES = {

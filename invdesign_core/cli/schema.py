@@ -87,8 +87,13 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
 
 def _print_section(properties: dict[str, Any]) -> None:
     for key, item in properties.items():
-        default = json.dumps(item["default"], ensure_ascii=False) if "default" in item else "(required)"
+        default = json.dumps(item.get("default", _empty(item)), ensure_ascii=False)
         click.echo(f"  {key} = {default}  # {item.get('description', '')}")
+
+
+def _empty(item: dict[str, Any]) -> Any:
+    """Return what an option without a written default begins with: an empty list or table."""
+    return {"array": [], "object": {}}.get(item.get("type", ""), "(required)")
 
 
 def _print_keys(item: dict[str, Any], root: dict[str, Any], indent: str) -> None:

@@ -269,13 +269,14 @@ class Evaluator:
             known = dict(metric_directions(net))
         else:
             known = dict(REGRESSOR_METRICS)
-        if len(self._rows.validation):
+        if not len(self._rows.validation):
+            self._objective = self._objective.removeprefix("val_")
+        else:
             known |= {f"val_{name}": direction for name, direction in known.items()}
         if self._objective not in known:
             raise ConfigError(
                 f"[tuner] objective: no metric reports {self._objective!r}",
-                near_match(self._objective, known)
-                + ("" if len(self._rows.validation) else " (there are no validation rows)"),
+                near_match(self._objective, known),
             )
         direction = tuner.direction if tuner.direction != "auto" else known[self._objective]
         if direction is None:

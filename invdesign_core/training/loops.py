@@ -109,7 +109,7 @@ def _run_program(
     fixed_rate = not program.sets_learning_rate
     initial = np.array([np.nan if fixed_rate else float(net.optimizer.learning_rate) for net in nets])
     rates = LearningRate(initial, settings, epochs)
-    stopping = EarlyStopping(n, settings.patience if settings.early_stopping else None, settings.min_delta)
+    stopping = EarlyStopping(n, settings.patience if settings.stops_early else None, settings.min_delta)
     shuffles = [np.random.default_rng(stream) for stream in streams]
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     best, kept = program.weights(state), [dict[str, float]() for _ in range(n)]
@@ -169,7 +169,7 @@ def _fit(
     if settings.schedule == "cosine" and not schedule:
         first = float(net.optimizer.learning_rate)
         callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: first * cosine(epoch, epochs)))
-    patience = settings.patience if settings.early_stopping else epochs + 1
+    patience = settings.patience if settings.stops_early else epochs + 1
     stopper = keras.callbacks.EarlyStopping(
         watched, settings.min_delta, patience, mode="min", restore_best_weights=settings.restore_best
     )

@@ -18,7 +18,9 @@ class Training(BaseModel):
     validation: float = Field(
         0.1, ge=0, lt=1, description="Share of the other designs that early stopping and tuning watch."
     )
-    early_stopping: bool = Field(True, description="Stop when the watched loss no longer improves.")
+    early_stopping: bool = Field(
+        True, description="Stop when the watched loss no longer improves; `cosine` always goes to its end."
+    )
     patience: int = Field(40, ge=0, description="Early stopping: after so many epochs without improvement.")
     min_delta: float = Field(0.0, ge=0, description="An improvement smaller than this is none.")
     restore_best: bool = Field(True, description="Go back to the weights of the best epoch when stopped.")
@@ -39,3 +41,8 @@ class Training(BaseModel):
         False,
         description="Train the winner again from new weights, and keep the better of the two by validation.",
     )
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether a training may stop before its last epoch; one that follows a cosine is best at its end."""
+        return self.early_stopping and self.schedule != "cosine"
