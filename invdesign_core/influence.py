@@ -126,8 +126,8 @@ def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Cont
         )
     if not sampled.steady:
         ctx.warn(
-            "the model answers one input differently at different times, by chance or by the rows beside it: a layer "
-            "of it works as in training (training=True)"
+            "the model answers one input differently when other rows stand beside it: a layer of it looks at the whole "
+            "batch, or draws at random; its predictions can't be relied on"
         )
     elif moving:
         idle = ~sampled.moves[:, moving].any(axis=1) & sampled.free

@@ -13,13 +13,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from invdesign_core import backend, pipeline, saved
-from invdesign_core.choosing import check_solver
+from invdesign_core.choosing import check_solver, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
-from invdesign_core.plugin import KINDS, Plugin
+from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.space import FloatArray
@@ -44,7 +44,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     surrogate, tuner, objective, solver : str, mapping or plugin
-        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object.
+        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. The
+        solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
     bounds : mapping, optional
@@ -100,7 +101,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         surrogate: PluginLike = "selu-mlp",
         tuner: PluginLike = "grid-search",
         objective: PluginLike = "mse",
-        solver: PluginLike = "lbfgsb",
+        solver: PluginLike = "auto",
         *,
         training: Mapping[str, Any] | None = None,
         bounds: Mapping[str, Sequence[float]] | None = None,
@@ -190,7 +191,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames.
         """
         surrogate = self._fitted()
-        plugins = self._plugins("surrogate", "objective", "solver")
+        plugins = self._plugins("surrogate", "objective")
         if not isinstance(target, Mapping):
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
@@ -295,7 +296,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, data: Data) -> Self:
         backend.select(self.backend)
-        plugins = self._plugins("surrogate", "tuner", "objective", "solver")
+        plugins = self._plugins("surrogate", "tuner", "objective")
         training = Experiment.from_mapping({"training": dict(self.training or {})}).training
         fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, self._context())
         self.data_ = data
@@ -314,26 +315,32 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self.surrogate_
 
     def _plugins(self, *kinds: str) -> dict[str, Any]:
-        """Return plugins that fit together, made from names where they are no objects."""
+        """Return plugins of some kinds, made from names where they are no objects, and a solver that can take them."""
         registry = self._registry()
         found: dict[str, Any] = {}
         for kind in kinds:
-            given: Any = getattr(self, kind)
-            if isinstance(given, Plugin):
-                if not isinstance(given, KINDS[kind]):
-                    raise ConfigError(f"{kind}: found a {given.kind} ({given.name!r})")
-                found[kind] = given
-                continue
-            if not isinstance(given, str | Mapping):
-                raise ConfigError(
-                    f"{kind}: found {given!r}, expected a name, a mapping or a plugin",
-                    "a class has to be called" if isinstance(given, type) else None,
-                )
-            choice = {"use": given} if isinstance(given, str) else dict(given)
-            found[kind] = registry.create(kind, choice.pop("use", ""), choice)
-        surrogate, installed = found["surrogate"], registry.labels("solver")
-        check_solver(found["solver"], found["objective"], surrogate.differentiable, surrogate.name, installed)
-        return found
+            given = self._given(kind)
+            found[kind] = given if isinstance(given, Plugin) else registry.create(kind, *given)
+        surrogate, solver = found["surrogate"], self._given("solver")
+        problem = found["objective"], surrogate.differentiable, surrogate.name
+        if isinstance(solver, Solver):
+            check_solver(solver, *problem, registry.labels("solver"))
+            return {**found, "solver": solver}
+        use, options = solver
+        return {**found, "solver": pick_solver(registry, use, options, *problem)}
+
+    def _given(self, kind: str) -> Any:
+        """Return a parameter's plugin, or its name and its options."""
+        given = getattr(self, kind)
+        if isinstance(given, Plugin):
+            if not isinstance(given, KINDS[kind]):
+                raise ConfigError(f"{kind}: found a {given.kind} ({given.name!r})")
+            return given
+        if not isinstance(given, str | Mapping):
+            hint = "a class has to be called" if isinstance(given, type) else None
+            raise ConfigError(f"{kind}: found {given!r}, expected a name, a mapping or a plugin", hint)
+        choice = {"use": given} if isinstance(given, str) else dict(given)
+        return choice.pop("use", ""), choice
 
     def _registry(self) -> Registry:
         return Registry.discover() if self.registry is None else self.registry

@@ -75,8 +75,8 @@ def _refuse_unknown(archive: Archive) -> None:
     found = f"{layers or _layers([first.layer])}: {'the function' if is_function else 'the class'} {name!r}"
     raise DataError(
         f"{archive.path}: {found} is not Keras' own, and the file doesn't hold its code",
-        "name the Python module or file that defines it: --import MODULE; in Python, import it before loading "
-        "(a class is found if it is registered: @keras.saving.register_keras_serializable())",
+        "name the Python module or file that defines it, such as --import my_layers.py; in Python, register it "
+        "(@keras.saving.register_keras_serializable()) and import it before the model is loaded",
     )
 
 
@@ -114,10 +114,13 @@ def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataErro
                 found, culprit = _reason(reason), f"layer {part.layer!r} ({part.class_name})"
                 break
     message = f"{archive.path}: {culprit or 'the model'} can't be loaded: {found}"
-    if archive.version is None or archive.version == keras.__version__:
-        return DataError(message, "save the model again, or copy the file again if it was changed on its way")
+    if archive.version is None:
+        return DataError(message, "save the model again; if the file was copied, copy it again")
+    message += f" (the file was written by Keras {archive.version}, this is Keras {keras.__version__})"
+    if archive.version == keras.__version__:
+        return DataError(message, "the file was changed after it was written: copy it again, or save the model again")
     return DataError(
-        f"{message} (the file was written by Keras {archive.version}, this is Keras {keras.__version__})",
+        message,
         f"install the Keras that wrote it (pip install 'keras=={archive.version}'), or load the model there, leave "
         "out what this one doesn't know, and save it again",
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows, split_rows
 from invdesign_core.designs import Answers, answers
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
-from invdesign_core.errors import ConfigError, PluginError, blamed
+from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
+from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
 from invdesign_core.space import FloatArray, Space
@@ -23,7 +24,12 @@ from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
+
+CHUNK_ROWS = 16384
+"""Starts solved at once; memory grows with it, and so does the work of one compiled call."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +176,109 @@ def invert(
     """
     check_bounds(space)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
+    forward = Forward(surrogate, objective)
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
-        reached = reach(surrogate, wanted, space, objective, solver, ctx, known)
+        reached = reach(forward, wanted, space, solver, ctx, known)
         found = answers(reached, surrogate, space, wanted, truth, designs)
-    ctx.clock.move(reached.compile_seconds, "solve", "compile")
+    ctx.clock.move(forward.compile_seconds, "solve", "compile")
     return found
+
+
+def invert_many(
+    surrogate: Surrogate,
+    frame: pd.DataFrame,
+    space: Space,
+    objective: Objective,
+    solver: Solver,
+    ctx: Context,
+    known: tuple[FloatArray, FloatArray] | None = None,
+    truth: Any = None,
+    designs: int = 1,
+    skip: Container[int] = (),
+) -> Iterator[tuple[int, Answers | None]]:
+    """Find designs for a table of targets, chunk by chunk.
+
+    Parameters
+    ----------
+    surrogate, space, objective, solver, ctx, known, truth
+        As for `invert`.
+    frame : pandas.DataFrame
+        t rows; a column is an output, whose cells are targets, or a design variable, which is held at
+        its row's value.
+    designs : int
+        Distinct designs to report for each target.
+    skip : container of int
+        Chunks that are there already; they are passed over.
+
+    Yields
+    ------
+    tuple
+        The number of the first target of a chunk, and its answers, or None where it was skipped.
+        Memory is bounded by `CHUNK_ROWS` rows at a time.
+
+    Raises
+    ------
+    ConfigError
+        If a column is neither, or a cell can't be read.
+    """
+    check_columns(frame, surrogate.outputs, space.names)
+    targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
+    held = _held(frame, space)
+    fixed = [name for name in space.names if name in frame.columns]
+    check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
+    forward = Forward(surrogate, objective)
+    size = max(CHUNK_ROWS // solver.starts, 1)
+    ctx.emit(Event("stage", {"stage": "solve"}))
+    quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
+    for first in range(0, len(targets), size):
+        if first in skip:
+            yield first, None
+            continue
+        rows = slice(first, first + size)
+        part = None if held is None else held[rows]
+        with ctx.clock.stage("solve"):
+            before = forward.compile_seconds
+            reached = reach(forward, targets.take(rows), space, solver, quiet, known, part, first)
+            found = answers(reached, surrogate, space, targets.take(rows), truth, designs)
+        ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
+        done = min(first + size, len(targets))
+        ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))
+        yield first, found
+
+
+def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequence[str]) -> None:
+    """Refuse a table of targets with a column that is neither an output nor a design variable.
+
+    Raises
+    ------
+    ConfigError
+        Naming the column.
+    """
+    for name in frame.columns:
+        if name not in outputs and name not in variables:
+            raise ConfigError(
+                f"targets: the column {name!r} is neither an output nor a design variable",
+                near_match(str(name), [*outputs, *variables]) + "; or take the column out",
+            )
+    if not any(name in outputs for name in frame.columns):
+        raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
+
+
+def _held(frame: pd.DataFrame, space: Space) -> FloatArray | None:
+    """Return the (t, e) encoded values that the targets hold, NaN where free; None where they hold nothing."""
+    if not any(name in frame.columns for name in space.names):
+        return None
+    held = np.full((len(frame), space.width), np.nan)
+    for variable, columns in zip(space.variables, space.slices, strict=True):
+        if variable.name not in frame.columns:
+            continue
+        column = frame[variable.name]
+        if column.isna().any():
+            row = int(np.argmax(column.isna().to_numpy())) + 1
+            raise ConfigError(f"targets, column {variable.name!r}, row {row}: found nothing, expected a value")
+        held[:, columns] = variable.encode(column.to_numpy())
+    return held
 
 
 def check_bounds(space: Space) -> None:

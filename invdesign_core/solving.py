@@ -14,11 +14,10 @@ from invdesign_core.goal import Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.starts import start_points
-from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import Objective, Solver
+    from invdesign_core.plugin import Solver
 
 MOVED = 1e-9
 """A start that ends this near to where it began, in u, never moved."""
@@ -49,8 +48,6 @@ class Reached:
         (b,) whether the point reached differs from the guess.
     interrupted : bool
         Whether the solver was stopped by Ctrl-C or a deadline.
-    compile_seconds : float
-        How much of the time went into compiling.
     """
 
     groups: IndexArray
@@ -64,14 +61,12 @@ class Reached:
     evaluations: NDArray[np.int64]
     moved: NDArray[np.bool_]
     interrupted: bool
-    compile_seconds: float
 
 
 def reach(
-    surrogate: Surrogate,
+    forward: Forward,
     targets: Targets,
     space: Space,
-    objective: Objective,
     solver: Solver,
     ctx: Context,
     known: tuple[FloatArray, FloatArray] | None = None,
@@ -82,14 +77,14 @@ def reach(
 
     Parameters
     ----------
-    surrogate : Surrogate
-        The forward map.
+    forward : Forward
+        The surrogate and the objective, compiled.
     targets : Targets
         t targets.
     space : Space
         The design variables with the bounds of this search.
-    objective, solver : plugins
-        How far a prediction is from a goal, and what makes it less.
+    solver : Solver
+        What makes the loss less.
     ctx : Context
         Seeds, events and the deadline.
     known : pair of ndarray, optional
@@ -104,7 +99,7 @@ def reach(
     SolverError
         If the solver fails, or answers with another shape than it was asked for.
     """
-    forward = Forward(surrogate, objective)
+    surrogate = forward.surrogate
     goal = targets.goal(surrogate.shift, surrogate.scale)
     t = len(targets)
     low, high = (np.tile(bound, (t, 1)) for bound in space.bounds)
@@ -159,7 +154,6 @@ def reach(
         evaluations,
         moved,
         interrupted,
-        forward.compile_seconds,
     )
 
 

@@ -129,7 +129,8 @@ def _screened(
     if alike:  # one set of points serves all targets, and is predicted once
         points = lower[0] + unit * (upper[0] - lower[0])
         if known is not None:
-            points = np.concatenate([points, np.clip(_some_of(known[0], ctx), lower[0], upper[0])])
+            seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
+            points = np.concatenate([points, np.clip(seen, lower[0], upper[0])])
         losses = _losses(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
         points = np.broadcast_to(points, (t, *points.shape))
         region = cKDTree(points[0, : max(regions, 1)]).query(points[0])[1]
@@ -149,8 +150,8 @@ def _screened(
     return np.asarray(np.take_along_axis(points, chosen[:, :, None], axis=1))
 
 
-def _some_of(rows: FloatArray, ctx: Context) -> FloatArray:
+def _some_of(rows: FloatArray, limit: int, ctx: Context) -> FloatArray:
     """Return training rows to look at, not too many."""
-    if len(rows) <= KNOWN_LIMIT:
+    if len(rows) <= limit:
         return rows
-    return np.asarray(rows[ctx.rng("screened-rows").choice(len(rows), KNOWN_LIMIT, replace=False)])
+    return np.asarray(rows[ctx.rng("screened-rows").choice(len(rows), limit, replace=False)])

@@ -62,9 +62,19 @@ def test_plugins_are_taken_by_name_with_options_or_as_objects(fitted):
     for solver in ({"use": "lbfgsb", "starts": 5}, LBFGSB(starts=5)):
         fitted.solver = solver
         results.append(fitted.invert(1.0).starts)
-    fitted.solver = "lbfgsb"
+    fitted.solver = "auto"
     assert len(results[0]) == 5
     pd.testing.assert_frame_equal(*results)
+
+
+def test_auto_takes_options_that_every_solver_has(fitted):
+    fitted.solver = {"use": "auto", "starts": 5}
+    answers = fitted.invert(1.0)
+    fitted.solver = {"use": "auto", "max_iterations": 5}
+    with pytest.raises(ConfigError, match="options of one solver need that solver named"):
+        fitted.invert(1.0)
+    fitted.solver = "auto"
+    assert len(answers.starts) == 5
 
 
 def test_one_seed_gives_one_result(xy):

@@ -17,7 +17,7 @@ class DatasetSearch(Solver):
 
     name: ClassVar[str] = "dataset-search"
     handles: ClassVar[frozenset[str]] = frozenset({"discrete"})
-    rank: ClassVar[int] = 1000
+    rank: ClassVar[int | None] = None
 
     starts: int = Field(64, ge=1, description="Number of rows for each target.")
     init: Literal["data"] = Field("data", description="Where the rows come from: the training data, always.")

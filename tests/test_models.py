@@ -1,0 +1,909 @@
+"""Models as they come: files of any origin, builders of the user's own, several inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import fn, lin
+
+from invdesign_core import InverseDesign
+from invdesign_core.context import Context
+from invdesign_core.data import Data
+from invdesign_core.errors import ConfigError, DataError, ExitCode, PluginError
+from invdesign_core.jobs.solve import solve_model, solve_saved
+from invdesign_core.models import load_model
+from invdesign_core.plugin import UserObject
+from invdesign_core.registry import Registry
+from invdesign_core.surrogate import Surrogate
+
+REGISTRY = Registry.discover()
+ModelBuilder = REGISTRY.find("model-builder", "surrogate").plugin
+
+QUICK = ["--set", "training.epochs=20", "--set", "solver.starts=8"]
+
+
+def box(*names, low=0.0, high=1.0):
+    return {name: (low, high) for name in names}
+
+
+def save(model, path):
+    model.save(path)
+    return path
+
+
+def solved(path, *targets, starts=16, **options):
+    return solve_model(path, targets, solver=("lbfgsb", {"starts": starts}), registry=REGISTRY, **options)
+
+
+def best(result):
+    return result.report.designs[0]
+
+
+# Files that do not load (F35)
+
+
+def edited(source, target, config=lambda text: text, version=None):
+    """Write a model file again with another configuration, or as another Keras would."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                content = config(content.decode()).encode()
+            if name == "metadata.json" and version:
+                content = json.dumps({"keras_version": version}).encode()
+            new.writestr(name, content)
+    return target
+
+
+def with_lambda(folder):
+    import keras
+
+    x = keras.Input((2,))
+    code = keras.layers.Lambda(
+        lambda t: (open("touched", "w").close(), t[:, :1] + t[:, 1:])[1],  # noqa: SIM115
+        output_shape=(1,),
+        name="sum",
+    )
+    model = keras.Model(x, code(x))
+    Path("touched").unlink(missing_ok=True)  # it ran once to find its shape
+    return save(model, folder / "code.keras")
+
+
+OWN = """
+import keras
+
+open("touched", "w").close()
+
+@keras.saving.register_keras_serializable("own")
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+class Unregistered(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+def doubled(x):
+    return 2 * x
+
+def relu(x):
+    return 0 * x
+
+def make(layer):
+    x = keras.Input((2,))
+    h = keras.layers.Dense(2, activation="relu", name="kept", kernel_initializer="identity")(x)
+    last = keras.layers.Dense(1, activation=doubled if layer is None else None, name="last", kernel_initializer="ones")
+    y = last(h)
+    return keras.Model(x, y if layer is None else layer(name="own")(y))
+"""
+"""A user's module; importing it leaves a trace."""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with `own_layers.py`, and models that need it, made by another process."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_layers.py").write_text(OWN)
+    code = (
+        "import own_layers as o\n"
+        "for name, layer in (('registered', o.Doubled), ('unregistered', o.Unregistered), ('function', None)):\n"
+        "    o.make(layer).save(name + '.keras')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    (tmp_path / "touched").unlink()
+    yield tmp_path
+    sys.modules.pop("own_layers", None)
+
+
+def test_f35a_a_lambda_is_refused_by_name_before_any_of_its_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = with_lambda(tmp_path)
+    with pytest.raises(DataError) as error:
+        load_model(path)
+    assert "code.keras" in error.value.message
+    assert "layer 'sum'" in error.value.message
+    assert "--allow-code" in error.value.hint
+    assert "whatever you can" in error.value.hint
+    assert not Path("touched").exists()
+    assert load_model(path, allow_code=True).predict(np.ones((1, 2)), verbose=0) == 2
+    assert Path("touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "what"),
+    [
+        ("registered", "'own'", "class 'own>Doubled'"),
+        ("unregistered", "'own'", "class 'Unregistered'"),
+        ("function", "'last'", "function 'doubled'"),
+    ],
+)
+def test_f35b_a_class_of_the_authors_own_is_named_and_can_be_imported(own, name, layer, what):
+    path = Path(f"{name}.keras")
+    with pytest.raises(DataError) as error:
+        solved(path, "3", bounds=box("x1", "x2"))
+    assert f"{name}.keras: layer {layer}: the {what}" in error.value.message
+    assert "--import" in error.value.hint
+    assert "register_keras_serializable" in error.value.hint
+    assert not Path("touched").exists()
+    before = list(sys.path)
+    result = solved(path, "3", bounds=box("x1", "x2"), imports=["own_layers.py"])
+    assert sum(best(result).inputs.values()) == pytest.approx(1.5, abs=1e-3), "Keras' relu, not the module's"
+    assert Path("touched").exists()
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("own_layer", "did you mean 'own_layers'?"),
+        ("own_layer.py", "did you mean 'own_layers.py'?"),
+        ("broken.py", "No module named 'nowhere_to_be_found' (broken.py, line 2)"),
+        ("script", "SystemExit: 3 (script.py, line 1)"),
+        ("slip", "(slip.py, line 1)"),
+        ("own layers", "expected a module's name"),
+    ],
+)
+def test_an_import_that_fails_is_named_with_its_line(own, item, message):
+    Path("broken.py").write_text("import keras\nimport nowhere_to_be_found\n")
+    Path("script.py").write_text("raise SystemExit(3)\n")
+    Path("slip.py").write_text("def f(:\n")
+    with pytest.raises(ConfigError) as error:
+        solved(Path("registered.keras"), "3", bounds=box("x1", "x2"), imports=[item])
+    assert f"--import {item}: " in error.value.message
+    assert message in str(error.value)
+
+
+def hdf5(folder, name):
+    return save(lin([[1], [1]]), folder / "old.h5").rename(folder / name)
+
+
+def weights(folder):
+    lin([[1], [1]]).save_weights(folder / "only.weights.h5")
+    return folder / "only.weights.h5"
+
+
+def text(folder, content):
+    (folder / "text.keras").write_text(content)
+    return folder / "text.keras"
+
+
+def half(folder):
+    whole = save(lin([[1], [1]]), folder / "whole.keras").read_bytes()
+    (folder / "half.keras").write_bytes(whole[: len(whole) // 2])
+    return folder / "half.keras"
+
+
+def folder_with(folder, name):
+    (folder / "saved").mkdir()
+    (folder / "saved" / name).write_text("{}")
+    return folder / "saved"
+
+
+def changed(folder, old, new, version=None):
+    whole = save(lin([[1], [1]]), folder / "whole.keras")
+    return edited(whole, folder / "changed.keras", lambda text: text.replace(old, new), version)
+
+
+def damaged(folder):
+    whole = save(lin([[1], [1]]), folder / "whole.keras")
+    return edited(whole, folder / "damaged.keras", lambda text: text[:100])
+
+
+def without_config(folder):
+    with zipfile.ZipFile(folder / "other.keras", "w") as archive:
+        archive.writestr("letter.txt", "dear reader")
+    return folder / "other.keras"
+
+
+FILES = {
+    "unknown argument": (
+        lambda f: changed(f, '"units": 1', '"units": 1, "quantum": true', "3.99.0"),
+        ["(Dense) can't be loaded", "layer 'dense", "'quantum'", "Keras 3.99.0", "this is Keras 3.", "keras==3.99.0"],
+    ),
+    "unknown argument, same version": (
+        lambda f: changed(f, '"units": 1', '"units": 1, "quantum": true'),
+        ["layer 'dense", "'quantum'", "was changed"],
+    ),
+    "unknown layer": (
+        lambda f: changed(f, '"class_name": "Dense"', '"class_name": "Denser"', "3.99.0"),
+        ["layer 'dense", "(Denser)", "Keras 3.99.0"],
+    ),
+    "half a file": (half, ["only a part", "copy or download it again"]),
+    "damaged inside": (damaged, ["is damaged"]),
+    "renamed HDF5": (lambda f: hdf5(f, "new.keras"), ["HDF5", "whatever its name says", "rename it to new.h5"]),
+    "HDF5": (lambda f: hdf5(f, "model.h5"), ["HDF5", "written by Keras 3.", "save('model.keras')"]),
+    "weights only": (weights, ["weights only", "load_weights"]),
+    "SavedModel": (lambda f: folder_with(f, "saved_model.pb"), ["TensorFlow SavedModel", "model.save('NAME.keras')"]),
+    "unpacked": (lambda f: folder_with(f, "config.json"), ["unpacked", "zipped=True"]),
+    "empty folder": (lambda f: folder_with(f, "notes.txt"), ["holds no Keras model"]),
+    "another zip": (without_config, ["another zip file"]),
+    "text": (lambda f: text(f, "a,b\n1,2\n"), ["no Keras model"]),
+    "nothing": (lambda f: text(f, ""), ["an empty file"]),
+    "Git LFS": (lambda f: text(f, "version https://git-lfs.github.com/spec/v1\n"), ["git lfs pull"]),
+    "missing": (lambda f: (save(lin([[1]]), f / "mine.keras"), f / "mien.keras")[1], ["no such file", "'mine.keras'"]),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_f35_a_file_that_does_not_load_is_explained_in_one_message(tmp_path, kind):
+    make, expected = FILES[kind]
+    path = make(tmp_path)
+    with pytest.raises(DataError) as error:
+        load_model(path)
+    assert str(path) in error.value.message
+    assert error.value.hint
+    assert [words for words in expected if words not in str(error.value)] == []
+    assert error.value.exit_code == ExitCode.DATA
+    assert len(error.value.message) < 500
+
+
+def test_a_loss_that_cannot_be_imported_is_not_needed(tmp_path):
+    import keras
+    from keras import ops
+
+    def mine(a, b):
+        return ops.mean(ops.abs(a - b))
+
+    inner = lin([[1], [1]])
+    inner.compile("adam", mine, metrics=[mine])
+    inner.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0)
+    x = keras.Input((2,))
+    outer = keras.Model(x, inner(x))
+    for model in (inner, outer):  # Keras itself loads the first with compile=False, the second never
+        loaded = load_model(save(model, tmp_path / "loss.keras"))
+        rows = np.random.default_rng(0).random((50, 2))
+        assert loaded.predict(rows, verbose=0) == pytest.approx(model.predict(rows, verbose=0))
+
+
+def test_a_model_file_may_have_any_name(tmp_path):
+    path = save(lin([[1], [1]]), tmp_path / "sum.keras").rename(tmp_path / "sum")
+    assert load_model(path).predict(np.ones((1, 2)), verbose=0) == 2
+
+
+def test_f35f_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
+    path = save(lin([[1], [1], [1]]), tmp_path / "three.keras")
+    table = tmp_path / "two.csv"
+    pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 1.0], "r": [0.0, 2.0]}).to_csv(table, index=False)
+    with pytest.raises(DataError) as error:
+        solved(path, "r=1", table=table, outputs=["r"])
+    assert "three.keras: the model has 3 inputs and 1 outputs" in error.value.message
+    assert "2 column(s) that are no outputs: 'a', 'b'" in error.value.message
+    with pytest.raises(DataError, match="holds text"):
+        pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
+        solved(path, "1", table=table)
+
+
+@pytest.mark.slow
+def test_f35_the_command_line_says_it_once_and_exits_with_4(invdesign, own):
+    with_lambda(own)
+    folder_with(own, "saved_model.pb")
+    bounds = ["--bounds", "x1=0..1", "--bounds", "x2=0..1", "--target", "3"]
+    for name, words in (
+        ("code.keras", "layer 'sum'"),
+        ("registered.keras", "layer 'own'"),
+        ("saved", "TensorFlow SavedModel"),
+    ):
+        done = invdesign("solve", name, *bounds)
+        assert done.code == ExitCode.DATA, done.err
+        assert words in done.err
+        assert done.err.count("Error:") == 1
+        assert "Traceback" not in done.err
+        assert done.out == ""
+    assert not (own / "touched").exists()
+    done = invdesign("solve", "registered.keras", *bounds, "--import", "own_layers", "--json")
+    assert done.code == 0, done.err
+    assert sum(done.json["designs"][0]["inputs"].values()) == pytest.approx(1.5, abs=1e-3)
+
+
+# Several inputs and outputs (F36)
+
+
+def rectangle(*more):
+    """A model of `length` and `width` that answers a dict, and more inputs that nothing uses."""
+    import keras
+
+    ports = [keras.Input((1,), name=name) for name in ("length", "width", *more)]
+    sides = ports[:2]
+    answer = {"perimeter": keras.layers.Add()(sides), "slack": keras.layers.Subtract()(sides)}
+    return keras.Model(ports, answer)
+
+
+def test_f36_inputs_and_outputs_go_by_their_names(tmp_path):
+    path = save(rectangle(), tmp_path / "rectangle.keras")
+    result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width"))
+    assert result.report.status == "met"
+    assert best(result).inputs == pytest.approx({"length": 0.7, "width": 0.5}, abs=1e-3)
+    assert result.report.notes == []
+    swapped = solved(
+        path, "slack=0.2", "perimeter=1.2", bounds=box("length", "width"), inputs=["width", "length"],
+        outputs=["slack", "perimeter"],
+    )  # fmt: skip
+    assert best(swapped).inputs == pytest.approx(best(result).inputs, abs=1e-3), "names are not renamings"
+    renamed = solved(path, "p=1.2", bounds=box("l", "w"), inputs=["l", "w"], outputs=["p", "s"])
+    assert sum(best(renamed).inputs.values()) == pytest.approx(1.2, abs=0.05)
+
+
+def test_f36_an_input_that_nothing_uses_is_named(tmp_path):
+    path = save(rectangle("colour"), tmp_path / "rectangle.keras")
+    result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width", "colour"))
+    assert result.report.status == "met"
+    inputs = best(result).inputs
+    assert (inputs["length"], inputs["width"]) == pytest.approx((0.7, 0.5), abs=1e-3)
+    assert [note for note in result.report.notes if "no influence" in note] == [
+        "'colour': no influence on 'perimeter', 'slack' anywhere in the bounds, so any value will do"
+    ]
+
+
+def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
+    from invdesign_core.goal import Goal
+    from invdesign_core.ports import one_tensor
+    from invdesign_core.problem import Forward
+    from invdesign_core.space import Space, Variable
+
+    model, ports = one_tensor(rectangle("colour"), Path("r.keras"))
+    space = Space(tuple(Variable(name, lower=0, upper=1) for name in ports.input_names))
+    surrogate = Surrogate.of_model(model, space, ports.output_names)
+    forward = Forward(surrogate, REGISTRY.create("objective", "mse", {}))
+    goal = Goal(np.full((5, 2), 0.3), np.full((5, 2), 0.3), np.ones((5, 2)))
+    _, gradient = forward.value_and_grad(np.random.default_rng(0).random((5, 3)), goal)
+    assert (gradient[:, 2] == 0).all()
+    assert (gradient[:, :2] != 0).any()
+
+
+def test_an_input_without_influence_is_found_in_one_tensor_too(tmp_path):
+    path = save(lin([[1, 0], [0, 1], [0, 0]]), tmp_path / "m.keras")
+    result = solved(path, "y1=0.5", bounds=box("x1", "x2", "x3"))
+    assert [n for n in result.report.notes if "influence" in n] == [
+        "'x2', 'x3': no influence on 'y1' anywhere in the bounds, so any value will do"
+    ]
+
+
+def test_wide_and_flat_inputs_lists_of_outputs_and_whole_numbers(tmp_path):
+    import keras
+    from keras import ops
+
+    flat = keras.Input((), name="flat")
+    wide = keras.Input((2,), name="wide")
+    count = keras.Input((1,), name="count", dtype="int32")
+    table = keras.layers.Embedding(4, 1, embeddings_initializer="zeros")
+    steps = keras.layers.Flatten()(table(count))
+    table.set_weights([np.array([[0.0], [10.0], [20.0], [30.0]])])
+    total = keras.layers.Add(name="total")([ops.sum(wide, axis=1, keepdims=True), steps])
+    model = keras.Model([flat, wide, count], [total, keras.layers.Dense(2, name="pair")(wide), ops.square(flat)])
+    path = save(model, tmp_path / "odd.keras")
+    bounds = {**box("flat", "wide_1", "wide_2"), "count": (0, 3)}
+    result = solved(path, "total=21.5", bounds=bounds, outputs=["total", "pair_1", "pair_2", "square"])
+    inputs = best(result).inputs
+    assert inputs["count"] == 2
+    assert isinstance(inputs["count"], int)
+    assert inputs["wide_1"] + inputs["wide_2"] == pytest.approx(1.5, abs=1e-3)
+    x = [np.array([v]) for v in (inputs["flat"], [inputs["wide_1"], inputs["wide_2"]], [inputs["count"]])]
+    said = load_model(path).predict(x, verbose=0)
+    answer = np.concatenate([np.ravel(part) for part in said])
+    assert list(best(result).prediction.values()) == pytest.approx(answer, abs=1e-4)
+
+
+def test_a_table_is_matched_by_the_names_of_the_inputs(tmp_path):
+    path = save(rectangle(), tmp_path / "rectangle.keras")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(0, 1, (50, 2)), columns=["width", "length"])
+    frame["perimeter"], frame["slack"] = frame.sum(axis=1), frame["length"] - frame["width"]
+    frame.insert(0, "batch", range(50))
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    result = solved(path, "perimeter=1.2", "slack=0.2", table=tmp_path / "r.csv")
+    assert best(result).inputs == pytest.approx({"length": 0.7, "width": 0.5}, abs=1e-3)
+
+
+def image():
+    import keras
+
+    x = keras.Input((4, 4), name="image")
+    return keras.Model(x, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
+
+
+def words():
+    import keras
+
+    x, label = keras.Input((1,), name="x"), keras.Input((1,), name="label", dtype="string")
+    return keras.Model([x, label], keras.layers.Dense(1)(x))
+
+
+def picture():
+    import keras
+
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, keras.layers.Reshape((2, 2), name="picture")(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (image, "input 'image' has shape (None, 4, 4), expected (None, columns) or (None,)"),
+        (words, "input 'label' holds string, expected numbers"),
+        (picture, "output 'picture' has shape (None, 2, 2)"),
+    ],
+)
+def test_tensors_that_are_no_columns_are_refused_by_name(make, message):
+    from invdesign_core.ports import one_tensor
+
+    with pytest.raises(DataError) as error:
+        one_tensor(make(), Path("mine.keras"))
+    assert f"mine.keras: {message}" in error.value.message
+    assert error.value.hint
+
+
+# Bounds that are equal, all equal, or missing (F03); answers that are not finite (F05)
+
+
+@pytest.mark.slow
+def test_f03_bounds_that_are_equal_all_equal_or_missing(invdesign, tmp_path):
+    save(lin([[1], [1]]), tmp_path / "sum.keras")
+    solve = ["solve", "sum.keras", "--json"]
+    done = invdesign(*solve, "--fixed", "x1=3", "--bounds", "x2=0..10", "--target", "7")
+    assert done.code == 0, done.err
+    assert done.json["designs"][0]["inputs"] == pytest.approx({"x1": 3, "x2": 4}, abs=1e-3)
+    for target, code, miss in (("7", 0, 0), ("8", 1, -1)):
+        for held in (["--fixed", "x1=3", "--fixed", "x2=4"], ["--bounds", "x1=3..3", "--bounds", "x2=4..4"]):
+            done = invdesign(*solve, *held, "--target", target)
+            assert done.code == code, done.err
+            design = done.json["designs"][0]
+            assert design["inputs"] == {"x1": 3, "x2": 4}
+            assert design["prediction"]["y"] == 7
+            assert design["miss"]["y"] == miss
+            assert len(done.json["designs"]) == 1
+            assert done.json["notes"] == []
+    shown = invdesign(*solve[:2], "--fixed", "x1=3", "--fixed", "x2=4", "--target", "8")
+    assert "misses by 1" in shown.out
+    done = invdesign(*solve, "--bounds", "x1=0..1", "--target", "1")
+    assert done.code == 2
+    assert "'x2'" in done.err
+    assert "'x1'" not in done.err
+    assert all(way in done.err for way in ("--bounds", "--fixed", "--table"))
+    assert done.out == ""
+
+
+def test_a_design_held_everywhere_is_met_within_what_float32_resolves(tmp_path):
+    path = save(lin([[1], [1]]), tmp_path / "sum.keras")
+    result = solved(path, "0.3", fixed={"x1": 0.1, "x2": 0.2})  # in float32 the sum is 0.30000001
+    assert result.report.status == "met"
+    assert solved(path, "0.3001", fixed={"x1": 0.1, "x2": 0.2}).report.status == "not met"
+
+
+@pytest.mark.slow
+def test_f05a_starts_without_a_finite_answer_spoil_nothing(invdesign, tmp_path):
+    from keras import ops
+
+    save(fn(1, lambda i: ops.sqrt(i - 0.5)), tmp_path / "root.keras")
+    args = ["--bounds", "x1=0..1", "--target", "0.5", "--set", "solver.starts=20", "--set", "solver.init=uniform"]
+    done = invdesign("solve", "root.keras", *args, "--json")
+    assert done.code == 0, done.err
+    assert done.json["designs"][0]["inputs"]["x1"] == pytest.approx(0.75, abs=1e-3)
+    starts = done.json["starts"]
+    assert starts["not_finite"] > 0
+    assert starts["not_finite"] + starts["hit"] == starts["total"] == 20
+
+
+# The user's layers, not ours (F07)
+
+
+def layers_of_f07():
+    """Return models by name, each with the points where its answer is known."""
+    import keras
+    from keras import layers as L
+
+    rng = np.random.default_rng(0)
+    x = keras.Input((1,))
+    clipped = keras.Model(
+        x,
+        L.ReLU(max_value=1, negative_slope=0.1, threshold=0.2)(
+            L.Dense(1, use_bias=False, kernel_initializer="ones")(x)
+        ),
+    )
+    x = keras.Input((3,))
+    normal = L.Normalization()
+    normal.adapt(rng.normal([1, -1, 0.1], [2, 1, 0.5], (200, 3)))
+    skip = L.Dense(3, "tanh")(x)
+    prelu = L.PReLU(alpha_initializer=keras.initializers.RandomUniform(0.1, 0.5, seed=1))
+    return {
+        "relu": (clipped, {-1: -0.12, 0: -0.02, 0.1: -0.01, 0.5: 0.5, 2: 1}),
+        "normalization": (keras.Model(x, L.Dense(2)(normal(x))), {}),
+        "layer normalization": (keras.Model(x, L.Dense(2)(L.LayerNormalization()(L.Dense(8)(x)))), {}),
+        "prelu": (keras.Model(x, L.Dense(1)(prelu(L.Dense(6)(x)))), {}),
+        "gelu": (keras.Model(x, L.Dense(1)(L.Dense(6, "gelu")(x))), {}),
+        "skip connection": (keras.Model(x, L.Dense(2, use_bias=False)(L.Add()([x, skip]))), {}),
+        "no bias after bias": (keras.Model(x, L.Dense(1, use_bias=False)(L.Dense(4, bias_initializer="ones")(x))), {}),
+    }
+
+
+def largest_difference(model, known):
+    """Return how far the compiled path is from `model.predict` on 1000 points, and from known answers."""
+    from invdesign_core.space import Space, Variable
+
+    width = model.input_shape[1]
+    space = Space(tuple(Variable(f"x{i}", lower=-3, upper=3) for i in range(width)))
+    surrogate = Surrogate.of_model(model, space, [f"y{i}" for i in range(model.output_shape[1])])
+    x = np.random.default_rng(1).uniform(-3, 3, (1000, width)).astype(np.float32)
+    off = np.abs(surrogate.predict(x).mean - model.predict(x, verbose=0)).max()
+    for point, answer in known.items():
+        off = max(off, abs(surrogate.predict(np.array([[point]])).mean[0, 0] - answer))
+    return float(off)
+
+
+def differences():
+    return {name: largest_difference(*item) for name, item in layers_of_f07().items()}
+
+
+@pytest.mark.parametrize("name", layers_of_f07())
+def test_f07_the_compiled_path_is_the_users_model(name):
+    assert largest_difference(*layers_of_f07()[name]) < 1e-5
+
+
+@pytest.mark.slow
+def test_f07_on_tensorflow_too(tensorflow):
+    found = tensorflow("import json, test_models as t; print(json.dumps(t.differences()))")
+    assert {name: off for name, off in found.items() if off >= 1e-5} == {}
+    assert len(found) == len(layers_of_f07())
+
+
+@pytest.fixture
+def tensorflow():
+    """Run code of this module on TensorFlow, and return what it prints as JSON."""
+    import os
+
+    def run(code):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parent,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+# Inference is inference
+
+
+def with_noise_in_training():
+    """A trained network of BatchNormalization and Dropout, whose answer in training depends on the batch."""
+    import keras
+    from keras import layers as L
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (256, 2))
+    keras.utils.set_random_seed(0) if keras.backend.backend() == "tensorflow" else None
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(32, "swish"), L.BatchNormalization(), L.Dropout(0.3), L.Dense(1)]
+    )
+    model.compile("adam", "mse")
+    model.fit(x, x.sum(axis=1), epochs=5, verbose=0)
+    return model
+
+
+def test_a_prediction_does_not_depend_on_the_starts_beside_it(tmp_path):
+    import keras
+
+    path = save(with_noise_in_training(), tmp_path / "noisy.keras")
+    model = keras.saving.load_model(path)
+    few, many = (solved(path, "1.0", bounds=box("x1", "x2"), starts=n) for n in (2, 200))
+    for result in (few, many):
+        assert result.report.notes == []
+        answers = result.answers.starts
+        written = answers.filter(like="design.").to_numpy(float)
+        said = model.predict(written, verbose=0)[:, 0]
+        spread = result.surrogate.spread[0]
+        assert answers["prediction.y"].to_numpy() == pytest.approx(said, abs=1e-5 * spread)
+        alone = model.predict(written[:1], verbose=0)[0, 0]
+        assert best(result).prediction["y"] == pytest.approx(
+            model.predict(np.array([list(best(result).inputs.values())]), verbose=0)[0, 0], abs=1e-5 * spread
+        )
+        assert answers["prediction.y"][0] == pytest.approx(alone, abs=1e-5 * spread)
+
+
+def test_a_model_that_looks_at_the_rows_beside_is_pointed_out(tmp_path):
+    from keras import ops
+
+    path = save(fn(2, lambda x: ops.sum(x - ops.mean(x, axis=0), axis=1, keepdims=True)), tmp_path / "batch.keras")
+    result = solved(path, "0.1", bounds=box("x1", "x2"))
+    assert any("other rows stand beside it" in note for note in result.report.notes)
+
+
+NOISY = """
+import keras
+from keras import layers as L, ops
+
+
+def huberish(a, b):
+    return ops.mean(ops.log(ops.cosh(a - b)))
+
+
+@keras.saving.register_keras_serializable("user")
+class Scaled(L.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+
+def noisy(hp):
+    from beside_it import WIDTH
+    model = keras.Sequential()
+    model.add(L.Dense(WIDTH, activation=hp.Choice("activation", ["swish", "tanh"])))
+    model.add(L.BatchNormalization())
+    model.add(L.Dropout(0.1))
+    model.add(L.Dense(1))
+    model.compile(keras.optimizers.Adam(hp.Float("learning_rate", 1e-3, 1e-2, step=9e-3)), huberish, metrics=["mae"])
+    return model
+
+
+def scaled(hp):
+    model = keras.Sequential([keras.Input((2,)), L.Dense(8, "swish"), Scaled(name="own"), L.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+"""
+"""A user's module of builders, with a loss and a layer of its own, and an import inside a function."""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with an experiment file, a table and a module of builders."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(0, 1, (120, 2)), columns=["a", "b"])
+    frame["y"] = frame["a"] + frame["b"]
+    folder = tmp_path / "project"
+    folder.mkdir()
+    frame.to_csv(folder / "mine.csv", index=False)
+    (folder / "user_nets.py").write_text(NOISY)
+    (folder / "beside_it.py").write_text("WIDTH = 16\n")
+    (folder / "mine.toml").write_text(
+        '[dataset]\nuse = "table"\npath = "mine.csv"\noutputs = ["y"]\n'
+        '[surrogate]\nuse = "model-builder"\nbuilder = "user_nets:noisy"\n[targets]\ny = 1.0\n'
+    )
+    yield folder
+    for name in ("user_nets", "beside_it"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_builder_beside_the_experiment_file(invdesign, project, tmp_path):
+    import keras
+
+    done = invdesign("run", "project/mine.toml", "--out", "out", *QUICK, "--json")
+    assert done.code in (0, 1), done.err
+    assert done.json["surrogate"]["trials"] == 4
+    assert set(done.json["surrogate"]["best"]) == {"activation", "learning_rate"}
+    assert json.loads((tmp_path / "out" / "resolved.json").read_text())["plugins"]["surrogate"]["options"] == {
+        "builder": "user_nets:noisy"
+    }
+    # The saved member is the model that is reported, and loads without the user's loss.
+    member = keras.saving.load_model(tmp_path / "out" / "surrogate" / "member-0.keras")
+    few, many = (
+        solve_saved(tmp_path / "out", ["y=1.2"], overrides={"solver": {"starts": n}}, registry=REGISTRY)
+        for n in (2, 100)
+    )
+    for result in (few, many):
+        starts = result.answers.starts
+        said = member.predict(starts.filter(like="design.").to_numpy(float), verbose=0)[:, 0]
+        assert starts["prediction.y"].to_numpy() == pytest.approx(said, abs=1e-5 * result.surrogate.spread[0])
+
+
+@pytest.mark.slow
+def test_a_run_whose_model_has_a_layer_of_the_users_own(invdesign, project, tmp_path):
+    done = invdesign("run", "project/mine.toml", "--set", "surrogate.builder=user_nets:scaled", "--out", "out", *QUICK)
+    assert done.code in (0, 1), done.err
+    refused = invdesign("solve", "out", "--target", "1.2")
+    assert refused.code == ExitCode.DATA
+    assert "layer 'own': the class 'user>Scaled'" in refused.err
+    assert "--import" in refused.err
+    done = invdesign("solve", "out", "--target", "1.2", "--import", "project/user_nets.py", "--json")
+    assert done.code in (0, 1), done.err
+    assert done.json["designs"]
+
+
+# Builders of the user's own
+
+HP = pytest.importorskip("keras_tuner").HyperParameters
+
+
+def table():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(0, 1, (40, 2)), columns=["a", "b"])
+    return Data.from_frame(frame.assign(y=frame.sum(axis=1)), ["y"])
+
+
+def small(hp):
+    import keras
+
+    model = keras.Sequential([keras.layers.Dense(hp.Int("units", 4, 8, step=4), "swish"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    return model
+
+
+def test_a_function_is_used_as_it_is():
+    X = np.random.default_rng(0).uniform(0, 1, (150, 2))
+    model = InverseDesign(surrogate=ModelBuilder(builder=small), training={"epochs": 60}).fit(X, X.sum(axis=1))
+    assert model.report_.trials == 2
+    assert model.report_.best["units"] in (4, 8)
+    assert model.invert(1.0).met
+
+
+def test_a_hypermodel_is_used_as_class_and_as_instance_and_its_fit_is_not():
+    import keras_tuner as kt
+
+    class Net(kt.HyperModel):
+        def __init__(self, name="net", units=4):
+            super().__init__(name)
+            self.units = units
+
+        def build(self, hp):
+            return small(hp)
+
+        def fit(self, hp, model, *args, **kwargs):
+            raise AssertionError("the core trains")
+
+    assert not isinstance(Net(), type(small))
+    for builder in (Net, Net()):
+        plugin = ModelBuilder(builder=builder).prepared(Context())
+        assert plugin.build(HP(), table()).built
+        assert "Net" in plugin.label
+    X = np.random.default_rng(0).uniform(0, 1, (40, 2))
+    InverseDesign(surrogate=ModelBuilder(builder=Net), training={"epochs": 2}).fit(X, X[:, 0])
+
+
+def test_the_module_beside_the_experiment_file_comes_first(project, monkeypatch):
+    import types
+
+    monkeypatch.setitem(sys.modules, "user_nets", types.ModuleType("user_nets"))  # another of that name
+    before, modules = list(sys.path), set(sys.modules)
+    plugin = ModelBuilder(builder="user_nets:noisy").prepared(Context(folder=project))
+    assert plugin.build(HP(), table()).built, "what the function imports when it is called is found too"
+    assert sys.path == before
+    assert "beside_it" in set(sys.modules) - modules
+    assert not hasattr(sys.modules["user_nets"], "noisy"), "the other module is there again"
+    installed = ModelBuilder(builder="keras.applications:MobileNet")
+    with pytest.raises(ConfigError, match="expected a function of one argument"):
+        ModelBuilder(builder="os:getcwd").prepared(Context(folder=project))
+    assert installed.label == "surrogate 'model-builder' (keras.applications:MobileNet)"
+
+
+MISTAKES = {
+    "user_net:noisy": "there is no module 'user_net'",
+    "user_nets:nosy": "did you mean 'noisy'?",
+    "user_nets:keras.nothing": "there is no 'nothing' in",
+    "user_nets:NUMBER": "'user_nets:NUMBER': found 3, expected a function of one argument, hp, or a HyperModel",
+    "user_nets:two": "found a function of (hp, width), expected",
+    "user_nets:Scaled": "found the class 'Scaled', expected",
+    "user_nets:MODEL": "found a Sequential that is built already",
+    "user_nets:Needs": "Needs.__init__() missing 1 required positional argument",
+    "failing:build": "importing 'failing' failed: ModuleNotFoundError: No module named 'torchlight' (failing.py, line 1)",
+}
+
+
+@pytest.mark.parametrize("place", MISTAKES)
+def test_a_builder_that_is_not_there_is_a_mistake_of_the_request(project, place):
+    with (project / "user_nets.py").open("a") as file:
+        file.write(
+            "\nNUMBER = 3\nMODEL = keras.Sequential([keras.Input((2,)), L.Dense(1)])\ndef two(hp, width): ...\n"
+            "import keras_tuner\nclass Needs(keras_tuner.HyperModel):\n    def __init__(self, width): ...\n"
+        )
+    (project / "failing.py").write_text("import torchlight\n")
+    before = list(sys.path)
+    with pytest.raises((ConfigError, PluginError)) as error:
+        ModelBuilder(builder=place).prepared(Context(folder=project))
+    assert MISTAKES[place] in str(error.value)
+    assert "[surrogate] model-builder: option 'builder'" in error.value.message
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("builder", "hint"), [("user_nets", "'module:name'"), ("nets/mine.py:build", "such as 'nets.mine:build'"), (3, "3")]
+)
+def test_a_builder_of_another_form_is_refused_at_once(builder, hint):
+    with pytest.raises(ConfigError) as error:
+        REGISTRY.create("surrogate", "model-builder", {"builder": builder})
+    assert hint in str(error.value)
+    with pytest.raises(ConfigError, match="'builder' is missing"):
+        REGISTRY.create("surrogate", "model-builder", {})
+
+
+def fails(hp):
+    raise ValueError("no such thing")
+
+
+def nothing(hp):
+    pass
+
+
+def too_wide(hp):
+    import keras
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
+def too_many(hp):
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    model.compile("adam", "mse")
+    return model
+
+
+def for_pictures(hp):
+    import keras
+
+    return keras.Sequential([keras.layers.Conv1D(3, 2)])
+
+
+@pytest.mark.parametrize(
+    ("builder", "found"),
+    [
+        (fails, f"failed: ValueError: no such thing ({Path(__file__).name}, line "),
+        (nothing, "built NoneType, expected a compiled keras.Model"),
+        (too_wide, "input shape (None, 3), the data have 2 input column(s): expected (None, 2)"),
+        (too_many, "output shape (None, 4), the data have 1 output(s): expected (None, 1)"),
+        (for_pictures, "expected min_ndim=3"),
+    ],
+)
+def test_a_builder_that_does_not_fit_the_table_is_named_with_what_was_found(builder, found):
+    X = np.random.default_rng(0).uniform(0, 1, (40, 2))
+    with pytest.raises(PluginError) as error:
+        InverseDesign(surrogate=ModelBuilder(builder=builder)).fit(X, X[:, 0])
+    assert f"surrogate 'model-builder' (test_models:{builder.__name__})" in error.value.message
+    assert found in error.value.message
+
+
+def test_user_objects_say_where_they_are():
+    assert UserObject.is_place("a.b:C.d")
+    assert not any(UserObject.is_place(text) for text in ("a", "a:", ":b", "a b:c", "a:b c", "a/b:c", "1a:b"))
+    assert UserObject.of(small).place == "test_models:small"
+
+
+# A prediction that doesn't change
+
+
+@pytest.mark.slow
+def test_a_prediction_that_does_not_change_over_the_box_is_said(invdesign, tmp_path):
+    import keras
+
+    x = keras.Input((2,))
+    dead = keras.layers.Dense(4, "relu", bias_initializer=keras.initializers.Constant(-100.0))(x)
+    last = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(0.25))
+    save(keras.Model(x, last(dead)), tmp_path / "dead.keras")
+    args = ["solve", "dead.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1"]
+    done = invdesign(*args, "--target", "3", "--json")
+    assert done.code == 1, done.err
+    assert [note for note in done.json["notes"] if "'y' doesn't change anywhere in the bounds, it is 0.25" in note]
+    assert not [note for note in done.json["notes"] if "influence" in note]
+    assert "doesn't change anywhere" in done.err
+    assert invdesign(*args, "--target", "0.25", "--json").code == 0
