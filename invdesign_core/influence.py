@@ -77,13 +77,15 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> S
     low, high = np.stack(space.bounds) if box is None else box
     free = np.array([bool((high[s] > low[s]).any()) for s in space.slices])
     x = space.snap(low + np.random.default_rng(0).random((POINTS, space.width)) * (high - low))
-    both = _answers(model, np.concatenate([x, x[::-1]]))
-    y, again = both[:POINTS], both[POINTS:][::-1]
+    other = np.repeat(x[:1], POINTS // 2, axis=0)
+    y = _answers(model, x)
+    again = _answers(model, np.concatenate([x[: POINTS // 2], other]))[: POINTS // 2]
     finite = np.isfinite(y).all(axis=1)
     if not finite.any():
         raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
-    x, y, again = x[finite], y[finite], again[finite]
-    size = np.abs(y).max(axis=0)
+    size = np.abs(y[finite]).max(axis=0)
+    steady = bool((np.abs(again - y[: len(again)]) <= 10 * RESOLUTION * size)[finite[: len(again)]].all())
+    x, y = x[finite], y[finite]
     # Half of them where the answer is most unusual: a model may be flat but for a peak.
     unusual = np.argsort(-(np.abs(y - np.median(y, axis=0)) / (size + (size == 0))).max(axis=1), kind="stable")
     few = np.unique(np.concatenate([unusual[: CHANGED // 2], np.arange(min(CHANGED // 2, len(x)))]))
@@ -95,7 +97,6 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> S
     after = _answers(model, np.concatenate(trials)).reshape(len(trials), len(few), -1)
     # A change to NaN is a change.
     moves = ~(np.abs(after - y[few]) <= RESOLUTION * size)
-    steady = bool((np.abs(again - y) <= 10 * RESOLUTION * size).all())
     return Sampled(y, moves.any(axis=1), free, steady)
 
 

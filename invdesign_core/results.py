@@ -101,6 +101,22 @@ class Report(_Part):
     )
 
 
+class TableReport(_Part):
+    """The result of `invdesign solve` with a table of targets; the designs themselves are in its file."""
+
+    out: str = Field(description="The file with the designs of each target, best first.")
+    run: str = Field(description="The run folder or model that was inverted.")
+    status: Literal["met", "not met"] = Field(description="Whether every target has a design that meets it.")
+    targets: int = Field(description="Number of targets.")
+    met: int = Field(description="Targets with a design that meets them.")
+    starts: StartsReport = Field(description="What became of the starts of this call.")
+    plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    seed: int = Field(description="The seed.")
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about this result.")
+    seconds: dict[str, float] = Field(description="Seconds in each stage of this call, and in `total`.")
+
+
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
     return [_design(row) for _, row in answers.designs.iterrows()]

@@ -1,8 +1,10 @@
-"""Models as they come: files of any origin, builders of the user's own, several inputs and outputs."""
+"""Models as they come: files of any origin, several inputs and outputs, the user's own layers."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,24 +15,17 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core import InverseDesign
-from invdesign_core.context import Context
-from invdesign_core.data import Data
-from invdesign_core.errors import ConfigError, DataError, ExitCode, PluginError
-from invdesign_core.jobs.solve import solve_model, solve_saved
+from invdesign_core.errors import ConfigError, DataError, ExitCode
+from invdesign_core.jobs.solve import solve_model
 from invdesign_core.models import load_model
-from invdesign_core.plugin import UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate import Surrogate
 
 REGISTRY = Registry.discover()
-ModelBuilder = REGISTRY.find("model-builder", "surrogate").plugin
-
-QUICK = ["--set", "training.epochs=20", "--set", "solver.starts=8"]
 
 
 def box(*names, low=0.0, high=1.0):
-    return {name: (low, high) for name in names}
+    return dict.fromkeys(names, (low, high))
 
 
 def save(model, path):
@@ -67,7 +62,7 @@ def with_lambda(folder):
 
     x = keras.Input((2,))
     code = keras.layers.Lambda(
-        lambda t: (open("touched", "w").close(), t[:, :1] + t[:, 1:])[1],  # noqa: SIM115
+        lambda t: (open("touched", "w").close(), t[:, :1] + t[:, 1:])[1],
         output_shape=(1,),
         name="sum",
     )
@@ -106,18 +101,26 @@ def make(layer):
 """A user's module; importing it leaves a trace."""
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A folder with `own_layers.py`, and models that need it, made by another process."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_layers.py").write_text(OWN)
+@pytest.fixture(scope="session")
+def own_models(tmp_path_factory):
+    """Models that need `own_layers.py`, made by another process."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_layers.py").write_text(OWN)
     code = (
         "import own_layers as o\n"
         "for name, layer in (('registered', o.Doubled), ('unregistered', o.Unregistered), ('function', None)):\n"
         "    o.make(layer).save(name + '.keras')\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    (tmp_path / "touched").unlink()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=folder)
+    (folder / "touched").unlink()
+    return folder
+
+
+@pytest.fixture
+def own(own_models, tmp_path, monkeypatch):
+    """The folder that one works in, with `own_layers.py` and models that need it."""
+    shutil.copytree(own_models, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("own_layers", None)
 
@@ -295,8 +298,8 @@ def test_f35f_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
         solved(path, "r=1", table=table, outputs=["r"])
     assert "three.keras: the model has 3 inputs and 1 outputs" in error.value.message
     assert "2 column(s) that are no outputs: 'a', 'b'" in error.value.message
+    pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
     with pytest.raises(DataError, match="holds text"):
-        pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
         solved(path, "1", table=table)
 
 
@@ -469,17 +472,17 @@ def test_f03_bounds_that_are_equal_all_equal_or_missing(invdesign, tmp_path):
     done = invdesign(*solve, "--fixed", "x1=3", "--bounds", "x2=0..10", "--target", "7")
     assert done.code == 0, done.err
     assert done.json["designs"][0]["inputs"] == pytest.approx({"x1": 3, "x2": 4}, abs=1e-3)
-    for target, code, miss in (("7", 0, 0), ("8", 1, -1)):
-        for held in (["--fixed", "x1=3", "--fixed", "x2=4"], ["--bounds", "x1=3..3", "--bounds", "x2=4..4"]):
-            done = invdesign(*solve, *held, "--target", target)
-            assert done.code == code, done.err
-            design = done.json["designs"][0]
-            assert design["inputs"] == {"x1": 3, "x2": 4}
-            assert design["prediction"]["y"] == 7
-            assert design["miss"]["y"] == miss
-            assert len(done.json["designs"]) == 1
-            assert done.json["notes"] == []
-    shown = invdesign(*solve[:2], "--fixed", "x1=3", "--fixed", "x2=4", "--target", "8")
+    held, equal = ["--fixed", "x1=3", "--fixed", "x2=4"], ["--bounds", "x1=3..3", "--bounds", "x2=4..4"]
+    for both, target, code, miss in ((held, "7", 0, 0), (equal, "7", 0, 0), (held, "8", 1, -1)):
+        done = invdesign(*solve, *both, "--target", target)
+        assert done.code == code, done.err
+        design = done.json["designs"][0]
+        assert design["inputs"] == {"x1": 3, "x2": 4}
+        assert design["prediction"]["y"] == 7
+        assert design["miss"]["y"] == miss
+        assert len(done.json["designs"]) == 1
+        assert done.json["notes"] == []
+    shown = invdesign(*solve[:2], *held, "--target", "8")
     assert "misses by 1" in shown.out
     done = invdesign(*solve, "--bounds", "x1=0..1", "--target", "1")
     assert done.code == 2
@@ -556,8 +559,16 @@ def largest_difference(model, known):
     return float(off)
 
 
-def differences():
-    return {name: largest_difference(*item) for name, item in layers_of_f07().items()}
+def on_this_backend(folder):
+    """Return what the tests of F07 and F36 look at, for another process."""
+    path = save(rectangle("colour"), Path(folder) / "rectangle.keras")
+    result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width", "colour"))
+    return {
+        "backend": result.report.backend,
+        "differences": {name: largest_difference(*item) for name, item in layers_of_f07().items()},
+        "inputs": best(result).inputs,
+        "notes": result.report.notes,
+    }
 
 
 @pytest.mark.parametrize("name", layers_of_f07())
@@ -566,30 +577,26 @@ def test_f07_the_compiled_path_is_the_users_model(name):
 
 
 @pytest.mark.slow
-def test_f07_on_tensorflow_too(tensorflow):
-    found = tensorflow("import json, test_models as t; print(json.dumps(t.differences()))")
-    assert {name: off for name, off in found.items() if off >= 1e-5} == {}
-    assert len(found) == len(layers_of_f07())
-
-
-@pytest.fixture
-def tensorflow():
-    """Run code of this module on TensorFlow, and return what it prints as JSON."""
-    import os
-
-    def run(code):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parent,
-            env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
+def test_f07_and_f36_on_tensorflow_too(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import json, test_models as t; print(json.dumps(t.on_this_backend({str(tmp_path)!r})))",
+        ],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["backend"] == "tensorflow"
+    assert {name: off for name, off in found["differences"].items() if off >= 1e-5} == {}
+    assert len(found["differences"]) == len(layers_of_f07())
+    assert (found["inputs"]["length"], found["inputs"]["width"]) == pytest.approx((0.7, 0.5), abs=1e-3)
+    assert any("'colour': no influence" in note for note in found["notes"])
 
 
 # Inference is inference
@@ -637,256 +644,6 @@ def test_a_model_that_looks_at_the_rows_beside_is_pointed_out(tmp_path):
     path = save(fn(2, lambda x: ops.sum(x - ops.mean(x, axis=0), axis=1, keepdims=True)), tmp_path / "batch.keras")
     result = solved(path, "0.1", bounds=box("x1", "x2"))
     assert any("other rows stand beside it" in note for note in result.report.notes)
-
-
-NOISY = """
-import keras
-from keras import layers as L, ops
-
-
-def huberish(a, b):
-    return ops.mean(ops.log(ops.cosh(a - b)))
-
-
-@keras.saving.register_keras_serializable("user")
-class Scaled(L.Layer):
-    def call(self, x):
-        return 2.0 * x
-
-
-def noisy(hp):
-    from beside_it import WIDTH
-    model = keras.Sequential()
-    model.add(L.Dense(WIDTH, activation=hp.Choice("activation", ["swish", "tanh"])))
-    model.add(L.BatchNormalization())
-    model.add(L.Dropout(0.1))
-    model.add(L.Dense(1))
-    model.compile(keras.optimizers.Adam(hp.Float("learning_rate", 1e-3, 1e-2, step=9e-3)), huberish, metrics=["mae"])
-    return model
-
-
-def scaled(hp):
-    model = keras.Sequential([keras.Input((2,)), L.Dense(8, "swish"), Scaled(name="own"), L.Dense(1)])
-    model.compile("adam", "mse")
-    return model
-"""
-"""A user's module of builders, with a loss and a layer of its own, and an import inside a function."""
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A folder with an experiment file, a table and a module of builders."""
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.uniform(0, 1, (120, 2)), columns=["a", "b"])
-    frame["y"] = frame["a"] + frame["b"]
-    folder = tmp_path / "project"
-    folder.mkdir()
-    frame.to_csv(folder / "mine.csv", index=False)
-    (folder / "user_nets.py").write_text(NOISY)
-    (folder / "beside_it.py").write_text("WIDTH = 16\n")
-    (folder / "mine.toml").write_text(
-        '[dataset]\nuse = "table"\npath = "mine.csv"\noutputs = ["y"]\n'
-        '[surrogate]\nuse = "model-builder"\nbuilder = "user_nets:noisy"\n[targets]\ny = 1.0\n'
-    )
-    yield folder
-    for name in ("user_nets", "beside_it"):
-        sys.modules.pop(name, None)
-
-
-@pytest.mark.slow
-def test_a_run_with_a_builder_beside_the_experiment_file(invdesign, project, tmp_path):
-    import keras
-
-    done = invdesign("run", "project/mine.toml", "--out", "out", *QUICK, "--json")
-    assert done.code in (0, 1), done.err
-    assert done.json["surrogate"]["trials"] == 4
-    assert set(done.json["surrogate"]["best"]) == {"activation", "learning_rate"}
-    assert json.loads((tmp_path / "out" / "resolved.json").read_text())["plugins"]["surrogate"]["options"] == {
-        "builder": "user_nets:noisy"
-    }
-    # The saved member is the model that is reported, and loads without the user's loss.
-    member = keras.saving.load_model(tmp_path / "out" / "surrogate" / "member-0.keras")
-    few, many = (
-        solve_saved(tmp_path / "out", ["y=1.2"], overrides={"solver": {"starts": n}}, registry=REGISTRY)
-        for n in (2, 100)
-    )
-    for result in (few, many):
-        starts = result.answers.starts
-        said = member.predict(starts.filter(like="design.").to_numpy(float), verbose=0)[:, 0]
-        assert starts["prediction.y"].to_numpy() == pytest.approx(said, abs=1e-5 * result.surrogate.spread[0])
-
-
-@pytest.mark.slow
-def test_a_run_whose_model_has_a_layer_of_the_users_own(invdesign, project, tmp_path):
-    done = invdesign("run", "project/mine.toml", "--set", "surrogate.builder=user_nets:scaled", "--out", "out", *QUICK)
-    assert done.code in (0, 1), done.err
-    refused = invdesign("solve", "out", "--target", "1.2")
-    assert refused.code == ExitCode.DATA
-    assert "layer 'own': the class 'user>Scaled'" in refused.err
-    assert "--import" in refused.err
-    done = invdesign("solve", "out", "--target", "1.2", "--import", "project/user_nets.py", "--json")
-    assert done.code in (0, 1), done.err
-    assert done.json["designs"]
-
-
-# Builders of the user's own
-
-HP = pytest.importorskip("keras_tuner").HyperParameters
-
-
-def table():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.uniform(0, 1, (40, 2)), columns=["a", "b"])
-    return Data.from_frame(frame.assign(y=frame.sum(axis=1)), ["y"])
-
-
-def small(hp):
-    import keras
-
-    model = keras.Sequential([keras.layers.Dense(hp.Int("units", 4, 8, step=4), "swish"), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(1e-2), "mse")
-    return model
-
-
-def test_a_function_is_used_as_it_is():
-    X = np.random.default_rng(0).uniform(0, 1, (150, 2))
-    model = InverseDesign(surrogate=ModelBuilder(builder=small), training={"epochs": 60}).fit(X, X.sum(axis=1))
-    assert model.report_.trials == 2
-    assert model.report_.best["units"] in (4, 8)
-    assert model.invert(1.0).met
-
-
-def test_a_hypermodel_is_used_as_class_and_as_instance_and_its_fit_is_not():
-    import keras_tuner as kt
-
-    class Net(kt.HyperModel):
-        def __init__(self, name="net", units=4):
-            super().__init__(name)
-            self.units = units
-
-        def build(self, hp):
-            return small(hp)
-
-        def fit(self, hp, model, *args, **kwargs):
-            raise AssertionError("the core trains")
-
-    assert not isinstance(Net(), type(small))
-    for builder in (Net, Net()):
-        plugin = ModelBuilder(builder=builder).prepared(Context())
-        assert plugin.build(HP(), table()).built
-        assert "Net" in plugin.label
-    X = np.random.default_rng(0).uniform(0, 1, (40, 2))
-    InverseDesign(surrogate=ModelBuilder(builder=Net), training={"epochs": 2}).fit(X, X[:, 0])
-
-
-def test_the_module_beside_the_experiment_file_comes_first(project, monkeypatch):
-    import types
-
-    monkeypatch.setitem(sys.modules, "user_nets", types.ModuleType("user_nets"))  # another of that name
-    before, modules = list(sys.path), set(sys.modules)
-    plugin = ModelBuilder(builder="user_nets:noisy").prepared(Context(folder=project))
-    assert plugin.build(HP(), table()).built, "what the function imports when it is called is found too"
-    assert sys.path == before
-    assert "beside_it" in set(sys.modules) - modules
-    assert not hasattr(sys.modules["user_nets"], "noisy"), "the other module is there again"
-    installed = ModelBuilder(builder="keras.applications:MobileNet")
-    with pytest.raises(ConfigError, match="expected a function of one argument"):
-        ModelBuilder(builder="os:getcwd").prepared(Context(folder=project))
-    assert installed.label == "surrogate 'model-builder' (keras.applications:MobileNet)"
-
-
-MISTAKES = {
-    "user_net:noisy": "there is no module 'user_net'",
-    "user_nets:nosy": "did you mean 'noisy'?",
-    "user_nets:keras.nothing": "there is no 'nothing' in",
-    "user_nets:NUMBER": "'user_nets:NUMBER': found 3, expected a function of one argument, hp, or a HyperModel",
-    "user_nets:two": "found a function of (hp, width), expected",
-    "user_nets:Scaled": "found the class 'Scaled', expected",
-    "user_nets:MODEL": "found a Sequential that is built already",
-    "user_nets:Needs": "Needs.__init__() missing 1 required positional argument",
-    "failing:build": "importing 'failing' failed: ModuleNotFoundError: No module named 'torchlight' (failing.py, line 1)",
-}
-
-
-@pytest.mark.parametrize("place", MISTAKES)
-def test_a_builder_that_is_not_there_is_a_mistake_of_the_request(project, place):
-    with (project / "user_nets.py").open("a") as file:
-        file.write(
-            "\nNUMBER = 3\nMODEL = keras.Sequential([keras.Input((2,)), L.Dense(1)])\ndef two(hp, width): ...\n"
-            "import keras_tuner\nclass Needs(keras_tuner.HyperModel):\n    def __init__(self, width): ...\n"
-        )
-    (project / "failing.py").write_text("import torchlight\n")
-    before = list(sys.path)
-    with pytest.raises((ConfigError, PluginError)) as error:
-        ModelBuilder(builder=place).prepared(Context(folder=project))
-    assert MISTAKES[place] in str(error.value)
-    assert "[surrogate] model-builder: option 'builder'" in error.value.message
-    assert sys.path == before
-
-
-@pytest.mark.parametrize(
-    ("builder", "hint"), [("user_nets", "'module:name'"), ("nets/mine.py:build", "such as 'nets.mine:build'"), (3, "3")]
-)
-def test_a_builder_of_another_form_is_refused_at_once(builder, hint):
-    with pytest.raises(ConfigError) as error:
-        REGISTRY.create("surrogate", "model-builder", {"builder": builder})
-    assert hint in str(error.value)
-    with pytest.raises(ConfigError, match="'builder' is missing"):
-        REGISTRY.create("surrogate", "model-builder", {})
-
-
-def fails(hp):
-    raise ValueError("no such thing")
-
-
-def nothing(hp):
-    pass
-
-
-def too_wide(hp):
-    import keras
-
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.compile("adam", "mse")
-    return model
-
-
-def too_many(hp):
-    import keras
-
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
-    model.compile("adam", "mse")
-    return model
-
-
-def for_pictures(hp):
-    import keras
-
-    return keras.Sequential([keras.layers.Conv1D(3, 2)])
-
-
-@pytest.mark.parametrize(
-    ("builder", "found"),
-    [
-        (fails, f"failed: ValueError: no such thing ({Path(__file__).name}, line "),
-        (nothing, "built NoneType, expected a compiled keras.Model"),
-        (too_wide, "input shape (None, 3), the data have 2 input column(s): expected (None, 2)"),
-        (too_many, "output shape (None, 4), the data have 1 output(s): expected (None, 1)"),
-        (for_pictures, "expected min_ndim=3"),
-    ],
-)
-def test_a_builder_that_does_not_fit_the_table_is_named_with_what_was_found(builder, found):
-    X = np.random.default_rng(0).uniform(0, 1, (40, 2))
-    with pytest.raises(PluginError) as error:
-        InverseDesign(surrogate=ModelBuilder(builder=builder)).fit(X, X[:, 0])
-    assert f"surrogate 'model-builder' (test_models:{builder.__name__})" in error.value.message
-    assert found in error.value.message
-
-
-def test_user_objects_say_where_they_are():
-    assert UserObject.is_place("a.b:C.d")
-    assert not any(UserObject.is_place(text) for text in ("a", "a:", ":b", "a b:c", "a:b c", "a/b:c", "1a:b"))
-    assert UserObject.of(small).place == "test_models:small"
 
 
 # A prediction that doesn't change

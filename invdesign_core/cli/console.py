@@ -13,7 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
-    from invdesign_core.results import DesignReport, Report
+    from invdesign_core.results import DesignReport, Report, TableReport
 
 WORDS = {"load": "loading", "tune": "tuning", "train": "training", "solve": "solving"}
 
@@ -104,6 +104,16 @@ def show(report: Report, stream: TextIO) -> None:
     stream.flush()
     end = f"{report.seconds['total']:.1f} s"
     print(f"saved in {report.run} ({end})" if report.run else end, file=sys.stderr)
+
+
+def show_table(report: TableReport, stream: TextIO) -> None:
+    """Print the report of a table of targets for people."""
+    s = report.starts
+    stream.write(f"{report.met} of {report.targets} targets are met; the designs are in {report.out}\n")
+    if s.total:
+        stream.write(f"{s.total} starts: {s.hit} hit their target, {s.converged} converged, {s.unmoved} never moved\n")
+    stream.flush()
+    print(f"{report.seconds['total']:.1f} s", file=sys.stderr)
 
 
 def _surrogate(report: Report, console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from invdesign_core.choosing import AUTO
-from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.console import Watcher, show_table
 from invdesign_core.cli.options import (
     backend_option,
     code_option,
@@ -25,7 +25,7 @@ from invdesign_core.cli.options import (
 from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, ExitCode, near_match
 from invdesign_core.experiment import DEFAULTS, apply_overrides
 from invdesign_core.model_files import is_model_folder
 
@@ -46,7 +46,18 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 )
 @click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
 @click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
-@click.option("--designs", type=click.IntRange(1), help="How many different designs to report; by default 5.")
+@click.option(
+    "--targets",
+    "target_table",
+    type=click.Path(path_type=Path),
+    help="A CSV or parquet file of targets: a column for each output, and for each variable that a target comes with.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With --targets: the .parquet or .csv file for the designs."
+)
+@click.option(
+    "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
+)
 @seed_option
 @backend_option
 @code_option
@@ -68,6 +79,8 @@ def solve(
     table: Path | None,
     inputs: str | None,
     outputs: str | None,
+    target_table: Path | None,
+    out: Path | None,
     designs: int | None,
     seed: int | None,
     backend: str | None,
@@ -87,7 +100,14 @@ def solve(
       invdesign solve runs/20260101-120000 --target 3
       invdesign solve mine.keras --bounds x1=0..1 --bounds x2=0..1 --target 1.3
       invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
+      invdesign solve runs/20260101-120000 --targets wanted.csv --out designs.csv
     """
+    if (target_table is None) != (out is None):
+        raise ConfigError("--targets and --out belong together: a table of targets, and a file for their designs")
+    if target_table is not None and targets:
+        raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
+    if target_table is not None and designs is None:
+        designs = 1
     values = _sections(overrides, plugins, designs)
     limits, held = parse_bounds(bounds), parse_fixed(fixed)
     registry = discover()
@@ -116,27 +136,47 @@ def solve(
         common["ctx"] = replace(ctx, emit=watcher)
         with ctx.clock.stage("import"):
             import_keras(backend)
-        from invdesign_core.jobs.solve import solve_model, solve_saved
+        from invdesign_core.jobs.prepare import prepare_model, prepare_saved
+        from invdesign_core.jobs.solve import solve_one, solve_table
+        from invdesign_core.tables import read_table
 
+        frame = read_table(target_table) if target_table is not None else None
         if is_run:
-            result = solve_saved(run_or_model, targets, overrides=values, seed=seed, **common)
+            prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
         else:
             chosen = {
                 kind: (values.get(kind, {}).get("use", DEFAULTS[kind]), _options(values.get(kind, {})))
                 for kind in ("objective", "solver")
             }
-            result = solve_model(
+            prepared = prepare_model(
                 run_or_model,
-                targets,
                 **chosen,  # type: ignore[arg-type]
                 table=table,
                 inputs=_listed(inputs),
                 outputs=_listed(outputs),
+                held=None if frame is None else _ranges(frame),
                 designs=values.get("design", {}).get("designs", 5),
                 seed=seed or 0,
                 **common,
             )
-        return finish(result, as_json, stdout)
+        if frame is None or out is None:
+            return finish(solve_one(prepared, targets), as_json, stdout)
+        try:
+            report = solve_table(prepared, frame, out)
+        except KeyboardInterrupt:
+            click.echo("what is done is kept; the same command goes on with it", err=True)
+            raise
+        if as_json:
+            stdout.write(report.model_dump_json(indent=1) + "\n")
+        else:
+            show_table(report, stdout)
+        return int(ExitCode.OK if report.status == "met" else ExitCode.NOT_MET)
+
+
+def _ranges(frame: Any) -> dict[str, tuple[float, float]]:
+    """Return the ranges of the numeric columns of a table of targets."""
+    numbers = frame.select_dtypes("number")
+    return {str(name): (float(numbers[name].min()), float(numbers[name].max())) for name in numbers.columns}
 
 
 def _sections(

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core import backend, pipeline
-from invdesign_core.choosing import AUTO, pick_solver
-from invdesign_core.context import Context, Event
-from invdesign_core.errors import ConfigError, InvdesignError
-from invdesign_core.jobs.check import load
-from invdesign_core.jobs.result import Result, make_report, pass_on
-from invdesign_core.registry import Registry
-from invdesign_core.results import SurrogateReport
-from invdesign_core.runs import RunFolder
+import numpy as np
+
+from invdesign_core import pipeline
+from invdesign_core.designs import Answers
+from invdesign_core.errors import ConfigError
+from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
+from invdesign_core.jobs.result import Result, make_report
+from invdesign_core.parts import Parts
+from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, parse_targets
-from invdesign_core.user_code import import_named, keras_objects
 
 if TYPE_CHECKING:
-    from invdesign_core.experiment import Experiment
-    from invdesign_core.surrogate import Surrogate
+    import pandas as pd
 
 
-def solve_saved(
-    run: Path,
-    targets: Sequence[str],
-    *,
-    registry: Registry | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    fixed: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    backend_name: str | None = None,
-    allow_code: bool = False,
-    imports: Sequence[str] = (),
-    ctx: Context | None = None,
-) -> Result:
+def solve_saved(run: Path, targets: Sequence[str], **options: Any) -> Result:
     """Invert the surrogate of a run folder again.
 
     Parameters
@@ -47,191 +31,148 @@ def solve_saved(
         The run folder.
     targets : sequence of str
         As `--target` takes them; without any, those of the run.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    overrides : mapping, optional
-        Sections of the experiment to replace: ``objective``, ``solver``, ``design``.
-    bounds, fixed : mapping, optional
-        What may vary in this solve.
-    seed : int, optional
-        By default the run's.
-    backend_name : str, optional
-        By default what the environment says; a saved surrogate runs on either.
-    allow_code : bool
-        Whether code in the surrogate's files may run.
-    imports : sequence of str
-        Modules, or files that end in .py, with the classes and functions that those files name.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the search.
+    **options
+        As `prepare_saved` takes them.
     """
-    from invdesign_core.experiment import Experiment
-
-    outer = ctx or Context()
-    clock = outer.clock
-    folder = RunFolder.open(run)
-    stored = folder.read_json("resolved.json")
-    settings = {**stored["experiment"], **(overrides or {})}
-    if seed is not None:
-        settings["seed"] = seed
-    base = Path(stored["folder"])
-    with clock.stage("import"):
-        running = backend.select(backend_name)
-        registry = registry or Registry.discover()
-        experiment = Experiment.from_mapping(settings, str(run), base)
-        objective: Any = registry.create("objective", experiment.objective.use, experiment.objective.options)
-        import keras  # noqa: F401
-    notes: list[str] = []
-    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
-    with clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports):
-            surrogate, known = folder.read_surrogate(allow_code)
-        truth = _truth(experiment, registry, ctx) if stored["truth"] else None
-    differentiable, name = surrogate.differentiable, experiment.surrogate.use
-    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
-    space = surrogate.space.restrict(
-        {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
-    )
-    wanted = parse_targets(targets, surrogate.outputs) or parse_targets(
-        stored["experiment"]["targets"], surrogate.outputs
-    )
-    _need_target(wanted, surrogate.outputs)
-    answers = pipeline.invert(surrogate, wanted, space, objective, solver, ctx, known, truth, experiment.design.designs)
-    saved = folder.write_answers(answers, folder.next_solve())
-    ctx.note(f"every start and design is in {saved}")
-    trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
-    report = make_report(
-        answers,
-        SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
-        folder.path,
-        {
-            **{kind: item["name"] for kind, item in stored["plugins"].items()},
-            "objective": objective.name,
-            "solver": solver.name,
-        },
-        experiment.seed,
-        running,
-        notes,
-        clock.report(),
-    )
-    folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
-    return Result(report, answers, surrogate)
+    return solve_one(prepare_saved(run, **options), targets)
 
 
-def solve_model(
-    path: Path,
-    targets: Sequence[str],
-    *,
-    registry: Registry | None = None,
-    objective: tuple[str, Mapping[str, Any]] = ("mse", {}),
-    solver: tuple[str, Mapping[str, Any]] = (AUTO, {}),
-    table: Path | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    fixed: Mapping[str, Any] | None = None,
-    designs: int = 5,
-    seed: int = 0,
-    backend_name: str | None = None,
-    allow_code: bool = False,
-    imports: Sequence[str] = (),
-    ctx: Context | None = None,
-) -> Result:
+def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     """Invert a Keras model of the user's own.
 
     Parameters
     ----------
     path : Path
-        A ``.keras`` file, with one or several inputs and outputs of one or two axes.
+        A ``.keras`` file, or a model object where it was loaded already.
     targets : sequence of str
         As `--target` takes them.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    objective, solver : pairs
-        Plugin name and options.
-    table : Path, optional
-        A table with the inputs, whose ranges become bounds, and maybe the outputs.
-    inputs, outputs : sequence of str, optional
-        Names, in the model's order; by default those of its several inputs and outputs, or the table's
-        columns, or x1, x2, … and y, or y1, y2, ….
-    bounds, fixed : mapping, optional
-        What may vary.
-    designs : int
-        Designs to report.
-    seed : int
-        Fixes the starts.
-    backend_name : str, optional
-        By default what the environment says.
-    allow_code : bool
-        Whether code in the file may run.
-    imports : sequence of str
-        Modules, or files that end in .py, with the classes and functions that the file names.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the search.
+    **options
+        As `prepare_model` takes them.
     """
-    from invdesign_core.influence import describe, sample
-    from invdesign_core.jobs.naming import name_ports
-    from invdesign_core.models import load_model
-    from invdesign_core.ports import one_tensor
-    from invdesign_core.surrogate import Surrogate
+    return solve_one(prepare_model(path, **options), targets)
 
-    outer = ctx or Context()
-    clock = outer.clock
-    with clock.stage("import"):
-        running = backend.select(backend_name)
-        registry = registry or Registry.discover()
-        goal: Any = registry.create("objective", *objective)
-        search = pick_solver(registry, *solver, goal, True, path.name)
-        import keras  # noqa: F401
-    notes: list[str] = []
-    ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
-    with clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports):
-            model, ports = one_tensor(load_model(path, allow_code), path)
-        named = name_ports(ports, path, table, inputs, outputs)
-        space = named.space.restrict(bounds, fixed)
-        wanted = parse_targets(targets, named.outputs)
-        _need_target(wanted, named.outputs)
-        pipeline.check_bounds(space)
-        sampled = sample(model, space)
-        y = named.rows[1] if named.rows is not None else None
-        surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
-    describe(sampled, space, named.outputs, wanted, ctx)
-    answers = pipeline.invert(surrogate, wanted, space, goal, search, ctx, named.rows, None, designs)
-    report = make_report(
-        answers,
-        _loaded(surrogate, None),
-        None,
-        {"objective": goal.name, "solver": search.name},
-        seed,
-        running,
-        notes,
-        clock.report(),
+
+def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
+    """Find the designs that meet one target.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The surrogate, and what to invert it with.
+    targets : sequence of str
+        As `--target` takes them; without any, those of the run.
+
+    Raises
+    ------
+    ConfigError
+        If no target is named.
+    """
+    p, ctx = prepared, prepared.ctx
+    outputs = p.surrogate.outputs
+    wanted = parse_targets(targets, outputs) or parse_targets(p.targets or {}, outputs)
+    _need_target(wanted, outputs)
+    if p.sampled is not None:
+        from invdesign_core.influence import describe
+
+        describe(p.sampled, p.space, outputs, wanted, ctx)
+    answers = pipeline.invert(p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs)
+    saved = None
+    if p.folder is not None:
+        saved = p.folder.write_answers(answers, p.folder.next_solve())
+        ctx.note(f"every start and design is in {saved}")
+    where = None if p.folder is None else p.folder.path
+    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report())
+    if p.folder is not None and saved is not None:
+        p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
+    return Result(report, answers, p.surrogate)
+
+
+def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
+    """Find designs for every row of a table of targets, written as they are found.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The surrogate, and what to invert it with.
+    frame : pandas.DataFrame
+        Targets: a column is an output, or a design variable that is held at its row's value.
+    out : Path
+        The ``.parquet`` or ``.csv`` file to write: the designs of each target, best first. A solve
+        that was killed goes on where it was.
+
+    Raises
+    ------
+    ConfigError
+        If a column is neither, or a cell can't be read.
+    RunStoreError
+        If the file is there already, or belongs to another solve that is unfinished.
+    """
+    p, ctx = prepared, prepared.ctx
+    pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
+    parts = Parts(out, _identity(p, frame))
+    tally = _Tally()
+    for first, answers in pipeline.invert_many(
+        p.surrogate, frame, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, parts.done
+    ):
+        if answers is None:
+            continue
+        tally.add(answers)
+        designs = answers.designs.assign(target=answers.designs["target"] + first + 1)
+        parts.write(first, designs)
+        if answers.interrupted:
+            raise KeyboardInterrupt
+    resumed = len(frame) - tally.targets
+    if resumed:
+        ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
+    parts.join()
+    import pandas as pd
+
+    met = pd.read_parquet(out) if out.suffix.lower() == ".parquet" else pd.read_csv(out)
+    reached = int(met.groupby("target")["met"].any().sum())
+    return TableReport(
+        out=str(out),
+        run=p.source,
+        status="met" if reached == len(frame) else "not met",
+        targets=len(frame),
+        met=reached,
+        starts=tally.counts,  # type: ignore[arg-type]
+        plugins=dict(p.plugins),
+        seed=ctx.seed,
+        backend=p.running,
+        notes=list(p.notes),
+        seconds=ctx.clock.report(),
     )
-    return Result(report, answers, surrogate)
 
 
-def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
-    """Return the dataset's true model, or None where the dataset can't be loaded any more."""
-    try:
-        dataset: Any = registry.create("dataset", experiment.dataset.use, experiment.dataset.options)
-        return load(dataset, replace(ctx, emit=lambda event: None)).truth
-    except InvdesignError as error:
-        ctx.warn(f"the dataset can't be loaded, so designs are judged by the prediction: {error.message}")
-        return None
+class _Tally:
+    """Counts of starts over the chunks of a table."""
+
+    def __init__(self) -> None:
+        self.targets = 0
+        self.counts = dict.fromkeys(("total", "converged", "hit", "unmoved", "not_finite"), 0)
+
+    def add(self, answers: Answers) -> None:
+        self.targets += len(answers.targets)
+        for key, value in answers.counts().items():
+            self.counts[key] += value
 
 
-@contextmanager
-def _imported(modules: Sequence[str]) -> Iterator[None]:
-    """Let model files that are loaded meanwhile find what a user's modules define."""
-    import keras
+def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
+    """Return what the answers to a table depend on, to tell whether parts of them belong to it."""
+    import pandas as pd
 
-    found: dict[str, Any] = {}
-    for item in modules:
-        found |= keras_objects(import_named(item, Path.cwd(), f"--import {item}"))
-    with keras.saving.custom_object_scope(found):
-        yield
+    digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    probe = p.surrogate.predict_z(np.asarray(p.surrogate.box)).mean
+    return {
+        "targets": digest.hexdigest()[:16],
+        "surrogate": hashlib.sha256(np.round(probe, 6).tobytes()).hexdigest()[:16],
+        "bounds": p.space.to_json(),
+        "objective": [p.objective.name, p.objective.model_dump(mode="json")],
+        "solver": [p.solver.name, p.solver.model_dump(mode="json")],
+        "designs": p.designs,
+        "seed": p.ctx.seed,
+        "backend": p.running,
+    }
 
 
 def _need_target(wanted: Mapping[str, Target], outputs: Sequence[str]) -> None:
@@ -240,18 +181,3 @@ def _need_target(wanted: Mapping[str, Target], outputs: Sequence[str]) -> None:
         raise ConfigError(
             "no target is named", f"for example {example}; the outputs are {', '.join(map(repr, outputs))}"
         )
-
-
-def _loaded(surrogate: Surrogate, plugin: str | None) -> SurrogateReport:
-    return SurrogateReport(
-        plugin=plugin,
-        members=len(surrogate.members),
-        trials=0,
-        failed=0,
-        best={},
-        objective=None,
-        score=None,
-        retrained=False,
-        rows={},
-        test={},
-    )

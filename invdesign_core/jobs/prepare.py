@@ -1,0 +1,312 @@
+"""Before a solve: a saved surrogate or a model of the user's own, with what it needs to be inverted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core import backend
+from invdesign_core.choosing import AUTO, pick_solver
+from invdesign_core.context import Context, Event
+from invdesign_core.errors import InvdesignError
+from invdesign_core.jobs.check import load
+from invdesign_core.jobs.result import pass_on
+from invdesign_core.registry import Registry
+from invdesign_core.results import SurrogateReport
+from invdesign_core.runs import RunFolder
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.user_code import import_named, keras_objects
+
+if TYPE_CHECKING:
+    from invdesign_core.experiment import Experiment
+    from invdesign_core.influence import Sampled
+    from invdesign_core.plugin import Objective, Solver
+    from invdesign_core.surrogate import Surrogate
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a solve works with.
+
+    Attributes
+    ----------
+    surrogate : Surrogate
+        The forward map.
+    space : Space
+        The design variables with the bounds of this solve.
+    objective, solver : plugins
+        How far a prediction is from a target, and what makes it less.
+    known : pair of ndarray or None
+        (n, e) designs and (n, m) outputs that the surrogate learnt from.
+    truth : callable or None
+        The dataset's true model.
+    designs : int
+        Distinct designs to report.
+    report : SurrogateReport
+        How good the surrogate is.
+    plugins : mapping
+        The plugin of each kind, for the report.
+    running : str
+        What Keras runs on.
+    ctx : Context
+        Seeds, events and the clock.
+    notes : list of str
+        What was said so far.
+    folder : RunFolder or None
+        The run that the surrogate is from.
+    targets : mapping
+        The run's own targets, for when none are named.
+    sampled : Sampled or None
+        What a model without data answers over its box.
+    source : str
+        Where the surrogate is from.
+    """
+
+    surrogate: Surrogate
+    space: Space
+    objective: Objective
+    solver: Solver
+    known: tuple[FloatArray, FloatArray] | None
+    truth: Any
+    designs: int
+    report: SurrogateReport
+    plugins: Mapping[str, str]
+    running: str
+    ctx: Context
+    notes: list[str]
+    source: str
+    folder: RunFolder | None = None
+    targets: Mapping[str, Any] | None = None
+    sampled: Sampled | None = None
+
+
+def prepare_saved(
+    run: Path,
+    *,
+    registry: Registry | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    backend_name: str | None = None,
+    allow_code: bool = False,
+    imports: Sequence[str] = (),
+    ctx: Context | None = None,
+) -> Prepared:
+    """Read the surrogate of a run folder, to invert it again.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    registry : Registry, optional
+        The plugins; by default those installed.
+    overrides : mapping, optional
+        Sections of the experiment to replace: ``objective``, ``solver``, ``design``.
+    bounds, fixed : mapping, optional
+        What may vary in this solve.
+    seed : int, optional
+        By default the run's.
+    backend_name : str, optional
+        By default what the environment says; a saved surrogate runs on either.
+    allow_code : bool
+        Whether code in the surrogate's files may run.
+    imports : sequence of str
+        Modules, or files that end in .py, with the classes and functions that those files name.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the search.
+    """
+    from invdesign_core.experiment import Experiment
+
+    outer = ctx or Context()
+    clock = outer.clock
+    folder = RunFolder.open(run)
+    stored = folder.read_json("resolved.json")
+    settings = _overridden(stored["experiment"], overrides or {})
+    if seed is not None:
+        settings["seed"] = seed
+    base = Path(stored["folder"])
+    with clock.stage("import"):
+        running = backend.select(backend_name)
+        registry = registry or Registry.discover()
+        experiment = Experiment.from_mapping(settings, str(run), base)
+        objective: Any = registry.create("objective", experiment.objective.use, experiment.objective.options)
+        import keras  # noqa: F401
+    notes: list[str] = []
+    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
+    with clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
+        with _imported(imports):
+            surrogate, known = folder.read_surrogate(allow_code)
+        truth = _truth(experiment, registry, ctx) if stored["truth"] else None
+    differentiable, name = surrogate.differentiable, experiment.surrogate.use
+    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
+    space = surrogate.space.restrict(
+        {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
+    )
+    trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
+    plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
+    return Prepared(
+        surrogate,
+        space,
+        objective,
+        solver,
+        known,
+        truth,
+        experiment.design.designs,
+        SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
+        plugins | {"objective": objective.name, "solver": solver.name},
+        running,
+        ctx,
+        notes,
+        str(run),
+        folder,
+        stored["experiment"]["targets"],
+    )
+
+
+def prepare_model(
+    path: Path,
+    *,
+    registry: Registry | None = None,
+    objective: tuple[str, Mapping[str, Any]] = ("mse", {}),
+    solver: tuple[str, Mapping[str, Any]] = (AUTO, {}),
+    table: Path | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    held: Mapping[str, tuple[float, float]] | None = None,
+    designs: int = 5,
+    seed: int = 0,
+    backend_name: str | None = None,
+    allow_code: bool = False,
+    imports: Sequence[str] = (),
+    ctx: Context | None = None,
+) -> Prepared:
+    """Load a Keras model of the user's own, to invert it.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.keras`` file, with one or several inputs and outputs of one or two axes.
+    registry : Registry, optional
+        The plugins; by default those installed.
+    objective, solver : pairs
+        Plugin name and options.
+    table : Path, optional
+        A table with the inputs, whose ranges become bounds, and maybe the outputs.
+    inputs, outputs : sequence of str, optional
+        Names, in the model's order; by default those of its several inputs and outputs, or the table's
+        columns, or x1, x2, … and y, or y1, y2, ….
+    bounds, fixed : mapping, optional
+        What may vary.
+    held : mapping, optional
+        Ranges of the variables that a table of targets holds, for those that have no bounds.
+    designs : int
+        Designs to report.
+    seed : int
+        Fixes the starts.
+    backend_name : str, optional
+        By default what the environment says.
+    allow_code : bool
+        Whether code in the file may run.
+    imports : sequence of str
+        Modules, or files that end in .py, with the classes and functions that the file names.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the search.
+    """
+    from invdesign_core.influence import sample
+    from invdesign_core.jobs.naming import name_ports
+    from invdesign_core.models import load_model
+    from invdesign_core.pipeline import check_bounds
+    from invdesign_core.ports import one_tensor
+    from invdesign_core.surrogate import Surrogate
+
+    outer = ctx or Context()
+    clock = outer.clock
+    with clock.stage("import"):
+        running = backend.select(backend_name)
+        registry = registry or Registry.discover()
+        goal: Any = registry.create("objective", *objective)
+        search = pick_solver(registry, *solver, goal, True, path.name)
+        import keras  # noqa: F401
+    notes: list[str] = []
+    ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
+    with clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
+        with _imported(imports):
+            model, ports = one_tensor(load_model(path, allow_code), path)
+        named = name_ports(ports, path, table, inputs, outputs)
+        space = named.space.restrict(bounds, fixed)
+        space = space.restrict({name: (held or {})[name] for name in space.unbounded() if held and name in held})
+        check_bounds(space)
+        sampled = sample(model, space)
+        y = named.rows[1] if named.rows is not None else None
+        surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
+    return Prepared(
+        surrogate,
+        space,
+        goal,
+        search,
+        None if named.rows is None or named.rows[1] is None else (named.rows[0], named.rows[1]),
+        None,
+        designs,
+        _loaded(surrogate, None),
+        {"objective": goal.name, "solver": search.name},
+        running,
+        ctx,
+        notes,
+        str(path),
+        sampled=sampled,
+    )
+
+
+def _overridden(stored: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the sections of a solve over those of a run: key by key, but another plugin starts from its own defaults."""
+    settings = dict(stored)
+    for section, values in overrides.items():
+        before = dict(stored.get(section, {}))
+        another = "use" in values and values["use"] != before.get("use")
+        settings[section] = dict(values) if another else before | dict(values)
+    return settings
+
+
+def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
+    """Return the dataset's true model, or None where the dataset can't be loaded any more."""
+    try:
+        dataset: Any = registry.create("dataset", experiment.dataset.use, experiment.dataset.options)
+        return load(dataset, replace(ctx, emit=lambda event: None)).truth
+    except InvdesignError as error:
+        ctx.warn(f"the dataset can't be loaded, so designs are judged by the prediction: {error.message}")
+        return None
+
+
+@contextmanager
+def _imported(modules: Sequence[str]) -> Iterator[None]:
+    """Let model files that are loaded meanwhile find what a user's modules define."""
+    import keras
+
+    found: dict[str, Any] = {}
+    for item in modules:
+        found |= keras_objects(import_named(item, Path.cwd(), f"--import {item}"))
+    with keras.saving.custom_object_scope(found):
+        yield
+
+
+def _loaded(surrogate: Surrogate, plugin: str | None) -> SurrogateReport:
+    return SurrogateReport(
+        plugin=plugin,
+        members=len(surrogate.members),
+        trials=0,
+        failed=0,
+        best={},
+        objective=None,
+        score=None,
+        retrained=False,
+        rows={},
+        test={},
+    )
