@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context
@@ -30,6 +30,7 @@ def search_by_oracle(
     seed: int,
     max_trials: int | None,
     at_once: Callable[[int], int] | None = None,
+    trial_of: Callable[[Any, Mapping[str, int]], Trial] | None = None,
     **options: Any,
 ) -> None:
     """Ask an oracle for trials and have them trained, until it has no more.
@@ -53,6 +54,9 @@ def search_by_oracle(
         Trials at most; None for all that the oracle has.
     at_once : callable, optional
         From the number of trials so far to how many to ask for next; `Context.width` at most, and by default.
+    trial_of : callable, optional
+        From the oracle's trial, and the number that each trial so far has in the run's table, to what
+        to train; by default all of the oracle's values.
     **options
         Further arguments of the oracle.
     """
@@ -61,7 +65,7 @@ def search_by_oracle(
     oracle = kind(
         objective=kt.Objective("score", "min"),
         hyperparameters=space.copy(),
-        max_trials=max_trials,
+        **({} if max_trials is None else {"max_trials": max_trials}),  # Hyperband's oracle takes none
         seed=max(seed, 1),  # 0 would mean a random seed
         max_consecutive_failed_trials=sys.maxsize,
         **options,
@@ -69,12 +73,16 @@ def search_by_oracle(
     oracle.verbose = 0
     oracle.save = oracle._save_trial = _keep_nothing
     oracle._max_collisions = COLLISIONS
+    numbers: dict[str, int] = {}
     while True:
         tried = len(oracle.trials)
         batch = _ask(oracle, min(at_once(tried), ctx.width) if at_once else ctx.width, ctx)
         if not batch:
             break
-        _tell(oracle, batch, evaluate([Trial(dict(trial.hyperparameters.values)) for trial in batch]))
+        wanted = [trial_of(t, numbers) if trial_of else Trial(dict(t.hyperparameters.values)) for t in batch]
+        results = evaluate(wanted)
+        numbers |= {trial.trial_id: result.id for trial, result in zip(batch, results, strict=True)}
+        _tell(oracle, batch, results)
     if max_trials is not None and tried < max_trials:
         trials = "1 trial is all there is" if tried == 1 else f"{tried} trials are all there are"
         ctx.note(f"the space is exhausted: {trials}, fewer than max_trials = {max_trials}")

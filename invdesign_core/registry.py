@@ -119,6 +119,16 @@ class Registry:
         """Return the names of one kind."""
         return sorted({entry.name for entry in self.entries if entry.kind == kind})
 
+    def __deepcopy__(self, memo: Any) -> Registry:
+        """Return the registry itself: it says what is installed, and nobody changes it."""
+        return self
+
+    def __reduce__(self) -> Any:
+        """Pickle as a fresh discovery, where it came from one: the plugin manager holds modules."""
+        if self._manager is not None:
+            return Registry.discover, ()
+        return Registry, (self.entries, self.broken, self.observers)
+
     def labels(self, kind: str) -> dict[str, type[Plugin]]:
         """Return the plugins of one kind by the name that picks each: ``dist:name`` where two share a name."""
         entries = sorted((e for e in self.entries if e.kind == kind), key=lambda e: e.name)

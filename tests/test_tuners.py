@@ -305,3 +305,30 @@ def test_ctrl_c_between_two_trials_ends_the_search(tuner):
     with pytest.raises(KeyboardInterrupt):
         REGISTRY.create("tuner", tuner, {"max_trials": 8}).search(scored.space.copy(), scored, seen.ctx)
     assert scored.asked == []
+
+
+def test_hyperband_trains_the_promising_ones_on_from_their_weights():
+    from invdesign_plugins.tuners.hyperband import Hyperband
+
+    asked = []
+
+    def evaluate(trials):
+        results = []
+        for trial in trials:
+            number = len(asked)
+            asked.append(trial)
+            results.append(TrialResult(number, abs(trial.values["rate"] - 0.3), "ok", trial.epochs, trial.values))
+        return results
+
+    space = kt.HyperParameters()
+    space.Float("rate", 0.0, 1.0)
+    Hyperband(max_epochs=9).search(space, evaluate, Context())
+    first, later = [t for t in asked if t.resume is None], [t for t in asked if t.resume is not None]
+    assert len(first) > len(later) > 0
+    for trial in later:
+        assert trial.values == asked[trial.resume].values, "it goes on with the same configuration"
+    assert max(t.epochs for t in asked) <= 9
+    kept = {t.values["rate"] for t in later}
+    dropped = {t.values["rate"] for t in first} - kept
+    assert min(abs(r - 0.3) for r in kept) <= min(abs(r - 0.3) for r in dropped)
+    assert not any(key.startswith("tuner/") for t in asked for key in t.values)

@@ -95,7 +95,16 @@ class Evaluator:
                 self.fault = error
                 raise
         found = [self.table.find(trial.key) for trial in trials]
+        for result in found:
+            self._learn_space(result)
         return [_with_space(result, self.space) for result in found if result is not None]
+
+    def _learn_space(self, result: TrialResult | None) -> None:
+        """Know the hyper-parameters that a trial of an earlier run discovered."""
+        import keras_tuner as kt
+
+        if result is not None and result.id in self.table.spaces:
+            self.space.merge(kt.HyperParameters.from_config(self.table.spaces[result.id]), overwrite=False)
 
     @property
     def best(self) -> TrialResult:
@@ -176,7 +185,7 @@ class Evaluator:
                 "failed" if message else "ok",
                 outcome.epochs,
                 self._values(trial.values),
-                None,
+                self.space,
                 outcome.metrics,
                 message,
             )
@@ -237,6 +246,7 @@ class Evaluator:
         hp = self.space.copy()
         hp.values.update(values)
         model = self._build(hp, index, purpose)
+        self.space.merge(hp, overwrite=False)
         with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
             outcome, message = fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
         return model, outcome, message

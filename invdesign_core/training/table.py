@@ -20,10 +20,18 @@ class TrialTable:
     ----------
     folder : Path, optional
         Where to keep them; finished trials that are there already are read.
+
+    Attributes
+    ----------
+    results : list of TrialResult
+        The finished trials, by their numbers.
+    spaces : mapping
+        For each the configuration of the hyper-parameters that were known when it had ended.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.results: list[TrialResult] = []
+        self.spaces: dict[int, dict[str, Any]] = {}
         self._ids: dict[str, int] = {}
         self._folder = folder
         if folder is not None:
@@ -32,6 +40,7 @@ class TrialTable:
                 item = json.loads(line)
                 score = item.pop("score")
                 key = item.pop("key")
+                self.spaces[item["id"]] = item.pop("space", None) or {}
                 result = TrialResult(**item, score=math.inf if score is None else score)
                 self._ids[key] = result.id
                 self.results.append(result)
@@ -42,6 +51,8 @@ class TrialTable:
 
     def add(self, trial: Trial, result: TrialResult, weights: Sequence[Any] | None = None) -> None:
         """Remember a finished trial, weights first, so that a killed run never lists one without them."""
+        if result.space is not None:
+            self.spaces[result.id] = result.space.get_config()
         if self._folder is not None:
             if weights is not None:
                 partial = self._folder / f".{result.id}.npz"
@@ -57,9 +68,10 @@ class TrialTable:
                 "values": dict(result.values),
                 "metrics": dict(result.metrics),
                 "message": result.message,
+                "space": self.spaces.get(result.id),
             }
             with (self._folder / "trials.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line, default=str) + "\n")
         self._ids[trial.key] = result.id
         self.results.append(result)
 

@@ -28,9 +28,10 @@ def invdesign_tuners() -> list[type[Tuner]]:
     """Return the tuners."""
     from invdesign_plugins.tuners.bayesian import Bayesian
     from invdesign_plugins.tuners.grid_search import GridSearch
+    from invdesign_plugins.tuners.hyperband import Hyperband
     from invdesign_plugins.tuners.random_search import RandomSearch
 
-    return [GridSearch, RandomSearch, Bayesian]
+    return [GridSearch, RandomSearch, Bayesian, Hyperband]
 
 
 @hookimpl
