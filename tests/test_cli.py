@@ -177,7 +177,7 @@ MISTAKES = [
     (["solve", "mine.csv", "--target", "1"], 4, "no Keras model"),
     (["solve", ".", "--target", "1"], 7, "no run folder"),
     (["solve", "sum.keras", "--target", "1"], 2, "no bounds are known for 'x1', 'x2'"),
-    (["solve", "sum.keras", "--bounds", "x1=0..1"], 2, "no target is named"),
+    (["solve", "sum.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1"], 2, "no target is named"),
     (["solve", "sum.keras", "--bounds", "x3=0..1", "--target", "1"], 2, "did you mean 'x"),
     (["solve", "sum.keras", "--bounds", "x1=1", "--target", "1"], 2, "expected LOW..HIGH"),
     (["solve", "sum.keras", "--set", "training.epochs=3", "--target", "1"], 2, "a solve trains nothing"),

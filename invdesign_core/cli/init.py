@@ -41,8 +41,6 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
 
     target = out if out is not None else table.with_suffix(".toml").name
     path = Path(target)
-    if path.exists():
-        raise RunStoreError(f"{path}: the file is there already", "choose another --out")
     with results_only_on_stdout() as stdout:
         from invdesign_core.tables import read_table
 
@@ -55,6 +53,8 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
                 registry.create("dataset", "table", {**options, "path": table.resolve()}),  # type: ignore[arg-type]
                 replace(Context(), emit=watcher),
             )
+        if path.exists():
+            raise RunStoreError(f"{path}: the file is there already", "choose another --out")
         path.write_text(draft(data, list(options.items())), encoding="utf-8")
         wanted = shlex.quote(f"{names[0]}=VALUE")
         stdout.write(f"{path} is written; fill in a target there, or name one:\n")
