@@ -80,11 +80,12 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> S
     other = np.repeat(x[:1], POINTS // 2, axis=0)
     y = _answers(model, x)
     again = _answers(model, np.concatenate([x[: POINTS // 2], other]))[: POINTS // 2]
-    finite = np.isfinite(y).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
     if not finite.any():
         raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
     size = np.abs(y[finite]).max(axis=0)
-    steady = bool((np.abs(again - y[: len(again)]) <= 10 * RESOLUTION * size)[finite[: len(again)]].all())
+    early = finite[: len(again)]
+    steady = bool((np.abs(again[early] - y[: len(again)][early]) <= 10 * RESOLUTION * size).all())
     x, y = x[finite], y[finite]
     # Half of them where the answer is most unusual: a model may be flat but for a peak.
     unusual = np.argsort(-(np.abs(y - np.median(y, axis=0)) / (size + (size == 0))).max(axis=1), kind="stable")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, InvdesignError
 from invdesign_core.model_files import Archive
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
             return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
         except Exception as error:  # Keras raises nearly anything here; each is a fault of the file
             raise _diagnosis(archive, error, allow_code) from None
+
+
+@contextmanager
+def evaluated(path: Path) -> Iterator[None]:
+    """Turn whatever a model's layers raise while it is evaluated into an error of its file."""
+    try:
+        yield
+    except InvdesignError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{path}: the model can't be evaluated: {type(error).__name__}: {_reason(error)}",
+            "try model.predict on a few rows in Python; a layer that uses TensorFlow or JAX directly needs that --backend",
+        ) from error
 
 
 def _refuse_code(archive: Archive) -> None:
@@ -128,8 +143,9 @@ def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataErro
 
 def _reason(error: Exception) -> str:
     """Return the innermost of the messages that Keras nests, without the configurations between them."""
-    text = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
-    text = re.split(r"\s*Full object config|\s*Full config|\n", text.strip())[0]
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).rpartition("Exception encountered: ")[2]
+    text = re.sub(r"^Exception encountered when calling (.+)\.\s+", r"\1: ", text.strip())
+    text = re.split(r"\s*Full object config|\s*Full config|\n", text)[0] or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 

@@ -23,7 +23,7 @@ from invdesign_core.goal import Goal, Prediction, Tensor
 from invdesign_core.oracles import search_by_oracle
 from invdesign_core.problem import Problem, SolverResult, Status
 from invdesign_core.space import FloatArray, Space, Variable
-from invdesign_core.tables import read_table
+from invdesign_core.tables import Reading, load_table, read_table
 from invdesign_core.training.trials import Trial, TrialResult
 from invdesign_core.user_code import UserObject
 
@@ -48,6 +48,7 @@ __all__ = [
     "PluginError",
     "Prediction",
     "Problem",
+    "Reading",
     "Regressor",
     "Solver",
     "SolverError",
@@ -63,6 +64,7 @@ __all__ = [
     "UserObject",
     "Variable",
     "hookimpl",
+    "load_table",
     "near_match",
     "read_table",
     "search_by_oracle",

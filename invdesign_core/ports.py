@@ -130,10 +130,9 @@ def _structures(model: keras.Model, path: Path) -> tuple[Any, Any]:
     """Return a model's inputs and outputs as it takes them: tensors, or lists or dicts of them."""
     import keras
 
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0], model.outputs[0]
     if getattr(model, "inputs", None):
-        return model.input, model.output
+        sequential = isinstance(model, keras.Sequential)  # it has no `input` before it is called
+        return (model.inputs[0], model.outputs[0]) if sequential else (model.input, model.output)
     shape = model.get_build_config().get("input_shape") if model.built else None
     if not (isinstance(shape, (tuple, list)) and shape and all(n is None or isinstance(n, int) for n in shape)):
         raise DataError(

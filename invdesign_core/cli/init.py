@@ -13,6 +13,7 @@ from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import quiet_option
 from invdesign_core.cli.output import discover, results_only_on_stdout
 from invdesign_core.errors import RunStoreError
+from invdesign_core.registry import build_options
 
 
 @click.command(short_help="Write a commented experiment file for a table of your own.")
@@ -42,10 +43,11 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
     target = out if out is not None else table.with_suffix(".toml").name
     path = Path(target)
     with results_only_on_stdout() as stdout:
-        from invdesign_core.tables import read_table
+        from invdesign_core.tables import Reading, load_table
 
-        names = split_names(outputs, [str(c) for c in read_table(table).columns] if not overrides else None)
         given = apply_overrides({}, [f"dataset.{item}" for item in overrides]).get("dataset", {})
+        reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
+        names = split_names(outputs, load_table(table, reading, strict=False).names)
         options: dict[str, Any] = {"path": _relative(table, path.parent), "outputs": names, **given}
         registry = discover()
         with Watcher(quiet) as watcher:

@@ -123,7 +123,7 @@ def solve(
         "allow_code": allow_code,
         "imports": imports,
     }
-    is_run = run_or_model.is_dir() and not is_model_folder(run_or_model)
+    is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):
         raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
     if not is_run and not run_or_model.exists():

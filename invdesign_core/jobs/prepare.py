@@ -221,7 +221,7 @@ def prepare_model(
     """
     from invdesign_core.influence import sample
     from invdesign_core.jobs.naming import name_ports
-    from invdesign_core.models import load_model
+    from invdesign_core.models import evaluated, load_model
     from invdesign_core.pipeline import check_bounds
     from invdesign_core.ports import one_tensor
     from invdesign_core.surrogate import Surrogate
@@ -238,13 +238,14 @@ def prepare_model(
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports):
+        with _imported(imports), evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_ports(ports, path, table, inputs, outputs)
         space = named.space.restrict(bounds, fixed)
         space = space.restrict({name: (held or {})[name] for name in space.unbounded() if held and name in held})
         check_bounds(space)
-        sampled = sample(model, space)
+        with evaluated(path):
+            sampled = sample(model, space)
         y = named.rows[1] if named.rows is not None else None
         surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
     return Prepared(

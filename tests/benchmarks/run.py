@@ -75,9 +75,8 @@ def main() -> None:
     chosen = parser.parse_args()
     versions = {n: importlib.metadata.version(n) for n in ("keras", "jax", "tensorflow", "scipy", "numpy")}
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, {versions}\n")
-    print(
-        "| work | ours | theirs | ratio | at least | our first call | peak MB ours / theirs |\n|---|---|---|---|---|---|---|"
-    )
+    print("| work | ours | theirs | ratio | at least | our first call | peak MB ours / theirs |")
+    print("|---|---|---|---|---|---|---|")
     cache: dict[tuple[str, str], dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
 

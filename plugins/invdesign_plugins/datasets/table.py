@@ -1,27 +1,34 @@
-"""A table of the user's own: one CSV or parquet file, or a features and a targets file."""
+"""A table of the user's own: one file, or a features and a targets file."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
 
-from invdesign_core.plugin import Context, Data, DataError, Dataset, near_match, read_table
+from invdesign_core.plugin import Context, Data, DataError, Dataset, near_match
+from invdesign_core.space import Kind
+from invdesign_core.tables import LoadedTable, Reading, load_table, option, refuse_unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COUNTERS = {"#", "id", "index", "no", "no.", "nr", "nr.", "number", "row", "run", "sample"}
+"""Names of columns that often number the rows."""
 
 
-class Table(Dataset):
-    """Designs and responses from a CSV or parquet file, or from a features and a targets file.
+class Columns(BaseModel):
+    """Which files to read, and what their columns are."""
 
-    Whole numbers become integer variables, booleans binary ones, text categories; `kinds` says
-    otherwise where that is wrong.
-    """
-
-    name: ClassVar[str] = "table"
-
-    path: Path | None = Field(None, description="CSV or parquet file with designs and outputs.")
-    features: Path | None = Field(None, description="CSV or parquet file with the designs alone.")
-    targets: Path | None = Field(None, description="CSV or parquet file with the outputs alone, row by row.")
+    path: Path | None = Field(None, description="The file with designs and outputs: text, parquet or Excel.")
+    features: Path | None = Field(None, description="The file with the designs alone.")
+    targets: Path | None = Field(None, description="The file with the outputs alone, row by row.")
     outputs: list[str] = Field(
         default_factory=list,
         description="The output columns; with a targets file by default all of its columns.",
@@ -29,12 +36,22 @@ class Table(Dataset):
     inputs: list[str] | None = Field(
         None, description="The design variables; by default every column that is no output."
     )
-    kinds: dict[str, Literal["continuous", "integer", "binary", "categorical", "levels"]] = Field(
+    kinds: dict[str, Kind] = Field(
         default_factory=dict, description="Kinds of variables, where the column's type doesn't say it."
+    )
+    groups: str | None = Field(
+        None,
+        description="A column, such as a batch, a mix or a laboratory, whose rows of one value stay on one side of the "
+        "split. It is no design variable.",
+    )
+    missing_outputs: Literal["refuse", "own-rows"] = Field(
+        "refuse",
+        description="What to do where outputs are empty: refuse the table, or fit each output to the rows where it was "
+        "measured.",
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> Table:
+    def _one_source(self) -> Columns:
         if self.path is None and (self.features is None or self.targets is None):
             raise ValueError("name a file: `path`, or `features` and `targets`")
         if self.path is not None and (self.features is not None or self.targets is not None):
@@ -43,37 +60,194 @@ class Table(Dataset):
             raise ValueError("name the output columns: `outputs`")
         return self
 
+    @model_validator(mode="after")
+    def _one_role(self) -> Columns:
+        if self.groups in (*self.outputs, *(self.inputs or ())):
+            raise ValueError(f"{self.groups!r} is in `groups`, so it is neither input nor output")
+        return self
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that was read."""
+
+    path: Path
+    table: LoadedTable
+
+    def first(self, bad: NDArray[np.bool_]) -> str:
+        """Say where the first bad row stands."""
+        return self.table.place(int(np.argmax(bad)))
+
+
+class Table(Reading, Columns, Dataset):
+    """Designs and responses from a text, parquet or Excel file, or from a features and a targets file.
+
+    Whole numbers become integer variables, true/false binary ones, text categories; `kinds` says
+    otherwise where that is wrong.
+    """
+
+    name: ClassVar[str] = "table"
+
+    @model_validator(mode="after")
+    def _outputs_are_numbers(self) -> Table:
+        for key, names in (("labels", self.labels), ("leave_out", self.leave_out)):
+            for name in names:
+                if name in self.outputs:
+                    raise ValueError(f"{name!r} is in `outputs` and in `{key}`; keep the one or the other")
+        return self
+
     def load(self, ctx: Context) -> Data:
         """Read the file or files."""
-        if self.path is not None:
-            path = ctx.folder / self.path
-            frame, outputs = read_table(path), self.outputs
-        else:
-            assert self.features is not None
-            assert self.targets is not None
-            path = ctx.folder / self.features
-            designs, responses = read_table(path), read_table(ctx.folder / self.targets)
-            if len(designs) != len(responses):
-                raise DataError(
-                    f"{self.features} has {len(designs)} rows, {self.targets} has {len(responses)}",
-                    "row i of the one belongs to row i of the other",
-                )
-            both = [name for name in designs.columns if name in responses.columns]
-            if both:
-                raise DataError(f"the column {both[0]!r} is in {self.features} and in {self.targets}", "rename one")
-            import pandas as pd
+        import pandas as pd
 
-            frame = pd.concat([designs, responses], axis=1)
-            outputs = self.outputs or list(responses.columns)
-        for name in (*outputs, *(self.inputs or []), *self.kinds):
+        files = self._one_file(ctx.folder) if self.path is not None else self._two_files(ctx.folder)
+        where = " and ".join(str(file.path) for file in files)
+        frame = pd.concat([file.table.frame for file in files], axis=1)
+        outputs = self.outputs or list(files[-1].table.frame.columns)
+        groups = [] if self.groups is None else [self.groups]
+        for name in (*outputs, *(self.inputs or ()), *groups, *self.kinds):
             if name not in frame.columns:
-                raise DataError(f"{path}: there is no column {name!r}", near_match(name, frame.columns))
-        inputs: Any = self.inputs
-        if inputs is None and self.targets is not None:
-            inputs = list(designs.columns)
+                raise DataError(f"{where}: there is no column {name!r}", near_match(name, frame.columns))
+        inputs = self.inputs
+        if inputs is None:
+            inputs = [name for name in files[0].table.frame.columns if name not in (*outputs, *groups)]
+        source = {name: file for file in files for name in file.table.frame.columns}
+        for name in (*inputs, *groups):
+            _refuse_empty(source[name], name)
+        for name in outputs:
+            _refuse_text(source[name], name)
+            if self.missing_outputs == "refuse":
+                _refuse_empty(source[name], name, output=True)
+        if self.missing_outputs == "own-rows":
+            _refuse_unmeasured(source[outputs[0]], frame[outputs])
         try:
-            data = Data.from_frame(frame, outputs, inputs, self.kinds, name=path.name)  # type: ignore[arg-type]
+            data = Data.from_frame(
+                frame,
+                outputs,
+                inputs,
+                self.kinds,
+                name=files[0].path.name,
+                groups=self.groups,
+                partial=self.missing_outputs == "own-rows",
+            )
         except DataError as error:
-            raise DataError(f"{path}: {error.message}", error.hint) from None
-        ctx.note(f"{path.name}: {len(frame)} rows; " + ", ".join(f"{v.name} ({v.kind})" for v in data.space.variables))
+            raise DataError(f"{where}: {error.message}", error.hint) from None
+        said = "; ".join(f"{file.path.name}: {', '.join(file.table.understood)}" for file in files)
+        ctx.note(f"{said}; {_variables(data)}")
+        for file in files:
+            for note in file.table.notes:
+                ctx.warn(f"{file.path.name}: {note}")
+        for doubt in _doubts(data, self.kinds):
+            ctx.warn(f"{files[0].path.name}: {doubt}")
         return data
+
+    def _one_file(self, folder: Path) -> list[File]:
+        assert self.path is not None
+        path = folder / self.path
+        needed = None
+        if self.inputs is not None:
+            needed = {*self.inputs, *self.outputs, *self.kinds, *([self.groups] if self.groups else [])}
+        return [File(path, load_table(path, self, needed))]
+
+    def _two_files(self, folder: Path) -> list[File]:
+        """Read both files and make sure that row i of the one belongs to row i of the other."""
+        assert self.features is not None
+        assert self.targets is not None
+        paths = (folder / self.features, folder / self.targets)
+        designs, responses = (File(path, load_table(path, self, strict=False)) for path in paths)
+        both = f"{designs.path} and {responses.path}"
+        names = (*designs.table.names, *responses.table.names)
+        refuse_unknown(both, self, names)
+        rows = len(designs.table.frame), len(responses.table.frame)
+        if rows[0] != rows[1]:
+            raise DataError(
+                f"{designs.path} has {rows[0]} rows, {responses.path} has {rows[1]}",
+                "row i of the one belongs to row i of the other",
+            )
+        twice = [name for name in designs.table.frame.columns if name in responses.table.frame.columns]
+        if twice:
+            raise DataError(
+                f"the column {twice[0]!r} is in {self.features} and in {self.targets}", "rename one, or leave it out"
+            )
+        left, right = designs.table.index, responses.table.index
+        if self.index is None and left is not None and right is not None and (left != right).any():
+            at = int(np.argmax(left != right))
+            raise DataError(
+                f"{both}: the row numbers in their first columns differ: {left[at]} and {right[at]} in "
+                f"{designs.table.place(at)}",
+                'sort both files alike; if these numbers mean nothing: index = "drop"',
+            )
+        return [designs, responses]
+
+
+def _refuse_empty(file: File, name: str, output: bool = False) -> None:
+    """Refuse a column with empty places, and say what stands there."""
+    empty = file.table.frame[name].isna().to_numpy()
+    if not empty.any():
+        return
+    words = file.table.words.get(name, {})
+    found = ", ".join(f"{word!r} {count} times" for word, count in words.items())
+    hints = []
+    if output:
+        hints.append('missing_outputs = "own-rows" fits each output to the rows where it was measured')
+    elif words:
+        hints.append(f"if {next(iter(words))!r} is a value: {option('labels', [name])}")
+    rows = [int(row) for row in file.table.rows[empty]]
+    if file.table.lines is not None and len(rows) <= 10:
+        hints.append(f"these rows are left out by {option('skip_rows', rows)}")
+    if not output:
+        hints.append(f"the column is left out by {option('leave_out', [name])}")
+    raise DataError(
+        f"{file.path}: {name}: {int(empty.sum())} of {len(empty)} empty, first in {file.first(empty)}"
+        + (f" ({found})" if found else ""),
+        "; ".join(hints),
+    )
+
+
+def _refuse_text(file: File, name: str) -> None:
+    column = file.table.frame[name]
+    if column.dtype.kind in "biuf":
+        return
+    text = column.notna().to_numpy()
+    raise DataError(
+        f"{file.path}: output {name!r}, {file.first(text)}: found text {column.iloc[int(np.argmax(text))]!r}, "
+        "expected a number",
+        "outputs are numbers; name another column, or write numbers for its labels",
+    )
+
+
+def _refuse_unmeasured(file: File, responses: pd.DataFrame) -> None:
+    """Refuse rows in which no output was measured; they would be designs without an answer."""
+    nothing = responses.isna().all(axis=1).to_numpy()
+    if nothing.any():
+        rows = [int(row) for row in file.table.rows[nothing]]
+        raise DataError(
+            f"{file.path}: {len(rows)} of {len(nothing)} rows have no output at all, first {file.first(nothing)}",
+            f"leave them out: {option('skip_rows', rows)}" if len(rows) <= 10 else "leave those rows out",
+        )
+
+
+def _variables(data: Data) -> str:
+    """List the variables with their kinds, or count them where there are many."""
+    variables = data.space.variables
+    if len(variables) <= 8:
+        return ", ".join(f"{v.name} ({v.kind})" for v in variables)
+    kinds = Counter(v.kind for v in variables)
+    return f"{len(variables)} inputs (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+
+
+def _doubts(data: Data, kinds: Mapping[str, Kind]) -> list[str]:
+    """Name inputs that look as if they number or describe the samples."""
+    said = []
+    for variable in data.space.variables:
+        column, count = data.frame[variable.name], len(data.frame)
+        what = f"leave it out if it is no design variable: {option('leave_out', [variable.name])}"
+        if variable.name in kinds:
+            continue
+        if variable.kind == "categorical" and len(variable.levels) > max(10, count / 2):
+            said.append(f"{variable.name!r} holds {len(variable.levels)} different texts in {count} rows; {what}")
+        if variable.kind == "integer" and variable.name.lower() in COUNTERS:
+            ordered = np.sort(column.to_numpy())
+            if ordered[0] in (0, 1) and (ordered == np.arange(count) + ordered[0]).all():
+                said.append(f"{variable.name!r} numbers the rows; {what}")
+    return said
