@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
 from invdesign_core.errors import InvdesignError, SolverError
@@ -166,7 +167,9 @@ def _written(space: Space, x: FloatArray, held: FloatArray | None) -> FloatArray
 def _solve(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
     """Call a solver; believe its point only where it is no worse than the best that was evaluated."""
     try:
-        result = solver.solve(problem, u0, ctx)
+        # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
+        with threadpool_limits(limits=1, user_api="blas"):
+            result = solver.solve(problem, u0, ctx)
     except (StopSolving, KeyboardInterrupt) as stop:
         seen = np.isfinite(problem.best_loss)
         u = np.where(seen[:, None], problem.best_u, u0)

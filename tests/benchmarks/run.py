@@ -26,7 +26,13 @@ def measure(name: str, backend: str, folder: str, repeat: int) -> dict[str, Any]
     """Run one side, and return its best of `repeat` runs."""
     runs = []
     for _ in range(repeat):
-        env = {**os.environ, "KERAS_BACKEND": backend, "BENCH": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        env = {
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "BENCH": folder,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         done = subprocess.run(
             [sys.executable, HERE / "sides.py", name], env=env, capture_output=True, text=True, check=False
         )
