@@ -63,7 +63,7 @@ def evaluated(path: Path) -> Iterator[None]:
     except Exception as error:
         raise DataError(
             f"{path}: the model can't be evaluated: {type(error).__name__}: {_reason(error)}",
-            "try model.predict on a few rows in Python; a layer that uses TensorFlow or JAX directly needs that --backend",
+            "try model.predict on a few rows; a layer that uses TensorFlow or JAX directly needs that --backend",
         ) from error
 
 

@@ -52,6 +52,8 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)
+    with blamed(stages.surrogate.label):
+        stages.surrogate.prepared(ctx)
     space = data.space.restrict(experiment.design.bounds, experiment.design.fixed)
     wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
     if not wanted and data.example:
