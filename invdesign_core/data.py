@@ -44,6 +44,8 @@ class Data:
         (n,) a batch, mix or laboratory for each row; all rows of one stay on one side of the split.
     partial : bool
         Whether outputs may be NaN where they were not measured; each is then fitted to its own rows.
+    weights : array, optional
+        (n,) how much each row counts in training and early stopping.
     """
 
     frame: pd.DataFrame
@@ -55,6 +57,7 @@ class Data:
     name: str = "data"
     groups: NDArray[Any] | None = None
     partial: bool = False
+    weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         import pandas as pd
@@ -99,6 +102,12 @@ class Data:
             for name in self.outputs:
                 if self.frame[name].isna().all():
                     raise DataError(f"output {name!r} was measured for no row", "leave it out of the outputs")
+        if self.weights is not None:
+            w = np.asarray(self.weights, dtype=np.float64)
+            bad = ~(np.isfinite(w) & (w >= 0))
+            if w.shape != (len(self.frame),) or bad.any() or not w.any():
+                row = f", row {int(np.argmax(bad)) + 1}: found {w[np.argmax(bad)]}" if bad.any() else ""
+                raise DataError(f"the weights{row}: expected one number for each row, none negative, not all 0")
         if self.groups is not None and len(self.groups) != len(self.frame):
             raise DataError(f"there are {len(self.groups)} groups for {len(self.frame)} rows")
         if self.split is not None:
@@ -118,6 +127,7 @@ class Data:
         name: str = "data",
         groups: str | None = None,
         partial: bool = False,
+        weights: str | None = None,
     ) -> Data:
         """Read the kinds and ranges of the design variables off a table.
 
@@ -137,6 +147,8 @@ class Data:
             A column that keeps rows together in the split; it is no design variable.
         partial : bool
             Whether outputs may be NaN where they were not measured.
+        weights : str, optional
+            A column with how much each row counts; it is no design variable.
 
         Raises
         ------
@@ -149,8 +161,9 @@ class Data:
         if twice:
             raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
         chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
-        chosen = [column for column in chosen if column != groups]
-        for column in (*chosen, *outputs, *(kinds or {}), *([groups] if groups else [])):
+        beside = [column for column in (groups, weights) if column is not None]
+        chosen = [column for column in chosen if column not in beside]
+        for column in (*chosen, *outputs, *(kinds or {}), *beside):
             if column not in known:
                 raise DataError(f"the table has no column {column!r}", near_match(column, known))
         if not chosen:
@@ -159,7 +172,9 @@ class Data:
             _refuse_missing(column, frame[column])
         space = Space(tuple(infer_variable(c, frame[c], (kinds or {}).get(c)) for c in chosen))
         labels = None if groups is None else frame[groups].to_numpy()
-        return cls(frame[[*chosen, *outputs]], space, tuple(outputs), name=name, groups=labels, partial=partial)
+        counts = None if weights is None else frame[weights].to_numpy(dtype=np.float64)
+        columns = frame[[*chosen, *outputs]]
+        return cls(columns, space, tuple(outputs), name=name, groups=labels, partial=partial, weights=counts)
 
     @property
     def x(self) -> FloatArray:

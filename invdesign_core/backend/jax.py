@@ -110,8 +110,8 @@ class SideBySide:
     ----------
     net : keras.Model
         Compiled and built.
-    train, validation : pairs of arrays
-        Inputs and outputs; validation may be empty.
+    train, validation : tuples of arrays
+        Inputs, outputs, and weights of the rows where there are any; validation may be empty.
     batch_size : int
         Rows in one step; the last batch of an epoch may be shorter.
 
@@ -128,8 +128,8 @@ class SideBySide:
     def __init__(
         self,
         net: keras.Model,
-        train: tuple[NDArray[Any], NDArray[Any]],
-        validation: tuple[NDArray[Any], NDArray[Any]],
+        train: tuple[NDArray[Any], ...],
+        validation: tuple[NDArray[Any], ...],
         batch_size: int,
     ) -> None:
         self._net = net
@@ -224,17 +224,17 @@ class SideBySide:
         return jax.lax.fori_loop(0, count, train, (state, logs))
 
     def _one_epoch(self, state: Any, order: Any) -> Any:
-        x, y = self._train
-        full = len(x) // self._batch
+        count = len(self._train[0])
+        full = count // self._batch
         state = (*state, self._zero_metrics)
 
         def step(state: Any, rows: Any) -> Any:
-            logs, state = self._net.train_step(state, (x[rows], y[rows]))
+            logs, state = self._net.train_step(state, tuple(column[rows] for column in self._train))
             return state, logs
 
         state, logs = jax.lax.scan(step, state, order[: full * self._batch].reshape(full, self._batch))
         logs = jax.tree.map(lambda a: a[-1], logs)
-        if full * self._batch < len(x):
+        if full * self._batch < count:
             state, logs = step(state, order[full * self._batch :])
         trainable, fixed, optimizer, _ = state
         logs = dict(logs)
@@ -244,12 +244,11 @@ class SideBySide:
         return (trainable, fixed, optimizer), logs
 
     def _validate(self, trainable: Any, fixed: Any) -> Any:
-        x, y = self._validation
         state: Any = (trainable, fixed, self._zero_metrics)
         logs: Any = {}
-        for at in range(0, len(x), self.VALIDATION_ROWS):
+        for at in range(0, len(self._validation[0]), self.VALIDATION_ROWS):
             rows = slice(at, at + self.VALIDATION_ROWS)
-            logs, state = self._net.test_step(state, (x[rows], y[rows]))
+            logs, state = self._net.test_step(state, tuple(column[rows] for column in self._validation))
         return logs
 
 

@@ -131,8 +131,8 @@ def _decides_training(experiment: Experiment, checked: Checked, running: str) ->
     """Return everything that a trial's result depends on, flat; a search can only go on with the same."""
     stages = checked.stages
     digest = hashlib.sha256()
-    for part in (checked.data.x, checked.data.y):
-        digest.update(np.ascontiguousarray(part).tobytes())
+    for part in (checked.data.x, checked.data.y, checked.data.weights):
+        digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
     # Members and the winner's second training come after the trials.
     training = experiment.training.model_dump(mode="json", exclude={"members", "retrain"})
     return {

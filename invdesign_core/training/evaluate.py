@@ -71,6 +71,9 @@ class Evaluator:
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train])
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
+        self._row_weights = data.weights
+        if self._row_weights is not None and not builder.differentiable:
+            raise PluginError(f"{builder.label} is no network, and weights of rows are for networks", "leave them out")
         self._partial = bool(np.isnan(rows.y).any())
         if self._partial and not builder.differentiable:
             raise PluginError(
@@ -232,7 +235,8 @@ class Evaluator:
         for i, net in enumerate(built):
             groups.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
         results: list[tuple[Any, Outcome, str] | None] = [None] * len(built)
-        train_on, watch = ((self._h[part], self._z[part]) for part in (self._rows.train, self._rows.validation))
+        columns = [self._h, self._z] if self._row_weights is None else [self._h, self._z, self._row_weights]
+        train_on, watch = (tuple(c[part] for c in columns) for part in (self._rows.train, self._rows.validation))
         for (_, limit), members in groups.items():
             streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
             outcomes = train(

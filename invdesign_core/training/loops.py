@@ -17,7 +17,8 @@ from invdesign_core.training.stopping import EarlyStopping, LearningRate, cosine
 if TYPE_CHECKING:
     import keras
 
-Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+Columns = tuple[NDArray[np.float64], ...]
+"""Inputs, outputs, and weights of the rows where there are any."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Outcome:
 def train(
     nets: Sequence[keras.Model],
     streams: Sequence[int],
-    data: tuple[Pair, Pair],
+    data: tuple[Columns, Columns],
     settings: Training,
     epochs: int,
     ctx: Context,
@@ -58,8 +59,8 @@ def train(
         Built and compiled, alike but for their weights and learning rates.
     streams : sequence of int
         For each the seed of the order in which it sees the rows.
-    data : pair of pairs
-        Training and validation inputs and outputs.
+    data : pair of tuples
+        Training and validation inputs and outputs, and weights of the rows where there are any.
     settings : Training
         Batches, early stopping and learning rate.
     epochs : int
@@ -96,7 +97,7 @@ def _run_program(
     program: Any,
     nets: Sequence[keras.Model],
     streams: Sequence[int],
-    data: tuple[Pair, Pair],
+    data: tuple[Columns, Columns],
     settings: Training,
     epochs: int,
     ctx: Context,
@@ -138,7 +139,7 @@ def _run_program(
 def _fit(
     net: keras.Model,
     stream: int,
-    data: tuple[Pair, Pair],
+    data: tuple[Columns, Columns],
     settings: Training,
     epochs: int,
     ctx: Context,
@@ -146,7 +147,8 @@ def _fit(
 ) -> Outcome:
     import keras
 
-    (x, y), validation = data
+    training, validation = data
+    x, y = training[:2]
     watched = "val_loss" if len(validation[0]) else "loss"
     history: list[dict[str, float]] = []
 
@@ -180,6 +182,7 @@ def _fit(
         net.fit(
             np.asarray(x, np.float32),
             np.asarray(y, np.float32),
+            sample_weight=np.asarray(training[2], np.float32) if len(training) > 2 else None,
             batch_size=settings.batch_size,
             epochs=epochs,
             validation_data=tuple(np.asarray(a, np.float32) for a in validation) if len(validation[0]) else None,

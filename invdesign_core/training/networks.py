@@ -48,7 +48,13 @@ def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
     if not isinstance(net, keras.Model):
         raise PluginError(f"{who} built {type(net).__name__}, expected a compiled keras.Model")
     if not net.built:
-        net.build((None, inputs))
+        try:
+            net(np.zeros((1, inputs), np.float32))  # a subclassed model makes its variables when it is called
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise PluginError(
+                f"{who} built a model that can't take {inputs} input column(s): {type(error).__name__}: {reason}"
+            ) from error
     if not getattr(net, "compiled", False):
         raise PluginError(f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)")
     shape_in, shape_out = model_shapes(net, inputs)

@@ -44,6 +44,11 @@ class Columns(BaseModel):
         description="A column, such as a batch, a mix or a laboratory, whose rows of one value stay on one side of the "
         "split. It is no design variable.",
     )
+    weights: str | None = Field(
+        None,
+        description="A column with how much each row counts in training and early stopping, such as the inverse "
+        "variance of its measurement. It is no design variable.",
+    )
     missing_outputs: Literal["refuse", "own-rows"] = Field(
         "refuse",
         description="What to do where outputs are empty: refuse the table, or fit each output to the rows where it was "
@@ -62,9 +67,15 @@ class Columns(BaseModel):
 
     @model_validator(mode="after")
     def _one_role(self) -> Columns:
-        if self.groups in (*self.outputs, *(self.inputs or ())):
-            raise ValueError(f"{self.groups!r} is in `groups`, so it is neither input nor output")
+        for key, name in (("groups", self.groups), ("weights", self.weights)):
+            if name in (*self.outputs, *(self.inputs or ())):
+                raise ValueError(f"{name!r} is in `{key}`, so it is neither input nor output")
         return self
+
+    @property
+    def beside(self) -> list[str]:
+        """The columns that are neither inputs nor outputs, and yet needed."""
+        return [name for name in (self.groups, self.weights) if name is not None]
 
 
 @dataclass(frozen=True)
@@ -104,15 +115,14 @@ class Table(Reading, Columns, Dataset):
         where = " and ".join(str(file.path) for file in files)
         frame = pd.concat([file.table.frame for file in files], axis=1)
         outputs = self.outputs or list(files[-1].table.frame.columns)
-        groups = [] if self.groups is None else [self.groups]
-        for name in (*outputs, *(self.inputs or ()), *groups, *self.kinds):
+        for name in (*outputs, *(self.inputs or ()), *self.beside, *self.kinds):
             if name not in frame.columns:
                 raise DataError(f"{where}: there is no column {name!r}", near_match(name, frame.columns))
         inputs = self.inputs
         if inputs is None:
-            inputs = [name for name in files[0].table.frame.columns if name not in (*outputs, *groups)]
+            inputs = [name for name in files[0].table.frame.columns if name not in (*outputs, *self.beside)]
         source = {name: file for file in files for name in file.table.frame.columns}
-        for name in (*inputs, *groups):
+        for name in (*inputs, *self.beside):
             _refuse_empty(source[name], name)
         for name in outputs:
             _refuse_text(source[name], name)
@@ -128,6 +138,7 @@ class Table(Reading, Columns, Dataset):
                 self.kinds,
                 name=files[0].path.name,
                 groups=self.groups,
+                weights=self.weights,
                 partial=self.missing_outputs == "own-rows",
             )
         except DataError as error:
@@ -146,7 +157,7 @@ class Table(Reading, Columns, Dataset):
         path = folder / self.path
         needed = None
         if self.inputs is not None:
-            needed = {*self.inputs, *self.outputs, *self.kinds, *([self.groups] if self.groups else [])}
+            needed = {*self.inputs, *self.outputs, *self.kinds, *self.beside}
         return [File(path, load_table(path, self, needed))]
 
     def _two_files(self, folder: Path) -> list[File]:

@@ -14,6 +14,8 @@ DAMPING = 1e-3
 """First damping, as a share of the largest curvature."""
 DAMPING_LIMIT = 1e12
 """Damping, as a share of the largest curvature, at which a step is too short to change anything."""
+WINDOW, PROGRESS = 8, 1e-3
+"""A row whose loss fell by less than this share over so many rounds creeps along a kink of the network."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
 
@@ -57,7 +59,12 @@ class LeastSquares(Solver):
         lost = ~np.isfinite(loss)
         finish(live[lost], Status.FAILED, "the prediction at the start is not finite")
         live = live[~lost]
-        for _ in range(self.max_iterations):
+        past = loss.copy()
+        for number in range(self.max_iterations):
+            if number % WINDOW == 0 and number:
+                creeps = loss[live] > (1 - PROGRESS) * past[live]
+                finish(live[creeps], Status.CONVERGED, "the loss hardly falls any more")
+                live, past = live[~creeps], loss.copy()
             if not len(live):
                 break
             gradient = np.einsum("rqe,rq->re", jacobian[live], residual[live])

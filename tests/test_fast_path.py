@@ -1,0 +1,199 @@
+"""The compiled epochs give what Keras' own steps give, for every layer and optimizer that people use."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+from invdesign_core.context import Context
+from invdesign_core.training.loops import train
+from invdesign_core.training.networks import likeness, seeded
+from invdesign_core.training.settings import Training
+
+EXACT = Training(batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
+
+
+class Doubled(keras.Model):
+    """A subclassed model."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = L.Dense(8, "tanh"), L.Dense(1)
+
+    def call(self, x):
+        return self.second(2 * self.first(x))
+
+
+def sequential(*hidden):
+    return keras.Sequential([keras.Input((4,)), *hidden, L.Dense(1)])
+
+
+def skip():
+    x = keras.Input((4,))
+    h = L.Dense(4, "selu")(x)
+    return keras.Model(x, L.Dense(1)(L.Concatenate()([L.Add()([x, h]), h])))
+
+
+LAYERS = {
+    "dense": lambda: sequential(L.Dense(8, "selu")),
+    "skip": skip,
+    "subclassed": Doubled,
+    "conv": lambda: sequential(L.Reshape((4, 1)), L.Conv1D(3, 2, activation="relu"), L.Flatten()),
+    "layer-norm": lambda: sequential(L.Dense(8), L.LayerNormalization()),
+    "batch-norm": lambda: sequential(L.Dense(8, use_bias=False), L.BatchNormalization(), L.Activation("tanh")),
+    "bias before batch-norm": lambda: sequential(L.Dense(8), L.BatchNormalization(), L.Activation("tanh")),
+    "dropout": lambda: sequential(L.Dense(16, "relu"), L.Dropout(0.3)),
+    "noise": lambda: sequential(L.GaussianNoise(0.1), L.Dense(8, "tanh")),
+    "rescaling": lambda: sequential(L.Rescaling(0.5, 0.1), L.Dense(8, "tanh")),
+    "l1-l2": lambda: sequential(L.Dense(8, "tanh", kernel_regularizer=keras.regularizers.L1L2(1e-3, 1e-3))),
+}
+
+
+def cubic(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** 3, axis=-1)
+
+
+KO = keras.optimizers
+OPTIMIZERS = {
+    "sgd with momentum": lambda rate: KO.SGD(rate, momentum=0.9, nesterov=True),
+    "rmsprop": lambda rate: KO.RMSprop(rate),
+    "adam": lambda rate: KO.Adam(rate),
+    "adamw": lambda rate: KO.AdamW(rate, weight_decay=0.01),
+    "nadam": lambda rate: KO.Nadam(rate),
+    "adafactor": lambda rate: KO.Adafactor(rate),
+    "clipnorm": lambda rate: KO.Adam(rate, clipnorm=0.1),
+    "global clipnorm": lambda rate: KO.SGD(rate, global_clipnorm=0.1),
+    "schedule": lambda rate: KO.Adam(KO.schedules.ExponentialDecay(rate, 10, 0.9)),
+}
+CASES = [(layer, "nadam", "mse") for layer in LAYERS] + [("dense", optimizer, "mse") for optimizer in OPTIMIZERS]
+CASES += [("skip", "adam", cubic), ("dense", "adam", "huber")]
+
+
+def build(layer, optimizer, loss, seed, rate):
+    with seeded(seed):
+        net = LAYERS[layer]()
+        net(np.zeros((1, 4), "float32"))
+        net.compile(OPTIMIZERS[optimizer](rate), loss, metrics=["mae"])
+    return net
+
+
+@pytest.mark.parametrize(("layer", "optimizer", "loss"), CASES, ids=lambda value: getattr(value, "__name__", value))
+def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer, loss):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, 4)).astype("float32"), rng.normal(size=(70, 1)).astype("float32")  # a short last batch
+    rates, said = [1e-3, 1e-2], []
+    nets = [build(layer, optimizer, loss, seed, rate) for seed, rate in enumerate(rates)]
+    ctx = Context(emit=lambda event: said.append(event.data["text"]) if event.kind == "note" else None)
+    data = (x, y), (x[:0], y[:0])
+    if optimizer == "schedule":  # a rate inside a schedule is part of the configuration: groups of their own
+        assert likeness(nets[0]) != likeness(nets[1])
+        for seed, net in enumerate(nets):
+            train([net], [10 + seed], data, EXACT, 10, ctx, "tune")
+    else:
+        train(nets, [10, 11], data, EXACT, 10, ctx, "tune")
+    assert said == [], "it takes the fast path"
+    for seed, rate in enumerate(rates):
+        alone, order = build(layer, optimizer, loss, seed, rate), np.random.default_rng(10 + seed)
+        for _ in range(10):
+            shuffled = order.permutation(70)
+            for at in range(0, 70, 16):
+                alone.train_on_batch(x[shuffled[at : at + 16]], y[shuffled[at : at + 16]])
+        if layer == "bias before batch-norm":
+            # The bias's true gradient is 0, which Nadam turns into noise. The batch's own mean takes it out again,
+            # the moving mean only with a lag: so predictions are compared as they are while training.
+            ours, theirs = (np.asarray(net(x, training=True)) for net in (nets[seed], alone))
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+            continue
+        for ours, theirs in zip(nets[seed].get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_weights_of_rows_count_as_in_keras():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(48, 4)).astype("float32"), rng.normal(size=(48, 1)).astype("float32")
+    weights = rng.uniform(0, 2, 48).astype("float32")
+    net, alone = (build("dense", "adam", "mse", 0, 1e-2) for _ in range(2))
+    (outcome,) = train([net], [5], ((x, y, weights), (x[:9], y[:9], weights[:9])), EXACT, 10, Context(), "tune")
+    order = np.random.default_rng(5)
+    for _ in range(10):
+        shuffled = order.permutation(48)
+        for at in range(0, 48, 16):
+            rows = shuffled[at : at + 16]
+            alone.train_on_batch(x[rows], y[rows], sample_weight=weights[rows])
+    for ours, theirs in zip(net.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    loss = alone.evaluate(x[:9], y[:9], sample_weight=weights[:9], verbose=0)[0]
+    assert outcome.metrics["val_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_column_of_weights_reaches_the_training():
+    import pandas as pd
+
+    from invdesign_core import InverseDesign
+    from invdesign_core.data import Data
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": np.tile(rng.random(100), 2), "w": np.repeat([1.0, 0.0], 100)})
+    frame["y"] = np.where(frame["w"] > 0, frame["x"], -5.0)  # rows that count for nothing say something else
+    frame["x"] += 1e-6 * np.arange(200)
+    data = Data.from_frame(frame, ["y"], weights="w")
+    assert data.space.names == ("x",)
+    model = InverseDesign({"use": "selu-mlp", "learning_rate": (0.01, 0.01)}, training={"epochs": 200}).fit_data(data)
+    assert model.predict(pd.DataFrame({"x": [0.5]}))[0] == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody():
+    from invdesign_core.backend.jax import SideBySide
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
+    nets = [build("dense", "sgd with momentum", "mse", seed, 1e-2) for seed in range(9)]
+    for net in nets:
+        net.optimizer.build(net.trainable_variables)
+    program = SideBySide(nets[0], (x, y), (x, y), 16)
+    state, order = program.stack(nets), np.tile(np.arange(40), (9, 1))
+    rates = np.full(9, 1e-2)
+    rates[3] = 1e30
+    state, first = program.epoch(state, order, rates, np.ones(9, bool))
+    compiled = program._epoch._cache_size()
+    live = np.ones(9, bool)
+    live[[0, 3, 5, 6, 7]] = False
+    before = program.weights(state)
+    state, second = program.epoch(state, order, rates, live)
+    assert program._epoch._cache_size() == compiled == 1
+    assert not np.isfinite(first["loss"][3])
+    assert np.isfinite(second["loss"][live]).all()
+    after = program.weights(state)
+    for old, new in zip(before[0], after[0], strict=True):
+        moved = np.array([not np.array_equal(old[i], new[i], equal_nan=True) for i in range(9)])
+        assert (moved == live).all()
+
+
+def test_unlike_networks_are_told_apart():
+    assert likeness(build("skip", "adam", "mse", 0, 1e-3)) == likeness(build("skip", "adam", "mse", 1, 1e-2))
+    assert likeness(build("skip", "adam", "mse", 0, 1e-3)) != likeness(build("skip", "adam", "mae", 0, 1e-3))
+    assert likeness(build("skip", "adam", cubic, 0, 1e-3)) is None, "two closures of one name may differ"
+
+
+@pytest.mark.slow
+def test_final_losses_over_twenty_seeds_are_those_of_fit():
+    from scipy.stats import ks_2samp
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (120, 4)).astype("float32")
+    y = (x[:, :1] * x[:, 1:2] + np.sin(2 * x[:, 2:3])).astype("float32")
+    settings = Training(batch_size=16, schedule="constant", patience=5)
+    data = (x[:90], y[:90]), (x[90:], y[90:])
+    nets = [build("dense", "nadam", "mse", seed, 1e-2) for seed in range(20)]
+    ours = [o.metrics["val_loss"] for o in train(nets, list(range(20)), data, settings, 60, Context(), "tune")]
+    theirs = []
+    for seed in range(20):
+        with seeded(1000 + seed):
+            net = build("dense", "nadam", "mse", 100 + seed, 1e-2)
+            stop = keras.callbacks.EarlyStopping("val_loss", patience=5)
+            history = net.fit(*data[0], batch_size=16, epochs=60, validation_data=data[1], callbacks=[stop], verbose=0)
+        theirs.append(min(history.history["val_loss"]))
+    assert ks_2samp(ours, theirs).pvalue > 0.01
+    assert np.median(ours) == pytest.approx(np.median(theirs), rel=0.5)
