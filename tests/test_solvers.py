@@ -1,0 +1,137 @@
+"""The batched solvers: each start ends as it would alone, inside its bounds, whatever is solved beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import fn, lin
+
+from invdesign_core.context import Context
+from invdesign_core.problem import Forward, Problem
+from invdesign_core.registry import Registry
+from invdesign_core.space import Space, Variable
+from invdesign_core.surrogate import Surrogate
+from invdesign_core.targets import Targets, parse_targets
+from invdesign_plugins.solvers.lbfgsb import lock_step, one_after_another, speaks_reverse_communication, stencil
+from invdesign_plugins.solvers.least_squares import LeastSquares
+
+REGISTRY = Registry.discover()
+
+
+def problem(model, target, b, lower=0.0, upper=1.0):
+    width = model.input_shape[1]
+    outputs = tuple(f"y{i}" for i in range(model.output_shape[1]))
+    space = Space(tuple(Variable(f"x{i}", lower=0, upper=1) for i in range(width)))
+    surrogate = Surrogate.of_model(model, space, outputs)
+    wanted = Targets.build(
+        [parse_targets(dict(zip(outputs, target, strict=False)), outputs)], outputs, surrogate.spread
+    )
+    goal = wanted.goal(surrogate.shift, surrogate.scale)
+    forward = Forward(surrogate, REGISTRY.create("objective", "mse", {}))
+    low, high = np.full((b, width), lower), np.full((b, width), upper)
+    return Problem(forward, goal, np.zeros(b, int), low, high, space.discrete, Context())
+
+
+def network(seed=0, inputs=2, outputs=1):
+    rng = np.random.default_rng(seed)
+    import keras
+
+    net = keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(16, "selu"), keras.layers.Dense(outputs)])
+    net.set_weights([rng.normal(size=w.shape) for w in net.get_weights()])
+    return net
+
+
+def starts(b, width=2, seed=1):
+    return np.random.default_rng(seed).random((b, width))
+
+
+def test_scipy_is_driven_step_by_step_here():
+    assert speaks_reverse_communication(), "this SciPy is new to us: the fallback is used, which is slower"
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.3, 0.6)])
+def test_lock_step_ends_each_start_as_minimize_does(bounds):
+    """The same functions to both, in float64, so that the iterates can be compared start by start."""
+
+    def valley(u, rows):
+        a, b = u[:, 0], u[:, 1]
+        value = (1 - 2 * a) ** 2 + 50 * (b - a**2) ** 2
+        return value, np.stack([-4 * (1 - 2 * a) - 200 * a * (b - a**2), 100 * (b - a**2)], axis=1)
+
+    low, high = (np.full((30, 2), bound) for bound in bounds)
+    u0 = low + starts(30) * (high - low)
+    args = (valley, u0, low, high, 200, 1e-12, 1e-6, Context())
+    ours, theirs = lock_step(*args), one_after_another(*args)
+    np.testing.assert_array_equal(ours.u, theirs.u)
+    assert list(ours.message) == list(theirs.message)
+    assert [str(s) for s in ours.status] == [str(s) for s in theirs.status]
+
+
+def test_lock_step_reaches_what_minimize_reaches_on_a_network():
+    p = problem(network(), [0.5], 60)
+    args = (p.value_and_grad, starts(60), p.lower, p.upper, 200, 1e-12, 1e-6, Context())
+    losses = [p.value(run(*args).u) for run in (lock_step, one_after_another)]
+    assert np.mean(np.abs(losses[0] - losses[1]) < 1e-5) > 0.9, "float32 rounds a batch and a row differently"
+    assert losses[0].mean() <= losses[1].mean() + 1e-3
+
+
+@pytest.mark.parametrize("name", ["least-squares", "lbfgsb"])
+@pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (1, 3), (3, 3), (6, 2)])
+def test_more_or_fewer_outputs_than_inputs(name, inputs, outputs):
+    net = network(3, inputs, outputs)
+    there = np.asarray(net(np.full((1, inputs), 0.4, "float32")))[0]
+    p = problem(net, list(there), 32)
+    result = REGISTRY.create("solver", name, {}).solve(p, starts(32, inputs), Context())
+    assert p.value(result.u).min() < 1e-8
+    assert ((result.u >= 0) & (result.u <= 1)).all()
+
+
+def test_least_squares_survives_rank_deficient_jacobians_and_flat_parts():
+    from keras import ops
+
+    twice = lin([[1, 2], [1, 2]])  # both outputs say the same, and a whole line of designs meets them
+    p = problem(twice, [1.0, 2.0], 20)
+    assert p.value(LeastSquares().solve(p, starts(20), Context()).u).max() < 1e-10
+    flat = fn(2, lambda x: ops.relu(x[:, :1] - 0.5))
+    p = problem(flat, [0.3], 40)
+    result = LeastSquares().solve(p, starts(40), Context())
+    began_flat = starts(40)[:, 0] < 0.5
+    assert (result.u[began_flat] == starts(40)[began_flat]).all()
+    assert p.value(result.u)[~began_flat].max() < 1e-8
+
+
+@pytest.mark.parametrize("name", ["least-squares", "lbfgsb"])
+def test_answers_lie_on_the_bounds_exactly_where_the_target_is_beyond_them(name):
+    p = problem(lin([[1], [1]], act="tanh"), [5.0], 16, 0.2, 0.7)
+    result = REGISTRY.create("solver", name, {}).solve(p, np.clip(starts(16), 0.2, 0.7), Context())
+    assert (result.u == 0.7).all()
+
+
+def test_a_slow_row_does_not_hold_up_the_rest():
+    p = problem(network(5), [0.2], 200)
+    LeastSquares().solve(p, starts(200), Context())
+    assert np.median(p.evaluations) < 20, "rows that are done leave the batch"
+
+
+@pytest.mark.parametrize("solver", ["least-squares", "lbfgsb"])
+def test_nothing_is_compiled_again_while_rows_leave(solver):
+    p = problem(network(), [0.5], 300)
+    plugin = REGISTRY.create("solver", solver, {})
+    plugin.solve(p, starts(300), Context())
+    compiled = p._forward.compile_seconds
+    plugin.solve(problem(network(), [0.5], 300), starts(300), Context())
+    q = Problem(p._forward, p._goal, p.groups, p.lower, p.upper, p.discrete, Context())
+    plugin.solve(q, starts(300, seed=2), Context())
+    assert p._forward.compile_seconds == compiled
+
+
+def test_a_stencil_never_leaves_the_bounds():
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 0.4, (50, 3))
+    high = low + rng.choice([0.0, 1e-5, 0.5], (50, 3))
+    u = low + rng.choice([0.0, 0.5, 1.0], (50, 3)) * (high - low)
+    for kind in ("2-point", "3-point"):
+        points, spans = stencil(u, low, high, kind)
+        assert (points >= low[:, None] - 1e-15).all()
+        assert (points <= high[:, None] + 1e-15).all()
+        assert ((spans != 0) == (high > low)).all()
