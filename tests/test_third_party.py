@@ -288,7 +288,9 @@ def test_all_five_by_name(five: tuple[Finished, Path]) -> None:
 def test_a_run_writes_down_whose_plugins_it_used(five: tuple[Finished, Path]) -> None:
     resolved = json.loads((five[1] / "run" / "resolved.json").read_text(encoding="utf-8"))
     expected = {"distribution": "invdesign-example", "version": "1.2.0"}
-    assert resolved["plugins"] == {kind: {"name": name, **expected} for kind, name in EXAMPLE}
+    used = {kind: {k: v for k, v in item.items() if k != "options"} for kind, item in resolved["plugins"].items()}
+    assert used == {kind: {"name": name, **expected} for kind, name in EXAMPLE}
+    assert resolved["plugins"]["solver"]["options"]["precision"] == 1e-4, "every option, those left alone too"
 
 
 def test_an_observer_sees_the_run_as_it_happens(five: tuple[Finished, Path]) -> None:
