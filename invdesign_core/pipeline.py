@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
 
-CHUNK_ROWS = 16384
-"""Starts solved at once; memory grows with it, and so does the work of one compiled call."""
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -215,7 +212,7 @@ def invert_many(
     ------
     tuple
         The number of the first target of a chunk, and its answers, or None where it was skipped.
-        Memory is bounded by `CHUNK_ROWS` rows at a time.
+        Memory is bounded by the solver's `rows_at_once`.
 
     Raises
     ------
@@ -228,7 +225,7 @@ def invert_many(
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
     forward = Forward(surrogate, objective)
-    size = max(CHUNK_ROWS // solver.starts, 1)
+    size = max(solver.rows_at_once // solver.starts, 1)
     ctx.emit(Event("stage", {"stage": "solve"}))
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
     for first in range(0, len(targets), size):

@@ -206,6 +206,9 @@ class Solver(Plugin):
         description="Where starts come from: the best and most different of many screened points, random points, "
         "space-filling ones, or the best rows of the training data.",
     )
+    rows_at_once: int = Field(
+        16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
+    )
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row.

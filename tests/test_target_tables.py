@@ -95,25 +95,20 @@ def test_targets_out_of_reach_are_counted_and_their_nearest_designs_given(model,
     assert table.loc[1, ["design.x1", "design.x2"]].tolist() == [1, 1]
 
 
-def test_chunks_change_no_answer(model, tmp_path, monkeypatch):
-    from invdesign_core import pipeline
-
+def test_chunks_change_no_answer(model, tmp_path):
     wanted = pd.DataFrame({"y1": np.linspace(0.2, 1.8, 30)})
     tables = []
     for rows in (16384, 640):
-        monkeypatch.setattr(pipeline, "CHUNK_ROWS", rows)
         path = tmp_path / f"{rows}.parquet"
-        solve_table(prepared(model, solver=("least-squares", {"init": "uniform"})), wanted, path)
+        solve_table(prepared(model, solver=("least-squares", {"init": "uniform", "rows_at_once": rows})), wanted, path)
         tables.append(pd.read_parquet(path))
     pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-3)
 
 
-def test_a_killed_solve_goes_on_where_it_was(model, tmp_path, monkeypatch):
-    from invdesign_core import pipeline
-
-    monkeypatch.setattr(pipeline, "CHUNK_ROWS", 640)
+def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
+    few = {"solver": ("least-squares", {"rows_at_once": 640})}
     wanted, out = pd.DataFrame({"y1": np.linspace(0.2, 1.8, 30)}), tmp_path / "d.parquet"
-    solve_table(prepared(model), wanted, tmp_path / "whole.parquet")
+    solve_table(prepared(model, **few), wanted, tmp_path / "whole.parquet")
     solved = []
 
     def kill(event):
@@ -123,11 +118,11 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path, monkeypatch):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        solve_table(prepared(model, ctx=Context(emit=kill)), wanted, out)
+        solve_table(prepared(model, **few, ctx=Context(emit=kill)), wanted, out)
     assert not out.exists()
     with pytest.raises(RunStoreError, match="with other designs"):
-        solve_table(prepared(model, designs=2), wanted, out)
-    report = solve_table(prepared(model), wanted, out)
+        solve_table(prepared(model, **few, designs=2), wanted, out)
+    report = solve_table(prepared(model, **few), wanted, out)
     assert report.starts.total < 30 * 64, "what was solved before is not solved again"
     assert "were solved before" in " ".join(report.notes)
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "whole.parquet"))

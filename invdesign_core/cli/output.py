@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -64,9 +65,25 @@ def import_keras(backend: str | None) -> None:
     """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
     from invdesign_core import backend as keras_backend
 
+    if keras_backend.select(backend) == "jax":
+        _remember_programs()
     with _held_back():
-        keras_backend.select(backend)
         import keras  # noqa: F401
+
+
+def _remember_programs() -> None:
+    """Let JAX keep what it compiles for the next process; whatever the user has set himself stays."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        (home / "invdesign" / "jax").mkdir(parents=True, exist_ok=True)
+    except OSError:  # nowhere to keep it: each process compiles for itself
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(home / "invdesign" / "jax")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(256 * 2**20))
 
 
 @contextmanager

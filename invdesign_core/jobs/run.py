@@ -133,8 +133,8 @@ def _decides_training(experiment: Experiment, checked: Checked, running: str) ->
     digest = hashlib.sha256()
     for part in (checked.data.x, checked.data.y, checked.data.weights):
         digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
-    # Members and the winner's second training come after the trials.
-    training = experiment.training.model_dump(mode="json", exclude={"members", "retrain"})
+    # Members and the winner's second training come after the trials; how many train at once changes nothing.
+    training = experiment.training.model_dump(mode="json", exclude={"members", "retrain", "side_by_side"})
     return {
         "seed": experiment.seed,
         "backend": running,

@@ -231,13 +231,15 @@ class Evaluator:
                 net.set_weights(self._resumable(source))
             built.append(net)
         limits = [(epochs[i] if epochs else None) or self._settings.epochs for i in range(len(built))]
-        groups: dict[Any, list[int]] = {}
+        alike: dict[Any, list[int]] = {}
         for i, net in enumerate(built):
-            groups.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
+            alike.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
+        size = self._settings.side_by_side
+        groups = [(key, all_[at : at + size]) for key, all_ in alike.items() for at in range(0, len(all_), size)]
         results: list[tuple[Any, Outcome, str] | None] = [None] * len(built)
         columns = [self._h, self._z] if self._row_weights is None else [self._h, self._z, self._row_weights]
         train_on, watch = (tuple(c[part] for c in columns) for part in (self._rows.train, self._rows.validation))
-        for (_, limit), members in groups.items():
+        for (_, limit), members in groups:
             streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
             outcomes = train(
                 [built[i] for i in members], streams, (train_on, watch), self._settings, limit, self._ctx, stage

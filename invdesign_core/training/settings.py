@@ -32,6 +32,9 @@ class Training(BaseModel):
     plateau_patience: int = Field(15, ge=1, description="`plateau`: halve after so many epochs without improvement.")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="`plateau`: multiply the learning rate by this.")
     min_learning_rate: float = Field(1e-6, ge=0, description="`plateau`: never go below this learning rate.")
+    side_by_side: int = Field(
+        64, ge=1, description="Networks trained at once at most; fewer need less memory, and change no result."
+    )
     members: int = Field(1, ge=1, description="Networks in the ensemble; more than one gives a spread.")
     scale: bool = Field(
         True,
