@@ -124,6 +124,8 @@ class SideBySide:
     VALIDATION_ROWS = 8192
     BLOCK = 4
     """Networks in one vectorised step: more of them spill out of the processor's cache."""
+    SMALL = 50_000
+    """Weights up to which networks gain from sharing a step; larger ones fill the processors alone."""
 
     def __init__(
         self,
@@ -143,6 +145,7 @@ class SideBySide:
         self._zero_metrics = [v.value for v in net.metrics_variables]
         self._epoch = jax.jit(self._blocks, donate_argnums=0)
         self.compile_seconds = 0.0
+        self._kept = False
         self._keep = jax.jit(_where)
 
     @property
@@ -160,7 +163,8 @@ class SideBySide:
             )
             for net in nets
         ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        # Stacked on the host: each shape would cost a small program on the device.
+        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(states)))
 
     def epoch(
         self, state: Any, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]
@@ -186,7 +190,8 @@ class SideBySide:
         if self._rate_at is not None:
             state[2][self._rate_at] = jnp.asarray(rate, state[2][self._rate_at].dtype)
         began = time.perf_counter() if self.compile_seconds == 0 else None
-        n, block = len(live), min(len(live), self.BLOCK)
+        n = len(live)
+        block = min(n, self.BLOCK) if self._net.count_params() <= self.SMALL else 1
         count = -(-int(live.sum()) // block)
         # The last block is filled up with live networks: trained twice alike, they change nothing.
         slots = np.resize(np.flatnonzero(live), -(-n // block) * block).astype(np.int32)
@@ -197,14 +202,24 @@ class SideBySide:
 
     def weights(self, state: Any) -> Any:
         """Return a copy of the networks' weights."""
-        return jax.tree.map(jnp.copy, (state[0], state[1]))
+        # A copy of its own: the state's memory is used up by the next epoch.
+        return jax.device_put(jax.tree.map(np.array, jax.device_get((state[0], state[1]))))
 
     def keep(self, best: Any, state: Any, better: NDArray[np.bool_]) -> Any:
         """Return the best weights so far, with those of the networks that became better replaced."""
-        return self._keep(jnp.asarray(better), (state[0], state[1]), best)
+        began = time.perf_counter() if not self._kept else None
+        best = self._keep(jnp.asarray(better), (state[0], state[1]), best)
+        if began is not None:
+            self._kept = True
+            self.compile_seconds += time.perf_counter() - began
+        return best
+
+    def fetch(self, weights: Any) -> Any:
+        """Return weights as arrays of the host, for `assign`."""
+        return jax.device_get(weights)
 
     def assign(self, weights: Any, index: int, net: keras.Model) -> None:
-        """Write the weights of network `index` into a model."""
+        """Write the fetched weights of network `index` into a model."""
         for variables, stacked in zip((net.trainable_variables, net.non_trainable_variables), weights, strict=True):
             for variable, values in zip(variables, stacked, strict=True):
                 variable.assign(values[index])
@@ -215,8 +230,15 @@ class SideBySide:
         def train(i: Any, carry: Any) -> Any:
             state, logs = carry
             rows = slots[i]
-            part, told = jax.vmap(self._one_epoch)(jax.tree.map(lambda a: a[rows], state), order[rows])
+            part, told = run(jax.tree.map(lambda a: a[rows], (state, order)))
             return jax.tree.map(lambda whole, new: whole.at[rows].set(new), (state, logs), (part, told))
+
+        def run(part: Any) -> Any:
+            if slots.shape[1] > 1:
+                return jax.vmap(self._one_epoch)(*part)
+            # A network alone keeps its plain matrix products, which run on all processors.
+            single = self._one_epoch(*jax.tree.map(lambda a: a[0], part))
+            return jax.tree.map(lambda a: a[None], single)
 
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (state, order))
         shapes = jax.eval_shape(self._one_epoch, *one)[1]

@@ -79,6 +79,12 @@ def main() -> None:
         traceback.print_exc()
         _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
         code = ExitCode.BUG
+    if code == ExitCode.INTERRUPTED:
+        # JAX may still be computing on threads of its own, and taking the interpreter down would pull the memory
+        # from under them. All files are written and closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(code))
     sys.exit(int(code or 0))
 
 

@@ -131,8 +131,9 @@ def _run_program(
         if not live.any():
             break
     ctx.clock.move(program.compile_seconds, stage, "compile")
+    fetched = program.fetch(best)
     for i, net in enumerate(nets):
-        program.assign(best, i, net)
+        program.assign(fetched, i, net)
     return [Outcome(int(ended[i]), kept[i]) for i in range(n)]
 
 
