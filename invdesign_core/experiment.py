@@ -159,11 +159,19 @@ class Stages(BaseModel):
     solver: Solver
 
 
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
+"""Endings that people try to run as experiments."""
 SECTIONS = tuple(name for name in Experiment.model_fields if name != "folder")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file, or say where it stops being one."""
+    if path.suffix.lower() in TABLES:
+        raise ConfigError(
+            f"{path}: this is a table, expected an experiment file", f"write one: invdesign init {path} --outputs A,B"
+        )
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a folder, expected an experiment file", "for example mine.toml")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

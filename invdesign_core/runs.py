@@ -104,7 +104,8 @@ class RunFolder:
             raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
         if not (path / "surrogate" / "meta.json").exists():
             raise RunStoreError(
-                f"{path}: this run is unfinished", f"go on with it: invdesign run --out {path} --resume"
+                f"{path}: this run is unfinished",
+                f"go on with it: the command that began it, and --out {path} --resume",
             )
         return cls(path)
 

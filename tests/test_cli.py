@@ -133,10 +133,15 @@ def test_a_target_out_of_reach_exits_with_1_and_the_nearest_design(invdesign, tm
     best = done.json["designs"][0]
     assert best["inputs"] == {"x1": 1.0, "x2": 1.0}
     assert best["miss"]["y"] == pytest.approx(-4.0360, abs=1e-4)
-    assert "misses by 4.036" in invdesign(*args).out
+    shown = invdesign(*args, "--outputs", "bending strength", "--quiet")
+    assert "│ misses by 4.036 │" in shown.out
+    assert shown.err == ""
 
 
 MISTAKES = [
+    (["init", ".", "--outputs", "H2"], 4, "found a folder"),
+    (["run", "mine.csv"], 2, "invdesign init mine.csv"),
+    (["run", "."], 2, "this is a folder"),
     (["init", "none.csv", "--outputs", "H2"], 4, "no such file"),
     (["init", "mine.csv", "--outputs", "H3"], 4, "did you mean 'H2'?"),
     (["init", "mine.csv", "--outputs", "H2"], 7, "there already"),

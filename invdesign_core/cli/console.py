@@ -79,7 +79,7 @@ class Watcher:
         self._bar.update(self._task, completed=data["done"], total=data["total"], rest=rest)
 
 
-def show(report: Report, stream: TextIO) -> None:
+def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     """Print a report for people.
 
     What depends on the clock or on where the run is kept goes to stderr, so that two runs with one
@@ -91,6 +91,8 @@ def show(report: Report, stream: TextIO) -> None:
         The result.
     stream : TextIO
         Where to.
+    quiet : bool
+        Whether to say nothing but the result.
     """
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 120)
     _surrogate(report, console)
@@ -102,6 +104,8 @@ def show(report: Report, stream: TextIO) -> None:
         console.print(text + (f", {s.not_finite} not finite" if s.not_finite else ""))
     console.print(_verdict(report))
     stream.flush()
+    if quiet:
+        return
     end = f"{report.seconds['total']:.1f} s"
     print(f"saved in {report.run} ({end})" if report.run else end, file=sys.stderr)
 
@@ -160,8 +164,10 @@ def _designs(report: Report, console: Console) -> None:
 def _met(design: DesignReport) -> str:
     if all(design.met.values()):
         return "yes"
-    misses = [f"{name} misses by {_number(abs(design.miss[name] or 0))}" for name, met in design.met.items() if not met]
-    return escape(misses[0].split(" ", 1)[1] if len(design.met) == 1 else "; ".join(misses))
+    misses = {name: f"misses by {_number(abs(design.miss[name] or 0))}" for name, met in design.met.items() if not met}
+    if len(design.met) == 1:
+        return escape(next(iter(misses.values())))
+    return escape("; ".join(f"{name} {text}" for name, text in misses.items()))
 
 
 def _verdict(report: Report) -> str:

@@ -21,7 +21,11 @@ from invdesign_core.registry import build_options
 @click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns, of which you want values.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; by default the table's name.toml.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="An option of the table dataset. Repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the table dataset, such as skip_rows=1. Repeatable.",
 )
 @quiet_option
 def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
@@ -40,12 +44,12 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
     from invdesign_core.jobs.check import load
     from invdesign_core.targets import split_names
 
-    target = out if out is not None else table.with_suffix(".toml").name
-    path = Path(target)
+    path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
         from invdesign_core.tables import Reading, load_table
 
-        given = apply_overrides({}, [f"dataset.{item}" for item in overrides]).get("dataset", {})
+        given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
+        given = given.get("dataset", {})
         reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
         names = split_names(outputs, load_table(table, reading, strict=False).names)
         options: dict[str, Any] = {"path": _relative(table, path.parent), "outputs": names, **given}

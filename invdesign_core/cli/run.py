@@ -73,19 +73,18 @@ def run(
             )
         except KeyboardInterrupt:
             if watcher.run is not None:
-                click.echo(
-                    f"what is done is kept; go on with the same command and --out {watcher.run} --resume",
-                    err=True,
-                )
+                ended = (Path(watcher.run) / "trials" / "trials.jsonl").exists()
+                kept = "the trials that had ended are kept" if ended else "no trial had ended yet"
+                click.echo(f"{kept}; go on with the same command and --out {watcher.run} --resume", err=True)
             raise
-        return finish(result, as_json, stdout)
+        return finish(result, as_json, stdout, quiet)
 
 
-def finish(result: Any, as_json: bool, stdout: Any) -> int:
+def finish(result: Any, as_json: bool, stdout: Any, quiet: bool = False) -> int:
     """Print a result and return the exit code that its status stands for."""
     if as_json:
         stdout.write(result.report.model_dump_json(indent=1) + "\n")
     else:
-        show(result.report, stdout)
+        show(result.report, stdout, quiet)
     codes = {"not met": ExitCode.NOT_MET, "interrupted": ExitCode.INTERRUPTED}
     return int(codes.get(result.report.status, ExitCode.OK))

@@ -160,7 +160,7 @@ def solve(
                 **common,
             )
         if frame is None or out is None:
-            return finish(solve_one(prepared, targets), as_json, stdout)
+            return finish(solve_one(prepared, targets), as_json, stdout, quiet)
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:
