@@ -176,7 +176,9 @@ class Evaluator:
             epochs=[t.epochs for t in trials],
             resume=[t.resume for t in trials],
         )
-        for i, (trial, (model, outcome, message)) in enumerate(zip(trials, trained, strict=True)):
+        # Ctrl-C may have ended some before they were done; the others are remembered before it goes on its way.
+        whole = [(t, r) for t, r in zip(trials, trained, strict=True) if r[1].complete]
+        for i, (trial, (model, outcome, message)) in enumerate(whole):
             score = np.inf
             if not message:
                 score = self._score(outcome.metrics)
@@ -207,6 +209,8 @@ class Evaluator:
                     },
                 )
             )
+        if len(whole) < len(trained):
+            raise KeyboardInterrupt
 
     def _train_values(
         self,
@@ -246,7 +250,13 @@ class Evaluator:
             )
             for i, outcome in zip(members, outcomes, strict=True):
                 results[i] = (built[i], outcome, "")
-        return [r for r in results if r is not None]
+            if not all(outcome.complete for outcome in outcomes):
+                break
+        missing = Outcome(0, complete=False)
+        found = [r or (built[i], missing, "") for i, r in enumerate(results)]
+        if purpose != "trial" and not all(outcome.complete for _, outcome, _ in found):
+            raise KeyboardInterrupt
+        return found
 
     def _fit_regressor(self, values: Mapping[str, Any], purpose: str, index: int) -> tuple[Any, Outcome, str]:
         hp = self.space.copy()

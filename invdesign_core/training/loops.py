@@ -31,10 +31,13 @@ class Outcome:
         Epochs trained.
     metrics : mapping
         The logs of the epoch whose weights were kept.
+    complete : bool
+        False where Ctrl-C ended the training before it was done.
     """
 
     epochs: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    complete: bool = True
 
     @property
     def finite(self) -> bool:
@@ -115,26 +118,30 @@ def _run_program(
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     best, kept = program.weights(state), [dict[str, float]() for _ in range(n)]
     order = np.zeros((n, rows), dtype=np.int32)
-    for epoch in range(epochs):
-        order[live] = [rng.permutation(rows) for rng, going in zip(shuffles, live, strict=True) if going]
-        state, logs = program.epoch(state, order, rates.at(epoch), live)
-        loss = logs.get("val_loss", logs["loss"])
-        rates.update(epoch, loss)
-        better, done = stopping.update(epoch, loss)
-        keep = live & (better if settings.restore_best else True)
-        best = program.keep(best, state, keep)
-        for at in np.flatnonzero(keep):
-            kept[at] = {name: float(values[at]) for name, values in logs.items()}
-        ended[live] = epoch + 1
-        live &= ~done & np.isfinite(loss)
-        _tell(ctx, stage, epoch + 1, epochs, int(live.sum()), stopping.best)
-        if not live.any():
-            break
+    stopped = False
+    try:
+        for epoch in range(epochs):
+            order[live] = [rng.permutation(rows) for rng, going in zip(shuffles, live, strict=True) if going]
+            state, logs = program.epoch(state, order, rates.at(epoch), live)
+            loss = logs.get("val_loss", logs["loss"])
+            rates.update(epoch, loss)
+            better, done = stopping.update(epoch, loss)
+            keep = live & (better if settings.restore_best else True)
+            best = program.keep(best, state, keep)
+            for at in np.flatnonzero(keep):
+                kept[at] = {name: float(values[at]) for name, values in logs.items()}
+            ended[live] = epoch + 1
+            live &= ~done & np.isfinite(loss)
+            _tell(ctx, stage, epoch + 1, epochs, int(live.sum()), stopping.best)
+            if not live.any():
+                break
+    except KeyboardInterrupt:  # the networks that had ended are kept
+        stopped = True
     ctx.clock.move(program.compile_seconds, stage, "compile")
     fetched = program.fetch(best)
     for i, net in enumerate(nets):
         program.assign(fetched, i, net)
-    return [Outcome(int(ended[i]), kept[i]) for i in range(n)]
+    return [Outcome(int(ended[i]), kept[i], not (stopped and live[i])) for i in range(n)]
 
 
 def _fit(
