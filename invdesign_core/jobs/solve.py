@@ -43,7 +43,7 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     Parameters
     ----------
     path : Path
-        A ``.keras`` file, or a model object where it was loaded already.
+        A ``.keras`` file.
     targets : sequence of str
         As `--target` takes them.
     **options
