@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field
 
+from invdesign_core.constraints import Linear
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.errors import (
@@ -43,6 +44,7 @@ __all__ = [
     "FloatArray",
     "Goal",
     "InvdesignError",
+    "Linear",
     "Objective",
     "Plugin",
     "PluginError",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core import backend
+from invdesign_core.constraints import Linear
 from invdesign_core.context import Context
 from invdesign_core.errors import blamed
 from invdesign_core.goal import Goal, Prediction
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from invdesign_core.surrogate import Surrogate
 
 IndexArray = NDArray[np.intp]
+FEASIBLE = 1e-9
+"""How far outside a linear constraint on u counts as rounding."""
 
 
 class Status(StrEnum):
@@ -167,9 +170,13 @@ class Problem:
         Holds the deadline.
     first : int
         Number of the first row in the whole of the work, where rows are solved in chunks.
+    linear : Linear, optional
+        Constraints on u that every row must satisfy besides its bounds; only for solvers that handle ``linear``.
 
     Attributes
     ----------
+    linear : Linear
+        The linear constraints on u; without any it has no rows.
     evaluations : ndarray of int
         (b,) points evaluated for each row.
     best_u, best_loss : ndarray
@@ -186,8 +193,10 @@ class Problem:
         discrete: NDArray[np.bool_],
         ctx: Context,
         first: int = 0,
+        linear: Linear | None = None,
     ) -> None:
         self._first = first
+        self.linear = linear or Linear.none(lower.shape[1])
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
         self.evaluations = np.zeros(len(lower), dtype=np.int64)
@@ -235,6 +244,8 @@ class Problem:
         """Count, and keep the best feasible point of each row; a row may occur several times."""
         np.add.at(self.evaluations, rows, 1)
         inside = ((u >= self.lower[rows]) & (u <= self.upper[rows])).all(axis=1)
+        if len(self.linear):
+            inside &= (self.linear.violation(u) <= FEASIBLE).all(axis=1)
         better = np.flatnonzero(inside & (loss < self.best_loss[rows]))
         if not len(better):
             return

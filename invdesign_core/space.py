@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.constraints import Constraints, Linear
 from invdesign_core.errors import ConfigError, DataError, near_match
 
 if TYPE_CHECKING:
@@ -127,6 +128,13 @@ class Variable:
 class Space:
     """The design variables in order, and their encoding as e numeric columns.
 
+    Attributes
+    ----------
+    variables : tuple of Variable
+        The design variables.
+    given : Constraints, optional
+        What designs must satisfy besides; `constraints` is never None.
+
     Examples
     --------
     >>> space = Space((Variable("t", lower=0, upper=10), Variable("m", "categorical", levels=("A", "B"))))
@@ -135,6 +143,7 @@ class Space:
     """
 
     variables: tuple[Variable, ...]
+    given: Constraints | None = field(default=None, compare=False)
     _slices: tuple[slice, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -157,6 +166,11 @@ class Space:
     def width(self) -> int:
         """The number e of encoded columns."""
         return sum(variable.width for variable in self.variables)
+
+    @property
+    def constraints(self) -> Constraints:
+        """What designs must satisfy besides bounds and kinds."""
+        return self.given or Constraints(Linear.none(self.width))
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -258,7 +272,7 @@ class Space:
                     raise ConfigError(f"fixed value of {name!r}: found {value:g}, expected a whole number")
                 variable = replace(variable, lower=float(value), upper=float(value))
             changed[name] = replace(variable, fixed=value)
-        return Space(tuple(changed[name] for name in self.names))
+        return Space(tuple(changed[name] for name in self.names), self.given)
 
     def unbounded(self) -> tuple[str, ...]:
         """Return the names of variables that still lack a finite bound."""
