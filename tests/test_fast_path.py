@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers as L
 
+from invdesign_core.backend import jax
 from invdesign_core.context import Context
 from invdesign_core.training.loops import train
 from invdesign_core.training.networks import likeness, seeded
@@ -69,6 +70,8 @@ OPTIMIZERS = {
 }
 CASES = [(layer, "nadam", "mse") for layer in LAYERS] + [("dense", optimizer, "mse") for optimizer in OPTIMIZERS]
 CASES += [("skip", "adam", cubic), ("dense", "adam", "huber")]
+CASES = [(*case, "together") for case in CASES]
+CASES += [(layer, "nadam", "mse", way) for layer in ("dense", "batch-norm", "dropout") for way in ("alone", "steps")]
 
 
 def build(layer, optimizer, loss, seed, rate):
@@ -79,8 +82,17 @@ def build(layer, optimizer, loss, seed, rate):
     return net
 
 
-@pytest.mark.parametrize(("layer", "optimizer", "loss"), CASES, ids=lambda value: getattr(value, "__name__", value))
-def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer, loss):
+def go(way, monkeypatch):
+    """Train in one block, in a block for each processor, or step by step as large networks do."""
+    monkeypatch.setattr(jax, "_processors", lambda: 1 if way == "together" else 2)
+    monkeypatch.setattr(jax.SideBySide, "SMALL", 0 if way == "steps" else 50_000)
+
+
+@pytest.mark.parametrize(
+    ("layer", "optimizer", "loss", "way"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer, loss, way, monkeypatch):
+    go(way, monkeypatch)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(70, 4)).astype("float32"), rng.normal(size=(70, 1)).astype("float32")  # a short last batch
     rates, said = [1e-3, 1e-2], []
@@ -145,30 +157,33 @@ def test_a_column_of_weights_reaches_the_training():
 
 
 def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody():
-    from invdesign_core.backend.jax import SideBySide
-
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
-    nets = [build("dense", "sgd with momentum", "mse", seed, 1e-2) for seed in range(9)]
-    for net in nets:
-        net.optimizer.build(net.trainable_variables)
-    program = SideBySide(nets[0], (x, y), (x, y), 16)
-    state, order = program.stack(nets), np.tile(np.arange(40), (9, 1))
-    rates = np.full(9, 1e-2)
+    rates, everyone, live = np.full(9, 1e-2), np.ones(9, bool), np.ones(9, bool)
     rates[3] = 1e30
-    state, first = program.epoch(state, order, rates, np.ones(9, bool))
-    compiled = program._epoch._cache_size()
-    live = np.ones(9, bool)
-    live[[0, 3, 5, 6, 7]] = False
-    before = program.weights(state)
-    state, second = program.epoch(state, order, rates, live)
-    assert program._epoch._cache_size() == compiled == 1
-    assert not np.isfinite(first["loss"][3])
-    assert np.isfinite(second["loss"][live]).all()
-    after = program.weights(state)
-    for old, new in zip(before[0], after[0], strict=True):
-        moved = np.array([not np.array_equal(old[i], new[i], equal_nan=True) for i in range(9)])
-        assert (moved == live).all()
+    live[[0, 3, 5, 6, 7, 8]] = False
+    order = np.tile(np.arange(40), (9, 1))
+
+    def after(epochs: int):
+        nets = [build("dense", "sgd with momentum", "mse", seed, 1e-2) for seed in range(9)]
+        for net in nets:
+            net.optimizer.build(net.trainable_variables)
+        program = jax.SideBySide(nets, (x, y), (x, y), 16)
+        logs = []
+        for who in (everyone, live)[:epochs]:
+            logs.append(program.epoch(order, rates, who))
+            program.keep(who)
+        assert program._program._cache_size() == 1
+        program.assign_best(nets)
+        return [net.get_weights() for net in nets], logs
+
+    (one, _), (two, logs) = after(1), after(2)
+    assert not np.isfinite(logs[0]["loss"][3])
+    assert np.isfinite(np.delete(logs[0]["loss"], 3)).all()
+    assert np.isfinite(logs[1]["loss"][live]).all()
+    for i in range(9):
+        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one[i], two[i], strict=True))
+        assert same == (not live[i])
 
 
 def test_unlike_networks_are_told_apart():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -99,17 +102,18 @@ def _padded(call: Function) -> Compiled:
 
 
 class SideBySide:
-    """Epochs of n networks of one configuration, one compiled program an epoch.
+    """Epochs of n networks of one configuration, in compiled programs without a loop of Python's over batches.
 
-    The networks share the graph of `net`, and differ in weights, optimizer state, learning rate and
-    order of the rows. A step is the model's own ``train_step``, so losses, metrics, regularisation
-    and overridden steps are Keras' own; `jax.vmap` runs it for all networks, `jax.lax.scan` over the
-    batches.
+    The networks share the graph of the first, and differ in weights, optimizer state, learning rate
+    and order of the rows. A step is the model's own ``train_step``, so losses, metrics, regularisation
+    and overridden steps are Keras' own; `jax.vmap` runs it for a block of networks, `jax.lax.scan`
+    over the batches. Blocks are dealt to as many threads as there are processors. When networks
+    stop, those left are dealt into fewer blocks of the same size, so that nothing is compiled again.
 
     Parameters
     ----------
-    net : keras.Model
-        Compiled and built.
+    nets : sequence of keras.Model
+        Compiled and built, with built optimizers; alike but for numbers.
     train, validation : tuples of arrays
         Inputs, outputs, and weights of the rows where there are any; validation may be empty.
     batch_size : int
@@ -118,63 +122,65 @@ class SideBySide:
     Attributes
     ----------
     compile_seconds : float
-        What the first call took to compile.
+        What preparing and compiling the programs took.
     """
 
     VALIDATION_ROWS = 8192
-    BLOCK = 4
+    BLOCK = 8
     """Networks in one vectorised step: more of them spill out of the processor's cache."""
     SMALL = 50_000
     """Weights up to which networks gain from sharing a step; larger ones fill the processors alone."""
 
     def __init__(
         self,
-        net: keras.Model,
+        nets: Sequence[keras.Model],
         train: tuple[NDArray[Any], ...],
         validation: tuple[NDArray[Any], ...],
         batch_size: int,
     ) -> None:
-        self._net = net
-        self._train = tuple(jnp.asarray(a, jnp.float32) for a in train)
-        self._validation = tuple(jnp.asarray(a, jnp.float32) for a in validation)
+        began = time.perf_counter()
+        net = self._net = nets[0]
+        self._train, self._validation = (
+            tuple(jnp.asarray(np.asarray(a, np.float32)) for a in part) for part in (train, validation)
+        )
         self._batch = min(batch_size, len(train[0]))
-        net._symbolic_build(data_batch=tuple(a[:1] for a in self._train))
+        net._symbolic_build(data_batch=tuple(np.asarray(a[:1], np.float32) for a in train))
         self._rate_at = next(
             (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
         )
-        self._zero_metrics = [v.value for v in net.metrics_variables]
-        self._epoch = jax.jit(self._blocks, donate_argnums=0)
-        self.compile_seconds = 0.0
-        self._kept = False
-        self._keep = jax.jit(_where)
+        self._zero_metrics = [np.asarray(v.value) for v in net.metrics_variables]
+        small = net.count_params() <= self.SMALL
+        threads = min(_processors(), len(nets)) if small else 1
+        self._block = min(self.BLOCK, -(-len(nets) // threads)) if small else 1
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        program = self._steps if not small else self._alone if self._block == 1 else self._together
+        self._program = program if not small else jax.jit(program, donate_argnums=(0, 1))
+        self._one_step = jax.jit(self._step, donate_argnums=0)
+        self._held_out = jax.jit(self._validate)
+        self._compiled = False
+        self._left: dict[int, Any] = {}
+        states = {
+            i: (
+                [v.value for v in each.trainable_variables],
+                [v.value for v in each.non_trainable_variables],
+                [v.value for v in each.optimizer.variables],
+            )
+            for i, each in enumerate(nets)
+        }
+        states = jax.device_get(states)
+        self._deal({i: (state, state[:2], False) for i, state in states.items()})
+        self.compile_seconds = time.perf_counter() - began
 
     @property
     def sets_learning_rate(self) -> bool:
         """Whether the learning rate is a number that can be set, not a schedule of the optimizer's own."""
         return self._rate_at is not None
 
-    def stack(self, nets: Sequence[keras.Model]) -> Any:
-        """Return the state of n networks, each array with a leading axis n."""
-        states = [
-            (
-                [v.value for v in net.trainable_variables],
-                [v.value for v in net.non_trainable_variables],
-                [v.value for v in net.optimizer.variables],
-            )
-            for net in nets
-        ]
-        # Stacked on the host: each shape would cost a small program on the device.
-        return jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(states)))
-
-    def epoch(
-        self, state: Any, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]
-    ) -> tuple[Any, dict[str, NDArray[Any]]]:
-        """Train the live networks for one epoch; the others cost nothing and keep what they have.
+    def epoch(self, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Train the live networks for one epoch; the others keep what `keep` kept.
 
         Parameters
         ----------
-        state : pytree
-            From `stack` or the epoch before; it is used up.
         order : ndarray of int
             (n, rows) the order in which each network sees the rows.
         rate : ndarray
@@ -184,86 +190,122 @@ class SideBySide:
 
         Returns
         -------
-        tuple
-            The new state, and each metric's (n,) values; those of networks that aren't live mean nothing.
+        dict
+            Each metric's (n,) values; NaN for networks that have left.
         """
-        if self._rate_at is not None:
-            state[2][self._rate_at] = jnp.asarray(rate, state[2][self._rate_at].dtype)
-        began = time.perf_counter() if self.compile_seconds == 0 else None
-        n = len(live)
-        block = min(n, self.BLOCK) if self._net.count_params() <= self.SMALL else 1
-        count = -(-int(live.sum()) // block)
-        # The last block is filled up with live networks: trained twice alike, they change nothing.
-        slots = np.resize(np.flatnonzero(live), -(-n // block) * block).astype(np.int32)
-        state, logs = self._epoch(state, jnp.asarray(order, jnp.int32), slots.reshape(-1, block), np.int32(count))
-        if began is not None:
-            self.compile_seconds = time.perf_counter() - began
-        return state, {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
-
-    def weights(self, state: Any) -> Any:
-        """Return a copy of the networks' weights."""
-        # A copy of its own: the state's memory is used up by the next epoch.
-        return jax.device_put(jax.tree.map(np.array, jax.device_get((state[0], state[1]))))
-
-    def keep(self, best: Any, state: Any, better: NDArray[np.bool_]) -> Any:
-        """Return the best weights so far, with those of the networks that became better replaced."""
-        began = time.perf_counter() if not self._kept else None
-        best = self._keep(jnp.asarray(better), (state[0], state[1]), best)
-        if began is not None:
-            self._kept = True
+        began = time.perf_counter()
+        if -(-int(live.sum()) // self._block) < len(self._blocks):
+            self._repack(live)
+        work = [(block, order, rate) for block in self._blocks]
+        if self._pool is None or not self._compiled:
+            logs = [self._run(*item) for item in work]
+        else:
+            logs = list(self._pool.map(lambda item: self._run(*item), work))
+        told = {name: np.full(len(live), np.nan) for name in logs[0]}
+        for block, values in zip(self._blocks, logs, strict=True):
+            for name, column in values.items():
+                told[name][block.members] = column
+        if not self._compiled:
+            self._compiled = True
             self.compile_seconds += time.perf_counter() - began
-        return best
+        return told
 
-    def fetch(self, weights: Any) -> Any:
-        """Return weights as arrays of the host, for `assign`."""
-        return jax.device_get(weights)
+    def keep(self, better: NDArray[np.bool_]) -> None:
+        """Keep the weights that these of the n networks have now, as the best so far."""
+        for block in self._blocks:  # a few; the copy is made by the next epoch's program
+            block.better = better[block.members]
 
-    def assign(self, weights: Any, index: int, net: keras.Model) -> None:
-        """Write the fetched weights of network `index` into a model."""
-        for variables, stacked in zip((net.trainable_variables, net.non_trainable_variables), weights, strict=True):
-            for variable, values in zip(variables, stacked, strict=True):
-                variable.assign(values[index])
+    def assign_best(self, nets: Sequence[keras.Model]) -> None:
+        """Write the weights that were kept into the n models, and end."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._repack(np.zeros(len(nets), dtype=bool))
+        for i, net in enumerate(nets):
+            for variables, values in zip(
+                (net.trainable_variables, net.non_trainable_variables), self._left[i], strict=True
+            ):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
 
-    def _blocks(self, state: Any, order: Any, slots: Any, count: Any) -> Any:
-        """Train `count` blocks of networks; their number is an argument, so that fewer need no new program."""
+    def _run(self, block: _Block, order: NDArray[Any], rate: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Train one block for an epoch."""
+        if self._rate_at is not None:
+            block.state[2][self._rate_at] = rate[block.members].astype(np.float32)
+        rows = order[block.members].astype(np.int32)
+        block.state, block.best, logs = self._program(block.state, block.best, block.better, rows)
+        block.better = np.zeros(len(block.members), dtype=bool)
+        return {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
 
-        def train(i: Any, carry: Any) -> Any:
-            state, logs = carry
-            rows = slots[i]
-            part, told = run(jax.tree.map(lambda a: a[rows], (state, order)))
-            return jax.tree.map(lambda whole, new: whole.at[rows].set(new), (state, logs), (part, told))
+    def _repack(self, live: NDArray[np.bool_]) -> None:
+        """Take out the networks that have stopped, and deal the others into as few blocks as hold them."""
+        held: dict[int, Any] = {}
+        for block in self._blocks:
+            state, best = jax.device_get((block.state, block.best))
+            for at, member in enumerate(block.members):
+                each = jax.tree.map(lambda a, at=at: a[at], (state, best))
+                held[int(member)] = (*each, bool(block.better[at]))
+        self._left.update({i: s[:2] if new else best for i, (s, best, new) in held.items() if not live[i]})
+        self._deal({i: each for i, each in held.items() if live[i]})
 
-        def run(part: Any) -> Any:
-            if slots.shape[1] > 1:
-                return jax.vmap(self._one_epoch)(*part)
-            # A network alone keeps its plain matrix products, which run on all processors.
-            single = self._one_epoch(*jax.tree.map(lambda a: a[0], part))
-            return jax.tree.map(lambda a: a[None], single)
+    def _deal(self, held: dict[int, Any]) -> None:
+        """Stack networks into blocks; the last is filled up with one of its own, trained twice alike."""
+        members = sorted(held)
+        self._blocks = []
+        for at in range(0, len(members), self._block):
+            chosen = np.resize(members[at : at + self._block], self._block)
+            states, bests = ([held[i][part] for i in chosen] for part in (0, 1))
+            # Stacked on the host: each shape would cost a small program on the device.
+            state, best = (jax.tree.map(lambda *leaves: np.stack(leaves), *each) for each in (states, bests))
+            better = np.array([held[i][2] for i in chosen])
+            state, best = jax.device_put((state, best))
+            self._blocks.append(_Block(chosen, state, best, better))
 
-        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (state, order))
-        shapes = jax.eval_shape(self._one_epoch, *one)[1]
-        logs = jax.tree.map(lambda s: jnp.full((len(order), *s.shape), jnp.nan, s.dtype), shapes)
-        return jax.lax.fori_loop(0, count, train, (state, logs))
+    def _together(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a block."""
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), state[:2], best
+        )
+        state, logs = jax.vmap(self._epoch)(state, order)
+        return state, best, logs
 
-    def _one_epoch(self, state: Any, order: Any) -> Any:
+    def _alone(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a block of one, whose matrix products stay plain."""
+        best = jax.tree.map(lambda new, old: jnp.where(better[0], new, old), state[:2], best)
+        state, logs = self._epoch(*jax.tree.map(lambda a: a[0], (state, order)))
+        return *jax.tree.map(lambda a: a[None], (state,)), best, jax.tree.map(lambda a: a[None], logs)
+
+    def _steps(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a large network step by step: a loop in a program would slow its matrix products."""
+        if better[0]:
+            best = jax.tree.map(np.array, jax.device_get(state[:2]))
+        state = (*jax.tree.map(lambda a: a[0], state), self._zero_metrics)
+        order, logs = order[0], {}
+        for at in range(0, len(order), self._batch):  # each step computes for milliseconds
+            state, logs = self._one_step(state, order[at : at + self._batch])
+        *state, _ = state
+        logs = self._with_validation(dict(logs), self._held_out, state)
+        return jax.tree.map(lambda a: a[None], tuple(state)), best, jax.tree.map(lambda a: a[None], logs)
+
+    def _epoch(self, state: Any, order: Any) -> Any:
+        """Run one epoch of one network."""
         count = len(self._train[0])
         full = count // self._batch
         state = (*state, self._zero_metrics)
-
-        def step(state: Any, rows: Any) -> Any:
-            logs, state = self._net.train_step(state, tuple(column[rows] for column in self._train))
-            return state, logs
-
-        state, logs = jax.lax.scan(step, state, order[: full * self._batch].reshape(full, self._batch))
+        state, logs = jax.lax.scan(self._step, state, order[: full * self._batch].reshape(full, self._batch))
         logs = jax.tree.map(lambda a: a[-1], logs)
         if full * self._batch < count:
-            state, logs = step(state, order[full * self._batch :])
-        trainable, fixed, optimizer, _ = state
-        logs = dict(logs)
+            state, logs = self._step(state, order[full * self._batch :])
+        *state, _ = state
+        return tuple(state), self._with_validation(dict(logs), self._validate, state)
+
+    def _step(self, state: Any, rows: Any) -> Any:
+        logs, state = self._net.train_step(state, tuple(column[rows] for column in self._train))
+        return state, logs
+
+    def _with_validation(self, logs: dict[str, Any], validate: Function, state: Any) -> dict[str, Any]:
         if len(self._validation[0]):
-            held = self._validate(trainable, fixed)
-            logs.update({f"val_{name}": v for name, v in held.items()})
-        return (trainable, fixed, optimizer), logs
+            logs |= {f"val_{name}": v for name, v in validate(state[0], state[1]).items()}
+        return logs
 
     def _validate(self, trainable: Any, fixed: Any) -> Any:
         state: Any = (trainable, fixed, self._zero_metrics)
@@ -274,5 +316,19 @@ class SideBySide:
         return logs
 
 
-def _where(better: Any, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
+@dataclass
+class _Block:
+    """Networks that train in one vectorised step: (k,) their numbers, states and best weights, and who became better.
+
+    The state of every network has a leading axis k.
+    """
+
+    members: NDArray[np.intp]
+    state: Any
+    best: Any
+    better: NDArray[np.bool_]
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -79,7 +79,9 @@ def train(
         why = _needs_fit(nets[0])
         if why is None:
             try:
-                program = side_by_side(nets[0], *data, settings.batch_size)
+                for net in nets:
+                    net.optimizer.build(net.trainable_variables)
+                program = side_by_side(nets, *data, settings.batch_size)
                 return _run_program(program, nets, streams, data, settings, epochs, ctx, stage)
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -107,27 +109,24 @@ def _run_program(
     stage: str,
 ) -> list[Outcome]:
     n, rows = len(nets), len(data[0][0])
-    for net in nets:
-        net.optimizer.build(net.trainable_variables)
-    state = program.stack(nets)
     fixed_rate = not program.sets_learning_rate
     initial = np.array([np.nan if fixed_rate else float(net.optimizer.learning_rate) for net in nets])
     rates = LearningRate(initial, settings, epochs)
     stopping = EarlyStopping(n, settings.patience if settings.stops_early else None, settings.min_delta)
     shuffles = [np.random.default_rng(stream) for stream in streams]
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
-    best, kept = program.weights(state), [dict[str, float]() for _ in range(n)]
+    kept = [dict[str, float]() for _ in range(n)]
     order = np.zeros((n, rows), dtype=np.int32)
     stopped = False
     try:
         for epoch in range(epochs):
             order[live] = [rng.permutation(rows) for rng, going in zip(shuffles, live, strict=True) if going]
-            state, logs = program.epoch(state, order, rates.at(epoch), live)
+            logs = program.epoch(order, rates.at(epoch), live)
             loss = logs.get("val_loss", logs["loss"])
             rates.update(epoch, loss)
             better, done = stopping.update(epoch, loss)
             keep = live & (better if settings.restore_best else True)
-            best = program.keep(best, state, keep)
+            program.keep(keep)
             for at in np.flatnonzero(keep):
                 kept[at] = {name: float(values[at]) for name, values in logs.items()}
             ended[live] = epoch + 1
@@ -138,9 +137,7 @@ def _run_program(
     except KeyboardInterrupt:  # the networks that had ended are kept
         stopped = True
     ctx.clock.move(program.compile_seconds, stage, "compile")
-    fetched = program.fetch(best)
-    for i, net in enumerate(nets):
-        program.assign(fetched, i, net)
+    program.assign_best(nets)
     return [Outcome(int(ended[i]), kept[i], not (stopped and live[i])) for i in range(n)]
 
 
