@@ -39,15 +39,22 @@ def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
 
 
 def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
-    """Compile ``fn(x, *rows) -> (r, q)`` together with its (r, q, e) Jacobian in x."""
+    """Compile ``fn(x, *rows) -> (r, q)`` together with its (r, q, e) Jacobian in x; rows are independent."""
 
     def both(x: Any, *rows: Any) -> Any:
-        def one(x: Any, *row: Any) -> Any:
-            return fn(x[None], *(r[None] for r in row))[0]
+        def residuals(x: Any) -> Any:
+            return fn(x, *rows)
 
-        result = fn(x, *rows)
-        differentiate = jax.jacfwd if x.shape[1] <= result.shape[1] else jax.jacrev
-        return result, jax.vmap(differentiate(one))(x, *rows)
+        r, e = x.shape
+        q = jax.eval_shape(residuals, x).shape[1]
+        # One pass forward serves all columns of the Jacobian, by the shorter side.
+        if e < q:
+            result, push = jax.linearize(residuals, x)
+            along = jnp.broadcast_to(jnp.eye(e, dtype=x.dtype)[:, None, :], (e, r, e))
+            return result, jnp.moveaxis(jax.vmap(push)(along), 0, 2)
+        result, pull = jax.vjp(residuals, x)
+        along = jnp.broadcast_to(jnp.eye(q, dtype=result.dtype)[:, None, :], (q, r, q))
+        return result, jnp.moveaxis(jax.vmap(pull)(along)[0], 0, 1)
 
     return _padded(_with_weights(both, variables))
 

@@ -45,67 +45,89 @@ class LeastSquares(Solver):
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve all rows round by round."""
         b = len(u0)
-        u = np.clip(u0, problem.lower, problem.upper)
-        residual, jacobian = problem.residuals_and_jacobian(u, np.arange(b))
-        loss = np.mean(residual**2, axis=1)
+        reached = np.clip(u0, problem.lower, problem.upper)
         status = np.full(b, Status.LIMIT, dtype=object)
         message = np.full(b, f"{self.max_iterations} rounds were taken", dtype=object)
-        damping, growth = np.full(b, np.nan), np.full(b, 2.0)
-        live = np.arange(b)
-
-        def finish(rows: NDArray[np.intp], how: Status, why: str) -> None:
-            status[rows], message[rows] = how, why
-
-        lost = ~np.isfinite(loss)
-        finish(live[lost], Status.FAILED, "the prediction at the start is not finite")
-        live = live[~lost]
-        past = loss.copy()
-        for number in range(self.max_iterations):
+        # What follows holds the live rows only; rows that end are written to `reached`, `status` and `message`.
+        rows, u, low, high = np.arange(b), reached.copy(), problem.lower, problem.upper
+        residual, jacobian = problem.residuals_and_jacobian(u, rows)
+        loss = np.mean(residual**2, axis=1)
+        past, growth, ended = loss, np.full(b, 2.0), np.where(np.isfinite(loss), LIVE, LOST)
+        damping: FloatArray | None = None
+        for number in range(self.max_iterations + 1):
+            gradient, free = _projected(u, low, high, residual, jacobian)
+            slope = np.abs(gradient).max(axis=1) * 2 / residual.shape[1]
+            ended[(ended == LIVE) & ((slope <= self.gtol) | (loss <= NOISE))] = FLAT
             if number % WINDOW == 0 and number:
-                creeps = loss[live] > (1 - PROGRESS) * past[live]
-                finish(live[creeps], Status.CONVERGED, "the loss hardly falls any more")
-                live, past = live[~creeps], loss.copy()
-            if not len(live):
+                ended[(ended == LIVE) & (loss > (1 - PROGRESS) * past)] = SLOW
+            stay = ended == LIVE
+            if number % WINDOW == 0:
+                past = loss
+            if not stay.all():
+                gone = rows[~stay]
+                reached[gone], message[gone] = u[~stay], WHY[ended[~stay]]
+                status[gone] = np.where(ended[~stay] == LOST, Status.FAILED, Status.CONVERGED)
+                rows, u, low, high, residual, jacobian, loss, past, growth, ended, gradient, free = (
+                    values[stay]
+                    for values in (
+                        rows, u, low, high, residual, jacobian, loss, past, growth, ended, gradient, free,
+                    )
+                )  # fmt: skip
+                damping = damping if damping is None else damping[stay]
+                ctx.emit(Event("progress", {"stage": "solve", "done": b - len(rows), "total": b}))
+            if not len(rows) or number == self.max_iterations:
                 break
-            gradient = np.einsum("rqe,rq->re", jacobian[live], residual[live])
-            low, high = problem.lower[live], problem.upper[live]
-            free = ~(((u[live] <= low) & (gradient >= 0)) | ((u[live] >= high) & (gradient <= 0)))
-            slope = np.abs(np.where(free, gradient, 0.0)).max(axis=1) * 2 / residual.shape[1]
-            done = (slope <= self.gtol) | (loss[live] <= NOISE)
-            finish(live[done], Status.CONVERGED, "the projected gradient is small")
-            live, gradient, free = live[~done], gradient[~done], free[~done]
-            if not len(live):
-                break
-            masked = jacobian[live] * free[:, None, :]
+            masked = jacobian * free[:, None, :]
             largest = np.einsum("rqe,rqe->re", masked, masked).max(axis=1)
-            damping[live] = np.where(np.isnan(damping[live]), DAMPING * largest, damping[live])
-            step = _step(masked, gradient * free, residual[live], damping[live])
-            tried = np.clip(u[live] + step, problem.lower[live], problem.upper[live])
-            step = tried - u[live]
-            short = np.abs(step).max(axis=1) <= self.xtol
-            expected = _expected(residual[live], jacobian[live], step)
-            new_residual, new_jacobian = problem.residuals_and_jacobian(tried, live)
+            damping = DAMPING * largest if damping is None else damping
+            tried = np.clip(u + _step(masked, gradient, residual, damping), low, high)
+            step = tried - u
+            expected = _expected(residual, jacobian, step)
+            new_residual, new_jacobian = problem.residuals_and_jacobian(tried, rows)
             new_loss = np.mean(new_residual**2, axis=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                gain = np.where(np.isfinite(new_loss), (loss[live] - new_loss) / np.maximum(expected, 1e-300), -1.0)
-            better = new_loss < loss[live]
-            small = better & (loss[live] - new_loss <= self.ftol * loss[live])
-            rows = live[better]
-            u[rows], loss[rows] = tried[better], new_loss[better]
-            residual[rows], jacobian[rows] = new_residual[better], new_jacobian[better]
-            shrink = np.maximum(1 / 3, 1 - (2 * gain[better] - 1) ** 3)
-            damping[rows] *= shrink
-            growth[rows] = 2.0
-            rows = live[~better]
-            damping[rows] = np.maximum(damping[rows], 1e-12 * largest[~better]) * growth[rows]
-            growth[rows] *= 2
-            finish(live[short], Status.CONVERGED, "the step is short")
-            finish(live[small], Status.CONVERGED, "the loss hardly falls any more")
-            stuck = ~better & (damping[live] > DAMPING_LIMIT * np.maximum(largest, 1e-300))
-            finish(live[stuck], Status.CONVERGED, "no step lowers the loss")
-            live = live[~(short | small | stuck)]
-            ctx.emit(Event("progress", {"stage": "solve", "done": b - len(live), "total": b}))
-        return SolverResult(u, status, message)
+            better = new_loss < loss
+            fall = np.where(better, loss - new_loss, 0.0)
+            gain = np.minimum(fall / np.maximum(expected, 1e-300), 1.0)
+            damping = np.where(
+                better,
+                damping * np.maximum(1 / 3, 1 - (2 * gain - 1) ** 3),
+                np.maximum(damping, 1e-12 * largest) * growth,
+            )
+            growth = np.where(better, 2.0, 2 * growth)
+            ended[~better & (damping > DAMPING_LIMIT * np.maximum(largest, 1e-300))] = STUCK
+            ended[better & (fall <= self.ftol * loss)] = SLOW
+            ended[np.abs(step).max(axis=1) <= self.xtol] = SHORT
+            u = np.where(better[:, None], tried, u)
+            loss = np.where(better, new_loss, loss)
+            residual = np.where(better[:, None], new_residual, residual)
+            jacobian = np.where(better[:, None, None], new_jacobian, jacobian)
+        reached[rows] = u
+        return SolverResult(reached, status, message)
+
+
+LIVE, FLAT, SLOW, SHORT, STUCK, LOST = range(6)
+WHY = np.array(
+    [
+        "",
+        "the projected gradient is small",
+        "the loss hardly falls any more",
+        "the step is short",
+        "no step lowers the loss",
+        "the prediction at the start is not finite",
+    ],
+    dtype=object,
+)
+"""Why a row ended."""
+
+
+def _projected(
+    u: FloatArray, low: FloatArray, high: FloatArray, residual: FloatArray, jacobian: FloatArray
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the (k, e) gradients of half the summed squares, 0 where a bound holds a variable, and what is free."""
+    with np.errstate(invalid="ignore"):
+        gradient = np.einsum("rqe,rq->re", jacobian, residual)
+    free = ~(((u <= low) & (gradient >= 0)) | ((u >= high) & (gradient <= 0)))
+    return np.where(free, gradient, 0.0), free
 
 
 def _step(jacobian: FloatArray, gradient: FloatArray, residual: FloatArray, damping: FloatArray) -> FloatArray:
