@@ -192,15 +192,16 @@ class Program:
             if least == most:
                 equations.append((row, most / size))
             else:
-                inequalities += [(row, most / size)] * np.isfinite(most) + [(-row, -least / size)] * np.isfinite(least)
-        sides: dict[str, Any] = {}
+                sides = [(row, most / size), (-row, -least / size)]
+                inequalities += [(part, side) for part, side in sides if np.isfinite(side)]
+        arrays: dict[str, Any] = {}
         for name, found in (("eq", equations), ("ub", inequalities)):
             if found:
-                sides[f"A_{name}"] = np.array([row for row, _ in found])
-                sides[f"b_{name}"] = np.array([side for _, side in found])
+                arrays[f"A_{name}"] = np.array([row for row, _ in found])
+                arrays[f"b_{name}"] = np.array([side for _, side in found])
         return linprog(
             c,
-            **sides,
+            **arrays,
             bounds=np.column_stack([self.low, self.high]),
             method="highs",
             integrality=self.whole if any(self.whole) else None,

@@ -73,9 +73,12 @@ def nearest_between(
     if len(left):
         task = task.only(left)
         # A loop over the few points on which Newton's method stalls, or that have no answer.
-        multipliers = np.array([task.multipliers(row) for row in range(len(left))])
-        x[left], miss = task.newton(multipliers)
-        x[left[~(miss <= 1e4 * task.rounding)]] = np.nan
+        exact = [task.exact(row) for row in range(len(left))]
+        polished, polished_miss = task.newton(np.array([multipliers for _, multipliers in exact]))
+        best = np.where((polished_miss <= miss[left])[:, None], polished, x[left])
+        fine = np.fmin(polished_miss, miss[left]) <= 1e4 * task.rounding
+        # Where hardly a point is allowed the multipliers grow without end, and the point itself is more exact.
+        x[left] = np.where(fine[:, None], best, np.array([point for point, _ in exact]))
     found[outside] = x
     return found
 
@@ -152,11 +155,11 @@ class _Task:
                 length[waiting] *= 0.3
         return x, miss
 
-    def multipliers(self, row: int) -> FloatArray:
-        """Return the (m,) multipliers of one point by Lawson and Hanson's least-distance method, else NaN."""
+    def exact(self, row: int) -> tuple[FloatArray, FloatArray]:
+        """Return one (e,) point and its (m,) multipliers by Lawson and Hanson's least-distance method, else NaN."""
         from scipy.optimize import nnls
 
-        nothing = np.full(len(self.rows), np.nan)
+        nothing = np.full(self.rows.shape[1], np.nan), np.full(len(self.rows), np.nan)
         free = self.upper[row] > self.lower[row]
         start = np.where(free, self.points[row], self.lower[row])
         box = np.eye(len(free))[free]
@@ -166,7 +169,7 @@ class _Task:
         )
         kept = np.isfinite(sides)
         sides = sides - rows @ start
-        scale = max(1.0, float(np.abs(sides[kept]).max()))
+        scale = float(np.abs(sides[kept]).max(initial=0.0)) or 1.0
         # A side that rounding alone has put out of reach counts as reached.
         system = np.vstack([-rows[kept][:, free].T, -sides[kept] / scale - 1e-12])
         wanted = np.append(np.zeros(free.sum()), 1.0)
@@ -181,7 +184,13 @@ class _Task:
         y[kept] = scale * found / excess
         count, equal = len(self.rows), int(self.equal.sum())
         y[:count][self.equal] -= y[count : count + equal]
-        return y[:count]
+        point = start.copy()
+        point[free] += scale * (system[:-1] @ found) / excess
+        point = np.clip(point, self.lower[row], self.upper[row])
+        over = self.rows @ point - self.sides[row]
+        if np.where(self.equal, np.abs(over), over).max() > 1e-9 * scale:
+            return nothing
+        return point, y[:count]
 
     def _allowed(self, y: FloatArray) -> FloatArray:
         return np.where(self.equal, y, np.maximum(y, 0.0))

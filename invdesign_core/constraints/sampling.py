@@ -9,6 +9,8 @@ from invdesign_core.constraints.polytope import Inside, inside
 
 _CHAINS = 1024
 """Walks side by side; more points than this are taken from the same walks, further on."""
+_BLOCK = 1_000_000
+"""How many random numbers are drawn at once: few large products of matrices are faster than many small ones."""
 
 
 def sample(linear: Linear, lower: FloatArray, upper: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
@@ -89,30 +91,33 @@ def sample_rows(
 def _walk(region: Inside, count: int, rng: np.random.Generator) -> FloatArray:
     """Return (count, e) points of independent walks that all begin at the centre."""
     freedom = region.basis.shape[1]
-    chains = min(count, _CHAINS)
-    point = np.repeat(region.centre[None, :], chains, axis=0)
     if not freedom:
         return np.repeat(region.centre[None, :], count, axis=0)
-    value = point @ region.rows.T
-    across = region.rows @ region.basis
-    rounds = -(-count // chains)
+    chains = min(count, _CHAINS)
+    across = (region.rows @ region.basis).T
+    value = np.repeat((region.rows @ region.centre)[None, :], chains, axis=0)
+    moved = np.zeros((chains, freedom))
     first, later = 20 + 10 * freedom, 5 + freedom
+    steps = first + (-(-count // chains) - 1) * later
+    block = min(steps, max(1, _BLOCK // (chains * freedom)))
     kept = []
-    for step in range(first + (rounds - 1) * later):
-        direction = rng.standard_normal((chains, freedom))
-        change = direction @ across.T
+    for step in range(steps):
+        if step % block == 0:
+            drawn = rng.standard_normal((block * chains, freedom))
+            directions, changes = (part.reshape(block, chains, -1) for part in (drawn, drawn @ across))
+        direction, change = directions[step % block], changes[step % block]
         with np.errstate(divide="ignore", invalid="ignore"):
             to_high, to_low = (region.high - value) / change, (region.low - value) / change
-        # 0/0: a row that the direction runs along, from a point on it.
-        furthest = np.nanmin(np.where(change == 0, np.inf, np.maximum(to_high, to_low)), axis=1)
-        nearest = np.nanmax(np.where(change == 0, -np.inf, np.minimum(to_high, to_low)), axis=1)
-        length = nearest + (furthest - nearest) * rng.random(chains)
+        # Not a number: a direction that runs along a row, from a point on it.
+        longest = np.fmin.reduce(np.fmax(to_high, to_low), axis=1)
+        shortest = np.fmax.reduce(np.fmin(to_high, to_low), axis=1)
+        length = shortest + (longest - shortest) * rng.random(chains)
         length = np.where(np.isfinite(length), length, 0.0)[:, None]
-        point = point + length * (direction @ region.basis.T)
-        value = value + length * change
+        moved += length * direction
+        value += length * change
         if step >= first - 1 and (step - first + 1) % later == 0:
-            kept.append(point)
-    return np.concatenate(kept)[:count]
+            kept.append(moved.copy())
+    return np.asarray(region.centre + np.concatenate(kept)[:count] @ region.basis.T)
 
 
 def _on_equations(points: FloatArray, region: Inside) -> FloatArray:

@@ -73,7 +73,7 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
     """
     lower, upper = space.bounds
     linear = space.constraints.linear
-    x = np.clip(x, lower, upper)
+    x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
     held = Grid.of(space).discrete | (lower == upper)
@@ -120,6 +120,17 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
         if not possible.any():
             break
     return settled
+
+
+def _emptied(space: Space, x: FloatArray) -> FloatArray:
+    """Set to 0 what rounding has left above it in columns that a limit wants at 0."""
+    size = _sizes(space, x)
+    for limit in space.constraints.at_most:
+        columns = list(limit.columns)
+        values = x[:, columns]
+        rank = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
+        x[:, columns] = np.where((rank >= limit.count) & (values <= 1e-9 * size[:, columns]), 0.0, values)
+    return x
 
 
 def _broken(space: Space, x: FloatArray) -> NDArray[np.bool_]:
