@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError
 from invdesign_core.space import FloatArray, Space
@@ -105,7 +104,9 @@ def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) ->
     ConfigError
         If no combination of values and ranges can satisfy the constraints.
     """
-    fixed = np.zeros(space.width, bool) if held is None else ~np.isnan(held).any(axis=0)
+    fixed = np.zeros(space.width, dtype=bool)
+    if held is not None:
+        fixed = np.asarray(~np.isnan(held).any(axis=0))
     open_ = [i for i, s in enumerate(space.slices) if not fixed[s].all() and space.variables[i].count != 1]
     free = tuple(i for i in open_ if space.variables[i].discrete)
     split = [i for i in open_ if space.variables[i].ranges]
@@ -123,18 +124,25 @@ def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) ->
         way = "each combination solved"
     parts = [*(free if way == "each combination solved" else ()), *split]
     lower, upper = _cells(space, parts)
-    if way != "enumerated" and len(lower) > 0:
-        possible = _possible(space, lower, upper, held)
-        if not possible.any():
-            raise ConfigError(
-                "no combination of the values and ranges that exist satisfies the constraints",
-                "allow more values, or fewer constraints",
-            )
+    if way != "enumerated" and held is None:
+        low, high = space.bounds
+        low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
+        possible = np.flatnonzero(box_infeasibility(space, low, high) == 0)
+        if not len(possible):
+            raise no_combination()
         lower, upper = lower[possible], upper[possible]
     starts = solver.starts if len(lower) == 1 else max(-(-solver.starts // len(lower)), min(2, solver.starts))
     if way == "enumerated":
         starts = min(solver.starts, combinations)
     return Plan(way, combinations, free, lower, upper, starts)
+
+
+def no_combination() -> ConfigError:
+    """Return the error for a search in which nothing that exists is allowed."""
+    return ConfigError(
+        "no combination of the values and ranges that exist satisfies the constraints",
+        "allow more values, or fewer constraints",
+    )
 
 
 def combine(space: Space, chosen: Sequence[int], numbers: Sequence[IndexArray], x: FloatArray) -> FloatArray:
@@ -147,20 +155,34 @@ def combine(space: Space, chosen: Sequence[int], numbers: Sequence[IndexArray], 
 
 def infeasibility(space: Space, x: FloatArray) -> FloatArray:
     """Return by how much (n, e) designs violate the constraints, summed; 0 where they hold."""
-    constraints = space.constraints
-    outside = constraints.linear.violation(x)
-    total = np.where(outside > FEASIBLE, outside, 0.0).sum(axis=1)
-    for limit in constraints.at_most:
+    total = box_infeasibility(space, x, x)
+    for limit in space.constraints.at_most:
         total += np.maximum((x[:, list(limit.columns)] > 0).sum(axis=1) - limit.count, 0)
-    return np.asarray(total)
+    return total
+
+
+def box_infeasibility(space: Space, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Return by how much at least every point of (n, e) boxes violates the linear constraints, summed; 0 if it may not.
+
+    Each constraint is looked at alone, so a box that passes may still hold no point that satisfies all.
+    """
+    linear = space.constraints.linear
+    rises, falls = np.maximum(linear.matrix, 0), np.minimum(linear.matrix, 0)
+    least, most = lower @ rises.T + upper @ falls.T, upper @ rises.T + lower @ falls.T
+    outside = np.maximum(np.maximum(least - linear.upper, linear.lower - most), 0.0)
+    return np.asarray(np.where(outside > FEASIBLE, outside, 0.0).sum(axis=1))
 
 
 def _cells(space: Space, parts: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     """Return the (c, e) boxes of the combinations of some variables' values or ranges; NaN elsewhere."""
     sizes = [len(space.variables[i].ranges) or space.variables[i].count or 1 for i in parts]
     total = prod(sizes)
-    # Where there are more than can be solved, boxes spread evenly over all of them.
-    flat = [total * k // SOLVED_EACH for k in range(SOLVED_EACH)] if total > SOLVED_EACH else list(range(total))
+    stride = 1
+    if total > SOLVED_EACH:  # more than can be solved: a stride without common divisor mixes all digits of the number
+        stride = round(0.618 * total)
+        while gcd(stride, total) != 1:
+            stride += 1
+    flat = [k * stride % total for k in range(min(total, SOLVED_EACH))]
     lower = np.full((len(flat), space.width), np.nan)
     upper = lower.copy()
     for i, size in zip(parts, sizes, strict=True):
@@ -172,15 +194,3 @@ def _cells(space: Space, parts: Sequence[int]) -> tuple[FloatArray, FloatArray]:
         else:
             lower[:, columns] = upper[:, columns] = variable.at(index)
     return lower, upper
-
-
-def _possible(space: Space, lower: FloatArray, upper: FloatArray, held: FloatArray | None) -> NDArray[np.bool_]:
-    """Return which of (c, e) boxes may hold a point that satisfies the linear constraints."""
-    if held is not None or not len(space.constraints.linear):
-        return np.ones(len(lower), dtype=bool)
-    linear = space.constraints.linear
-    low, high = space.bounds
-    low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
-    rises, falls = np.maximum(linear.matrix, 0), np.minimum(linear.matrix, 0)
-    least, most = low @ rises.T + high @ falls.T, high @ rises.T + low @ falls.T
-    return np.asarray(((least <= linear.upper + FEASIBLE) & (most >= linear.lower - FEASIBLE)).all(axis=1))
