@@ -3,7 +3,7 @@
 from invdesign_core.constraints.culprits import check_feasible, culprits
 from invdesign_core.constraints.linear import AtMost, Constraints, Linear
 from invdesign_core.constraints.parsing import parse_constraints
-from invdesign_core.constraints.programs import Grid
+from invdesign_core.constraints.programs import Lattice
 from invdesign_core.constraints.projection import nearest
 from invdesign_core.constraints.repair import nearest_integer
 from invdesign_core.constraints.sampling import sample, sample_rows
@@ -13,7 +13,7 @@ from invdesign_core.constraints.supports import supports
 __all__ = [
     "AtMost",
     "Constraints",
-    "Grid",
+    "Lattice",
     "Linear",
     "check_feasible",
     "culprits",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign_core.constraints.linear import Linear
-from invdesign_core.constraints.programs import Grid, Program, lengths
+from invdesign_core.constraints.programs import Lattice, Program, lengths
 from invdesign_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,15 +101,17 @@ def _held_by(variable: Variable) -> str:
     """Return what holds a variable, in the user's words."""
     if variable.fixed is not None:
         return f"fixed value of {variable.name!r}: {variable.fixed}"
-    if variable.kind in ("binary", "levels"):
+    if variable.kind == "binary":
         return f"values of {variable.name!r}: {', '.join(map(str, variable.levels))}"
-    whole = " (whole numbers)" if variable.kind == "integer" else ""
-    return f"bounds of {variable.name!r}: {variable.lower:.15g} to {variable.upper:.15g}{whole}"
+    if variable.kind == "levels":
+        return f"values of {variable.name!r}: {variable.span}"
+    whole = " (whole numbers)" if variable.kind == "integer" and variable.step is None else ""
+    return f"bounds of {variable.name!r}: {variable.span}{whole}"
 
 
 def _possible(space: Space, items: Sequence[_Item]) -> bool:
     """Whether a design exists that meets these demands; a variable without its own may take any number."""
-    rules, grid = space.constraints, Grid.of(space)
+    rules, lattice = space.constraints, Lattice.of(space)
     lower, upper = space.bounds
     scale = lengths(lower, upper)
     free = np.ones(space.width, dtype=bool)
@@ -123,10 +125,11 @@ def _possible(space: Space, items: Sequence[_Item]) -> bool:
         Linear(rules.linear.matrix[rows], rules.linear.lower[rows], rules.linear.upper[rows]),
         np.where(free, -np.inf, lower),
         np.where(free, np.inf, upper),
-        Grid(
-            grid.anchor,
-            np.where(free, 0.0, grid.step),
-            {column: levels for column, levels in grid.levels.items() if not free[column]},
+        Lattice(
+            lattice.anchor,
+            np.where(free, 0.0, lattice.step),
+            {column: levels for column, levels in lattice.levels.items() if not free[column]},
+            {column: ranges for column, ranges in lattice.ranges.items() if not free[column]},
         ),
         [rules.at_most[item.limit] for item in items if item.limit is not None],
         scale,

@@ -119,7 +119,7 @@ def _number_variable(name: Name, space: Space, outputs: Sequence[str]) -> Variab
     if variable.kind == "binary" and tuple(variable.levels) != (0, 1):
         levels = " and ".join(map(repr, variable.levels))
         raise Refusal(f"{name.name!r} is {levels}, expected a variable that is a number", name.at)
-    if getattr(variable, "scale", "linear") == "log":
+    if variable.scale == "log":
         raise Refusal(
             f"{name.name!r} has a logarithmic scale, on which this constraint is not linear",
             name.at,

@@ -25,7 +25,7 @@ _LARGE = 1e4
 
 
 @dataclass(frozen=True)
-class Grid:
+class Lattice:
     """Which values exist for each of e encoded columns.
 
     Attributes
@@ -34,23 +34,30 @@ class Grid:
         (e,) the values are ``anchor + step * k``, k whole; every value where the step is 0.
     levels : mapping
         The values, sorted, of columns that are no such series.
+    ranges : mapping
+        The (r, 2) separate ranges of continuous columns that have several.
     """
 
     anchor: FloatArray
     step: FloatArray
     levels: Mapping[int, FloatArray] = field(default_factory=dict)
+    ranges: Mapping[int, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, space: Space) -> Grid:
-        """Return the grid of a space; the blocks of categories, never part of constraints, count as continuous."""
+    def of(cls, space: Space) -> Lattice:
+        """Return the lattice of a space; the blocks of categories, never part of constraints, count as continuous."""
         anchor, step = np.zeros(space.width), np.zeros(space.width)
         levels: dict[int, FloatArray] = {}
+        ranges: dict[int, FloatArray] = {}
         for variable, columns in zip(space.variables, space.slices, strict=True):
-            if variable.kind in ("integer", "binary"):
-                step[columns.start] = 1.0
-            elif variable.kind == "levels":
-                levels[columns.start] = np.asarray(variable.levels, dtype=np.float64)
-        return cls(anchor, step, levels)
+            j = columns.start
+            if variable.kind == "levels":
+                levels[j] = np.asarray(variable.levels, dtype=np.float64)
+            elif variable.kind in ("integer", "binary") or variable.step is not None:
+                anchor[j], step[j] = variable.origin, variable.step or 1.0
+            elif variable.ranges:
+                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
+        return cls(anchor, step, levels, ranges)
 
     @property
     def discrete(self) -> NDArray[np.bool_]:
@@ -74,7 +81,22 @@ class Grid:
             outside = (levels < lower[:, j, None] - slack) | (levels > upper[:, j, None] + slack)
             gap[outside] = np.inf
             found[:, j] = np.where(outside.all(axis=1), np.nan, levels[np.argmin(gap, axis=1)])
+        for j, ranges in self.ranges.items():
+            low, high = np.maximum(ranges[:, 0], lower[:, j, None]), np.minimum(ranges[:, 1], upper[:, j, None])
+            inside = np.where(low <= high, np.clip(x[:, j, None], low, np.maximum(low, high)), np.inf)
+            nearest = np.take_along_axis(inside, np.argmin(np.abs(inside - x[:, j, None]), axis=1)[:, None], axis=1)[
+                :, 0
+            ]
+            found[:, j] = np.where(np.isfinite(nearest), nearest, np.nan)
         return found
+
+    def range_of(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the range that each column of (n, e) points is in, infinite where it has but one."""
+        low, high = np.full_like(x, -np.inf), np.full_like(x, np.inf)
+        for j, ranges in self.ranges.items():
+            away = np.abs(x[:, j, None] - np.clip(x[:, j, None], ranges[:, 0], ranges[:, 1]))
+            low[:, j], high[:, j] = ranges[np.argmin(away, axis=1)].T
+        return low, high
 
 
 @dataclass
@@ -103,7 +125,7 @@ class Program:
         linear: Linear,
         lower: FloatArray,
         upper: FloatArray,
-        grid: Grid,
+        lattice: Lattice,
         at_most: Sequence[AtMost] = (),
         scale: FloatArray | None = None,
     ) -> Program:
@@ -115,7 +137,7 @@ class Program:
             Over (·, e) designs.
         lower, upper : ndarray
             (e,) bounds; infinite where there is none.
-        grid : Grid
+        lattice : Lattice
             Which values exist.
         at_most : sequence of AtMost
             Limits on how many columns are above zero.
@@ -124,17 +146,19 @@ class Program:
         """
         if scale is None:
             scale = lengths(lower, upper)
-        factor = np.where(grid.step > 0, grid.step, scale)
-        offset = np.where(grid.step > 0, grid.anchor, np.where(np.isfinite(lower), lower, 0.0))
+        factor = np.where(lattice.step > 0, lattice.step, scale)
+        offset = np.where(lattice.step > 0, lattice.anchor, np.where(np.isfinite(lower), lower, 0.0))
         low, high = (lower - offset) / factor, (upper - offset) / factor
         # The numbers of steps are whole; rounding in the division must not lose the last one.
-        low = np.where(grid.step > 0, np.ceil(low - 1e-9), low)
-        high = np.where(grid.step > 0, np.floor(high + 1e-9), high)
-        program = cls(offset, factor, low.tolist(), high.tolist(), (grid.step > 0).astype(int).tolist(), [], {})
+        low = np.where(lattice.step > 0, np.ceil(low - 1e-9), low)
+        high = np.where(lattice.step > 0, np.floor(high + 1e-9), high)
+        program = cls(offset, factor, low.tolist(), high.tolist(), (lattice.step > 0).astype(int).tolist(), [], {})
         for row, least, most in zip(linear.matrix, linear.lower, linear.upper, strict=True):
             program.add_row(row, least, most)
-        for j, levels in grid.levels.items():
+        for j, levels in lattice.levels.items():
             program._add_levels(j, levels)
+        for j, ranges in lattice.ranges.items():
+            program._add_ranges(j, ranges)
         for limit in at_most:
             program._add_limit(limit, upper, scale)
         return program
@@ -218,6 +242,15 @@ class Program:
         row = {self.add_variable(0.0, 1.0, True): float(level - self.offset[j]) for level in levels}
         self.rows.append(({**row, j: -float(self.factor[j])}, 0.0, 0.0))
         self.rows.append((dict.fromkeys(row, 1.0), 1.0, 1.0))
+
+    def _add_ranges(self, j: int, ranges: FloatArray) -> None:
+        """Put a column into one of some ranges: one helper each, of which one is 1."""
+        helpers = [self.add_variable(0.0, 1.0, True) for _ in ranges]
+        factor = float(self.factor[j])
+        for end, low, high in ((0, 0.0, np.inf), (1, -np.inf, 0.0)):
+            row = {helper: float(self.offset[j] - value) for helper, value in zip(helpers, ranges[:, end], strict=True)}
+            self.rows.append(({**row, j: factor}, low, high))
+        self.rows.append((dict.fromkeys(helpers, 1.0), 1.0, 1.0))
 
     def _add_limit(self, limit: AtMost, upper: FloatArray, scale: FloatArray) -> None:
         for j in limit.columns:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.constraints.linear import AtMost, FloatArray, Linear
-from invdesign_core.constraints.programs import Grid, Program, lengths
+from invdesign_core.constraints.programs import Lattice, Program, lengths
 from invdesign_core.constraints.projection import nearest
 
 _HOLDS = 1e-9
@@ -20,7 +20,7 @@ def nearest_integer(
     lower: FloatArray,
     upper: FloatArray,
     points: FloatArray,
-    grid: Grid,
+    lattice: Lattice,
     at_most: Sequence[AtMost] = (),
 ) -> FloatArray:
     """Move designs to the nearest that exist and satisfy all constraints.
@@ -37,7 +37,7 @@ def nearest_integer(
         (e,) or (n, e) bounds.
     points : ndarray
         (n, e); categories must be settled already.
-    grid : Grid
+    lattice : Lattice
         Which values exist.
     at_most : sequence of AtMost
         Limits on how many columns are above zero.
@@ -48,7 +48,7 @@ def nearest_integer(
         (n, e) designs; NaN where none exists.
     """
     lower, upper = np.broadcast_to(lower, points.shape), np.broadcast_to(upper, points.shape)
-    found = grid.snap(points, lower, upper)
+    found = lattice.snap(points, lower, upper)
     scale = lengths(lower.min(axis=0, initial=np.inf), upper.max(axis=0, initial=-np.inf))
     tied = np.asarray(linear.matrix.any(axis=0))
     for limit in at_most:
@@ -59,7 +59,7 @@ def nearest_integer(
     # A loop over the designs that rounding does not settle: each is a program of its own.
     for row in np.flatnonzero(~fine):
         found[row] = _repaired(
-            linear, lower[row], upper[row], points[row], grid, at_most, scale, np.flatnonzero(tied), found[row]
+            linear, lower[row], upper[row], points[row], lattice, at_most, scale, np.flatnonzero(tied), found[row]
         )
     return found
 
@@ -77,7 +77,7 @@ def _repaired(
     lower: FloatArray,
     upper: FloatArray,
     point: FloatArray,
-    grid: Grid,
+    lattice: Lattice,
     at_most: Sequence[AtMost],
     scale: FloatArray,
     tied: NDArray[np.intp],
@@ -89,7 +89,7 @@ def _repaired(
     free[tied] = False
     if np.isnan(rounded[free]).any():
         return nothing
-    program = Program.build(linear, lower, upper, grid, at_most, scale)
+    program = Program.build(linear, lower, upper, lattice, at_most, scale)
     solution = program.solve(program.add_distances(point, scale, tied.tolist()))
     if solution is None:
         return nothing
@@ -98,10 +98,12 @@ def _repaired(
     for column, helper in program.above.items():
         if solution[helper] < 0.5:
             high[column] = min(high[column], 0.0)
-    held = grid.discrete
-    chosen = grid.snap(design[None], lower[None], upper[None])[0]
+    held = lattice.discrete
+    chosen = lattice.snap(design[None], lower[None], upper[None])[0]
     low[held] = high[held] = chosen[held]
     low[free] = high[free] = rounded[free]
+    ends = lattice.range_of(chosen[None])
+    low, high = np.maximum(low, ends[0][0]), np.minimum(high, ends[1][0])
     # Near the program's answer, in units of the ranges, so that a wide column does not take the whole move.
     unit = Linear(linear.matrix * scale, linear.lower, linear.upper)
     moved = nearest(unit, low / scale, high / scale, np.clip(point, low, high)[None] / scale)[0] * scale

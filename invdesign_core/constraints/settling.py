@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.constraints.linear import FloatArray
-from invdesign_core.constraints.programs import Grid, lengths
+from invdesign_core.constraints.linear import FloatArray, Linear
+from invdesign_core.constraints.programs import Lattice, lengths
 from invdesign_core.constraints.projection import nearest_between
 
 if TYPE_CHECKING:
     from invdesign_core.space import Space
 
+Mask = NDArray[np.bool_]
 _ROUNDS = 8
 _UNIT = 1e-13
 """The unit of moves, as a share of a column's range."""
@@ -22,7 +23,7 @@ _FAR = 1e6
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> NDArray[np.bool_]:
+def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> Mask:
     """Say which designs are inside the bounds and satisfy the constraints.
 
     Parameters
@@ -68,58 +69,97 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
     Returns
     -------
     ndarray
-        (n, e). A design with an inequality that its continuous columns can't loosen stays as it is, such as one
-        between discrete variables alone.
+        (n, e). An inequality that the continuous columns can't loosen stays as it is: one between discrete variables
+        alone, or one that the others turn into an equation.
     """
     lower, upper = space.bounds
     linear = space.constraints.linear
     x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
-    held = Grid.of(space).discrete | (lower == upper)
+    lattice = Lattice.of(space)
+    held = lattice.discrete | (lower == upper)
     for variable, columns in zip(space.variables, space.slices, strict=True):
         held[columns] |= variable.kind == "categorical"
     zero = np.zeros(x.shape, dtype=bool)
     for limit in space.constraints.at_most:
         zero[:, list(limit.columns)] |= x[:, list(limit.columns)] == 0
-    scale = lengths(lower, upper)
     stuck = held | zero
-    low, high = np.where(stuck, x, lower), np.where(stuck, x, upper)
-    # What rounding can make of a sum, whatever the order of its terms.
-    sides = np.array([linear.lower, linear.upper])
-    margin = 4 * (2 + (linear.matrix != 0).sum(axis=1)) * _EPS
-    largest = np.max(np.where(np.isfinite(sides), np.abs(sides), 0.0), axis=0)
-    # A move that the units below can't express would be none.
-    largest = largest + 1e-3 * np.max(np.abs(linear.matrix) * scale, axis=1)
-    tight = np.zeros((len(x), len(linear)), dtype=bool)
-    settled = x.copy()
+    ends = lattice.range_of(x)
+    low = np.where(stuck, x, np.maximum(lower, ends[0]))
+    high = np.where(stuck, x, np.minimum(upper, ends[1]))
+    settled = np.clip(x, low, high)
+    scale = lengths(lower, upper)
+    tight, rigid = np.zeros((2, len(x), len(linear)), dtype=bool)
     for _ in range(_ROUNDS):
         broken = _broken(space, settled)
         rows = np.flatnonzero(broken.any(axis=1))
         if not len(rows):
             break
         tight[rows] |= broken[rows]
-        now = settled[rows]
-        terms = np.abs(now) @ np.abs(linear.matrix).T
-        inset = np.where(tight[rows], margin * (terms + largest), 0.0)
-        at = now @ linear.matrix.T
-        # The move itself is sought, in units so small that the projection's own rounding does not matter.
-        unit = _UNIT * scale
-        move = nearest_between(
-            linear.matrix * scale,
-            np.where(np.isneginf(linear.lower), -np.inf, np.maximum((linear.lower + inset - at) / _UNIT, -_FAR)),
-            np.minimum((linear.upper - inset - at) / _UNIT, _FAR),
-            np.maximum((low[rows] - now) / unit, -_FAR),
-            np.minimum((high[rows] - now) / unit, _FAR),
-            np.zeros_like(now),
+        settled[rows], possible = _moved(
+            linear, scale, settled[rows], low[rows], high[rows], tight[rows] & ~rigid[rows]
         )
-        possible = np.asarray(np.isfinite(move).all(axis=1))
-        move = np.where(possible[:, None], move, 0.0)
-        moved = np.clip(now + np.asarray(move * unit), low[rows], high[rows])
-        settled[rows] = np.where(move == 0, now, moved)
-        if not possible.any():
-            break
+        left = rows[~possible]
+        rigid[left] |= _rigid(linear, scale, settled[left], low[left], high[left], tight[left])
     return settled
+
+
+def _rigid(linear: Linear, scale: FloatArray, x: FloatArray, low: FloatArray, high: FloatArray, tight: Mask) -> Mask:
+    """(n, k) which rows leave no room to any point near a design, such as an equation written as two inequalities."""
+    rigid = np.zeros_like(tight)
+    for row in range(len(linear)):
+        alone = np.zeros_like(tight)
+        alone[:, row] = tight[:, row]
+        rigid[:, row] = tight[:, row] & ~_moved(linear, scale, x, low, high, alone)[1]
+    # Rows that only together leave no room are all taken as they are.
+    return np.where(rigid.any(axis=1, keepdims=True), rigid, tight)
+
+
+def _moved(
+    linear: Linear, scale: FloatArray, x: FloatArray, low: FloatArray, high: FloatArray, tight: Mask
+) -> tuple[FloatArray, Mask]:
+    """Return (n, e) designs a little inside the rows that are to be tight, and (n,) for which there are such."""
+    # What rounding can make of a sum, whatever the order of its terms; and not less than the units below express.
+    sides = np.abs(np.array([linear.lower, linear.upper]))
+    largest = np.max(np.where(np.isfinite(sides), sides, 0.0), axis=0)
+    largest = largest + 1e-3 * np.max(np.abs(linear.matrix) * scale, axis=1)
+    margin = 4 * (2 + (linear.matrix != 0).sum(axis=1)) * _EPS
+    rounding = margin * (np.abs(x) @ np.abs(linear.matrix).T + largest)
+    inset = np.where(tight, rounding, 0.0)
+    at = x @ linear.matrix.T
+    least, most = linear.lower + inset - at, linear.upper - inset - at
+    move = _move(linear, scale, x, low, high, least, most)
+    possible = np.asarray(~np.isnan(move).any(axis=1))
+    if not possible.all():
+        # Where hardly a point is allowed, the rows that are to stay may be broken by rounding, and stay so.
+        least, most = (np.where(~tight & (np.abs(side) <= rounding), 0.0, side)[~possible] for side in (least, most))
+        move[~possible] = _move(linear, scale, x[~possible], low[~possible], high[~possible], least, most)
+        possible = np.asarray(~np.isnan(move).any(axis=1))
+    move = np.where(possible[:, None], move, 0.0)
+    return np.where(move == 0, x, np.clip(x + move, low, high)), possible
+
+
+def _move(
+    linear: Linear,
+    scale: FloatArray,
+    x: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    least: FloatArray,
+    most: FloatArray,
+) -> FloatArray:
+    """Return the (n, e) shortest moves that change each row by something between two (n, k) sides."""
+    # In units so small that the projection's own rounding does not matter.
+    unit = _UNIT * scale
+    return unit * nearest_between(
+        linear.matrix * scale,
+        np.where(np.isneginf(least), -np.inf, np.maximum(least / _UNIT, -_FAR)),
+        np.where(np.isposinf(most), np.inf, np.minimum(most / _UNIT, _FAR)),
+        np.maximum((low - x) / unit, -_FAR),
+        np.minimum((high - x) / unit, _FAR),
+        np.zeros_like(x),
+    )
 
 
 def _emptied(space: Space, x: FloatArray) -> FloatArray:
@@ -133,7 +173,7 @@ def _emptied(space: Space, x: FloatArray) -> FloatArray:
     return x
 
 
-def _broken(space: Space, x: FloatArray) -> NDArray[np.bool_]:
+def _broken(space: Space, x: FloatArray) -> Mask:
     """(n, k) which inequalities do not hold in double precision."""
     rules = space.constraints
     linear = rules.linear

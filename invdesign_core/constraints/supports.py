@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.constraints.linear import AtMost
-from invdesign_core.constraints.programs import Grid, Program, lengths
+from invdesign_core.constraints.programs import Lattice, Program, lengths
 
 if TYPE_CHECKING:
     from invdesign_core.space import Space
@@ -87,7 +87,7 @@ def _program(space: Space, mask: Mask) -> Program:
     most = np.where(mask, upper, np.minimum(upper, 0.0))
     scale = lengths(lower, upper)
     rules = space.constraints
-    return Program.build(rules.linear, lower, most, Grid.of(space), rules.at_most, scale)
+    return Program.build(rules.linear, lower, most, Lattice.of(space), rules.at_most, scale)
 
 
 def _leaves_a_design(space: Space, mask: Mask) -> bool:
