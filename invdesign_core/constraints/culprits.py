@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign_core.constraints.lattice import Lattice, lengths
 from invdesign_core.constraints.linear import Linear
-from invdesign_core.constraints.programs import Lattice, Program, lengths
+from invdesign_core.constraints.programs import Program
 from invdesign_core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.constraints.lattice import Lattice, lengths
 from invdesign_core.constraints.linear import AtMost, FloatArray, Linear
-from invdesign_core.constraints.programs import Lattice, Program, lengths
+from invdesign_core.constraints.programs import Program
 from invdesign_core.constraints.projection import nearest
 
 _HOLDS = 1e-9

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.constraints.lattice import Lattice, lengths
 from invdesign_core.constraints.linear import FloatArray, Linear
-from invdesign_core.constraints.programs import Lattice, lengths
 from invdesign_core.constraints.projection import nearest_between
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.constraints.lattice import Lattice, lengths
 from invdesign_core.constraints.linear import AtMost
-from invdesign_core.constraints.programs import Lattice, Program, lengths
+from invdesign_core.constraints.programs import Program
 
 if TYPE_CHECKING:
     from invdesign_core.space import Space
