@@ -42,12 +42,15 @@ class Answers:
         ``met.NAME`` and ``miss.NAME`` for each asked output, ``met``, ``starts``.
     interrupted : bool
         Whether the search was cut short.
+    search : str
+        How variables of which only some values exist were searched.
     """
 
     targets: Targets
     starts: pd.DataFrame
     designs: pd.DataFrame
     interrupted: bool
+    search: str = "continuous"
 
     @property
     def met(self) -> bool:
@@ -132,7 +135,7 @@ def answers(
     designs.insert(0, "target", reached.groups[chosen])
     designs.insert(1, "rank", ranks)
     designs["starts"] = found
-    return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted)
+    return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
 
 
 def _distinct(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from invdesign_core.choosing import AUTO, pick_solver
+from invdesign_core.design import Design as Design
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import Registry, build_options
@@ -36,19 +37,6 @@ class Choice(BaseModel):
     def options(self) -> dict[str, Any]:
         """The plugin's options."""
         return dict(self.model_extra or {})
-
-
-class Design(BaseModel):
-    """The `[design]` section: what may vary, where the data do not say it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bounds: dict[str, tuple[float, float]] = Field(
-        default_factory=dict,
-        description="Lowest and highest value of a variable; by default those of the data.",
-    )
-    fixed: dict[str, Any] = Field(default_factory=dict, description="Variables held at one value.")
-    designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
 
 
 class Experiment(BaseModel):

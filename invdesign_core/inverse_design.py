@@ -16,6 +16,7 @@ from invdesign_core import backend, pipeline, saved
 from invdesign_core.choosing import check_solver, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
+from invdesign_core.design import Design
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
@@ -25,6 +26,7 @@ from invdesign_core.results import SurrogateReport
 from invdesign_core.space import FloatArray
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +50,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
-    bounds : mapping, optional
-        Lowest and highest value of a variable; by default those of the data.
-    fixed : mapping, optional
-        Variables held at one value.
-    designs : int
-        Distinct designs to report.
+    bounds, fixed, levels, step, log, margin, constraints, designs
+        Keys of the `[design]` section: what may vary and how, and how many distinct designs to report.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -104,8 +102,13 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         solver: PluginLike = "auto",
         *,
         training: Mapping[str, Any] | None = None,
-        bounds: Mapping[str, Sequence[float]] | None = None,
+        bounds: Mapping[str, Sequence[Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        step: Mapping[str, float] | None = None,
+        log: Sequence[str] = (),
+        margin: float = 0.0,
+        constraints: Sequence[str] = (),
         designs: int = 5,
         seed: int = 0,
         backend: str | None = None,
@@ -118,6 +121,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.training = training
         self.bounds = bounds
         self.fixed = fixed
+        self.levels = levels
+        self.step = step
+        self.log = log
+        self.margin = margin
+        self.constraints = constraints
         self.designs = designs
         self.seed = seed
         self.backend = backend
@@ -202,16 +210,17 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         wanted = parse_targets(target, surrogate.outputs)
         if not wanted:
             raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
+        design = self._design()
         return pipeline.invert(
             surrogate,
             wanted,
-            surrogate.space.restrict(self.bounds, self.fixed),
+            design.apply(surrogate.space, surrogate.outputs),
             plugins["objective"],
             plugins["solver"],
             self._context(),
             self.known_,
             self.truth_,
-            self.designs,
+            design.designs,
         )
 
     def save(self, folder: str | Path) -> None:
@@ -305,6 +314,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.report_ = fitted.report
         self.known_ = fitted.known
         return self
+
+    def _design(self) -> Design:
+        """Return what may vary, from the parameters."""
+        given = {key: plain(getattr(self, key)) for key in Design.model_fields}
+        return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
 
     def _context(self) -> Context:
         return Context(self.seed, emit=_warn)

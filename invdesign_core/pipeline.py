@@ -11,6 +11,7 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows, split_rows
 from invdesign_core.designs import Answers, answers
+from invdesign_core.discrete import plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.problem import Forward
@@ -173,10 +174,12 @@ def invert(
     """
     check_bounds(space)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
-    forward = Forward(surrogate, objective)
+    forward = Forward(surrogate, objective, space)
+    plan = plan_search(space, solver)
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
-        reached = reach(forward, wanted, space, solver, ctx, known)
+        plan.tell(ctx)
+        reached = reach(forward, wanted, space, solver, ctx, known, plan=plan)
         found = answers(reached, surrogate, space, wanted, truth, designs)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     return found
@@ -224,9 +227,11 @@ def invert_many(
     held = _held(frame, space)
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
-    forward = Forward(surrogate, objective)
-    size = max(solver.rows_at_once // solver.starts, 1)
+    forward = Forward(surrogate, objective, space)
+    plan = plan_search(space, solver, held)
+    size = max(solver.rows_at_once // plan.rows, 1)
     ctx.emit(Event("stage", {"stage": "solve"}))
+    plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
     for first in range(0, len(targets), size):
         if first in skip:
@@ -236,7 +241,7 @@ def invert_many(
         part = None if held is None else held[rows]
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
-            reached = reach(forward, targets.take(rows), space, solver, quiet, known, part, first)
+            reached = reach(forward, targets.take(rows), space, solver, quiet, known, part, first, plan)
             found = answers(reached, surrogate, space, targets.take(rows), truth, designs)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))

@@ -19,6 +19,7 @@ from invdesign_core.space import FloatArray
 
 if TYPE_CHECKING:
     from invdesign_core.plugin import Objective
+    from invdesign_core.space import Space
     from invdesign_core.surrogate import Surrogate
 
 IndexArray = NDArray[np.intp]
@@ -66,20 +67,27 @@ class Forward:
         The forward map.
     objective : Objective
         How far predictions are from a goal.
+    space : Space, optional
+        The search's, which says what is searched on a logarithmic scale; by default nothing is.
     """
 
-    def __init__(self, surrogate: Surrogate, objective: Objective) -> None:
-        self.surrogate, self.objective = surrogate, objective
+    def __init__(self, surrogate: Surrogate, objective: Objective, space: Space | None = None) -> None:
+        self.surrogate, self.objective, self._space = surrogate, objective, space
 
     def to_x(self, u: FloatArray) -> FloatArray:
         """Return encoded designs of (k, e) solver coordinates."""
         low, width = self._box
-        return low + u * width
+        x = low + u * width
+        x[..., self._log] = np.exp(x[..., self._log])
+        return np.asarray(x)
 
     def to_u(self, x: FloatArray) -> FloatArray:
         """Return solver coordinates of (k, e) encoded designs."""
         low, width = self._box
-        return (x - low) / width
+        x = np.array(x, dtype=np.float64)
+        # Training rows may hold 0 where the search may not: they end far below every bound.
+        x[..., self._log] = np.log(np.maximum(x[..., self._log], np.finfo(np.float64).tiny))
+        return np.asarray((x - low) / width)
 
     def value(self, u: FloatArray, goal: Goal) -> FloatArray:
         """Return the (k,) losses; infinite where the prediction is not finite."""
@@ -98,7 +106,7 @@ class Forward:
         """Return (k,) losses and their (k, e) gradients in u; infinite and 0 where not finite."""
         loss, gradient = self._value_and_grad(self.to_x(u), *_arrays(goal))
         fine = np.isfinite(loss) & np.isfinite(gradient).all(axis=1)
-        return np.where(fine, loss, np.inf), np.where(fine[:, None], gradient * self._box[1], 0.0)
+        return np.where(fine, loss, np.inf), np.where(fine[:, None], gradient * self._slope(u), 0.0)
 
     def residuals_and_jacobian(self, u: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray]:
         """Return (k, q) residuals and their (k, q, e) Jacobians in u; infinite and 0 where not finite."""
@@ -106,7 +114,7 @@ class Forward:
         fine = np.isfinite(residuals).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2))
         return (
             np.where(fine[:, None], residuals, np.inf),
-            np.where(fine[:, None, None], jacobian * self._box[1], 0.0),
+            np.where(fine[:, None, None], jacobian * self._slope(u)[:, None, :], 0.0),
         )
 
     @property
@@ -114,9 +122,25 @@ class Forward:
         """What compiling these functions has taken so far."""
         return float(sum(getattr(f, "compile_seconds", 0.0) for f in vars(self).values()))
 
+    def _slope(self, u: FloatArray) -> FloatArray:
+        """Return the (k, e) derivatives of x by u; where the search moves in logarithms they depend on the point."""
+        slope = np.tile(self._box[1], (len(u), 1))
+        slope[:, self._log] *= self.to_x(u)[:, self._log]
+        return slope
+
+    @cached_property
+    def _log(self) -> NDArray[np.intp]:
+        """The columns that are searched on a logarithmic scale."""
+        return np.zeros(0, dtype=np.intp) if self._space is None else np.flatnonzero(self._space.logarithmic)
+
     @cached_property
     def _box(self) -> tuple[FloatArray, FloatArray]:
-        low, high = self.surrogate.box
+        """What u = 0 stands for, and the length of u's unit: in x, or in its logarithm."""
+        low, high = (np.array(side) for side in self.surrogate.box)
+        if self._space is not None and len(self._log):
+            below = [column for column in self._log if low[column] <= 0]  # the data's range has no logarithm
+            low[below], high[below] = (side[below] for side in self._space.bounds)
+            low[self._log], high[self._log] = np.log(low[self._log]), np.log(high[self._log])
         return low, np.where(high > low, high - low, 1.0)
 
     @cached_property

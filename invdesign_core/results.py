@@ -91,6 +91,11 @@ class Report(_Part):
     target: dict[str, TargetReport] = Field(description="What was asked for.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
+    search: str | None = Field(
+        description="How variables of which only some values exist were searched: `enumerated`, `each combination "
+        "solved`, `rounded and neighbours`, `by the solver`, or `continuous` where there are none; null without a "
+        "target."
+    )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The run's seed.")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
+from invdesign_core.discrete import Plan, Way, best_combinations, plan_search, rounded_and_improved
 from invdesign_core.errors import InvdesignError, SolverError
-from invdesign_core.goal import Prediction
+from invdesign_core.goal import Goal, Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.starts import start_points
@@ -49,6 +50,8 @@ class Reached:
         (b,) whether the point reached differs from the guess.
     interrupted : bool
         Whether the solver was stopped by Ctrl-C or a deadline.
+    search : str
+        How variables of which only some values exist were searched; see `Plan.way`.
     """
 
     groups: IndexArray
@@ -62,6 +65,7 @@ class Reached:
     evaluations: NDArray[np.int64]
     moved: NDArray[np.bool_]
     interrupted: bool
+    search: Way = "continuous"
 
 
 def reach(
@@ -73,6 +77,7 @@ def reach(
     known: tuple[FloatArray, FloatArray] | None = None,
     held: FloatArray | None = None,
     first: int = 0,
+    plan: Plan | None = None,
 ) -> Reached:
     """Search from every start for every target.
 
@@ -94,6 +99,8 @@ def reach(
         (t, e) encoded values that a target comes with, such as today's temperature; NaN where free.
     first : int
         Number of the first target in the whole of the work, where targets are solved in chunks.
+    plan : Plan, optional
+        How to search where only some values exist; by default what `plan_search` says.
 
     Raises
     ------
@@ -102,34 +109,15 @@ def reach(
     """
     surrogate = forward.surrogate
     goal = targets.goal(surrogate.shift, surrogate.scale)
-    t = len(targets)
-    low, high = (np.tile(bound, (t, 1)) for bound in space.bounds)
+    plan = plan or plan_search(space, solver, held)
+    low, high = (np.tile(bound, (len(targets), 1)) for bound in space.bounds)
     if held is not None:
         low, high = (np.where(np.isnan(held), bound, held) for bound in (low, high))
-    low, high = forward.to_u(low), forward.to_u(high)
-    scaled = None
-    if known is not None:
-        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
-    starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx, first)
-    count = starts.shape[1]
-    u0, groups = starts.reshape(t * count, space.width), np.repeat(np.arange(t), count)
-    lower, upper = low[groups], high[groups]
-    fixed = None if held is None else held[groups]
-    problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
-    result, interrupted = _solve(solver, problem, u0, ctx)
-    u, evaluations = result.u, problem.evaluations
-    x = _written(space, forward.to_x(u), fixed)
-    free = ~space.discrete & (high > low).any(axis=0)
-    polish_them = space.discrete.any() and "discrete" not in solver.handles
-    if polish_them and free.any() and not interrupted:
-        # Hold the discrete variables at the values that exist, and let the others make up for it.
-        rounded = forward.to_u(x)
-        lower = np.where(space.discrete, rounded, lower)
-        upper = np.where(space.discrete, rounded, upper)
-        polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
-        polished, interrupted = _solve(solver, polish, np.clip(rounded, lower, upper), ctx)
-        u, evaluations = polished.u, evaluations + polish.evaluations
-        x = _written(space, forward.to_x(u), fixed)
+    if plan.way == "enumerated":
+        ended = _all_tried(forward, goal, space, plan, low, high, ctx)
+    else:
+        ended = _searched(forward, goal, space, plan, low, high, solver, known, held, ctx, first)
+    x, u, groups = ended.x, ended.u, ended.groups
     z = surrogate.predict_z(x)
     loss = forward.loss_of(z, goal.take(groups))
     asked = targets.asked[groups]
@@ -137,25 +125,99 @@ def reach(
     if z.std is not None:
         variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
     prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
-    moved = np.asarray((np.abs(u - u0) > MOVED).any(axis=1))
+    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumerated"))
     met = targets.met(prediction.mean, groups).all(axis=1)
-    status = np.array([str(s) for s in result.status], dtype=object)
-    movable = np.asarray((high > low).any(axis=1))[groups]
-    status[~moved & ~met & (status == Status.CONVERGED) & movable] = "stuck"
+    status = np.array([str(s) for s in ended.result.status], dtype=object)
+    status[~moved & ~met & (status == Status.CONVERGED) & ended.movable] = "stuck"
     status[~np.isfinite(loss) | ~np.isfinite(prediction.mean).all(axis=1)] = "not finite"
     return Reached(
         groups,
-        forward.to_x(u0),
+        forward.to_x(ended.u0),
         x,
         prediction,
         np.where(np.isfinite(loss), loss, np.inf),
         np.where(np.isfinite(variance), variance, np.inf),
         status,
-        [str(m) for m in result.message],
-        evaluations,
+        [str(m) for m in ended.result.message],
+        ended.evaluations,
         moved,
-        interrupted,
+        ended.interrupted,
+        plan.way,
     )
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Where b rows ended: their starts and ends in u, designs as written, and how it went."""
+
+    groups: IndexArray
+    u0: FloatArray
+    u: FloatArray
+    x: FloatArray
+    result: SolverResult
+    evaluations: NDArray[np.int64]
+    movable: NDArray[np.bool_]
+    interrupted: bool
+
+
+def _all_tried(
+    forward: Forward, goal: Goal, space: Space, plan: Plan, low: FloatArray, high: FloatArray, ctx: Context
+) -> _Ended:
+    """Try all combinations of discrete values for t targets with (t, e) bounds; no solver is asked."""
+    x, groups, interrupted = best_combinations(forward, goal, space, plan, low, ctx)
+    b, u = len(x), forward.to_u(x)
+    said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
+    middle = forward.to_u(((low + high) / 2)[groups])  # no search began anywhere
+    evaluations = np.full(b, plan.combinations // plan.starts)
+    return _Ended(groups, middle, u, x, said, evaluations, np.ones(b, dtype=bool), interrupted)
+
+
+def _searched(
+    forward: Forward,
+    goal: Goal,
+    space: Space,
+    plan: Plan,
+    low: FloatArray,
+    high: FloatArray,
+    solver: Solver,
+    known: tuple[FloatArray, FloatArray] | None,
+    held: FloatArray | None,
+    ctx: Context,
+    first: int,
+) -> _Ended:
+    """Run the solver from every start of t targets with (t, e) bounds, and make discrete values of what it finds."""
+    surrogate, t = forward.surrogate, len(low)
+    low, high = (forward.to_u(side) for side in plan.boxes(low, high, held))
+    scaled = None
+    if known is not None:
+        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
+    boxes = len(low) // t
+    goals = goal.take(np.repeat(np.arange(t), boxes))
+    starts = start_points(solver.init, plan.starts, forward, goals, low, high, scaled, ctx, first * boxes)
+    u0, groups = starts.reshape(-1, space.width), np.repeat(np.arange(t), plan.rows)
+    lower, upper = np.repeat(low, plan.starts, axis=0), np.repeat(high, plan.starts, axis=0)
+    fixed = None if held is None else held[groups]
+    problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * plan.rows)
+    result, interrupted = _solve(solver, problem, u0, ctx)
+    u, evaluations = result.u, problem.evaluations
+    x = _written(space, forward.to_x(u), fixed)
+
+    def polish(x: FloatArray) -> tuple[FloatArray, NDArray[np.int64], bool]:
+        """Hold the discrete variables at the values that exist, and let the others make up for it."""
+        rounded = forward.to_u(x)
+        floor, ceiling = (np.where(space.discrete, rounded, side) for side in (lower, upper))
+        again = Problem(forward, goal, groups, floor, ceiling, space.discrete, ctx, first * plan.rows)
+        polished, stopped = _solve(solver, again, np.clip(rounded, floor, ceiling), ctx)
+        return _written(space, forward.to_x(polished.u), fixed), again.evaluations, stopped
+
+    if plan.way == "rounded and neighbours" and not interrupted:
+        others = (~space.discrete & (high > low).any(axis=0)).any()
+        x, more, interrupted = rounded_and_improved(
+            x, forward.to_x(u), groups, forward, goal, space, plan, fixed, polish if others else None, ctx
+        )
+        u, evaluations = forward.to_u(x), evaluations + more
+    movable = np.asarray((upper > lower).any(axis=1))
+    return _Ended(groups, u0, u, x, result, evaluations, movable, interrupted)
 
 
 def _written(space: Space, x: FloatArray, held: FloatArray | None) -> FloatArray:

@@ -1,127 +1,23 @@
-"""The user's design variables: kinds, bounds, and the way to numbers and back."""
+"""The user's design variables together: their bounds, their constraints, and the way to numbers and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.constraints import Constraints, Linear
 from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.restrict import Wish, restricted
+from invdesign_core.variables import FloatArray, Kind, Variable, infer_variable, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = NDArray[np.float64]
-Kind = Literal["continuous", "integer", "binary", "categorical", "levels"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One design variable.
-
-    Attributes
-    ----------
-    name : str
-        As the user wrote it.
-    kind : str
-        ``continuous``, ``integer``, ``binary`` (two `levels`, encoded 0 and 1), ``categorical``
-        (labels, encoded one-hot) or ``levels`` (numbers, of which only the listed ones exist).
-    lower, upper : float
-        Bounds in the user's units; unused for categories.
-    levels : tuple
-        The labels or numbers that exist; for a binary variable what 0 and 1 stand for.
-    fixed : object, optional
-        The one value that this variable may take.
-    """
-
-    name: str
-    kind: Kind = "continuous"
-    lower: float = -np.inf
-    upper: float = np.inf
-    levels: tuple[Any, ...] = ()
-    fixed: Any = None
-
-    def __post_init__(self) -> None:
-        if self.kind == "binary" and not self.levels:
-            object.__setattr__(self, "levels", (0, 1))
-        if self.kind == "binary":
-            object.__setattr__(self, "lower", 0.0)
-            object.__setattr__(self, "upper", 1.0)
-        if self.kind == "levels":
-            object.__setattr__(self, "levels", tuple(sorted(self.levels)))
-            object.__setattr__(self, "lower", float(self.levels[0]))
-            object.__setattr__(self, "upper", float(self.levels[-1]))
-        if self.kind != "categorical" and not self.lower <= self.upper:
-            raise ConfigError(
-                f"bounds of {self.name!r}: the lower bound {self.lower:g} is above the upper bound {self.upper:g}",
-                "write the smaller number first",
-            )
-
-    @property
-    def width(self) -> int:
-        """Number of encoded columns."""
-        return len(self.levels) if self.kind == "categorical" else 1
-
-    @property
-    def discrete(self) -> bool:
-        """Whether only some values exist."""
-        return self.kind != "continuous"
-
-    def encode(self, values: Sequence[Any] | NDArray[Any]) -> FloatArray:
-        """Turn (n,) values as the user writes them into (n, width) numbers."""
-        if self.kind == "categorical" or (self.kind == "binary" and self.levels != (0, 1)):
-            index = {level: position for position, level in enumerate(self.levels)}
-            try:
-                codes = np.array([index[value] for value in values], dtype=np.intp)
-            except KeyError as error:
-                raise DataError(
-                    f"{self.name!r} has no level {error.args[0]!r}",
-                    near_match(str(error.args[0]), map(str, self.levels)),
-                ) from None
-            if self.kind == "binary":
-                return codes.astype(np.float64)[:, None]
-            return np.asarray(np.eye(len(self.levels))[codes])
-        return np.asarray(values, dtype=np.float64)[:, None]
-
-    def snap(self, columns: FloatArray) -> FloatArray:
-        """Move (n, width) encoded columns to the nearest values that exist, inside the bounds."""
-        if self.kind == "categorical":
-            return np.eye(self.width)[np.argmax(columns, axis=1)] if self.fixed is None else self._fixed_row(columns)
-        if self.fixed is not None:
-            return self._fixed_row(columns)
-        if self.kind == "levels":
-            levels = np.asarray(self.levels, dtype=np.float64)
-            return np.asarray(levels[np.argmin(np.abs(columns - levels[None, :]), axis=1)][:, None])
-        if self.kind == "continuous":
-            return np.clip(columns, self.lower, self.upper)
-        return np.clip(np.rint(columns), np.ceil(self.lower), np.floor(self.upper))
-
-    def decode(self, columns: FloatArray) -> list[Any]:
-        """Turn (n, width) snapped columns into values as the user writes them."""
-        if self.kind == "categorical":
-            return [self.levels[i] for i in np.argmax(columns, axis=1)]
-        numbers = columns[:, 0]
-        if self.kind == "binary":
-            return [self.levels[int(v)] for v in numbers]
-        if self.kind == "integer":
-            return [int(v) for v in numbers]
-        return [float(v) for v in numbers]
-
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Return the encoded bounds, each (width,)."""
-        if self.fixed is not None:
-            value = self.encode([self.fixed])[0]
-            return value, value
-        if self.kind == "categorical":
-            return np.zeros(self.width), np.ones(self.width)
-        return np.array([self.lower]), np.array([self.upper])
-
-    def _fixed_row(self, columns: FloatArray) -> FloatArray:
-        return np.repeat(self.encode([self.fixed]), len(columns), axis=0)
+__all__ = ["FloatArray", "Kind", "Space", "Variable", "infer_variable"]
 
 
 @dataclass(frozen=True)
@@ -183,6 +79,11 @@ class Space:
         return np.concatenate([np.full(v.width, v.discrete) for v in self.variables])
 
     @property
+    def logarithmic(self) -> NDArray[np.bool_]:
+        """(e,) whether the search moves in a column's logarithm."""
+        return np.concatenate([np.full(v.width, v.scale == "log") for v in self.variables])
+
+    @property
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Encoded lower and upper bounds, each (e,)."""
         pairs = [variable.bounds() for variable in self.variables]
@@ -226,53 +127,48 @@ class Space:
 
     def restrict(
         self,
-        bounds: Mapping[str, Sequence[float]] | None = None,
+        bounds: Mapping[str, Sequence[Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        step: Mapping[str, float] | None = None,
+        log: Collection[str] = (),
+        margin: float = 0.0,
     ) -> Space:
-        """Return a space with other bounds, or with variables held at a value.
+        """Return a space in which less, or other, values exist.
+
+        Parameters
+        ----------
+        bounds : mapping, optional
+            Lowest and highest value of a variable, or several such pairs.
+        fixed : mapping, optional
+            Variables held at one value.
+        levels : mapping, optional
+            The values that exist of a variable.
+        step : mapping, optional
+            Steps between the values that exist.
+        log : collection of str
+            Variables in whose logarithm the search moves.
+        margin : float
+            Share of its range by which a variable's own bounds are widened, where no others are given.
 
         Raises
         ------
         ConfigError
-            If a name is unknown, bounds are the wrong way round or on a category, or a fixed value
-            lies outside its bounds.
+            If a name is unknown, or what is asked contradicts itself or the variable's kind; by name.
         """
-        changed = {variable.name: variable for variable in self.variables}
-        for name, pair in (bounds or {}).items():
-            variable = self[name]
-            if variable.kind in ("categorical", "binary", "levels"):
-                raise ConfigError(
-                    f"bounds of {name!r}: a {variable.kind} variable has no bounds",
-                    "hold it at one value instead (fixed)",
-                )
-            low, high = (float(value) for value in pair)
-            if variable.kind == "integer" and np.ceil(low) > np.floor(high):
-                raise ConfigError(f"bounds of {name!r}: no whole number lies between {low:g} and {high:g}")
-            changed[name] = replace(variable, lower=low, upper=high)
-        for name, value in (fixed or {}).items():
+        bounds, fixed, levels, step = bounds or {}, fixed or {}, levels or {}, step or {}
+        for name in (*bounds, *fixed, *levels, *step, *log):
             self[name]
-            variable = changed[name]
-            if variable.kind in ("categorical", "levels") or (
-                variable.kind == "binary" and value not in variable.levels
-            ):
-                if value not in variable.levels:
-                    raise ConfigError(
-                        f"fixed value of {name!r}: {value!r} is none of its levels",
-                        near_match(str(value), map(str, variable.levels)),
-                    )
-            elif variable.kind != "binary":
-                if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-                    raise ConfigError(f"fixed value of {name!r}: found {value!r}, expected a number")
-                if name in (bounds or {}) and not variable.lower <= value <= variable.upper:
-                    raise ConfigError(
-                        f"{name!r} is fixed at {value:g}, outside its bounds {variable.lower:g} to {variable.upper:g}",
-                        "change the one or the other",
-                    )
-                if variable.kind == "integer" and value != int(value):
-                    raise ConfigError(f"fixed value of {name!r}: found {value:g}, expected a whole number")
-                variable = replace(variable, lower=float(value), upper=float(value))
-            changed[name] = replace(variable, fixed=value)
-        return Space(tuple(changed[name] for name in self.names), self.given)
+        changed = [
+            restricted(
+                v,
+                Wish(
+                    bounds.get(v.name), levels.get(v.name), step.get(v.name), fixed.get(v.name), v.name in log, margin
+                ),
+            )
+            for v in self.variables
+        ]
+        return Space(tuple(changed), self.given)
 
     def unbounded(self) -> tuple[str, ...]:
         """Return the names of variables that still lack a finite bound."""
@@ -284,55 +180,22 @@ class Space:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the variables as plain values; `from_json` is the way back."""
-        keys = ("name", "kind", "lower", "upper", "levels", "fixed")
-        return [{key: _plain(getattr(v, key)) for key in keys} for v in self.variables]
+        keys = [f.name for f in fields(Variable)]
+        return [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
 
     @classmethod
     def from_json(cls, items: Sequence[Mapping[str, Any]]) -> Space:
-        """Build a space from what `to_json` returned."""
-        return cls(tuple(Variable(**{**item, "levels": tuple(item["levels"])}) for item in items))
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy scalars and tuples into what JSON can hold."""
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Variable:
-    """Read a variable's kind and range off a column: text is categorical, bool binary, whole numbers integer.
-
-    Parameters
-    ----------
-    name : str
-        The variable's name.
-    column : pandas.Series
-        Its values; none missing.
-    kind : str, optional
-        The kind to take instead of the inferred one.
-    """
-    import pandas as pd
-
-    if kind is None:
-        if pd.api.types.is_bool_dtype(column.dtype):
-            kind = "binary"
-        elif pd.api.types.is_integer_dtype(column.dtype):
-            kind = "integer"
-        elif pd.api.types.is_float_dtype(column.dtype):
-            kind = "continuous"
-        else:
-            kind = "categorical"
-    values = [_plain(value) for value in column.unique()]
-    if kind == "categorical":
-        return Variable(name, kind, levels=tuple(sorted(values, key=str)))
-    if not pd.api.types.is_numeric_dtype(column.dtype):
-        raise ConfigError(f"{name!r} holds text such as {values[0]!r} and can't be {kind}", "leave it categorical")
-    if kind == "binary":
-        if len(values) > 2:
-            raise ConfigError(f"{name!r} has {len(values)} values and can't be binary", "call it integer or levels")
-        levels = (False, True) if pd.api.types.is_bool_dtype(column.dtype) else tuple(sorted(values))
-        return Variable(name, kind, levels=levels if len(levels) == 2 else (0, 1))
-    if kind == "levels":
-        return Variable(name, kind, levels=tuple(values))
-    return Variable(name, kind, lower=float(column.min()), upper=float(column.max()))
+        """Build a space from what `to_json` returned; older versions wrote fewer keys."""
+        return cls(
+            tuple(
+                Variable(
+                    **{
+                        **item,
+                        "levels": tuple(item["levels"]),
+                        "ranges": tuple((low, high) for low, high in item.get("ranges", ())),
+                        "allowed": tuple(item.get("allowed", ())),
+                    }
+                )
+                for item in items
+            )
+        )

@@ -110,7 +110,121 @@ def test_an_unknown_level_is_refused_with_the_near_match():
         MIXED["metal"].encode(["al"])
 
 
-def test_a_space_survives_json():
+RESTRICTED = MIXED.restrict(
+    {"T (°C)": [(1, 20), (30.5, 60)]},
+    levels={"metal": ["Al", "NA"], "pipe": [1, 4]},
+    step={"count": 3},
+    log=["T (°C)"],
+)
+
+
+@pytest.mark.parametrize("space", [MIXED, RESTRICTED])
+def test_a_space_survives_json(space):
     import json
 
-    assert Space.from_json(json.loads(json.dumps(MIXED.to_json()))) == MIXED
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_a_space_of_an_older_version_can_be_read():
+    keys = ("name", "kind", "lower", "upper", "levels", "fixed")
+    assert Space.from_json([{key: item[key] for key in keys} for item in MIXED.to_json()]) == MIXED
+
+
+# Steps, ranges, levels, scales
+
+decimals = st.decimals(-1000, 1000, allow_nan=False, places=3).map(float)
+
+
+@given(decimals, st.decimals("0.001", 50, places=3).map(float), st.integers(1, 500), st.lists(st.floats(-2000, 2000)))
+def test_values_on_a_step_are_the_decimals_that_a_user_writes(low, step, count, points):
+    from decimal import Decimal
+
+    high = float(Decimal(repr(low)) + count * Decimal(repr(step)))
+    (variable,) = Space((Variable("x", lower=0, upper=1),)).restrict({"x": (low, high)}, step={"x": step}).variables
+    values = variable.decode(variable.snap(np.array([low, high, *points])[:, None]))
+    assert values[:2] == [low, high], "the bounds themselves are on the step"
+    for value in values:
+        steps = (Decimal(repr(value)) - Decimal(repr(low))) / Decimal(repr(step))
+        assert steps == steps.to_integral_value()
+        assert low <= value <= high
+
+
+def test_the_tube_holds_what_the_sheet_says():
+    space = Space((Variable("x", lower=0, upper=50),)).restrict(step={"x": 0.1})
+    assert space.decode(np.array([[30.26], [0.34], [49.99], [0.7000001]]))["x"].tolist() == [30.3, 0.3, 50.0, 0.7]
+
+
+def test_steps_count_from_given_bounds_and_from_zero_in_the_data_s():
+    space = Space((Variable("x", lower=0.26, upper=1.17), Variable("n", "integer", lower=3, upper=12)))
+    data = space.restrict(step={"x": 0.25, "n": 5})
+    assert [v.tolist() for v in data.bounds] == [[0.5, 5], [1.0, 10]]
+    given = space.restrict({"x": (0.26, 1.17), "n": (3, 12)}, step={"x": 0.25, "n": 5})
+    assert [v.tolist() for v in given.bounds] == [[0.26, 3], [1.01, 8]]
+    assert isinstance(given.decode(np.array([[0.3, 7.0]]))["n"][0], (int, np.integer))
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1))
+def test_a_point_between_ranges_goes_to_the_nearest(points):
+    space = Space((Variable("x", lower=0, upper=1),)).restrict({"x": [(3.1, 5.6), (1.5, 2.0), (1.9, 2.4)]})
+    assert space["x"].ranges == ((1.5, 2.4), (3.1, 5.6))
+    x = np.array(points)
+    snapped = space.snap(x[:, None])[:, 0]
+    inside = ((snapped >= 1.5) & (snapped <= 2.4)) | ((snapped >= 3.1) & (snapped <= 5.6))
+    assert inside.all()
+    assert (np.abs(snapped - x) <= np.min([np.abs(np.clip(x, a, b) - x) for a, b in space["x"].ranges], axis=0)).all()
+
+
+def test_ranges_of_whole_numbers_or_steps_are_their_values():
+    space = MIXED.restrict({"count": [(0, 2), (7, 8)], "T (°C)": [(0, 0.2), (1, 1.1)]}, step={"T (°C)": 0.1})
+    assert space["count"].levels == (0, 1, 2, 7, 8)
+    assert space["T (°C)"].levels == (0.0, 0.1, 0.2, 1.0, 1.1)
+
+
+def test_margins_widen_the_data_s_bounds_and_no_others():
+    space = Space(
+        (
+            Variable("a", lower=0, upper=10),
+            Variable("b", lower=0, upper=10),
+            Variable("n", "integer", lower=2, upper=9),
+            Variable("s", lower=1, upper=100),
+        )
+    ).restrict({"b": (1, 2)}, log=["s"], margin=0.1)
+    assert [(v.lower, v.upper) for v in space.variables] == [
+        (-1, 11), (1, 2), (2, 9), (pytest.approx(10**-0.2), pytest.approx(10**2.2)),
+    ]  # fmt: skip
+
+
+def test_levels_keep_the_type_that_the_user_wrote():
+    assert MIXED.restrict(levels={"count": [1, 2, 4]}).decode(np.full((1, 7), 2.2))["count"].tolist() == [2]
+    assert MIXED.restrict({"pipe": (2, 5)})["pipe"].levels == (2.18, 4.0)
+    assert MIXED.restrict(levels={"on": [True]})["on"].fixed is True
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"step": {"T (°C)": 100}}, "100 is wider than its range -5 to 80"),
+        ({"step": {"T (°C)": 0}}, "expected a number above 0"),
+        ({"step": {"metal": 1}}, "categorical variable has no step"),
+        ({"step": {"count": 0.5}}, "takes whole numbers"),
+        ({"step": {"count": 2}, "levels": {"count": [1, 2]}}, "levels and a step"),
+        ({"step": {"T (°C)": 0.5}, "fixed": {"T (°C)": 20.2}}, "20.2 is not on its step"),
+        ({"levels": {"T (°C)": [1, 200]}, "bounds": {"T (°C)": (0, 100)}}, "200 lies outside its bounds 0 to 100"),
+        ({"levels": {"metal": ["Al", "Fe"]}}, "the data have no 'Fe'"),
+        ({"levels": {"metal": []}}, "expected a list of values"),
+        ({"levels": {"pipe": [1, 3]}}, "3 is none of the values that exist"),
+        ({"levels": {"count": [1.5]}}, "expected whole numbers"),
+        ({"bounds": {"T (°C)": [(0, 1), (3, 2)]}}, "lower bound 3 is above the upper bound 2"),
+        ({"bounds": {"T (°C)": [(0, 1), (3, 4)]}, "fixed": {"T (°C)": 2}}, "outside its bounds 0 to 1 or 3 to 4"),
+        ({"bounds": {"T (°C)": "wide"}}, "expected a lowest and a highest number"),
+        ({"bounds": {"pipe": (5, 9)}}, "none of its levels lies in 5 to 9"),
+        ({"log": ["T (°C)"]}, "its lowest value is -5, expected one above 0"),
+        ({"log": ["metal"]}, "categorical variable has no scale"),
+        ({"log": ["T"]}, "did you mean 'T (°C)'"),
+    ],
+)
+def test_what_contradicts_a_kind_or_itself_is_refused_by_name(wishes, message):
+    with pytest.raises(ConfigError) as error:
+        MIXED.restrict(**wishes)
+    assert message in str(error.value)
+    assert "T (°C)" in str(error.value) or next(iter(next(iter(wishes.values())))) in str(error.value)

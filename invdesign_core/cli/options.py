@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, read_toml
-from invdesign_core.targets import parse_range
+from invdesign_core.design import laid_over
+from invdesign_core.errors import ConfigError
+from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
+from invdesign_core.targets import parse_number, parse_range
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,12 +55,49 @@ def plugin_options(kinds: Sequence[str]) -> Callable[[F], F]:
     return add
 
 
+def design_options(command: F) -> F:
+    """Add an option for each key of `[design]`; `design_values` reads them."""
+    for option in reversed(
+        [
+            click.option(
+                "--bounds",
+                multiple=True,
+                metavar="NAME=LOW..HIGH",
+                help="Bounds of a variable; several ranges with commas: NAME=1..2,4..5. Repeatable.",
+            ),
+            click.option(
+                "--fixed", multiple=True, metavar="NAME=VALUE", help="Hold a variable at one value. Repeatable."
+            ),
+            click.option(
+                "--levels", multiple=True, metavar="NAME=A,B,…", help="The only values of a variable. Repeatable."
+            ),
+            click.option(
+                "--step", multiple=True, metavar="NAME=STEP", help="Distance between a variable's values. Repeatable."
+            ),
+            click.option("--log", multiple=True, metavar="NAME", help="Search a variable on a log scale. Repeatable."),
+            click.option(
+                "--margin", type=click.FloatRange(0), help="Widen the data's bounds by this share of their range."
+            ),
+            click.option(
+                "--constraint",
+                "constraints",
+                multiple=True,
+                metavar="TEXT",
+                help="What designs must satisfy, such as 'a + b <= 1'. Repeatable.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def experiment_of(
     path: Path | None,
     overrides: Sequence[str],
     plugins: dict[str, str | None],
     seed: int | None,
     backend: str | None,
+    design: Mapping[str, Any] | None = None,
 ) -> tuple[Experiment, str | None]:
     """Return the experiment of a file and the options over it, and the file's text.
 
@@ -87,42 +126,55 @@ def experiment_of(
     if backend is not None:
         values["backend"] = backend
     values = apply_overrides(values, overrides)
+    if design:
+        section = values.get("design", {})
+        values["design"] = laid_over(section, design) if isinstance(section, Mapping) else section
     place = path.name if path is not None else "options"
     folder = path.resolve().parent if path is not None else Path.cwd()
     return Experiment.from_mapping(values, place, folder), source
 
 
-def names_in(items: Sequence[str]) -> list[str]:
-    """Return the names before the last ``=`` of each item, for tables and models not read yet."""
-    return [item.rpartition("=")[0].strip().strip('"') for item in items]
-
-
-def parse_bounds(items: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Read ``NAME=LOW..HIGH`` items.
+def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `[design]` keys that the options of `design_options` name.
 
     Raises
     ------
     ConfigError
-        If an item has another form.
+        If an item has another form than its option shows.
     """
-    return {
-        name: parse_range(item.rpartition("=")[2], f"--bounds {item!r}")
-        for name, item in zip(names_in(items), items, strict=True)
-    }
+    items: dict[str, Sequence[str]] = {key: options[key] for key in ("bounds", "fixed", "levels", "step")}
+    found: dict[str, Any] = {key: dict(_assigned(item, key) for item in items[key]) for key in items if items[key]}
+    if options["log"]:
+        found["log"] = [name.strip().strip('"') for name in options["log"]]
+    if options["margin"] is not None:
+        found["margin"] = options["margin"]
+    if options["constraints"]:
+        found["constraints"] = list(options["constraints"])
+    return found
 
 
-def parse_fixed(items: Sequence[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` items.
+EXAMPLES = {
+    "bounds": "--bounds x=0..1",
+    "fixed": "--fixed T=300",
+    "levels": "--levels x=1,2,4",
+    "step": "--step x=0.1",
+}
+"""What an item of these options looks like."""
 
-    Raises
-    ------
-    ConfigError
-        If an item has another form.
-    """
-    from invdesign_core.errors import ConfigError
-    from invdesign_core.experiment import parse_value
 
-    for item in items:
-        if "=" not in item:
-            raise ConfigError(f"--fixed {item!r}: expected NAME=VALUE", "for example --fixed T=300")
-    return {name: parse_value(item.rpartition("=")[2]) for name, item in zip(names_in(items), items, strict=True)}
+def _assigned(item: str, key: str) -> tuple[str, Any]:
+    """Read one ``NAME=VALUE`` item; the name ends at the last ``=``, since tables and models are not read yet."""
+    place = f"--{key} {item!r}"
+    name, sign, text = item.rpartition("=")
+    if not sign:
+        raise ConfigError(f"{place}: expected NAME=VALUE", f"for example {EXAMPLES[key]}")
+    name = name.strip().strip('"')
+    if key == "fixed":
+        return name, parse_value(text)
+    if key == "step":
+        return name, parse_number(text, place)
+    if key == "bounds":
+        ranges = [parse_range(part, place) for part in text.split(",")]
+        return name, ranges if len(ranges) > 1 else ranges[0]
+    whole = parse_value(text)
+    return name, whole if isinstance(whole, list) else [parse_value(part) for part in text.split(",")]

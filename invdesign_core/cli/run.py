@@ -11,6 +11,8 @@ import click
 from invdesign_core.cli.console import Watcher, show
 from invdesign_core.cli.options import (
     backend_option,
+    design_options,
+    design_values,
     experiment_of,
     json_option,
     plugin_options,
@@ -22,13 +24,15 @@ from invdesign_core.cli.options import (
 from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.context import Context
 from invdesign_core.errors import ExitCode
+from invdesign_core.plugin import KINDS
 
 
 @click.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
-@plugin_options(["dataset", "surrogate", "tuner", "objective", "solver"])
+@plugin_options(list(KINDS))
 @set_option
 @target_option
+@design_options
 @seed_option
 @backend_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; by default a new one below runs/.")
@@ -45,7 +49,7 @@ def run(
     resume: bool,
     as_json: bool,
     quiet: bool,
-    **plugins: str | None,
+    **others: Any,
 ) -> int:
     """Load, split, tune, train, save, invert, report.
 
@@ -59,7 +63,8 @@ def run(
       invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
     """
     registry = discover()
-    chosen, source = experiment_of(experiment, overrides, plugins, seed, backend)
+    plugins = {kind: others[kind] for kind in KINDS}
+    chosen, source = experiment_of(experiment, overrides, plugins, seed, backend, design_values(others))
     chosen.stages(registry)
     ctx = Context()
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):

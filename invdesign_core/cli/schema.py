@@ -9,7 +9,8 @@ import click
 
 from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
-from invdesign_core.experiment import DEFAULTS, Design, Experiment
+from invdesign_core.design import Design
+from invdesign_core.experiment import DEFAULTS, Experiment
 from invdesign_core.registry import Registry
 from invdesign_core.training.settings import Training
 

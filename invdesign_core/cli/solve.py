@@ -13,9 +13,9 @@ from invdesign_core.cli.console import Watcher, show_table
 from invdesign_core.cli.options import (
     backend_option,
     code_option,
+    design_options,
+    design_values,
     json_option,
-    parse_bounds,
-    parse_fixed,
     plugin_options,
     quiet_option,
     seed_option,
@@ -25,6 +25,7 @@ from invdesign_core.cli.options import (
 from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
+from invdesign_core.design import laid_over
 from invdesign_core.errors import ConfigError, DataError, ExitCode, near_match
 from invdesign_core.experiment import DEFAULTS, apply_overrides
 from invdesign_core.model_files import is_model_folder
@@ -37,8 +38,7 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 @target_option
 @plugin_options(["objective", "solver"])
 @set_option
-@click.option("--bounds", "bounds", multiple=True, metavar="NAME=LOW..HIGH", help="Bounds of a variable. Repeatable.")
-@click.option("--fixed", multiple=True, metavar="NAME=VALUE", help="Hold a variable at a value. Repeatable.")
+@design_options
 @click.option(
     "--table",
     type=click.Path(path_type=Path),
@@ -74,8 +74,6 @@ def solve(
     run_or_model: Path,
     targets: tuple[str, ...],
     overrides: tuple[str, ...],
-    bounds: tuple[str, ...],
-    fixed: tuple[str, ...],
     table: Path | None,
     inputs: str | None,
     outputs: str | None,
@@ -88,7 +86,7 @@ def solve(
     imports: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **plugins: str | None,
+    **others: Any,
 ) -> int:
     """Find the inputs that give another target, without training.
 
@@ -108,8 +106,9 @@ def solve(
         raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
     if target_table is not None and designs is None:
         designs = 1
+    plugins = {kind: others[kind] for kind in ("objective", "solver")}
     values = _sections(overrides, plugins, designs)
-    limits, held = parse_bounds(bounds), parse_fixed(fixed)
+    design = laid_over(values.pop("design", {}), design_values(others))
     registry = discover()
     for kind in ("objective", "solver"):
         if kind in values and values[kind].get("use", AUTO) != AUTO:
@@ -117,8 +116,7 @@ def solve(
     ctx = Context()
     common: dict[str, Any] = {
         "registry": registry,
-        "bounds": limits,
-        "fixed": held,
+        **design,
         "backend_name": backend,
         "allow_code": allow_code,
         "imports": imports,
@@ -155,7 +153,6 @@ def solve(
                 inputs=_listed(inputs),
                 outputs=_listed(outputs),
                 held=None if frame is None else _ranges(frame),
-                designs=values.get("design", {}).get("designs", 5),
                 seed=seed or 0,
                 **common,
             )

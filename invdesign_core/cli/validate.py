@@ -62,7 +62,8 @@ def validate(
             found["rows"] = len(checked.data.frame)
             found["variables"] = [
                 {"name": v.name, "kind": v.kind, "lower": float(low[s][0]), "upper": float(high[s][-1])}
-                | ({"levels": [str(level) for level in v.levels]} if v.kind == "categorical" else {})
+                | ({"levels": [str(level) for level in v.levels]} if v.kind in ("categorical", "levels") else {})
+                | {"values": v.span}
                 for v, s in zip(checked.space.variables, checked.space.slices, strict=True)
             ]
             found["outputs"] = list(checked.data.outputs)
@@ -75,7 +76,6 @@ def validate(
             return
         stdout.write(f"{found['rows']} rows\n")
         for v in found["variables"]:
-            span = ", ".join(v["levels"]) if "levels" in v else f"{v['lower']:g} to {v['upper']:g}"
-            stdout.write(f"  input  {v['name']}: {v['kind']}, {span}\n")
+            stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}\n")
         for name in found["outputs"]:
             stdout.write(f"  output {name}{': wanted ' + found['targets'][name] if name in found['targets'] else ''}\n")

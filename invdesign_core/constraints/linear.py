@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.constraints.expressions import Expression
+
 FloatArray = NDArray[np.float64]
 
 
@@ -61,10 +63,13 @@ class AtMost:
         How many may be.
     columns : tuple of int
         Which encoded columns it is about.
+    text : str, optional
+        What the user wrote.
     """
 
     count: int
     columns: tuple[int, ...]
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,16 @@ class Constraints:
         What the user wrote; `origin` refers to it.
     origin : tuple of int
         (k,) which text each row of `linear` is from; an absolute value gives two rows.
+    written : tuple of (Expression, Expression), optional
+        (k,) the smaller and the larger side of each row as they were written, since rounding depends on the order
+        in which terms are added; the two sides of an equation.
     """
 
     linear: Linear
     at_most: tuple[AtMost, ...] = ()
     texts: tuple[str, ...] = ()
     origin: tuple[int, ...] = ()
+    written: tuple[tuple[Expression, Expression], ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any constraint."""

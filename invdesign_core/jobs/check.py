@@ -54,7 +54,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         data = load(stages.dataset, ctx)
     with blamed(stages.surrogate.label):
         stages.surrogate.prepared(ctx)
-    space = data.space.restrict(experiment.design.bounds, experiment.design.fixed)
+    space = experiment.design.apply(data.space, data.outputs)
     wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
     if not wanted and data.example:
         wanted = parse_targets(data.example, data.outputs)

@@ -88,13 +88,12 @@ def prepare_saved(
     *,
     registry: Registry | None = None,
     overrides: Mapping[str, Any] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    fixed: Mapping[str, Any] | None = None,
     seed: int | None = None,
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
     ctx: Context | None = None,
+    **design: Any,
 ) -> Prepared:
     """Read the surrogate of a run folder, to invert it again.
 
@@ -105,9 +104,7 @@ def prepare_saved(
     registry : Registry, optional
         The plugins; by default those installed.
     overrides : mapping, optional
-        Sections of the experiment to replace: ``objective``, ``solver``, ``design``.
-    bounds, fixed : mapping, optional
-        What may vary in this solve.
+        Sections of the experiment to replace: ``objective``, ``solver``.
     seed : int, optional
         By default the run's.
     backend_name : str, optional
@@ -118,7 +115,10 @@ def prepare_saved(
         Modules, or files that end in .py, with the classes and functions that those files name.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
+    **design
+        Keys of the `[design]` section, laid over those of the run.
     """
+    from invdesign_core.design import laid_over
     from invdesign_core.experiment import Experiment
 
     outer = ctx or Context()
@@ -126,6 +126,7 @@ def prepare_saved(
     folder = RunFolder.open(run)
     stored = folder.read_json("resolved.json")
     settings = _overridden(stored["experiment"], overrides or {})
+    settings["design"] = laid_over(settings.get("design", {}), design)
     if seed is not None:
         settings["seed"] = seed
     base = Path(stored["folder"])
@@ -144,9 +145,7 @@ def prepare_saved(
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
     solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
-    space = surrogate.space.restrict(
-        {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
-    )
+    space = experiment.design.apply(surrogate.space, surrogate.outputs)
     trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
@@ -177,15 +176,13 @@ def prepare_model(
     table: Path | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-    fixed: Mapping[str, Any] | None = None,
     held: Mapping[str, tuple[float, float]] | None = None,
-    designs: int = 5,
     seed: int = 0,
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
     ctx: Context | None = None,
+    **design: Any,
 ) -> Prepared:
     """Load a Keras model of the user's own, to invert it.
 
@@ -202,12 +199,8 @@ def prepare_model(
     inputs, outputs : sequence of str, optional
         Names, in the model's order; by default those of its several inputs and outputs, or the table's
         columns, or x1, x2, … and y, or y1, y2, ….
-    bounds, fixed : mapping, optional
-        What may vary.
     held : mapping, optional
         Ranges of the variables that a table of targets holds, for those that have no bounds.
-    designs : int
-        Designs to report.
     seed : int
         Fixes the starts.
     backend_name : str, optional
@@ -218,7 +211,10 @@ def prepare_model(
         Modules, or files that end in .py, with the classes and functions that the file names.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
+    **design
+        Keys of the `[design]` section, such as ``bounds={"x1": (0, 1)}``.
     """
+    from invdesign_core.design import Design
     from invdesign_core.influence import sample
     from invdesign_core.jobs.naming import name_ports
     from invdesign_core.models import evaluated, load_model
@@ -226,6 +222,7 @@ def prepare_model(
     from invdesign_core.ports import one_tensor
     from invdesign_core.surrogate import Surrogate
 
+    wanted = Design.from_mapping(design)
     outer = ctx or Context()
     clock = outer.clock
     with clock.stage("import"):
@@ -241,7 +238,7 @@ def prepare_model(
         with _imported(imports), evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_ports(ports, path, table, inputs, outputs)
-        space = named.space.restrict(bounds, fixed)
+        space = wanted.apply(named.space, named.outputs)
         space = space.restrict({name: (held or {})[name] for name in space.unbounded() if held and name in held})
         check_bounds(space)
         with evaluated(path):
@@ -255,7 +252,7 @@ def prepare_model(
         search,
         None if named.rows is None or named.rows[1] is None else (named.rows[0], named.rows[1]),
         None,
-        designs,
+        wanted.designs,
         _loaded(surrogate, None),
         {"objective": goal.name, "solver": search.name},
         running,

@@ -55,6 +55,7 @@ def make_report(
         target={} if answers is None else target_reports(answers),
         designs=[] if answers is None else design_reports(answers),
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
+        search=None if answers is None else answers.search,
         surrogate=surrogate,
         plugins=dict(plugins),
         seed=seed,

@@ -167,6 +167,7 @@ def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
         "targets": digest.hexdigest()[:16],
         "surrogate": hashlib.sha256(np.round(probe, 6).tobytes()).hexdigest()[:16],
         "bounds": p.space.to_json(),
+        "constraints": list(p.space.constraints.texts),
         "objective": [p.objective.name, p.objective.model_dump(mode="json")],
         "solver": [p.solver.name, p.solver.model_dump(mode="json")],
         "designs": p.designs,

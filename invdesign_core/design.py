@@ -1,0 +1,91 @@
+"""The `[design]` section: what may vary and how, in the words of the file, of the command line and of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from invdesign_core.registry import build_options
+from invdesign_core.space import Space
+
+Pair = tuple[float, float]
+
+
+class Design(BaseModel):
+    """The `[design]` section: what may vary, where the data do not say it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bounds: dict[str, Pair | list[Pair]] = Field(
+        default_factory=dict,
+        description="Lowest and highest value of a variable, or several such ranges; by default those of the data.",
+    )
+    fixed: dict[str, Any] = Field(default_factory=dict, description="Variables held at one value.")
+    levels: dict[str, list[Any]] = Field(default_factory=dict, description="The only values that a variable may take.")
+    step: dict[str, float] = Field(
+        default_factory=dict, description="Distance between the values of a variable, such as an instrument's 0.1."
+    )
+    log: list[str] = Field(default_factory=list, description="Variables that are searched on a logarithmic scale.")
+    margin: float = Field(
+        0.0, ge=0, description="Widen the data's bounds by this share of their range; not bounds that are given."
+    )
+    constraints: list[str] = Field(
+        default_factory=list, description="What designs must satisfy besides, such as 'a + b <= 1'."
+    )
+    designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], place: str = "[design]") -> Design:
+        """Validate settings, with messages for people.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key, what was found and what was expected.
+        """
+        design: Design = build_options(cls, values, place)
+        return design
+
+    def apply(self, space: Space, outputs: Sequence[str]) -> Space:
+        """Return the space of a search.
+
+        Parameters
+        ----------
+        space : Space
+            What the data say of the variables.
+        outputs : sequence of str
+            The outputs, which constraints can't be about.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, or something contradicts a variable's kind or itself.
+        """
+        found = space.restrict(self.bounds, self.fixed, self.levels, self.step, self.log, self.margin)
+        if not self.constraints:
+            return found
+        from invdesign_core.constraints import parse_constraints
+
+        return Space(found.variables, parse_constraints(self.constraints, found, outputs))
+
+
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one `[design]` section over another: name by name, and constraints beside those that are there.
+
+    Bounds or levels over a variable that the base holds fixed set it free again.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        before = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[key] = {**before, **value}
+        elif key in ("constraints", "log") and isinstance(before, list):
+            merged[key] = [*before, *(item for item in value if item not in before)]
+        else:
+            merged[key] = value
+    freed = {*over.get("bounds", {}), *over.get("levels", {})} - set(over.get("fixed", {}))
+    if freed & set(merged.get("fixed", {})):
+        merged["fixed"] = {name: value for name, value in merged["fixed"].items() if name not in freed}
+    return merged
