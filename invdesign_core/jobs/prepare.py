@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
-from invdesign_core.choosing import AUTO, pick_solver
+from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import InvdesignError
 from invdesign_core.jobs.check import load
@@ -94,6 +94,7 @@ def prepare_saved(
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
+    targets: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Prepared:
     """Read the surrogate of a run folder, to invert it again.
@@ -116,6 +117,8 @@ def prepare_saved(
         Whether code in the surrogate's files may run.
     imports : sequence of str
         Modules, or files that end in .py, with the classes and functions that those files name.
+    targets : sequence of str
+        As `--target` takes them: what `auto` chooses a solver for.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     """
@@ -143,7 +146,10 @@ def prepare_saved(
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
-    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
+    demand = experiment.demand(objective, name, differentiable)
+    if targets:  # they replace those of the run
+        demand = replace(demand, extremum=asks_for_extremum(targets))
+    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
     space = surrogate.space.restrict(
         {**experiment.design.bounds, **(bounds or {})}, {**experiment.design.fixed, **(fixed or {})}
     )
@@ -185,6 +191,7 @@ def prepare_model(
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
+    targets: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Prepared:
     """Load a Keras model of the user's own, to invert it.
@@ -216,6 +223,8 @@ def prepare_model(
         Whether code in the file may run.
     imports : sequence of str
         Modules, or files that end in .py, with the classes and functions that the file names.
+    targets : sequence of str
+        As `--target` takes them: what `auto` chooses a solver for.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     """
@@ -232,7 +241,7 @@ def prepare_model(
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
         goal: Any = registry.create("objective", *objective)
-        search = pick_solver(registry, *solver, goal, True, path.name)
+        search = pick_solver(registry, *solver, Demand(goal, path.name, extremum=asks_for_extremum(targets)))
         import keras  # noqa: F401
     notes: list[str] = []
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))

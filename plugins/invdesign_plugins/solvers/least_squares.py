@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_plugins.solvers.quadratic import Polytope
 
 DAMPING = 1e-3
 """First damping, as a share of the largest curvature."""
@@ -18,6 +19,8 @@ WINDOW, PROGRESS = 8, 1e-3
 """A row whose loss fell by less than this share over so many rounds creeps along a kink of the network."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
+LEAST_CURVATURE = 1e-10
+"""Under linear constraints the least damping, as a share of the largest curvature: rounding shall decide no step."""
 
 
 class LeastSquares(Solver):
@@ -30,11 +33,13 @@ class LeastSquares(Solver):
     (Kanzow, Yamashita and Fukushima, "Levenberg–Marquardt methods with strong local convergence
     properties for solving nonlinear equations with convex constraints", J. Comput. Appl. Math. 172,
     2004), and the damping follows the gain ratio (Nielsen, "Damping parameter in Marquardt's method",
-    IMM-REP-1999-05).
+    IMM-REP-1999-05). Where there are linear constraints, a step minimises the same damped model inside
+    the polytope instead.
     """
 
     name: ClassVar[str] = "least-squares"
     needs: ClassVar[frozenset[str]] = frozenset({"gradient", "residuals"})
+    handles: ClassVar[frozenset[str]] = frozenset({"linear"})
     rank: ClassVar[int] = 10
 
     max_iterations: int = Field(60, ge=1, description="Rounds at most.")
@@ -46,6 +51,7 @@ class LeastSquares(Solver):
         """Improve all rows round by round."""
         b = len(u0)
         u = np.clip(u0, problem.lower, problem.upper)
+        polytope = Polytope(problem.lower, problem.upper, problem.linear) if len(problem.linear) else None
         residual, jacobian = problem.residuals_and_jacobian(u, np.arange(b))
         loss = np.mean(residual**2, axis=1)
         status = np.full(b, Status.LIMIT, dtype=object)
@@ -70,6 +76,8 @@ class LeastSquares(Solver):
             gradient = np.einsum("rqe,rq->re", jacobian[live], residual[live])
             low, high = problem.lower[live], problem.upper[live]
             free = ~(((u[live] <= low) & (gradient >= 0)) | ((u[live] >= high) & (gradient <= 0)))
+            if polytope is not None:  # where constraints meet bounds, the step itself finds which of them hold
+                free = high > low
             slope = np.abs(np.where(free, gradient, 0.0)).max(axis=1) * 2 / residual.shape[1]
             done = (slope <= self.gtol) | (loss[live] <= NOISE)
             finish(live[done], Status.CONVERGED, "the projected gradient is small")
@@ -79,8 +87,11 @@ class LeastSquares(Solver):
             masked = jacobian[live] * free[:, None, :]
             largest = np.einsum("rqe,rqe->re", masked, masked).max(axis=1)
             damping[live] = np.where(np.isnan(damping[live]), DAMPING * largest, damping[live])
-            step = _step(masked, gradient * free, residual[live], damping[live])
-            tried = np.clip(u[live] + step, problem.lower[live], problem.upper[live])
+            if polytope is None:
+                step = _step(masked, gradient * free, residual[live], damping[live])
+                tried = np.clip(u[live] + step, problem.lower[live], problem.upper[live])
+            else:
+                tried = _constrained(polytope, live, u[live], masked, gradient, damping[live])
             step = tried - u[live]
             short = np.abs(step).max(axis=1) <= self.xtol
             expected = _expected(residual[live], jacobian[live], step)
@@ -118,6 +129,21 @@ def _step(jacobian: FloatArray, gradient: FloatArray, residual: FloatArray, damp
     gram = np.einsum("rie,rje->rij", jacobian, jacobian) + floor * np.eye(q)
     multiplier = np.linalg.solve(gram, residual[:, :, None])[:, :, 0]
     return np.asarray(-np.einsum("rqe,rq->re", jacobian, multiplier))
+
+
+def _constrained(
+    polytope: Polytope,
+    rows: NDArray[np.intp],
+    u: FloatArray,
+    jacobian: FloatArray,
+    gradient: FloatArray,
+    damping: FloatArray,
+) -> FloatArray:
+    """Return the (k, e) points u + s of the polytope that minimise |r + J s|² + damping |s|²."""
+    normal = np.einsum("rqi,rqj->rij", jacobian, jacobian)
+    largest = np.einsum("rii->ri", normal).max(axis=1)
+    damping = np.maximum(damping, np.maximum(LEAST_CURVATURE * largest, 1e-30))
+    return polytope.minimise(normal + damping[:, None, None] * np.eye(u.shape[1]), gradient, u, rows)
 
 
 def _expected(residual: FloatArray, jacobian: FloatArray, step: FloatArray) -> FloatArray:
