@@ -37,7 +37,9 @@ class DifferentialEvolution(Solver):
     )
     crossover: float = Field(0.9, ge=0, le=1, description="Chance of each column to come from the mutant.")
     tol: float = Field(
-        1e-3, ge=0, description="Stop when the losses of a population differ by less than this share of their mean."
+        1e-6,
+        ge=0,
+        description="Stop when the losses of the better half of a population differ by less than this share.",
     )
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
@@ -90,13 +92,12 @@ class Families:
     def __init__(self, groups: NDArray[np.intp]) -> None:
         self._groups = groups
         self._order = np.argsort(groups, kind="stable")
-        _, self._begins, self._of, sizes = np.unique(
-            groups[self._order], return_index=True, return_inverse=True, return_counts=True
-        )
         self._place = np.empty_like(self._order)
         self._place[self._order] = np.arange(len(groups))
-        self._size = sizes[self._of][self._place]
-        self._begin = self._begins[self._of][self._place]
+        _, begins, of, sizes = np.unique(
+            groups[self._order], return_index=True, return_inverse=True, return_counts=True
+        )
+        self._begin, self._size = begins[of][self._place], sizes[of][self._place]
 
     def partners(
         self, rows: NDArray[np.intp], one: FloatArray, two: FloatArray
@@ -107,7 +108,7 @@ class Families:
         further = 1 + (two * (size - 2)).astype(int)
         further += further >= ahead
         own = self._place[rows] - begin
-        return tuple(self._order[begin + (own + steps) % size] for steps in (ahead, further))
+        return self._order[begin + (own + ahead) % size], self._order[begin + (own + further) % size]
 
     def best(self, loss: FloatArray) -> NDArray[np.intp]:
         """Return for each row the best of its population."""
@@ -115,10 +116,8 @@ class Families:
         return ranked[self._begin]
 
     def agree(self, loss: FloatArray, tol: float) -> NDArray[np.bool_]:
-        """Return for each row whether the losses of its population hardly differ."""
-        sorted_ = loss[self._order]
-        low, high = np.minimum.reduceat(sorted_, self._begins), np.maximum.reduceat(sorted_, self._begins)
-        mean = np.add.reduceat(sorted_, self._begins) / np.diff(np.r_[self._begins, len(loss)])
-        with np.errstate(invalid="ignore"):
-            agreed = np.isfinite(high) & (high - low <= tol * mean + MET)
-        return np.asarray(agreed[self._of][self._place])
+        """Return for each row whether the losses of the better half of its population hardly differ."""
+        ranked = loss[np.lexsort((loss, self._groups))]
+        best, median = ranked[self._begin], ranked[self._begin + self._size // 2]
+        with np.errstate(invalid="ignore"):  # two infinite losses
+            return np.asarray(np.isfinite(median) & (median - best <= tol * median + MET))

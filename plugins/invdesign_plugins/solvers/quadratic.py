@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from invdesign_core.plugin import FloatArray, Linear
 
 TOUCHING = 1e-12
-"""A linear constraint with less room than this holds a point."""
+"""A constraint with less room than this holds a point."""
 STILL = 1e-13
 """A step that moves nothing by more than this goes nowhere."""
 SLOW = 1e-11
