@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from invdesign_core.plugin import Context, Event, FloatArray, Linear, Problem, Solver, SolverResult, Status
-from invdesign_plugins.solvers.quadratic import RANK, TOUCHING, Polytope
+from invdesign_plugins.solvers.quadratic import RANK, Polytope
 
 Function = Callable[[FloatArray, NDArray[np.intp]], tuple[FloatArray, FloatArray]]
 """From (k, e) points and their rows to (k,) losses and (k, e) gradients."""
@@ -57,10 +57,7 @@ class SLSQP(Solver):
 
         run = lock_step if speaks_reverse_communication() else one_after_another
         result = run(function, u0, problem.lower, problem.upper, problem.linear, self.max_iterations, self.ftol, ctx)
-        # It stops a rounding beside a bound as often as on it.
-        reached = np.where(np.isfinite(result.u), result.u, u0)
-        reached = np.where(reached >= problem.upper - TOUCHING, problem.upper, reached)
-        reached = np.where(reached <= problem.lower + TOUCHING, problem.lower, reached)
+        reached = np.clip(np.where(np.isfinite(result.u), result.u, u0), problem.lower, problem.upper)
         if len(problem.linear):
             polytope = Polytope(problem.lower, problem.upper, problem.linear)
             reached = polytope.nearest(reached, u0, np.arange(len(u0)))
