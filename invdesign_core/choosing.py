@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import ConfigError, PluginError, near_match
@@ -14,16 +16,57 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The name that lets the core choose the solver."""
+EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\s*", re.IGNORECASE)
+"""A target that asks for the least or the most of an output."""
 
 
-def pick_solver(
-    registry: Registry,
-    use: str,
-    options: Mapping[str, Any],
-    objective: Objective,
-    differentiable: bool,
-    surrogate: str,
-) -> Solver:
+@dataclass(frozen=True)
+class Demand:
+    """What a problem has to offer a solver, and what it asks of one.
+
+    Attributes
+    ----------
+    objective : Objective
+        Whether it has residuals.
+    surrogate : str
+        Its name, for messages.
+    differentiable : bool
+        Whether the surrogate has gradients.
+    linear : bool
+        Whether there are linear constraints on the designs.
+    extremum : bool
+        Whether an output is to be as small or as large as possible. The residual is large at such an
+        answer, which is what methods for sums of squares are worst at, so `auto` asks them last.
+    """
+
+    objective: Objective
+    surrogate: str
+    differentiable: bool = True
+    linear: bool = False
+    extremum: bool = False
+
+
+def asks_for_extremum(targets: Mapping[str, Any] | Iterable[str]) -> bool:
+    """Return whether targets, as a mapping or as ``NAME=VALUE`` texts, ask for the least or the most of an output.
+
+    Examples
+    --------
+    >>> asks_for_extremum(["H2=max", "N2<=0.34"]), asks_for_extremum({"H2": {"equals": 0.3}})
+    (True, False)
+    """
+    values: Iterable[Any]
+    if isinstance(targets, Mapping):
+        values = [
+            item
+            for value in targets.values()
+            for item in ([*value, *value.values()] if isinstance(value, Mapping) else [value])
+        ]
+    else:
+        values = [text.rpartition("=")[2] for text in targets]
+    return any(isinstance(value, str) and EXTREMUM.fullmatch(value) is not None for value in values)
+
+
+def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Demand) -> Solver:
     """Return the solver of that name, held to the problem, or for ``auto`` the first that can take it.
 
     Parameters
@@ -34,8 +77,8 @@ def pick_solver(
         A solver's name, or ``auto``.
     options : mapping
         Its options.
-    objective, differentiable, surrogate
-        As for `check_solver`.
+    demand : Demand
+        The problem.
 
     Raises
     ------
@@ -44,32 +87,22 @@ def pick_solver(
     """
     installed = registry.labels("solver")
     if use == AUTO:
-        return choose_solver(installed, objective, differentiable, surrogate, options)
+        return choose_solver(installed, demand, options)
     solver: Any = registry.create("solver", use, options)
-    check_solver(solver, objective, differentiable, surrogate, installed)
+    check_solver(solver, demand, installed)
     chosen: Solver = solver
     return chosen
 
 
-def check_solver(
-    solver: Solver,
-    objective: Objective,
-    differentiable: bool,
-    surrogate: str,
-    installed: Mapping[str, type[Plugin]] | None = None,
-) -> None:
+def check_solver(solver: Solver, demand: Demand, installed: Mapping[str, type[Plugin]] | None = None) -> None:
     """Refuse, before any training, a solver that can't take the problem.
 
     Parameters
     ----------
     solver : Solver
         What was asked for.
-    objective : Objective
-        Whether it has residuals.
-    differentiable : bool
-        Whether the surrogate has gradients.
-    surrogate : str
-        Its name, for the message.
+    demand : Demand
+        The problem.
     installed : mapping, optional
         The installed solvers by name.
 
@@ -78,35 +111,33 @@ def check_solver(
     PluginError
         Naming what is missing and the installed solvers that can.
     """
-    lack = _lack(type(solver), objective, differentiable, surrogate)
+    lack = _lack(type(solver), demand)
     if lack:
-        can = [label for label, other in _solvers(installed) if not _lack(other, objective, differentiable, surrogate)]
-        hint = f"solvers that can: {', '.join(can)}" if can else "no installed solver can; install one that needs less"
+        can = [label for label, other in _solvers(installed) if not _lack(other, demand)]
+        hint = (
+            f"solvers that can: {', '.join(can)}" if can else f"no installed solver can; one would have {_to(demand)}"
+        )
         raise PluginError(f"solver {solver.name!r} {lack}", hint)
 
 
-def choose_solver(
-    installed: Mapping[str, type[Plugin]],
-    objective: Objective,
-    differentiable: bool,
-    surrogate: str,
-    options: Mapping[str, Any],
-) -> Solver:
+def choose_solver(installed: Mapping[str, type[Plugin]], demand: Demand, options: Mapping[str, Any]) -> Solver:
     """Return the first solver, by rank, that can take the problem.
+
+    Where an output is minimised or maximised, the solvers that need residuals come after all others.
 
     Parameters
     ----------
     installed : mapping
         The installed solvers by name.
-    objective, differentiable, surrogate
-        As for `check_solver`.
+    demand : Demand
+        The problem.
     options : mapping
         Options that every solver has: `starts` and `init`.
 
     Raises
     ------
     PluginError
-        If no installed solver can, naming what it would need to do without.
+        If no installed solver can, naming what one would have to do.
     ConfigError
         If an option belongs to one solver.
     """
@@ -116,16 +147,19 @@ def choose_solver(
                 f"[solver] auto: there is no option {key!r}",
                 f"{near_match(key, Solver.model_fields)}; options of one solver need that solver named (use = ...)",
             )
-    ranked = sorted((s for s in _solvers(installed) if s[1].rank is not None), key=lambda item: (item[1].rank, item[0]))
-    for label, solver in ranked:
-        if not _lack(solver, objective, differentiable, surrogate):
+
+    def place(item: tuple[str, type[Solver]]) -> tuple[bool, int, str]:
+        label, solver = item
+        return demand.extremum and "residuals" in solver.needs, solver.rank or 0, label
+
+    for label, solver in sorted((item for item in _solvers(installed) if item[1].rank is not None), key=place):
+        if not _lack(solver, demand):
             chosen: Solver = build_options(solver, options, f"[solver] {label}")
             return chosen
-    missing = "gradients" if not differentiable else "residuals"
     raise PluginError(
-        f"no installed solver can invert surrogate {surrogate!r} with objective {objective.name!r}: "
-        f"there are no {missing}, which each of them needs",
-        "install a solver that needs none",
+        f"no installed solver can invert surrogate {demand.surrogate!r} with objective {demand.objective.name!r}: "
+        f"it would have {_to(demand)}",
+        "install a solver that can",
     )
 
 
@@ -133,13 +167,25 @@ def _solvers(installed: Mapping[str, type[Plugin]] | None) -> list[tuple[str, ty
     return [(label, plugin) for label, plugin in (installed or {}).items() if issubclass(plugin, Solver)]
 
 
-def _lack(solver: type[Solver], objective: Objective, differentiable: bool, surrogate: str) -> str | None:
-    """Return what a solver needs and the problem doesn't have, or None."""
-    if "gradient" in solver.needs and not differentiable:
-        return f"needs gradients, and surrogate {surrogate!r} has none"
+def _lack(solver: type[Solver], demand: Demand) -> str | None:
+    """Return what a solver needs and the problem doesn't have, or can't do and the problem asks for; or None."""
+    if "gradient" in solver.needs and not demand.differentiable:
+        return f"needs gradients, and surrogate {demand.surrogate!r} has none"
     if "residuals" in solver.needs:
-        if not objective.has_residuals:
-            return f"needs residuals, and objective {objective.name!r} has none"
-        if not differentiable:
-            return f"needs Jacobians, and surrogate {surrogate!r} has none"
+        if not demand.objective.has_residuals:
+            return f"needs residuals, and objective {demand.objective.name!r} has none"
+        if not demand.differentiable:
+            return f"needs Jacobians, and surrogate {demand.surrogate!r} has none"
+    if demand.linear and "linear" not in solver.handles:
+        return "does not handle linear constraints, and [design] has some"
     return None
+
+
+def _to(demand: Demand) -> str:
+    """Say what any solver of the problem has to do."""
+    has_to = [
+        *(["handle linear constraints"] if demand.linear else []),
+        *(["do without gradients"] if not demand.differentiable else []),
+        *(["do without residuals"] if not demand.objective.has_residuals else []),
+    ]
+    return f"to {' and '.join(has_to) if has_to else 'be there at all'}"

@@ -36,6 +36,11 @@ class Design(BaseModel):
     )
     designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
 
+    @property
+    def linear(self) -> bool:
+        """Whether a constraint is linear; "at most k of these" is no matter of a solver's."""
+        return any(not text.lstrip().lower().startswith("at most") for text in self.constraints)
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], place: str = "[design]") -> Design:
         """Validate settings, with messages for people.

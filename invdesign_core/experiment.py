@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from invdesign_core.choosing import AUTO, pick_solver
+from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.design import Design as Design
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
@@ -115,8 +115,15 @@ class Experiment(BaseModel):
         values = apply_overrides(read_toml(path), overrides)
         return cls.from_mapping(values, path.name, path.resolve().parent)
 
-    def stages(self, registry: Registry) -> Stages:
+    def stages(self, registry: Registry, targets: Sequence[str] = ()) -> Stages:
         """Return the plugins with their options set.
+
+        Parameters
+        ----------
+        registry : Registry
+            The installed plugins.
+        targets : sequence of str
+            Targets of the command line, beside those of the experiment: `auto` chooses a solver for them.
 
         Raises
         ------
@@ -128,11 +135,20 @@ class Experiment(BaseModel):
             for kind in KINDS
             if kind != "solver"
         }
-        objective, surrogate = created["objective"], created["surrogate"]
-        created["solver"] = pick_solver(
-            registry, self.solver.use, self.solver.options, objective, surrogate.differentiable, surrogate.name
-        )
+        surrogate = created["surrogate"]
+        demand = self.demand(created["objective"], surrogate.name, surrogate.differentiable, targets)
+        created["solver"] = pick_solver(registry, self.solver.use, self.solver.options, demand)
         return Stages(**created)
+
+    def demand(self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()) -> Demand:
+        """Return what these settings ask of a solver; arguments as `Demand` and `stages` have them."""
+        return Demand(
+            objective,
+            surrogate,
+            differentiable,
+            linear=self.design.linear,
+            extremum=asks_for_extremum(self.targets) or asks_for_extremum(targets),
+        )
 
 
 class Stages(BaseModel):

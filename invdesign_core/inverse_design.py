@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from invdesign_core import backend, pipeline, saved
-from invdesign_core.choosing import check_solver, pick_solver
+from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.design import Design
@@ -199,7 +199,6 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames.
         """
         surrogate = self._fitted()
-        plugins = self._plugins("surrogate", "objective")
         if not isinstance(target, Mapping):
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
@@ -211,6 +210,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if not wanted:
             raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
+        plugins = self._plugins("surrogate", "objective", targets=target)
         return pipeline.invert(
             surrogate,
             wanted,
@@ -328,7 +328,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise UnfittedError("this InverseDesign is not fitted yet", "call fit(X, y) first")
         return self.surrogate_
 
-    def _plugins(self, *kinds: str) -> dict[str, Any]:
+    def _plugins(self, *kinds: str, targets: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return plugins of some kinds, made from names where they are no objects, and a solver that can take them."""
         registry = self._registry()
         found: dict[str, Any] = {}
@@ -336,12 +336,18 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             given = self._given(kind)
             found[kind] = given if isinstance(given, Plugin) else registry.create(kind, *given)
         surrogate, solver = found["surrogate"], self._given("solver")
-        problem = found["objective"], surrogate.differentiable, surrogate.name
+        demand = Demand(
+            found["objective"],
+            surrogate.name,
+            surrogate.differentiable,
+            linear=self._design().linear,
+            extremum=asks_for_extremum(targets or {}),
+        )
         if isinstance(solver, Solver):
-            check_solver(solver, *problem, registry.labels("solver"))
+            check_solver(solver, demand, registry.labels("solver"))
             return {**found, "solver": solver}
         use, options = solver
-        return {**found, "solver": pick_solver(registry, use, options, *problem)}
+        return {**found, "solver": pick_solver(registry, use, options, demand)}
 
     def _given(self, kind: str) -> Any:
         """Return a parameter's plugin, or its name and its options."""

@@ -12,6 +12,7 @@ from invdesign_core.registry import Registry
 from invdesign_core.space import Space, Variable
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
+from invdesign_plugins.solvers.differential_evolution import Families
 from invdesign_plugins.solvers.lbfgsb import lock_step, one_after_another, speaks_reverse_communication, stencil
 from invdesign_plugins.solvers.least_squares import LeastSquares
 
@@ -75,7 +76,7 @@ def test_lock_step_reaches_what_minimize_reaches_on_a_network():
     assert losses[0].mean() <= losses[1].mean() + 1e-3
 
 
-@pytest.mark.parametrize("name", ["least-squares", "lbfgsb"])
+@pytest.mark.parametrize("name", ["least-squares", "lbfgsb", "slsqp"])
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (1, 3), (3, 3), (6, 2)])
 def test_more_or_fewer_outputs_than_inputs(name, inputs, outputs):
     net = network(3, inputs, outputs)
@@ -113,7 +114,7 @@ def test_a_slow_row_does_not_hold_up_the_rest():
     assert np.median(p.evaluations) < 20, "rows that are done leave the batch"
 
 
-@pytest.mark.parametrize("solver", ["least-squares", "lbfgsb"])
+@pytest.mark.parametrize("solver", ["least-squares", "lbfgsb", "slsqp", "differential-evolution"])
 def test_nothing_is_compiled_again_while_rows_leave(solver):
     p = problem(network(), [0.5], 300)
     plugin = REGISTRY.create("solver", solver, {})
@@ -123,6 +124,77 @@ def test_nothing_is_compiled_again_while_rows_leave(solver):
     q = Problem(p._forward, p._goal, p.groups, p.lower, p.upper, p.discrete, Context())
     plugin.solve(q, starts(300, seed=2), Context())
     assert p._forward.compile_seconds == compiled
+
+
+# Differential evolution
+
+
+def populations(groups, values, calls=None):
+    """State a problem of two minima a target, in float64, so that points can be compared exactly."""
+    groups = np.asarray(groups)
+    p = problem(lin([[1], [1]]), [1.0], len(groups))
+    p.groups = groups
+
+    def value(u, rows=None):
+        if calls is not None:
+            calls.append(len(u))
+        rows = np.arange(len(groups)) if rows is None else rows
+        return np.minimum(((u - values[groups[rows], None]) ** 2).sum(axis=1), ((u - 0.9) ** 2).sum(axis=1) + 0.1)
+
+    p.value = value
+    return p
+
+
+EVOLUTION = REGISTRY.create("solver", "differential-evolution", {})
+
+
+def test_populations_evolve_alike_whatever_is_solved_beside_them():
+    values, u0 = np.array([0.2, 0.4, 0.6]), starts(60)
+    together = EVOLUTION.solve(populations(np.repeat([0, 1, 2], 20), values), u0, Context()).u
+    alone = EVOLUTION.solve(populations(np.repeat([0], 20), values), u0[:20], Context()).u
+    np.testing.assert_array_equal(together[:20], alone)
+    for row, value in zip((0, 20, 40), values, strict=True):
+        assert np.median(np.abs(together[row : row + 20] - value)) < 1e-3
+
+
+def test_rows_of_a_population_need_not_stand_together():
+    values, u0 = np.array([0.2, 0.4]), starts(40)
+    result = EVOLUTION.solve(populations(np.arange(40) % 2, values), u0, Context())
+    for target in range(2):
+        assert np.median(np.abs(result.u[target::2] - values[target])) < 1e-3
+
+
+def test_a_generation_of_all_targets_is_one_call():
+    calls = []
+    EVOLUTION.solve(populations(np.repeat([0, 1, 2], 20), np.array([0.2, 0.4, 0.6]), calls), starts(60), Context())
+    assert calls[:2] == [60, 60]
+    assert calls[-1] in (20, 40, 60), "populations leave as a whole"
+    assert len(calls) < EVOLUTION.max_generations
+
+
+def test_partners_are_two_others_of_the_same_population():
+    groups = np.array([1, 0, 1, 0, 1, 0, 0, 1])
+    family, rows = Families(groups), np.arange(8)
+    draws = np.random.default_rng(0).random((500, 2, 8))
+    drawn = [family.partners(rows, *draw) for draw in draws]
+    seen = {(int(r), int(a), int(b)) for first, second in drawn for r, a, b in zip(rows, first, second, strict=True)}
+    assert all(len({r, a, b}) == 3 and groups[r] == groups[a] == groups[b] for r, a, b in seen)
+    assert len(seen) == 8 * 3 * 2, "and each pair of them comes up"
+
+
+def test_a_population_crosses_plateaus():
+    p = problem(lin([[1], [1]]), [1.0], 40)
+    p.value = lambda u, rows=None: np.floor(20 * np.abs(u - 0.73).max(axis=1))
+    result = EVOLUTION.solve(p, starts(40), Context())
+    assert np.median(p.value(result.u)) == 0
+    assert set(map(str, result.status)) == {"converged"}
+
+
+def test_losses_that_are_not_finite_are_left_behind():
+    p = problem(lin([[1], [1]]), [1.0], 30)
+    p.value = lambda u, rows=None: np.where(u[:, 0] < 0.5, np.inf, (u[:, 0] - 0.7) ** 2)
+    result = EVOLUTION.solve(p, starts(30) * [0.52, 1], Context())
+    assert np.isfinite(p.value(result.u)).mean() > 0.9
 
 
 def test_a_stencil_never_leaves_the_bounds():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.choosing import check_solver
+from invdesign_core.choosing import Demand, check_solver
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
 from invdesign_core.pipeline import invert
@@ -256,11 +256,11 @@ def test_a_solver_that_needs_more_than_there_is_is_refused_with_those_that_can()
 
     lbfgsb, mse = REGISTRY.create("solver", "lbfgsb", {}), REGISTRY.create("objective", "mse", {})
     with pytest.raises(PluginError, match="solvers that can: free"):
-        check_solver(lbfgsb, mse, False, "forest", {"lbfgsb": type(lbfgsb), "free": Free})
+        check_solver(lbfgsb, Demand(mse, "forest", False), {"lbfgsb": type(lbfgsb), "free": Free})
     with pytest.raises(PluginError, match="needs residuals, and objective 'only-loss' has none"):
-        check_solver(Squares(), OnlyLoss(), True, "net")
-    check_solver(lbfgsb, OnlyLoss(), True, "net")
-    check_solver(Squares(), mse, True, "net")
+        check_solver(Squares(), Demand(OnlyLoss(), "net"))
+    check_solver(lbfgsb, Demand(OnlyLoss(), "net"))
+    check_solver(Squares(), Demand(mse, "net"))
 
 
 def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():

@@ -120,6 +120,7 @@ def solve(
         "backend_name": backend,
         "allow_code": allow_code,
         "imports": imports,
+        "targets": targets,
     }
     is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):

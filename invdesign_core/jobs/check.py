@@ -48,7 +48,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     ConfigError, PluginError, DataError
         Whatever is wrong first.
     """
-    stages = experiment.stages(registry)
+    stages = experiment.stages(registry, targets)
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
-from invdesign_core.choosing import AUTO, pick_solver
+from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import InvdesignError
 from invdesign_core.jobs.check import load
@@ -92,6 +92,7 @@ def prepare_saved(
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
+    targets: Sequence[str] = (),
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
@@ -113,6 +114,8 @@ def prepare_saved(
         Whether code in the surrogate's files may run.
     imports : sequence of str
         Modules, or files that end in .py, with the classes and functions that those files name.
+    targets : sequence of str
+        As `--target` takes them: what `auto` chooses a solver for.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     **design
@@ -144,7 +147,10 @@ def prepare_saved(
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
-    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, objective, differentiable, name)
+    demand = experiment.demand(objective, name, differentiable)
+    if targets:  # they replace those of the run
+        demand = replace(demand, extremum=asks_for_extremum(targets))
+    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
     space = experiment.design.apply(surrogate.space, surrogate.outputs)
     trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
@@ -181,6 +187,7 @@ def prepare_model(
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
+    targets: Sequence[str] = (),
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
@@ -209,6 +216,8 @@ def prepare_model(
         Whether code in the file may run.
     imports : sequence of str
         Modules, or files that end in .py, with the classes and functions that the file names.
+    targets : sequence of str
+        As `--target` takes them: what `auto` chooses a solver for.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     **design
@@ -229,7 +238,8 @@ def prepare_model(
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
         goal: Any = registry.create("objective", *objective)
-        search = pick_solver(registry, *solver, goal, True, path.name)
+        demand = Demand(goal, path.name, linear=wanted.linear, extremum=asks_for_extremum(targets))
+        search = pick_solver(registry, *solver, demand)
         import keras  # noqa: F401
     notes: list[str] = []
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))

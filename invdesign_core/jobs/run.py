@@ -63,7 +63,7 @@ def run_experiment(
     with clock.stage("import"):
         running = backend.select(experiment.backend)
         registry = registry or Registry.discover()
-        experiment.stages(registry)  # refuse before the heavy imports
+        experiment.stages(registry, targets)  # refuse before the heavy imports
         import keras
         import pandas  # noqa: F401
     notes: list[str] = []

@@ -34,7 +34,7 @@ def solve_saved(run: Path, targets: Sequence[str], **options: Any) -> Result:
     **options
         As `prepare_saved` takes them.
     """
-    return solve_one(prepare_saved(run, **options), targets)
+    return solve_one(prepare_saved(run, targets=targets, **options), targets)
 
 
 def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
@@ -49,7 +49,7 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     **options
         As `prepare_model` takes them.
     """
-    return solve_one(prepare_model(path, **options), targets)
+    return solve_one(prepare_model(path, targets=targets, **options), targets)
 
 
 def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:

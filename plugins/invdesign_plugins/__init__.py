@@ -49,7 +49,9 @@ def invdesign_objectives() -> list[type[Objective]]:
 def invdesign_solvers() -> list[type[Solver]]:
     """Return the solvers."""
     from invdesign_plugins.solvers.dataset_search import DatasetSearch
+    from invdesign_plugins.solvers.differential_evolution import DifferentialEvolution
     from invdesign_plugins.solvers.lbfgsb import LBFGSB
     from invdesign_plugins.solvers.least_squares import LeastSquares
+    from invdesign_plugins.solvers.slsqp import SLSQP
 
-    return [LBFGSB, LeastSquares, DatasetSearch]
+    return [LBFGSB, LeastSquares, SLSQP, DifferentialEvolution, DatasetSearch]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_plugins.solvers.quadratic import Polytope
 
 DAMPING = 1e-3
 """First damping, as a share of the largest curvature."""
@@ -18,6 +19,8 @@ WINDOW, PROGRESS = 8, 1e-3
 """A row whose loss fell by less than this share over so many rounds creeps along a kink of the network."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
+LEAST_CURVATURE = 1e-10
+"""Under linear constraints the least damping, as a share of the largest curvature: rounding shall decide no step."""
 
 
 class LeastSquares(Solver):
@@ -30,11 +33,13 @@ class LeastSquares(Solver):
     (Kanzow, Yamashita and Fukushima, "Levenberg–Marquardt methods with strong local convergence
     properties for solving nonlinear equations with convex constraints", J. Comput. Appl. Math. 172,
     2004), and the damping follows the gain ratio (Nielsen, "Damping parameter in Marquardt's method",
-    IMM-REP-1999-05).
+    IMM-REP-1999-05). Where there are linear constraints, a step minimises the same damped model inside
+    the polytope instead.
     """
 
     name: ClassVar[str] = "least-squares"
     needs: ClassVar[frozenset[str]] = frozenset({"gradient", "residuals"})
+    handles: ClassVar[frozenset[str]] = frozenset({"linear"})
     rank: ClassVar[int] = 10
 
     max_iterations: int = Field(60, ge=1, description="Rounds at most.")
@@ -46,6 +51,7 @@ class LeastSquares(Solver):
         """Improve all rows round by round."""
         b = len(u0)
         reached = np.clip(u0, problem.lower, problem.upper)
+        polytope = Polytope(problem.lower, problem.upper, problem.linear) if len(problem.linear) else None
         status = np.full(b, Status.LIMIT, dtype=object)
         message = np.full(b, f"{self.max_iterations} rounds were taken", dtype=object)
         # What follows holds the live rows only; rows that end are written to `reached`, `status` and `message`.
@@ -55,7 +61,7 @@ class LeastSquares(Solver):
         past, growth, ended = loss, np.full(b, 2.0), np.where(np.isfinite(loss), LIVE, LOST)
         damping: FloatArray | None = None
         for number in range(self.max_iterations + 1):
-            gradient, free = _projected(u, low, high, residual, jacobian)
+            gradient, free = _projected(u, low, high, residual, jacobian, polytope is not None)
             slope = np.abs(gradient).max(axis=1) * 2 / residual.shape[1]
             ended[(ended == LIVE) & ((slope <= self.gtol) | (loss <= NOISE))] = FLAT
             if number % WINDOW == 0 and number:
@@ -80,7 +86,10 @@ class LeastSquares(Solver):
             masked = jacobian * free[:, None, :]
             largest = np.einsum("rqe,rqe->re", masked, masked).max(axis=1)
             damping = DAMPING * largest if damping is None else damping
-            tried = np.clip(u + _step(masked, gradient, residual, damping), low, high)
+            if polytope is None:
+                tried = np.clip(u + _step(masked, gradient, residual, damping), low, high)
+            else:
+                tried = _constrained(polytope, rows, u, masked, gradient, damping)
             step = tried - u
             expected = _expected(residual, jacobian, step)
             new_residual, new_jacobian = problem.residuals_and_jacobian(tried, rows)
@@ -121,12 +130,15 @@ WHY = np.array(
 
 
 def _projected(
-    u: FloatArray, low: FloatArray, high: FloatArray, residual: FloatArray, jacobian: FloatArray
+    u: FloatArray, low: FloatArray, high: FloatArray, residual: FloatArray, jacobian: FloatArray, constrained: bool
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Return the (k, e) gradients of half the summed squares, 0 where a bound holds a variable, and what is free."""
+    """Return the (k, e) gradients of half the summed squares, 0 where a bound holds a variable, and what is free.
+
+    Where constraints meet bounds, the step itself finds which of them hold; then only fixed variables aren't free.
+    """
     with np.errstate(invalid="ignore"):
         gradient = np.einsum("rqe,rq->re", jacobian, residual)
-    free = ~(((u <= low) & (gradient >= 0)) | ((u >= high) & (gradient <= 0)))
+    free = high > low if constrained else ~(((u <= low) & (gradient >= 0)) | ((u >= high) & (gradient <= 0)))
     return np.where(free, gradient, 0.0), free
 
 
@@ -140,6 +152,21 @@ def _step(jacobian: FloatArray, gradient: FloatArray, residual: FloatArray, damp
     gram = np.einsum("rie,rje->rij", jacobian, jacobian) + floor * np.eye(q)
     multiplier = np.linalg.solve(gram, residual[:, :, None])[:, :, 0]
     return np.asarray(-np.einsum("rqe,rq->re", jacobian, multiplier))
+
+
+def _constrained(
+    polytope: Polytope,
+    rows: NDArray[np.intp],
+    u: FloatArray,
+    jacobian: FloatArray,
+    gradient: FloatArray,
+    damping: FloatArray,
+) -> FloatArray:
+    """Return the (k, e) points u + s of the polytope that minimise |r + J s|² + damping |s|²."""
+    normal = np.einsum("rqi,rqj->rij", jacobian, jacobian)
+    largest = np.einsum("rii->ri", normal).max(axis=1)
+    damping = np.maximum(damping, np.maximum(LEAST_CURVATURE * largest, 1e-30))
+    return polytope.minimise(normal + damping[:, None, None] * np.eye(u.shape[1]), gradient, u, rows)
 
 
 def _expected(residual: FloatArray, jacobian: FloatArray, step: FloatArray) -> FloatArray:
