@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The name that lets the core choose the solver."""
-EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\s*", re.IGNORECASE)
+EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
 """A target that asks for the least or the most of an output."""
 
 
@@ -63,7 +63,7 @@ def asks_for_extremum(targets: Mapping[str, Any] | Iterable[str]) -> bool:
         ]
     else:
         values = [text.rpartition("=")[2] for text in targets]
-    return any(isinstance(value, str) and EXTREMUM.fullmatch(value) is not None for value in values)
+    return any(isinstance(value, str) and EXTREMUM.match(value) is not None for value in values)
 
 
 def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Demand) -> Solver:

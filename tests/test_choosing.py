@@ -83,7 +83,9 @@ def test_a_third_party_solver_is_chosen_by_what_it_declares():
     assert choose_solver(installed, Demand(MAE, "net", linear=True), {}).name == "slsqp"
 
 
-@pytest.mark.parametrize("targets", [["N2<=0.34", "a = b=max"], {"y": "minimise"}, {"y": {"goal": "Maximize"}}])
+@pytest.mark.parametrize(
+    "targets", [["N2<=0.34", "a = b=max"], {"y": "minimise"}, {"y": {"goal": "Maximize"}}, {"y": "max weight 2"}]
+)
 def test_extrema_are_seen_in_the_targets(targets):
     assert asks_for_extremum(targets)
 
