@@ -249,6 +249,21 @@ def test_every_row_satisfies_the_constraints_though_rounding_breaks_them():
     assert answers.met
 
 
+def test_values_that_no_neighbour_leads_to_are_found_too():
+    # 97 a + 89 b + 83 c = 1189 only for a few whole numbers, far from where rounding ends.
+    matrix = np.array([[97.0, 89, 83, 0, 0, 0], [0, 0, 0, 1, 1, 1]])
+    given = Constraints(Linear(matrix, np.array([1189.0, 17]), np.array([1189.0, 17])))
+    space = ints(6)
+    triples = np.array(list(itertools.product(range(10), repeat=3)))
+    allowed = triples[triples @ matrix[0, :3] == 1189]
+    assert 0 < len(allowed) < 5
+    answers = solve(lin([[1], [2], [3], [4], [5], [6]]), space, 100, given=given)
+    x = answers.starts.filter(like="design.").to_numpy(dtype=float)
+    assert (infeasibility(Space(space.variables, given), x) == 0).all()
+    values = [np.arange(1, 4) @ a + np.arange(4, 7) @ b for a in allowed for b in triples[triples.sum(axis=1) == 17]]
+    assert inputs(answers)[0] @ np.arange(1, 7) == min(values, key=lambda v: abs(v - 100))
+
+
 def test_at_most_two_are_above_zero():
     given = Constraints(Linear.none(4), (AtMost(2, (0, 1, 2, 3)),))
     answers = solve(lin([[1]] * 4), ints(4), 20, given=given)

@@ -236,6 +236,17 @@ def repair(
     search.descend(*_moves(space, plan, ctx), score, ctx)
     repaired = x.copy()
     repaired[broken] = search.x
+    left = broken[outside(search.x) > 0]  # no neighbour was nearer to the constraints
+    if len(left):
+        from invdesign_core.constraints import Lattice, nearest_integer
+
+        lower, upper = np.tile(low, (len(left), 1)), np.tile(high, (len(left), 1))
+        if held is not None:
+            lower, upper = (np.where(np.isnan(held[left]), side, held[left]) for side in (lower, upper))
+        given = space.constraints
+        found = nearest_integer(given.linear, lower, upper, repaired[left], Lattice.of(space), given.at_most)
+        exists = np.isfinite(found).all(axis=1)
+        repaired[left[exists]] = found[exists]
     return repaired
 
 
