@@ -126,7 +126,9 @@ def answers(
     low, high = surrogate.box
     unit = (reached.x - low) / np.where(high > low, high - low, 1.0)
     score = reached.loss + reached.variance
-    order = np.lexsort((np.arange(len(hit)), score, ~hit, reached.groups))
+    # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
+    excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1).round(4)
+    order = np.lexsort((np.arange(len(hit)), score, excess, ~hit, reached.groups))
     chosen, found, ranks = _distinct(order, reached.groups, unit, np.isfinite(score), count)
     designs = table.iloc[chosen].reset_index(drop=True)
     designs.insert(0, "target", reached.groups[chosen])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
+from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.errors import InvdesignError, SolverError
 from invdesign_core.goal import Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
@@ -110,13 +111,19 @@ def reach(
     scaled = None
     if known is not None:
         scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
-    starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx, first)
+    compared = firm(goal, targets)
+    starts = start_points(solver.init, solver.starts, forward, compared, low, high, scaled, ctx, first)
     count = starts.shape[1]
     u0, groups = starts.reshape(t * count, space.width), np.repeat(np.arange(t), count)
     lower, upper = low[groups], high[groups]
     fixed = None if held is None else held[groups]
     problem = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
-    result, interrupted = _solve(solver, problem, u0, ctx)
+
+    def solve(rows: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
+        return _solve(solver, rows, begin, ctx)
+
+    reached = hold_limits(solve, forward, problem, u0, targets, goal)
+    result, goal, interrupted = reached.result, reached.goal, reached.interrupted
     u, evaluations = result.u, problem.evaluations
     x = _written(space, forward.to_x(u), fixed)
     free = ~space.discrete & (high > low).any(axis=0)
@@ -127,8 +134,9 @@ def reach(
         lower = np.where(space.discrete, rounded, lower)
         upper = np.where(space.discrete, rounded, upper)
         polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
-        polished, interrupted = _solve(solver, polish, np.clip(rounded, lower, upper), ctx)
-        u, evaluations = polished.u, evaluations + polish.evaluations
+        polished = hold_limits(solve, forward, polish, np.clip(rounded, lower, upper), targets, goal)
+        goal, interrupted = polished.goal, polished.interrupted
+        u, evaluations = polished.result.u, evaluations + polish.evaluations
         x = _written(space, forward.to_x(u), fixed)
     z = surrogate.predict_z(x)
     loss = forward.loss_of(z, goal.take(groups))

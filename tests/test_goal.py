@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.targets import Targets, parse_target, parse_targets, split_assignment
+from invdesign_core.targets import Targets, parse_target, parse_targets
+from invdesign_core.words import split_assignment
 
 OUTPUTS = ("H2", "Reformer Duty", "a=b", "x-1", "T (°C)")
 

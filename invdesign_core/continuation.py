@@ -1,0 +1,193 @@
+"""Limits beside a maximum or minimum: the search goes on from where it is until they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.goal import Goal
+from invdesign_core.problem import Forward, Problem, SolverResult, part_of
+from invdesign_core.space import FloatArray
+from invdesign_core.targets import HAIR, IDEAL, Targets
+
+Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
+"""Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""
+
+HEAVIER = 10.0
+"""A violated limit's weight is multiplied by this."""
+ROUNDS = 10
+"""Times that violated limits are made heavier, or aimed at from further inside, at most."""
+NEAR = 2e-3
+"""A violation below this share of the range is taken away by aiming that much further inside."""
+FALLS = 0.9
+"""A row whose violation doesn't fall below this share of itself, twice running, has limits that can't hold."""
+FIRM = 1e4
+"""Weight of limits where points are compared and not searched: none that violates one looks better for it."""
+FARTHER, FARTHEST = 4.0, 20
+"""An ideal that was reached is put so many times farther away, at most so many times."""
+CLOSE = 0.5
+"""An ideal is reached when a prediction comes so near to it, in training ranges."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a search for extrema under limits came to.
+
+    Attributes
+    ----------
+    result : SolverResult
+        (b, e) points, and the solver's account of the last search that each row took part in.
+    goal : Goal
+        t goals in z with the user's weights, whose extrema lie beyond all that was reached.
+    interrupted : bool
+        Whether it was cut short.
+    """
+
+    result: SolverResult
+    goal: Goal
+    interrupted: bool
+
+
+def firm(goal: Goal, targets: Targets) -> Goal:
+    """Return t goals by which points can be compared where limits must hold: their limits weigh far more."""
+    must = targets.extremum.any(axis=1, keepdims=True) & ~targets.extremum
+    return replace(goal, weight=np.where(must, FIRM, 1.0) * goal.weight)
+
+
+def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal) -> Held:
+    """Solve, and solve on where an extremum is asked for, until the limits beside it hold.
+
+    A maximum is asked for as a value beyond reach, and a limit as an interval, so that any objective and any
+    solver can take them; but then a limit is only one wish among others. So violated limits are made ten times
+    heavier, row by row, and the search goes on from where it is (an exterior penalty method; Fiacco and
+    McCormick, "Nonlinear programming: sequential unconstrained minimization techniques", 1968). Once a row is
+    near, it aims further inside by what it still violates, as a multiplier would have it: that converges at
+    weights which leave the problem well conditioned. Rows whose limits can't all hold end where the
+    limits alone are violated least. Targets without an extremum are solved once.
+
+    Parameters
+    ----------
+    solve : callable
+        Calls the solver.
+    forward : Forward
+        Predicts.
+    problem : Problem
+        b rows; it counts the evaluations of all rounds.
+    u0 : ndarray
+        (b, e) start points.
+    targets : Targets
+        t targets.
+    goal : Goal
+        The goals in z that the problem has.
+    """
+    result, interrupted = solve(problem, u0)
+    if interrupted or not targets.extremum.any():
+        return Held(result, goal, interrupted)
+    state = _State(solve, forward, problem, targets, goal, result)
+    state.look_farther()
+    state.hold()
+    return Held(state.result, state.goal, state.interrupted)
+
+
+class _State:
+    """The points reached so far, and what is asked of the rows next."""
+
+    def __init__(
+        self, solve: Solve, forward: Forward, problem: Problem, targets: Targets, goal: Goal, result: SolverResult
+    ) -> None:
+        self._solve, self._forward, self._problem, self._targets = solve, forward, problem, targets
+        self._groups, self.goal, self.interrupted = problem.groups, goal, False
+        self._u = result.u.copy()
+        self._status = np.array([str(s) for s in result.status], dtype=object)
+        self._message = np.array([str(m) for m in result.message], dtype=object)
+        self._spread = np.where(targets.spread > 0, targets.spread, forward.surrogate.scale)
+
+    @property
+    def result(self) -> SolverResult:
+        return SolverResult(self._u, list(self._status), list(self._message))
+
+    def look_farther(self) -> None:
+        """Put ideals that were reached farther away, and search on: there is more to be had."""
+        targets, surrogate = self._targets, self._forward.surrogate
+        # A limit on the side of the extremum ends the way there.
+        end = np.where(targets.direction > 0, targets.upper, targets.lower)
+        open_ended: NDArray[np.bool_] = np.asarray(targets.extremum & np.isinf(end))
+        ideal = np.full(open_ended.shape, IDEAL)
+        for _ in range(FARTHEST):
+            y = self._predict(np.arange(len(self._u)))
+            above = (y - surrogate.shift) / self._spread * targets.direction[self._groups]
+            reached = np.zeros(open_ended.shape, dtype=bool)
+            np.logical_or.at(reached, self._groups, above > ideal[self._groups] - CLOSE)
+            reached &= open_ended
+            if not reached.any() or self.interrupted:
+                return
+            ideal = np.where(reached, ideal * FARTHER, ideal)
+            self.goal = targets.goal(surrogate.shift, surrogate.scale, ideal)
+            rows = np.flatnonzero(np.asarray(reached.any(axis=1))[self._groups])
+            self._go_on(rows, self.goal.take(self._groups[rows]))
+
+    def hold(self) -> None:
+        """Make the limits hold; rows in which they do have left."""
+        surrogate = self._forward.surrogate
+        rows = np.flatnonzero(self._excess(np.arange(len(self._u))).any(axis=1))
+        if not len(rows) or self.interrupted:
+            return
+        asked = self.goal.take(self._groups[rows])
+        limits = self._targets.limits(surrogate.shift, surrogate.scale).take(self._groups[rows])
+        weight, ended = asked.weight.copy(), np.zeros(asked.weight.shape, dtype=bool)
+        inside, slow = np.zeros(asked.weight.shape), np.zeros(len(rows), dtype=np.int64)
+        live = np.arange(len(rows))
+        excess = self._excess(rows)
+        for _ in range(ROUNDS):
+            over = excess[live]
+            violated, total = over != 0, np.abs(over).sum(axis=1)
+            near = violated & (np.abs(over) <= NEAR) & (slow[live] == 0)[:, None]
+            weight[live] *= np.where(violated & ~near, HEAVIER, 1.0)
+            inside[live] += np.where(near, (over + np.sign(over) * HAIR) * self._spread / surrogate.scale, 0.0)
+            # From here on, an extremum whose own limit is violated wants no more than that limit.
+            ended[live] |= violated
+            lower, upper = (np.where(ended, getattr(limits, side), getattr(asked, side)) for side in ("lower", "upper"))
+            self._go_on(rows[live], _moved(Goal(lower, upper, weight), inside).take(live))
+            if self.interrupted:
+                return
+            excess[live] = self._excess(rows[live])
+            after = np.abs(excess[live]).sum(axis=1)
+            slow[live] = np.where(after < FALLS * total, 0, slow[live] + 1)
+            live = live[(after > 0) & (slow[live] < 2)]
+            if not len(live):
+                break
+        lost = np.flatnonzero(excess.any(axis=1))
+        if len(lost):
+            self._go_on(rows[lost], limits.take(lost))
+
+    def _go_on(self, rows: NDArray[np.intp], goal: Goal) -> None:
+        """Search on from where some rows are, each with a goal of its own."""
+        part = part_of(self._problem, rows, goal)
+        result, self.interrupted = self._solve(part, self._u[rows])
+        self._problem.evaluations[rows] += part.evaluations
+        self._u[rows] = result.u
+        self._status[rows] = [str(s) for s in result.status]
+        self._message[rows] = [str(m) for m in result.message]
+
+    def _predict(self, rows: NDArray[np.intp]) -> FloatArray:
+        """Return (k, m) outputs in the user's units."""
+        surrogate = self._forward.surrogate
+        return surrogate.units(surrogate.predict_z(self._forward.to_x(self._u[rows])).mean)
+
+    def _excess(self, rows: NDArray[np.intp]) -> FloatArray:
+        """Return (k, m) by how much limits are violated, signed; 0 where there is no prediction to mend."""
+        return np.nan_to_num(self._targets.excess(self._predict(rows), self._groups[rows]), posinf=0.0, neginf=0.0)
+
+
+def _moved(goal: Goal, inside: FloatArray) -> Goal:
+    """Move the violated ends of intervals: down where `inside` is positive, up where it is negative."""
+    lower, upper = goal.lower - np.minimum(inside, 0.0), goal.upper - np.maximum(inside, 0.0)
+    # The other end gives way, so that an interval is never inside out; a set point moves as a whole.
+    return Goal(
+        np.where(inside > 0, np.minimum(lower, upper), lower),
+        np.where(inside < 0, np.maximum(lower, upper), upper),
+        goal.weight,
+    )
