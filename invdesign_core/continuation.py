@@ -17,13 +17,13 @@ Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
 """Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""
 
 HEAVIER = 10.0
-"""A violated limit's weight is multiplied by this."""
+"""Limits beside an extremum weigh so much more from the start, and a violated one more again each time."""
 ROUNDS = 10
 """Times that violated limits are made heavier, or aimed at from further inside, at most."""
 NEAR = 2e-3
 """A violation below this share of the range is taken away by aiming that much further inside."""
-FALLS = 0.9
-"""A row whose violation doesn't fall below this share of itself, twice running, has limits that can't hold."""
+FALLS, PATIENCE = 0.9, 2
+"""A row whose violation doesn't fall below this share of itself, so many times running, is given up."""
 FIRM = 1e4
 """Weight of limits where points are compared and not searched: none that violates one looks better for it."""
 FARTHER, FARTHEST = 4.0, 20
@@ -51,10 +51,10 @@ class Held:
     interrupted: bool
 
 
-def firm(goal: Goal, targets: Targets) -> Goal:
-    """Return t goals by which points can be compared where limits must hold: their limits weigh far more."""
+def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
+    """Return t goals in which limits beside an extremum weigh so many times more; the default is for comparing points."""
     must = targets.extremum.any(axis=1, keepdims=True) & ~targets.extremum
-    return replace(goal, weight=np.where(must, FIRM, 1.0) * goal.weight)
+    return replace(goal, weight=np.where(must, heavy, 1.0) * goal.weight)
 
 
 def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal) -> Held:
@@ -65,8 +65,9 @@ def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray
     heavier, row by row, and the search goes on from where it is (an exterior penalty method; Fiacco and
     McCormick, "Nonlinear programming: sequential unconstrained minimization techniques", 1968). Once a row is
     near, it aims further inside by what it still violates, as a multiplier would have it: that converges at
-    weights which leave the problem well conditioned. Rows whose limits can't all hold end where the
-    limits alone are violated least. Targets without an extremum are solved once.
+    weights which leave the problem well conditioned. Rows in which that leads nowhere look for the limits alone,
+    and for the extremum from there; where the limits can't all hold, they end where these are violated
+    least. Targets without an extremum are solved once.
 
     Parameters
     ----------
@@ -83,12 +84,15 @@ def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray
     goal : Goal
         The goals in z that the problem has.
     """
-    result, interrupted = solve(problem, u0)
-    if interrupted or not targets.extremum.any():
+    if not targets.extremum.any():
+        result, interrupted = solve(problem, u0)
         return Held(result, goal, interrupted)
-    state = _State(solve, forward, problem, targets, goal, result)
-    state.look_farther()
+    state = _State(solve, forward, problem, u0, targets, goal)
     state.hold()
+    for _ in range(FARTHEST):
+        if not state.look_farther():
+            break
+        state.hold()
     return Held(state.result, state.goal, state.interrupted)
 
 
@@ -96,52 +100,65 @@ class _State:
     """The points reached so far, and what is asked of the rows next."""
 
     def __init__(
-        self, solve: Solve, forward: Forward, problem: Problem, targets: Targets, goal: Goal, result: SolverResult
+        self, solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal
     ) -> None:
         self._solve, self._forward, self._problem, self._targets = solve, forward, problem, targets
         self._groups, self.goal, self.interrupted = problem.groups, goal, False
-        self._u = result.u.copy()
-        self._status = np.array([str(s) for s in result.status], dtype=object)
-        self._message = np.array([str(m) for m in result.message], dtype=object)
+        self._ideal = np.full(targets.direction.shape, IDEAL)
         self._spread = np.where(targets.spread > 0, targets.spread, forward.surrogate.scale)
+        self._u0, self._u = u0, u0.copy()
+        self._status, self._message = (np.full(len(u0), "", dtype=object) for _ in range(2))
+        self._go_on(np.arange(len(u0)), firm(goal, targets, HEAVIER).take(self._groups))
 
     @property
     def result(self) -> SolverResult:
         return SolverResult(self._u, list(self._status), list(self._message))
 
-    def look_farther(self) -> None:
-        """Put ideals that were reached farther away, and search on: there is more to be had."""
+    def look_farther(self) -> bool:
+        """Put ideals that were reached farther away, and search on: there is more to be had. Return whether any was."""
         targets, surrogate = self._targets, self._forward.surrogate
+        y = self._predict(np.arange(len(self._u)))
+        holds = np.asarray(~targets.excess(y, self._groups).any(axis=1))
+        above = (y - surrogate.shift) / self._spread * targets.direction[self._groups]
+        reached = np.zeros(self._ideal.shape, dtype=bool)
+        np.logical_or.at(reached, self._groups, holds[:, None] & (above > self._ideal[self._groups] - CLOSE))
         # A limit on the side of the extremum ends the way there.
-        end = np.where(targets.direction > 0, targets.upper, targets.lower)
-        open_ended: NDArray[np.bool_] = np.asarray(targets.extremum & np.isinf(end))
-        ideal = np.full(open_ended.shape, IDEAL)
-        for _ in range(FARTHEST):
-            y = self._predict(np.arange(len(self._u)))
-            above = (y - surrogate.shift) / self._spread * targets.direction[self._groups]
-            reached = np.zeros(open_ended.shape, dtype=bool)
-            np.logical_or.at(reached, self._groups, above > ideal[self._groups] - CLOSE)
-            reached &= open_ended
-            if not reached.any() or self.interrupted:
-                return
-            ideal = np.where(reached, ideal * FARTHER, ideal)
-            self.goal = targets.goal(surrogate.shift, surrogate.scale, ideal)
-            rows = np.flatnonzero(np.asarray(reached.any(axis=1))[self._groups])
-            self._go_on(rows, self.goal.take(self._groups[rows]))
+        reached &= targets.extremum & np.isinf(np.where(targets.direction > 0, targets.upper, targets.lower))
+        if self.interrupted or not reached.any():
+            return False
+        self._ideal = np.where(reached, self._ideal * FARTHER, self._ideal)
+        self.goal = targets.goal(surrogate.shift, surrogate.scale, self._ideal)
+        rows = np.flatnonzero(np.asarray(reached.any(axis=1))[self._groups])
+        self._go_on(rows, self.goal.take(self._groups[rows]))
+        return True
 
     def hold(self) -> None:
-        """Make the limits hold; rows in which they do have left."""
-        surrogate = self._forward.surrogate
-        rows = np.flatnonzero(self._excess(np.arange(len(self._u))).any(axis=1))
-        if not len(rows) or self.interrupted:
+        """Make the limits hold where they don't."""
+        lost = self._tighten(self._violating(np.arange(len(self._u))), HEAVIER)
+        if not len(lost) or self.interrupted:
             return
+        surrogate = self._forward.surrogate
+        limits = self._targets.limits(surrogate.shift, surrogate.scale)
+        # The extremum led them astray, so the limits alone are searched for from where it all began.
+        self._u[lost] = self._u0[lost]
+        self._go_on(lost, limits.take(self._groups[lost]))
+        inside = np.setdiff1d(lost, self._violating(lost))
+        before = self._u.copy()
+        lost = self._tighten(inside, FIRM)
+        self._u[lost] = before[lost]
+
+    def _tighten(self, rows: NDArray[np.intp], heavy: float) -> NDArray[np.intp]:
+        """Search on with ever heavier limits, beginning so many times as heavy; return rows that still violate them."""
+        surrogate = self._forward.surrogate
         asked = self.goal.take(self._groups[rows])
         limits = self._targets.limits(surrogate.shift, surrogate.scale).take(self._groups[rows])
-        weight, ended = asked.weight.copy(), np.zeros(asked.weight.shape, dtype=bool)
-        inside, slow = np.zeros(asked.weight.shape), np.zeros(len(rows), dtype=np.int64)
-        live = np.arange(len(rows))
+        weight = asked.weight * np.where(self._targets.extremum[self._groups[rows]], 1.0, heavy)
+        ended, inside = np.zeros(weight.shape, dtype=bool), np.zeros(weight.shape)
+        live, slow = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
         excess = self._excess(rows)
         for _ in range(ROUNDS):
+            if not len(live) or self.interrupted:
+                break
             over = excess[live]
             violated, total = over != 0, np.abs(over).sum(axis=1)
             near = violated & (np.abs(over) <= NEAR) & (slow[live] == 0)[:, None]
@@ -149,19 +166,17 @@ class _State:
             inside[live] += np.where(near, (over + np.sign(over) * HAIR) * self._spread / surrogate.scale, 0.0)
             # From here on, an extremum whose own limit is violated wants no more than that limit.
             ended[live] |= violated
-            lower, upper = (np.where(ended, getattr(limits, side), getattr(asked, side)) for side in ("lower", "upper"))
+            lower = np.where(ended, limits.lower, asked.lower)
+            upper = np.where(ended, limits.upper, asked.upper)
             self._go_on(rows[live], _moved(Goal(lower, upper, weight), inside).take(live))
-            if self.interrupted:
-                return
             excess[live] = self._excess(rows[live])
             after = np.abs(excess[live]).sum(axis=1)
-            slow[live] = np.where(after < FALLS * total, 0, slow[live] + 1)
-            live = live[(after > 0) & (slow[live] < 2)]
-            if not len(live):
-                break
-        lost = np.flatnonzero(excess.any(axis=1))
-        if len(lost):
-            self._go_on(rows[lost], limits.take(lost))
+            slow[live] = np.where((after < FALLS * total) | (total == 0), 0, slow[live] + 1)
+            live = live[(after > 0) & (slow[live] < PATIENCE)]
+        return rows[excess.any(axis=1)]
+
+    def _violating(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        return rows[self._excess(rows).any(axis=1)]
 
     def _go_on(self, rows: NDArray[np.intp], goal: Goal) -> None:
         """Search on from where some rows are, each with a goal of its own."""
