@@ -17,15 +17,15 @@ Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
 """Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""
 
 HEAVIER = 10.0
-"""Limits beside an extremum weigh so much more from the start, and a violated one more again each time."""
+"""Limits beside an extremum weigh so much more from the start, and violated ones so much more again each time."""
 ROUNDS = 10
 """Times that violated limits are made heavier, or aimed at from further inside, at most."""
 NEAR = 2e-3
 """A violation below this share of the range is taken away by aiming that much further inside."""
-FALLS, PATIENCE = 0.9, 2
+FALLS, PATIENCE = 0.9, 3
 """A row whose violation doesn't fall below this share of itself, so many times running, is given up."""
-FIRM = 1e4
-"""Weight of limits where points are compared and not searched: none that violates one looks better for it."""
+FIRM = 1e6
+"""So much heavier are limits where no slope is followed: no point that violates one looks better for it."""
 FARTHER, FARTHEST = 4.0, 20
 """An ideal that was reached is put so many times farther away, at most so many times."""
 CLOSE = 0.5
@@ -52,12 +52,20 @@ class Held:
 
 
 def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
-    """Return t goals in which limits beside an extremum weigh so many times more; the default is for comparing points."""
+    """Return t goals in which limits beside an extremum weigh so many times more; the default is to compare points."""
     must = targets.extremum.any(axis=1, keepdims=True) & ~targets.extremum
     return replace(goal, weight=np.where(must, heavy, 1.0) * goal.weight)
 
 
-def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal) -> Held:
+def hold_limits(
+    solve: Solve,
+    forward: Forward,
+    problem: Problem,
+    u0: FloatArray,
+    targets: Targets,
+    goal: Goal,
+    slopes: bool = True,
+) -> Held:
     """Solve, and solve on where an extremum is asked for, until the limits beside it hold.
 
     A maximum is asked for as a value beyond reach, and a limit as an interval, so that any objective and any
@@ -83,11 +91,14 @@ def hold_limits(solve: Solve, forward: Forward, problem: Problem, u0: FloatArray
         t targets.
     goal : Goal
         The goals in z that the problem has.
+    slopes : bool
+        Whether the solver follows gradients, which very unlike weights would spoil. One that follows none, such as
+        a population that can't move once it agrees, has the limits at their heaviest from the start.
     """
     if not targets.extremum.any():
         result, interrupted = solve(problem, u0)
         return Held(result, goal, interrupted)
-    state = _State(solve, forward, problem, u0, targets, goal)
+    state = _State(solve, forward, problem, u0, targets, goal, HEAVIER if slopes else FIRM)
     state.hold()
     for _ in range(FARTHEST):
         if not state.look_farther():
@@ -100,15 +111,22 @@ class _State:
     """The points reached so far, and what is asked of the rows next."""
 
     def __init__(
-        self, solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal
+        self,
+        solve: Solve,
+        forward: Forward,
+        problem: Problem,
+        u0: FloatArray,
+        targets: Targets,
+        goal: Goal,
+        heavy: float,
     ) -> None:
         self._solve, self._forward, self._problem, self._targets = solve, forward, problem, targets
         self._groups, self.goal, self.interrupted = problem.groups, goal, False
         self._ideal = np.full(targets.direction.shape, IDEAL)
         self._spread = np.where(targets.spread > 0, targets.spread, forward.surrogate.scale)
-        self._u0, self._u = u0, u0.copy()
+        self._u0, self._u, self._heavy = u0, u0.copy(), heavy
         self._status, self._message = (np.full(len(u0), "", dtype=object) for _ in range(2))
-        self._go_on(np.arange(len(u0)), firm(goal, targets, HEAVIER).take(self._groups))
+        self._go_on(np.arange(len(u0)), firm(goal, targets, heavy).take(self._groups))
 
     @property
     def result(self) -> SolverResult:
@@ -129,12 +147,12 @@ class _State:
         self._ideal = np.where(reached, self._ideal * FARTHER, self._ideal)
         self.goal = targets.goal(surrogate.shift, surrogate.scale, self._ideal)
         rows = np.flatnonzero(np.asarray(reached.any(axis=1))[self._groups])
-        self._go_on(rows, self.goal.take(self._groups[rows]))
+        self._go_on(rows, firm(self.goal, targets, self._heavy).take(self._groups[rows]))
         return True
 
     def hold(self) -> None:
         """Make the limits hold where they don't."""
-        lost = self._tighten(self._violating(np.arange(len(self._u))), HEAVIER)
+        lost = self._tighten(self._violating(np.arange(len(self._u))), self._heavy)
         if not len(lost) or self.interrupted:
             return
         surrogate = self._forward.surrogate
@@ -144,7 +162,7 @@ class _State:
         self._go_on(lost, limits.take(self._groups[lost]))
         inside = np.setdiff1d(lost, self._violating(lost))
         before = self._u.copy()
-        lost = self._tighten(inside, FIRM)
+        lost = self._tighten(inside, HEAVIER**4)
         self._u[lost] = before[lost]
 
     def _tighten(self, rows: NDArray[np.intp], heavy: float) -> NDArray[np.intp]:

@@ -160,8 +160,7 @@ def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx:
     unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
     for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
         y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
-        size = np.maximum(surrogate.spread[named], np.abs(y).max(axis=0))
-        flat = np.ptp(y, axis=0) <= RESOLUTION * size
+        flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
         if not flat.any():
             return
     for m, value in zip(named[flat], y[0, flat], strict=True):

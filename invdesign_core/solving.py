@@ -122,7 +122,7 @@ def reach(
     def solve(rows: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
         return _solve(solver, rows, begin, ctx)
 
-    reached = hold_limits(solve, forward, problem, u0, targets, goal)
+    reached = hold_limits(solve, forward, problem, u0, targets, goal, bool(solver.needs))
     result, goal, interrupted = reached.result, reached.goal, reached.interrupted
     u, evaluations = result.u, problem.evaluations
     x = _written(space, forward.to_x(u), fixed)
@@ -134,7 +134,9 @@ def reach(
         lower = np.where(space.discrete, rounded, lower)
         upper = np.where(space.discrete, rounded, upper)
         polish = Problem(forward, goal, groups, lower, upper, space.discrete, ctx, first * count)
-        polished = hold_limits(solve, forward, polish, np.clip(rounded, lower, upper), targets, goal)
+        polished = hold_limits(
+            solve, forward, polish, np.clip(rounded, lower, upper), targets, goal, bool(solver.needs)
+        )
         goal, interrupted = polished.goal, polished.interrupted
         u, evaluations = polished.result.u, evaluations + polish.evaluations
         x = _written(space, forward.to_x(u), fixed)
