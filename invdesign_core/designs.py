@@ -129,7 +129,10 @@ def answers(
     low, high = surrogate.box
     unit = (reached.x - low) / np.where(high > low, high - low, 1.0)
     score = reached.loss + reached.variance
-    order = np.lexsort((np.arange(len(hit)), score, ~hit, reached.groups))
+    # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
+    excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
+    excess = np.ceil(excess * 1e4)  # what differs by less is violated alike
+    order = np.lexsort((np.arange(len(hit)), score, excess, ~hit, reached.groups))
     chosen, found, ranks = _distinct(order, reached.groups, unit, np.isfinite(score), count)
     designs = table.iloc[chosen].reset_index(drop=True)
     designs.insert(0, "target", reached.groups[chosen])

@@ -57,7 +57,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         "[solver]",
         "starts = 64",
         "",
-        '# What you want of the outputs. Fill in one or more: a number, "<=1", ">=1" or "1..2".',
+        '# What you want of the outputs. Fill in one or more: a number, "<=1", ">=1", "1..2", "max" or "min".',
         "[targets]",
     ]
     for m, name in enumerate(data.outputs):

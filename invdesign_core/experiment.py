@@ -62,7 +62,8 @@ class Experiment(BaseModel):
     objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="What searches for designs.")
     targets: dict[str, Any] = Field(
-        default_factory=dict, description="Wanted outputs: a number, '<=1', '>=1', '1..2', or a table."
+        default_factory=dict,
+        description="Wanted outputs: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
     )
     folder: Path = Field(default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from.")
 

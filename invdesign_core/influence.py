@@ -16,6 +16,10 @@ from invdesign_core.space import FloatArray, Space
 if TYPE_CHECKING:
     import keras
 
+    from invdesign_core.surrogate import Surrogate
+
+FEW = 64
+"""Points at which most outputs are seen to change; the program for so many is compiled anyway."""
 POINTS = 1024
 """Points, spread over the box, at which a model is asked."""
 CHANGED = 128
@@ -119,13 +123,7 @@ def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Cont
     """
     if not sampled.free.any():
         return
-    flat = [m for m, name in enumerate(outputs) if name in asked and sampled.flat[m]]
     moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
-    for m in flat:
-        ctx.warn(
-            f"the prediction of {outputs[m]!r} doesn't change anywhere in the bounds, it is {sampled.y[0, m]:g}; "
-            "check them, the units of the inputs, and the model"
-        )
     if not sampled.steady:
         ctx.warn(
             "the model answers one input differently when other rows stand beside it: a layer of it looks at the whole "
@@ -137,6 +135,39 @@ def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Cont
         if names:
             listed = ", ".join(repr(outputs[m]) for m in moving)
             ctx.note(f"{names}: no influence on {listed} anywhere in the bounds, so any value will do")
+
+
+def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
+    """Warn of outputs whose prediction is one number all over the bounds: no search can change it.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        What predicts.
+    space : Space
+        The design variables with the bounds of this search.
+    asked : container of str
+        The outputs that a target is set for.
+    ctx : Context
+        Takes the events.
+    """
+    from scipy.stats import qmc
+
+    low, high = space.bounds
+    named = np.array([m for m, name in enumerate(surrogate.outputs) if name in asked], dtype=np.intp)
+    if not (high > low).any() or not len(named):
+        return
+    unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
+    for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
+        y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
+        flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
+        if not flat.any():
+            return
+    for m, value in zip(named[flat], y[0, flat], strict=True):
+        ctx.warn(
+            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {value:g}; "
+            "check them, the units of the inputs, and the model"
+        )
 
 
 def _answers(model: keras.Model, x: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ from invdesign_core.designs import Answers, answers
 from invdesign_core.discrete import plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
+from invdesign_core.influence import warn_of_flat
 from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
@@ -179,10 +180,26 @@ def invert(
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         plan.tell(ctx)
+        warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, known, plan=plan)
         found = answers(reached, surrogate, space, wanted, truth, designs)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
+    _note_violated(found, ctx)
     return found
+
+
+def _note_violated(found: Answers, ctx: Context) -> None:
+    """Say which limits beside an extremum can't hold, by how much, even where a tolerance forgives it."""
+    if not len(found.designs):
+        return
+    outputs = found.targets.outputs
+    y = found.designs.loc[:0, [f"prediction.{name}" for name in outputs]].to_numpy(dtype=np.float64)
+    first = np.zeros(1, dtype=np.intp)
+    violated = np.flatnonzero(found.targets.excess(y, first)[0])
+    if len(violated):
+        miss = found.targets.miss(y, first)[0]
+        by = ", ".join(f"{outputs[m]!r} misses by {abs(miss[m]):.5g}" for m in violated)
+        ctx.note(f"no design was found in which all limits hold; the smallest violation: {by}")
 
 
 def invert_many(

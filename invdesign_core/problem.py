@@ -219,7 +219,8 @@ class Problem:
         first: int = 0,
         linear: Linear | None = None,
     ) -> None:
-        self._first = first
+        self._numbers = first + np.arange(len(lower))
+        self._asks = groups
         self.linear = linear or Linear.none(lower.shape[1])
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
@@ -234,26 +235,26 @@ class Problem:
 
     def rng(self, row: int) -> np.random.Generator:
         """Return a random stream of one row, which is the same whatever rows are solved beside it."""
-        return self._ctx.rng("solver", self._first + row)
+        return self._ctx.rng("solver", int(self._numbers[row]))
 
     def value(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
         """Return the (k,) losses of (k, e) points; point i belongs to row ``rows[i]``, by default row i."""
         u, rows = self._begin(u, rows)
-        loss = self._forward.value(u, self._goal.take(self.groups[rows]))
+        loss = self._forward.value(u, self._goal.take(self._asks[rows]))
         self._note(u, rows, loss)
         return loss
 
     def value_and_grad(self, u: FloatArray, rows: IndexArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return the (k,) losses of (k, e) points and their (k, e) gradients."""
         u, rows = self._begin(u, rows)
-        loss, gradient = self._forward.value_and_grad(u, self._goal.take(self.groups[rows]))
+        loss, gradient = self._forward.value_and_grad(u, self._goal.take(self._asks[rows]))
         self._note(u, rows, loss)
         return loss, gradient
 
     def residuals_and_jacobian(self, u: FloatArray, rows: IndexArray | None = None) -> tuple[FloatArray, FloatArray]:
         """Return (k, q) residuals, whose mean of squares is the loss, and their (k, q, e) Jacobians."""
         u, rows = self._begin(u, rows)
-        residuals, jacobian = self._forward.residuals_and_jacobian(u, self._goal.take(self.groups[rows]))
+        residuals, jacobian = self._forward.residuals_and_jacobian(u, self._goal.take(self._asks[rows]))
         self._note(u, rows, np.mean(residuals**2, axis=1))
         return residuals, jacobian
 
@@ -276,6 +277,22 @@ class Problem:
         order = better[np.argsort(-loss[better], kind="stable")]  # the smallest is written last
         self.best_loss[rows[order]] = loss[order]
         self.best_u[rows[order]] = u[order]
+
+
+def part_of(problem: Problem, rows: IndexArray, goal: Goal) -> Problem:
+    """Return a problem of some of the rows, each with a goal of its own: (k, m) in z."""
+    part = Problem(
+        problem._forward,
+        goal,
+        problem.groups[rows],
+        problem.lower[rows],
+        problem.upper[rows],
+        problem.discrete,
+        problem._ctx,
+        linear=problem.linear,
+    )
+    part._asks, part._numbers = np.arange(len(rows)), problem._numbers[rows]
+    return part
 
 
 def _checked(answer: Any, rank: int) -> Any:

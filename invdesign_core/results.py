@@ -77,6 +77,7 @@ class SurrogateReport(_Part):
 class TargetReport(_Part):
     """What was asked of one output."""
 
+    goal: Literal["max", "min"] | None = Field(description="Whether it is to be as large or as small as it can be.")
     lower: Number = Field(description="Lowest wanted value; null where that side is open.")
     upper: Number = Field(description="Highest wanted value; null where that side is open.")
     weight: float = Field(description="Weight of its misses.")
@@ -132,6 +133,7 @@ def target_reports(answers: Answers) -> dict[str, TargetReport]:
     t = answers.targets
     return {
         name: TargetReport(
+            goal={1: "max", -1: "min"}.get(int(t.direction[0, m])),  # type: ignore[arg-type]
             lower=float(t.lower[0, m]),
             upper=float(t.upper[0, m]),
             weight=float(t.weight[0, m]),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
+from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.discrete import Plan, Way, best_combinations, plan_search, rounded_and_improved
 from invdesign_core.errors import InvdesignError, SolverError
 from invdesign_core.goal import Goal, Prediction

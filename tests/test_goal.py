@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.targets import Targets, parse_target, parse_targets, split_assignment
+from invdesign_core.targets import Target, Targets, parse_target, parse_targets
+from invdesign_core.words import split_assignment
 
 OUTPUTS = ("H2", "Reformer Duty", "a=b", "x-1", "T (°C)")
 
@@ -53,6 +54,15 @@ def test_a_single_output_needs_no_name(text):
         ({"H2": {"at_least": 3, "at_most": 2}}, "contradicts"),
         ({"H2": {"weight": 2}}, "nothing is wanted"),
         ({"H2": True}, "expected a number"),
+        ({"H2": {}}, "nothing is wanted"),
+        (["H2=maximum"], "did you mean 'max'?"),
+        (["H2=1 weight -1"], "can't be negative"),
+        (["H2=1 weight 2 weight 3"], "'weight' is there twice"),
+        (["H2=1 tolerance much"], "found 'much', expected a number"),
+        (["H2=max tolerance 1"], "leave the tolerance out"),
+        (["H2=free weight 2"], "it is free"),
+        ({"H2": {"goal": "most"}}, "expected max, min or free"),
+        ({"H2": {"goal": "max", "equals": 2}}, "contradicts the goal 'max'"),
         ({"CO": 1}, "there is no output 'CO'"),
     ],
 )
@@ -66,8 +76,44 @@ def test_the_longest_name_wins():
     assert split_assignment("a b=1", ["a", "a b"], "here", "output") == ("a b", "1")
 
 
+def test_where_two_names_fit_both_readings_are_shown_and_quotes_decide():
+    with pytest.raises(ConfigError) as error:
+        parse_targets(["a=b=1"], ["a", "a=b"])
+    assert "2 ways: 'a=b' = 1 or 'a' = b=1" in str(error.value)
+    assert """'"a=b"=1'""" in str(error.value)
+    assert parse_targets(['"a=b"=1'], ["a", "a=b"])["a=b"].lower == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.33 tolerance 0.01 weight 2", Target(0.33, 0.33, 2, 0.01)),
+        ("0.33 weight 2 tolerance 1e-2", Target(0.33, 0.33, 2, 0.01)),
+        ("= 0.33", Target(0.33, 0.33)),
+        ("<=0.33 weight .5", Target(-np.inf, 0.33, 0.5)),
+        ("0.3 .. 0.33 tolerance 0", Target(0.3, 0.33, 1, 0)),
+        ("max", Target(goal="max")),
+        ("Maximise weight 3", Target(weight=3, goal="max")),
+        ("maximize", Target(goal="max")),
+        ("minimise", Target(goal="min")),
+        ({"goal": "minimize", "at_most": 4, "tolerance": 1}, Target(-np.inf, 4, 1, 1, "min")),
+        ("free", Target()),
+    ],
+)
+def test_the_same_words_everywhere(text, expected):
+    assert parse_target(text, "here") == expected
+    if isinstance(text, str):
+        assert parse_targets([f"H2={text}"], OUTPUTS) == ({} if expected.free else {"H2": expected})
+
+
+def test_free_takes_a_target_back():
+    base = parse_targets({"H2": 1, "x-1": 2}, OUTPUTS)
+    assert parse_targets(["H2=free"], OUTPUTS, base) == {"x-1": Target(2, 2)}
+
+
 def test_a_target_survives_its_table():
-    for value in (2, "<=3", ">=1", "1..2", {"equals": 1, "weight": 3, "tolerance": 0.5}):
+    tables = {"equals": 1, "weight": 3, "tolerance": 0.5}, {"goal": "max", "at_most": 0.4, "weight": 2}
+    for value in (2, "<=3", ">=1", "1..2", "max", "min weight 2", "free", *tables):
         target = parse_target(value, "here")
         assert parse_target(target.to_json(), "there") == target
 
@@ -91,3 +137,34 @@ def test_met_means_within_two_percent_of_the_training_range_unless_told():
 def test_a_failed_simulation_never_meets_a_target():
     assert not make(2).met(np.array([[np.nan]]), np.zeros(1, int)).any()
     assert not make(">=2").met(np.array([[np.nan]]), np.zeros(1, int)).any()
+
+
+def test_a_maximum_lies_beyond_reach_and_is_never_missed():
+    targets = make("max")
+    goal = targets.goal(np.zeros(1), np.ones(1))
+    assert (goal.lower[0, 0], goal.upper[0, 0]) == (20, np.inf)
+    y, rows = np.array([[-50.0], [3.0], [np.nan]]), np.zeros(3, int)
+    assert targets.met(y, rows).ravel().tolist() == [True, True, False]
+    assert targets.miss(y, rows)[:2].ravel().tolist() == [0, 0]
+
+
+def test_beside_an_extremum_limits_must_hold_exactly_and_set_points_nearly():
+    targets = Targets.build(
+        [parse_targets({"y": "max", "limit": "<=1", "point": 1}, ["y", "limit", "point"])],
+        ("y", "limit", "point"),
+        np.full(3, 10.0),
+    )
+    y, rows = np.array([[0, 1, 1.02], [0, 1.1, 1.12]]), np.zeros(2, int)
+    assert targets.met(y, rows).all()
+    assert targets.excess(y, rows) == pytest.approx(np.array([[0, 0, 0], [0, 0.01, 0.01]]))
+    assert not make("<=1").excess(np.array([[5.0]]), np.zeros(1, int)).any()
+
+
+def test_a_table_of_targets_takes_the_same_words():
+    import pandas as pd
+
+    frame = pd.DataFrame({"y": ["max", "<=1 weight 2", None, "free"], "z": [1.0, np.nan, 2.0, 3.0]})
+    targets = Targets.from_frame(frame, ("y", "z"), np.ones(2))
+    assert targets.extremum.tolist() == [[True, False], [False, False], [False, False], [False, False]]
+    assert targets.asked.tolist() == [[True, True], [True, False], [False, True], [False, True]]
+    assert targets.weight.tolist() == [[1, 1], [2, 0], [0, 1], [0, 1]]

@@ -11,7 +11,7 @@ import pytest
 from invdesign_core.data import Data
 from invdesign_core.drafts import draft
 from invdesign_core.experiment import Experiment
-from invdesign_core.targets import split_names
+from invdesign_core.words import split_names
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
-    from invdesign_core.results import DesignReport, Report, TableReport
+    from invdesign_core.results import DesignReport, Report, TableReport, TargetReport
 
 WORDS = {"load": "loading", "tune": "tuning", "train": "training", "solve": "solving"}
 
@@ -139,7 +139,7 @@ def _surrogate(report: Report, console: Console) -> None:
 
 def _designs(report: Report, console: Console) -> None:
     first = report.designs[0]
-    wanted = ", ".join(_target(name, t.lower, t.upper) for name, t in report.target.items())
+    wanted = ", ".join(_target(name, t) for name, t in report.target.items())
     table = Table(title=f"designs for {escape(wanted)}", title_justify="left")
     for name in first.inputs:
         table.add_column(escape(name), justify="right", style="bold")
@@ -188,12 +188,16 @@ def _verdict(report: Report) -> str:
     return escape("no design meets the target; the nearest: " + ", ".join(parts))
 
 
-def _target(name: str, lower: float | None, upper: float | None) -> str:
-    if lower is None:
-        return f"{name} <= {_number(upper)}"
-    if upper is None:
-        return f"{name} >= {_number(lower)}"
-    return f"{name} = {_number(lower)}" if lower == upper else f"{name} = {_number(lower)}..{_number(upper)}"
+def _target(name: str, target: TargetReport) -> str:
+    low, high = _number(target.lower), _number(target.upper)
+    if target.goal is not None:
+        sides = [f">= {low}"] * (target.lower is not None) + [f"<= {high}"] * (target.upper is not None)
+        return ", ".join([f"{name} = {target.goal}", *sides])
+    if target.lower is None:
+        return f"{name} <= {high}"
+    if target.upper is None:
+        return f"{name} >= {low}"
+    return f"{name} = {low}" if target.lower == target.upper else f"{name} = {low}..{high}"
 
 
 def _number(value: Any) -> str:

@@ -42,7 +42,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
     from invdesign_core.drafts import draft
     from invdesign_core.experiment import apply_overrides
     from invdesign_core.jobs.check import load
-    from invdesign_core.targets import split_names
+    from invdesign_core.words import split_names
 
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:

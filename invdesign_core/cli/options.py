@@ -11,7 +11,7 @@ import click
 from invdesign_core.design import laid_over
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
-from invdesign_core.targets import parse_number, parse_range
+from invdesign_core.words import parse_number, parse_range
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +21,8 @@ target_option = click.option(
     "targets",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Wanted output: NAME=2, 'NAME<=1', 'NAME>=1' or NAME=1..2; a single output needs no name. Repeatable.",
+    help="Wanted output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, and after it "
+    "'tolerance 0.1' or 'weight 2'; a single output needs no name. Repeatable.",
 )
 set_option = click.option(
     "--set",

@@ -55,8 +55,8 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     with blamed(stages.surrogate.label):
         stages.surrogate.prepared(ctx)
     space = experiment.design.apply(data.space, data.outputs)
-    wanted = parse_targets(experiment.targets, data.outputs) | parse_targets(targets, data.outputs)
-    if not wanted and data.example:
+    wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
+    if not (wanted or targets or experiment.targets) and data.example:
         wanted = parse_targets(data.example, data.outputs)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was named; the dataset's example is taken: {asked}")

@@ -69,7 +69,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
     """
     p, ctx = prepared, prepared.ctx
     outputs = p.surrogate.outputs
-    wanted = parse_targets(targets, outputs) or parse_targets(p.targets or {}, outputs)
+    wanted = parse_targets(targets if targets else p.targets or {}, outputs)
     _need_target(wanted, outputs)
     if p.sampled is not None:
         from invdesign_core.influence import describe

@@ -253,7 +253,9 @@ def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any
     wanted = np.asarray(y[:: max(len(y) // targets, 1)][:targets] if targets > 1 else [[2.0]], dtype=float)
     wanted = np.resize(wanted, (targets, m))
     weight = np.ones_like(wanted)
-    goal = Targets(surrogate.outputs, wanted, wanted, weight, 0.02 * weight).goal(surrogate.shift, surrogate.scale)
+    nothing = np.zeros(wanted.shape, dtype=np.int8)
+    asked = Targets(surrogate.outputs, wanted, wanted, weight, 0.02 * weight, nothing, surrogate.spread)
+    goal = asked.goal(surrogate.shift, surrogate.scale)
     b = targets * starts
     u0 = np.random.default_rng(2).random((b, e))
 
