@@ -28,6 +28,7 @@ from invdesign_core.training.table import TrialTable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from invdesign_core.nearness import Nearness
     from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
 
 
@@ -146,6 +147,7 @@ def invert(
     known: tuple[FloatArray, FloatArray] | None = None,
     truth: Any = None,
     designs: int = 5,
+    nearness: Nearness | None = None,
 ) -> Answers:
     """Find the designs whose output is the target.
 
@@ -167,21 +169,23 @@ def invert(
         The true forward model, to judge designs by.
     designs : int
         Distinct designs to report.
+    nearness : Nearness, optional
+        What answers are to be near to.
 
     Raises
     ------
     ConfigError
-        If a variable has no bounds.
+        If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
-    plan = plan_search(space, solver)
+    plan = plan_search(space, solver, ctx)
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
-        reached = reach(forward, wanted, space, solver, ctx, known, plan=plan)
+        reached = reach(forward, wanted, space, solver, ctx, plan, known, nearness=nearness)
         found = answers(reached, surrogate, space, wanted, truth, designs)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
@@ -213,6 +217,7 @@ def invert_many(
     truth: Any = None,
     designs: int = 1,
     skip: Container[int] = (),
+    nearness: Nearness | None = None,
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
@@ -227,6 +232,8 @@ def invert_many(
         Distinct designs to report for each target.
     skip : container of int
         Chunks that are there already; they are passed over.
+    nearness : Nearness, optional
+        What answers are to be near to.
 
     Yields
     ------
@@ -245,7 +252,7 @@ def invert_many(
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
     forward = Forward(surrogate, objective, space)
-    plan = plan_search(space, solver, held)
+    plan = plan_search(space, solver, ctx, held)
     size = max(solver.rows_at_once // plan.rows, 1)
     ctx.emit(Event("stage", {"stage": "solve"}))
     plan.tell(ctx)
@@ -258,7 +265,7 @@ def invert_many(
         part = None if held is None else held[rows]
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
-            reached = reach(forward, targets.take(rows), space, solver, quiet, known, part, first, plan)
+            reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, nearness)
             found = answers(reached, surrogate, space, targets.take(rows), truth, designs)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))

@@ -89,6 +89,11 @@ class Forward:
         x[..., self._log] = np.log(np.maximum(x[..., self._log], np.finfo(np.float64).tiny))
         return np.asarray((x - low) / width)
 
+    def linear(self, constraints: Linear) -> Linear:
+        """Return constraints on encoded designs as constraints on u; they are about no column on a logarithmic scale."""
+        low, width = self._box
+        return constraints.scaled(low, width)
+
     def value(self, u: FloatArray, goal: Goal) -> FloatArray:
         """Return the (k,) losses; infinite where the prediction is not finite."""
         if self.surrogate.differentiable:

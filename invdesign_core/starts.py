@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from invdesign_core.constraints import Linear
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
@@ -27,6 +28,7 @@ def start_points(
     known: tuple[FloatArray, FloatArray] | None,
     ctx: Context,
     first: int = 0,
+    linear: Linear | None = None,
 ) -> FloatArray:
     """Return start points for t goals.
 
@@ -52,13 +54,18 @@ def start_points(
         Its seed decides the points.
     first : int
         Number of the first goal in the whole of the work.
+    linear : Linear, optional
+        Constraints on u that every start satisfies. Random points of the polytope then stand for
+        space-filling ones.
 
     Returns
     -------
     ndarray
-        (t, count, e).
+        (t, count, e); NaN where a box holds no point that satisfies the constraints.
     """
     t, e = lower.shape
+    if linear is not None and len(linear):
+        return _in_polytope(method, count, forward, goal, lower, upper, known, ctx, linear)
     low, width = lower[:, None], (upper - lower)[:, None]
     if method == "uniform":
         # Each target has a stream of its own, whatever targets are solved beside it.
@@ -67,15 +74,65 @@ def start_points(
     if method in ("sobol", "latin-hypercube"):
         return np.asarray(low + _space_filling(method, count, e, ctx) * width)
     if method == "data":
-        if known is None:
-            raise ConfigError(
-                'starts are asked for from the training data (init = "data"), and none are known',
-                "name a table with the model's inputs and outputs, or take another init",
-            )
-        u, z = known
+        u, z = _needed(known)
         chosen = _best_rows(forward, Prediction(z), goal, count)
         return np.asarray(np.clip(u[chosen], low, low + width))
     return _screened(count, forward, goal, lower, upper, known, ctx)
+
+
+def _needed(known: tuple[FloatArray, FloatArray] | None) -> tuple[FloatArray, FloatArray]:
+    if known is None:
+        raise ConfigError(
+            'starts are asked for from the training data (init = "data"), and none are known',
+            "name a table with the model's inputs and outputs, or take another init",
+        )
+    return known
+
+
+def _in_polytope(
+    method: str,
+    count: int,
+    forward: Forward,
+    goal: Goal,
+    lower: FloatArray,
+    upper: FloatArray,
+    known: tuple[FloatArray, FloatArray] | None,
+    ctx: Context,
+    linear: Linear,
+) -> FloatArray:
+    """Return (t, count, e) starts that satisfy linear constraints."""
+    from invdesign_core.constraints import nearest, sample
+
+    t, e = lower.shape
+    if method == "data":
+        u, z = _needed(known)
+        chosen = u[_best_rows(forward, Prediction(z), goal, count)].reshape(t * count, e)
+        low, high = np.repeat(lower, count, axis=0), np.repeat(upper, count, axis=0)
+        return nearest(linear, low, high, np.clip(chosen, low, high)).reshape(t, count, e)
+    boxes, which = np.unique(np.hstack([lower, upper]), axis=0, return_inverse=True)
+    which = which.ravel()
+    per_start = 1 if method != "screened" else SCREENED_PER_START if len(boxes) == 1 else SCREENED_PER_START // 8
+    size = min(count * per_start, SCREENED_LIMIT)
+    drawn = np.empty((len(boxes), size, e))
+    for number, box in enumerate(boxes):  # each has an inside of its own; most often there is one
+        drawn[number] = sample(linear, box[:e], box[e:], size, ctx.rng("starts"))
+    points = drawn[which]
+    if method != "screened":
+        return points
+    if known is not None and len(boxes) == 1:
+        seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
+        seen = nearest(linear, lower[0], upper[0], np.clip(seen, lower[0], upper[0]))
+        points = np.concatenate([points, np.broadcast_to(seen, (t, *seen.shape))], axis=1)
+    rows = np.repeat(np.arange(t), points.shape[1])
+    losses = forward.value(points.reshape(-1, e), goal.take(rows)).reshape(t, -1)
+    losses = np.where(np.isnan(points).any(axis=2), np.inf, losses)
+    best, regions = (count + 1) // 2, count // 2
+    chosen = np.argsort(losses, axis=1, kind="stable")[:, :best]
+    # The points are drawn independently, so that any part of them is spread over the whole polytope.
+    parts = np.array_split(np.arange(size), regions) if regions else []
+    each = [part[np.argmin(losses[:, part], axis=1)] for part in parts]
+    chosen = np.concatenate([chosen, *(part[:, None] for part in each)], axis=1)
+    return np.asarray(np.take_along_axis(points, chosen[:, :, None], axis=1))
 
 
 def _space_filling(method: str, count: int, dimensions: int, ctx: Context) -> FloatArray:
@@ -91,12 +148,12 @@ def _space_filling(method: str, count: int, dimensions: int, ctx: Context) -> Fl
 
 def _best_rows(forward: Forward, z: Prediction, goal: Goal, count: int) -> np.ndarray:
     """Return (t, count) numbers of the rows with the smallest losses; repeated where there are too few."""
-    losses = _losses(forward, z, goal)
+    losses = losses_of(forward, z, goal)
     order = np.argsort(losses, axis=1, kind="stable")
     return order[:, np.arange(count) % order.shape[1]]
 
 
-def _losses(forward: Forward, z: Prediction, goal: Goal) -> FloatArray:
+def losses_of(forward: Forward, z: Prediction, goal: Goal) -> FloatArray:
     """Return the (t, n) losses of n predictions for t goals; infinite where not finite."""
     n, t = len(z.mean), len(goal.lower)
     rows = np.repeat(np.arange(t), n)
@@ -131,7 +188,7 @@ def _screened(
         if known is not None:
             seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
             points = np.concatenate([points, np.clip(seen, lower[0], upper[0])])
-        losses = _losses(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
+        losses = losses_of(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
         points = np.broadcast_to(points, (t, *points.shape))
         region = cKDTree(points[0, : max(regions, 1)]).query(points[0])[1]
     else:  # every target holds other values, so it needs points of its own

@@ -52,7 +52,7 @@ def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> Mask:
     return np.asarray(fine)
 
 
-def settle(space: Space, x: FloatArray) -> FloatArray:
+def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
     """Move designs by a few units in the last place, so that they satisfy inequalities exactly as they are written.
 
     Whoever reads a design and adds up its numbers in double precision, in the order of the constraint's text or of
@@ -65,6 +65,8 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
         The design variables and constraints.
     x : ndarray
         (n, e) designs that are snapped and satisfy the constraints up to about 1e-9.
+    lower, upper : ndarray, optional
+        (n, e) bounds of each design, equal where a column must stay as it is; by default those of the space.
 
     Returns
     -------
@@ -72,15 +74,15 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
         (n, e). An inequality that the continuous columns can't loosen stays as it is: one between discrete variables
         alone, or one that the others turn into an equation.
     """
-    lower, upper = space.bounds
     linear = space.constraints.linear
+    lower, upper = space.bounds if lower is None or upper is None else (lower, upper)
     x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
     lattice = Lattice.of(space)
-    held = lattice.discrete | (lower == upper)
+    held = np.broadcast_to(lattice.discrete | (lower == upper), x.shape).copy()
     for variable, columns in zip(space.variables, space.slices, strict=True):
-        held[columns] |= variable.kind == "categorical"
+        held[:, columns] |= variable.kind == "categorical"
     zero = np.zeros(x.shape, dtype=bool)
     for limit in space.constraints.at_most:
         zero[:, list(limit.columns)] |= x[:, list(limit.columns)] == 0
@@ -89,7 +91,7 @@ def settle(space: Space, x: FloatArray) -> FloatArray:
     low = np.where(stuck, x, np.maximum(lower, ends[0]))
     high = np.where(stuck, x, np.minimum(upper, ends[1]))
     settled = np.clip(x, low, high)
-    scale = lengths(lower, upper)
+    scale = lengths(*space.bounds)
     tight, rigid = np.zeros((2, len(x), len(linear)), dtype=bool)
     for _ in range(_ROUNDS):
         broken = _broken(space, settled)

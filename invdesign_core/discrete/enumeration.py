@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,20 @@ CHUNK = 2**18
 """Pairs of a target and a combination that are looked at together."""
 AT_ONCE = 2**14
 """Combinations that are predicted together."""
+NEXT_TO_NOTHING = 1e-4
+"""A loss up to which nearness decides which combinations are kept."""
 WORST = 1e300
 """Stands for the loss of a design whose prediction is not finite, so that it is kept behind all others."""
 
 
 def best_combinations(
-    forward: Forward, goal: Goal, space: Space, plan: Plan, base: FloatArray, ctx: Context
+    forward: Forward,
+    goal: Goal,
+    space: Space,
+    plan: Plan,
+    base: FloatArray,
+    ctx: Context,
+    far: Callable[[FloatArray], FloatArray | None] | None = None,
 ) -> tuple[FloatArray, IndexArray, bool]:
     """Try all combinations of the free discrete variables, and keep the best of each target.
 
@@ -42,6 +51,9 @@ def best_combinations(
         (t, e) encoded designs with the values of the variables that are not free.
     ctx : Context
         Holds the deadline.
+    far : callable, optional
+        From (n, e) designs to their (n,) distances from what they are to be near to: of those that miss
+        by next to nothing the nearest are kept.
 
     Returns
     -------
@@ -71,7 +83,7 @@ def best_combinations(
                 interrupted = True
                 break
             flat = np.arange(first, min(first + chunk, plan.combinations))
-            found = _losses(forward, goal, space, plan, base, np.unravel_index(flat, sizes), alike)
+            found = _losses(forward, goal, space, plan, base, np.unravel_index(flat, sizes), alike, far)
             loss = np.concatenate([loss, found], axis=1)
             number = np.concatenate([number, np.tile(flat, (t, 1))], axis=1)
             best = np.argpartition(loss, plan.starts - 1, axis=1)[:, : plan.starts]
@@ -95,6 +107,7 @@ def _losses(
     base: FloatArray,
     index: tuple[IndexArray, ...],
     alike: bool,
+    far: Callable[[FloatArray], FloatArray | None] | None,
 ) -> FloatArray:
     """Return the (t, c) losses of c combinations for t goals; infinite where the constraints are violated."""
     t, c = len(base), len(index[0])
@@ -109,5 +122,8 @@ def _losses(
         z = forward.surrogate.predict_z(x)
         feasible = infeasibility(space, x) == 0
     loss = forward.loss_of(z, goal.take(rows))
+    away = None if far is None else far(x)
+    if away is not None:
+        loss = np.where(loss <= NEXT_TO_NOTHING, 0.0, loss) + NEXT_TO_NOTHING * np.resize(away, len(loss))
     loss = np.where(feasible, np.where(np.isfinite(loss), loss, WORST), np.inf)
     return np.asarray(loss.reshape(t, c))

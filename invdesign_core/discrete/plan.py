@@ -87,7 +87,7 @@ class Plan:
         return found[0], found[1]
 
 
-def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) -> Plan:
+def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | None = None) -> Plan:
     """Choose how to search.
 
     Parameters
@@ -96,6 +96,8 @@ def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) ->
         The design variables of the search, with finite bounds.
     solver : Solver
         Its `handles` may name ``discrete``.
+    ctx : Context
+        Its seed decides which variables may be above zero, where there are too many ways to try all.
     held : ndarray, optional
         (t, e) values that targets come with, NaN where free.
 
@@ -124,10 +126,12 @@ def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) ->
         way = "each combination solved"
     parts = [*(free if way == "each combination solved" else ()), *split]
     lower, upper = _cells(space, parts)
+    if space.constraints.at_most and way != "enumerated":
+        lower, upper = _with_supports(space, lower, upper, ctx)
     if way != "enumerated" and held is None:
         low, high = space.bounds
         low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
-        possible = np.flatnonzero(box_infeasibility(space, low, high) == 0)
+        possible = np.flatnonzero((box_infeasibility(space, low, high) == 0) & (low <= high).all(axis=1))
         if not len(possible):
             raise no_combination()
         lower, upper = lower[possible], upper[possible]
@@ -135,6 +139,16 @@ def plan_search(space: Space, solver: Solver, held: FloatArray | None = None) ->
     if way == "enumerated":
         starts = min(solver.starts, combinations)
     return Plan(way, combinations, free, lower, upper, starts)
+
+
+def _with_supports(space: Space, lower: FloatArray, upper: FloatArray, ctx: Context) -> tuple[FloatArray, FloatArray]:
+    """Cross (c, e) boxes with the ways to choose which columns may be above zero, where only so many may."""
+    from invdesign_core.constraints import supports
+
+    count = max(SOLVED_EACH // len(lower), 1)
+    masks = np.unique(supports(space, count, ctx.rng("supports")), axis=0)
+    lower, upper = np.repeat(lower, len(masks), axis=0), np.repeat(upper, len(masks), axis=0)
+    return lower, np.where(np.tile(masks, (len(lower) // len(masks), 1)), upper, 0.0)
 
 
 def no_combination() -> ConfigError:

@@ -1,0 +1,110 @@
+"""The rows of a search: for each target its boxes, and start points inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from invdesign_core.context import Context
+from invdesign_core.errors import ConfigError
+from invdesign_core.goal import Goal
+from invdesign_core.problem import Forward, IndexArray
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.starts import start_points
+
+
+@dataclass(frozen=True)
+class Rows:
+    """b rows, those of one target together.
+
+    Attributes
+    ----------
+    groups : ndarray of int
+        (b,) the target of each.
+    u0 : ndarray
+        (b, e) start points in u.
+    lower, upper : ndarray
+        (b, e) bounds in u.
+    low, high : ndarray
+        (b, e) the same bounds as encoded designs.
+    first : int
+        Number of the first row in the whole of the work.
+    """
+
+    groups: IndexArray
+    u0: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    low: FloatArray
+    high: FloatArray
+    first: int
+
+    @property
+    def fixed(self) -> FloatArray:
+        """(b, e) encoded values of the columns that may not move, NaN elsewhere."""
+        return np.where(self.low == self.high, self.low, np.nan)
+
+
+def make_rows(
+    forward: Forward,
+    goal: Goal,
+    space: Space,
+    low: FloatArray,
+    high: FloatArray,
+    method: str,
+    count: int,
+    known: tuple[FloatArray, FloatArray] | None,
+    ctx: Context,
+    first: int,
+) -> Rows:
+    """Start in every box of every target.
+
+    Parameters
+    ----------
+    forward : Forward
+        Evaluates points, to choose among them.
+    goal : Goal
+        t goals in z.
+    space : Space
+        Its linear constraints hold at the starts.
+    low, high : ndarray
+        (t · c, e) encoded bounds of the boxes, those of one target together.
+    method : str
+        As `start_points` takes it.
+    count : int
+        Starts in each box.
+    known : pair of ndarray, optional
+        (n, e) encoded training designs and (n, m) measured outputs.
+    ctx : Context
+        Seeds.
+    first : int
+        Number of the first target in the whole of the work.
+
+    Raises
+    ------
+    ConfigError
+        If no design of a target's boxes satisfies the constraints.
+    """
+    surrogate, t = forward.surrogate, len(goal.lower)
+    boxes = len(low) // t
+    lower, upper = forward.to_u(low), forward.to_u(high)
+    scaled = None
+    if known is not None:
+        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
+    goals = goal.take(np.repeat(np.arange(t), boxes))
+    linear = forward.linear(space.constraints.linear)
+    u0 = start_points(method, count, forward, goals, lower, upper, scaled, ctx, first * boxes, linear)
+    u0, groups = u0.reshape(-1, space.width), np.repeat(np.arange(t), boxes * count)
+    lower, upper, low, high = (np.repeat(side, count, axis=0) for side in (lower, upper, low, high))
+    number = first * boxes * count
+    there = np.asarray(np.isfinite(u0).all(axis=1))
+    if there.all():
+        return Rows(groups, u0, lower, upper, low, high, number)
+    lost = np.setdiff1d(np.arange(t), groups[there])
+    if len(lost):
+        which = f"targets, row {first + int(lost[0]) + 1}: with its values " if t > 1 or first else ""
+        raise ConfigError(
+            f"{which}no design inside the bounds satisfies the constraints", "allow more values, or fewer constraints"
+        )
+    return Rows(*(side[there] for side in (groups, u0, lower, upper, low, high)), number)
