@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.registry import build_options
 from invdesign_core.space import Space
+
+if TYPE_CHECKING:
+    from invdesign_core.nearness import Nearness
 
 Pair = tuple[float, float]
 
@@ -33,6 +36,15 @@ class Design(BaseModel):
     )
     constraints: list[str] = Field(
         default_factory=list, description="What designs must satisfy besides, such as 'a + b <= 1'."
+    )
+    near: dict[str, Any] = Field(
+        default_factory=dict, description="A present design, or some of its values, that answers are to be near to."
+    )
+    fewest_changes: bool = Field(
+        False, description="Change as few variables of the present design (near) as possible, whatever the distance."
+    )
+    stay_near_data: bool = Field(
+        False, description="Stay as near to a measured design as measured designs are to each other."
     )
     designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
 
@@ -66,14 +78,29 @@ class Design(BaseModel):
         Raises
         ------
         ConfigError
-            If a name is unknown, or something contradicts a variable's kind or itself.
+            If a name is unknown, something contradicts a variable's kind or itself, or no design satisfies the
+        constraints: then those that contradict each other are named.
         """
         found = space.restrict(self.bounds, self.fixed, self.levels, self.step, self.log, self.margin)
         if not self.constraints:
             return found
-        from invdesign_core.constraints import parse_constraints
+        from invdesign_core.constraints import check_feasible, parse_constraints
 
-        return Space(found.variables, parse_constraints(self.constraints, found, outputs))
+        constrained = Space(found.variables, parse_constraints(self.constraints, found, outputs))
+        check_feasible(constrained)
+        return constrained
+
+    def nearness(self, space: Space) -> Nearness:
+        """Return what answers are to be near to, in the space that `apply` returned.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
+        """
+        from invdesign_core.nearness import Nearness
+
+        return Nearness.build(self.near, self.fewest_changes, self.stay_near_data, space)
 
 
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,8 +50,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
-    bounds, fixed, levels, step, log, margin, constraints, designs
-        Keys of the `[design]` section: what may vary and how, and how many distinct designs to report.
+    bounds, fixed, levels, step, log, margin, constraints, near, fewest_changes, stay_near_data, designs
+        Keys of the `[design]` section: what may vary and how, what answers are to be near to, and how many
+        distinct designs to report.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -109,6 +110,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         log: Sequence[str] = (),
         margin: float = 0.0,
         constraints: Sequence[str] = (),
+        near: Mapping[str, Any] | None = None,
+        fewest_changes: bool = False,
+        stay_near_data: bool = False,
         designs: int = 5,
         seed: int = 0,
         backend: str | None = None,
@@ -126,6 +130,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.log = log
         self.margin = margin
         self.constraints = constraints
+        self.near = near
+        self.fewest_changes = fewest_changes
+        self.stay_near_data = stay_near_data
         self.designs = designs
         self.seed = seed
         self.backend = backend
@@ -211,16 +218,18 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
+        space = design.apply(surrogate.space, surrogate.outputs)
         return pipeline.invert(
             surrogate,
             wanted,
-            design.apply(surrogate.space, surrogate.outputs),
+            space,
             plugins["objective"],
             plugins["solver"],
             self._context(),
             self.known_,
             self.truth_,
             design.designs,
+            design.nearness(space),
         )
 
     def save(self, folder: str | Path) -> None:

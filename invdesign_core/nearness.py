@@ -156,17 +156,20 @@ def weights(space: Space) -> FloatArray:
     return np.concatenate([np.full(v.width, 0.5 if v.kind == "categorical" else 1.0) for v in space.variables])
 
 
-def few_changes(space: Space, present: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Let ever more variables of a present design change: none, one, two, …
+def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
+    """Let ever more variables of a present design change: none, one, two and so on.
 
     Where there are too many sets of one size, some are taken, each variable as often as another.
 
     Yields
     ------
-    tuple of ndarray
-        (c, e) lower and upper bounds in encoded columns, one row for each set of variables; NaN where they may change.
+    ndarray
+        (c, e) values of encoded columns, one row for each set of variables; NaN where they may change.
     """
     slices = [s for v, s in zip(space.variables, space.slices, strict=True) if v.fixed is None]
+    low, high = space.bounds
+    # What the present design has outside the bounds, or between values that exist, must change.
+    stays = (present >= low) & (present <= high) & (space.snap(present[None])[0] == present)
     for size in range(len(slices) + 1):
         total = comb(len(slices), size)
         if total <= SUBSETS:
@@ -178,7 +181,9 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[tuple[FloatArray,
         for row, each in enumerate(chosen):
             for i in each:
                 cells[row, slices[i]] = np.nan
-        yield cells, cells
+        cells = cells[(np.isnan(cells) | stays).all(axis=1)]
+        if len(cells):
+            yield cells
 
 
 def near_rows(
@@ -212,11 +217,11 @@ def near_rows(
     """
     u = forward.to_u(known)
     radius = usual_distance(u * np.sqrt(weights(space))) / np.sqrt(max(int((~space.discrete).sum()), 1))
-    categories = np.concatenate([np.full(v.width, v.kind == "categorical") for v in space.variables])
-    around = np.where(categories, 0.0, radius)
+    around = np.where(space.discrete, 0.0, radius)
     slack = 1e-9 * (1 + np.abs(high - low))
-    inside = ((known >= low[:, None] - slack[:, None]) & (known <= high[:, None] + slack[:, None])).all(axis=2)
-    if not inside.any(axis=1).all():
+    above, below = known >= low[:, None] - slack[:, None], known <= high[:, None] + slack[:, None]
+    inside: NDArray[np.bool_] = np.asarray((above & below).all(axis=2))
+    if inside.sum(axis=1).min() == 0:
         raise ConfigError(
             "stay near data: no measured design lies inside the bounds", "widen the bounds, or leave stay-near-data out"
         )
@@ -227,7 +232,7 @@ def near_rows(
 
 
 def usual_distance(points: FloatArray, share: float = 0.99) -> float:
-    """Return the distance to its nearest other point that this share of the points don't exceed; repeats are left out."""
+    """Return the distance to the nearest other point that this share of points don't exceed, repeats left out."""
     from scipy.spatial import cKDTree
 
     points = np.unique(points, axis=0)

@@ -90,7 +90,7 @@ class Forward:
         return np.asarray((x - low) / width)
 
     def linear(self, constraints: Linear) -> Linear:
-        """Return constraints on encoded designs as constraints on u; they are about no column on a logarithmic scale."""
+        """Return constraints on encoded designs as constraints on u; none is about a column on a logarithmic scale."""
         low, width = self._box
         return constraints.scaled(low, width)
 

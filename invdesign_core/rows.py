@@ -107,4 +107,5 @@ def make_rows(
         raise ConfigError(
             f"{which}no design inside the bounds satisfies the constraints", "allow more values, or fewer constraints"
         )
-    return Rows(*(side[there] for side in (groups, u0, lower, upper, low, high)), number)
+    u0, lower, upper, low, high = (side[there] for side in (u0, lower, upper, low, high))
+    return Rows(groups[there], u0, lower, upper, low, high, number)

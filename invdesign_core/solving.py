@@ -14,6 +14,7 @@ from invdesign_core.constraints import nearest, settle
 from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.discrete import Plan, Way, best_combinations, rounded_and_improved
+from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.nearness import PULLS, Nearness, Pulled, distances, few_changes, near_rows, weights
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status
@@ -240,7 +241,7 @@ class _Search:
         assert self.near.present is not None
         low, high = self.bounds
         open_, found = np.ones(len(self.targets), dtype=bool), list[_Ended]()
-        for cells, _ in few_changes(self.space, self.near.present):
+        for cells in few_changes(self.space, self.near.present):
             lower, upper = (_crossed(cells, side) for side in (plan.lower, plan.upper))
             part = replace(plan, lower=lower, upper=upper, starts=4)
             rows = np.flatnonzero(open_)
@@ -356,7 +357,7 @@ def _crossed(cells: FloatArray, plan: FloatArray) -> FloatArray:
 
 def _feasible_or(points: FloatArray, otherwise: FloatArray) -> FloatArray:
     """Return (n, e) points, or others where there are none."""
-    return np.where(np.isfinite(points).all(axis=1)[:, None], points, otherwise)
+    return np.where(np.isfinite(points).all(axis=1, keepdims=True), points, otherwise)
 
 
 def _some(ended: _Ended, keep: NDArray[np.bool_]) -> _Ended:
@@ -383,7 +384,7 @@ def _words(result: SolverResult) -> tuple[NDArray[Any], NDArray[Any]]:
 def _written(space: Space, x: FloatArray, rows: Rows) -> FloatArray:
     """Return (b, e) designs as they will be written: rounded, inside their rows' bounds, the constraints satisfied."""
     x = space.snap(x)
-    held = rows.low == rows.high
+    held: NDArray[np.bool_] = np.asarray(rows.low == rows.high)
     inside = np.where(space.discrete & ~held, x, np.clip(x, rows.low, rows.high))
     if not space.constraints:
         return inside

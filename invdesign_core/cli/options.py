@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,6 +87,20 @@ def design_options(command: F) -> F:
                 metavar="TEXT",
                 help="What designs must satisfy, such as 'a + b <= 1'. Repeatable.",
             ),
+            click.option(
+                "--near",
+                multiple=True,
+                metavar="NAME=VALUE,…",
+                help="A present design, or some of its values, that answers are to be near to. Repeatable.",
+            ),
+            click.option(
+                "--fewest-changes",
+                is_flag=True,
+                help="Change as few values of the present design (--near) as possible.",
+            ),
+            click.option(
+                "--stay-near-data", is_flag=True, help="Stay as near to a measured design as these are to each other."
+            ),
         ]
     ):
         command = option(command)
@@ -151,7 +166,22 @@ def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
         found["margin"] = options["margin"]
     if options["constraints"]:
         found["constraints"] = list(options["constraints"])
+    if options["near"]:
+        found["near"] = dict(pair for item in options["near"] for pair in _present(item))
+    found |= {key: True for key in ("fewest_changes", "stay_near_data") if options[key]}
     return found
+
+
+def _present(item: str) -> list[tuple[str, Any]]:
+    """Read ``NAME=VALUE,NAME=VALUE``; a name in double quotes may hold a comma."""
+    parts = re.findall(r'(?:"[^"]*"|[^,"])+', item)
+    pairs: list[tuple[str, Any]] = []
+    for part in parts:
+        name, sign, text = part.rpartition("=")
+        if not sign:
+            raise ConfigError(f"--near {item!r}: expected NAME=VALUE,…", "for example --near a=0.2,b=0.3")
+        pairs.append((name.strip().strip('"'), parse_value(text)))
+    return pairs
 
 
 EXAMPLES = {

@@ -17,6 +17,7 @@ from invdesign_core.targets import Target, parse_targets
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment, Stages
+    from invdesign_core.nearness import Nearness
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Checked:
     data: Data
     space: Space
     targets: dict[str, Target]
+    nearness: Nearness
 
 
 def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = ()) -> Checked:
@@ -61,7 +63,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was named; the dataset's example is taken: {asked}")
     pipeline.check_bounds(space)
-    return Checked(stages, data, space, wanted)
+    return Checked(stages, data, space, wanted, experiment.design.nearness(space))
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -23,6 +23,7 @@ from invdesign_core.user_code import import_named, keras_objects
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
     from invdesign_core.influence import Sampled
+    from invdesign_core.nearness import Nearness
     from invdesign_core.plugin import Objective, Solver
     from invdesign_core.surrogate import Surrogate
 
@@ -45,6 +46,8 @@ class Prepared:
         The dataset's true model.
     designs : int
         Distinct designs to report.
+    nearness : Nearness
+        What answers are to be near to.
     report : SurrogateReport
         How good the surrogate is.
     plugins : mapping
@@ -72,6 +75,7 @@ class Prepared:
     known: tuple[FloatArray, FloatArray] | None
     truth: Any
     designs: int
+    nearness: Nearness
     report: SurrogateReport
     plugins: Mapping[str, str]
     running: str
@@ -162,6 +166,7 @@ def prepare_saved(
         known,
         truth,
         experiment.design.designs,
+        experiment.design.nearness(space),
         SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
@@ -263,6 +268,7 @@ def prepare_model(
         None if named.rows is None or named.rows[1] is None else (named.rows[0], named.rows[1]),
         None,
         wanted.designs,
+        wanted.nearness(space),
         _loaded(surrogate, None),
         {"objective": goal.name, "solver": search.name},
         running,

@@ -100,6 +100,7 @@ def run_experiment(
                 fitted.known,
                 data.truth,
                 experiment.design.designs,
+                checked.nearness,
             )
             folder.write_answers(answers, "1")
         else:
