@@ -55,7 +55,7 @@ def test_a_single_output_needs_no_name(text):
         ({"H2": {"weight": 2}}, "nothing is wanted"),
         ({"H2": True}, "expected a number"),
         ({"H2": {}}, "nothing is wanted"),
-        (["H2=maximum"], "did you mean 'max'?"),
+        (["H2=maximum"], "did you mean 'maxim"),
         (["H2=1 weight -1"], "can't be negative"),
         (["H2=1 weight 2 weight 3"], "'weight' is there twice"),
         (["H2=1 tolerance much"], "found 'much', expected a number"),
