@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data, Rows, split_rows
-from invdesign_core.designs import Answers, answers
+from invdesign_core.data import Data, Known, Rows, split_rows
+from invdesign_core.designs import Answers, Nearness, answers, look_around
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.problem import Forward
@@ -38,10 +38,10 @@ class Fitted:
     rows: Rows
 
     @property
-    def known(self) -> tuple[FloatArray, FloatArray]:
-        """(n, e) designs and (n, m) outputs of the rows that it learnt from."""
+    def known(self) -> Known:
+        """The rows that it learnt from."""
         seen = np.concatenate([self.rows.train, self.rows.validation])
-        return self.rows.x[seen], self.rows.y[seen]
+        return Known(self.rows.x[seen], self.rows.y[seen], seen + 1)
 
 
 def fit(
@@ -141,7 +141,7 @@ def invert(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     truth: Any = None,
     designs: int = 5,
 ) -> Answers:
@@ -159,8 +159,8 @@ def invert(
         How far a prediction is from the target, and what makes it less.
     ctx : Context
         Seeds and events.
-    known : pair of ndarray, optional
-        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    known : Known, optional
+        The training rows: to start from, and to say how near to them a design is.
     truth : callable, optional
         The true forward model, to judge designs by.
     designs : int
@@ -177,7 +177,10 @@ def invert(
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         reached = reach(forward, wanted, space, solver, ctx, known)
-        found = answers(reached, surrogate, space, wanted, truth, designs)
+        near = None if known is None else Nearness.of(known, surrogate.space)
+        found = answers(reached, surrogate, space, wanted, truth, designs, near)
+        if not reached.interrupted:
+            found = look_around(found, surrogate, space)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     return found
 
@@ -189,7 +192,7 @@ def invert_many(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     truth: Any = None,
     designs: int = 1,
     skip: Container[int] = (),
@@ -225,6 +228,7 @@ def invert_many(
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
     forward = Forward(surrogate, objective)
+    near = None if known is None else Nearness.of(known, surrogate.space)
     size = max(solver.rows_at_once // solver.starts, 1)
     ctx.emit(Event("stage", {"stage": "solve"}))
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
@@ -237,7 +241,7 @@ def invert_many(
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
             reached = reach(forward, targets.take(rows), space, solver, quiet, known, part, first)
-            found = answers(reached, surrogate, space, targets.take(rows), truth, designs)
+            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
+from invdesign_core.data import Known
 from invdesign_core.errors import InvdesignError, SolverError
 from invdesign_core.goal import Prediction
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status, StopSolving
@@ -70,7 +71,7 @@ def reach(
     space: Space,
     solver: Solver,
     ctx: Context,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     held: FloatArray | None = None,
     first: int = 0,
 ) -> Reached:
@@ -88,8 +89,8 @@ def reach(
         What makes the loss less.
     ctx : Context
         Seeds, events and the deadline.
-    known : pair of ndarray, optional
-        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    known : Known, optional
+        The training rows, to start from.
     held : ndarray, optional
         (t, e) encoded values that a target comes with, such as today's temperature; NaN where free.
     first : int
@@ -109,7 +110,7 @@ def reach(
     low, high = forward.to_u(low), forward.to_u(high)
     scaled = None
     if known is not None:
-        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
+        scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
     starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx, first)
     count = starts.shape[1]
     u0, groups = starts.reshape(t * count, space.width), np.repeat(np.arange(t), count)

@@ -109,7 +109,7 @@ class Variable:
             return [self.levels[int(v)] for v in numbers]
         if self.kind == "integer":
             return [int(v) for v in numbers]
-        return [float(v) for v in numbers]
+        return list(numbers.tolist())
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Return the encoded bounds, each (width,)."""

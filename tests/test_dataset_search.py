@@ -7,6 +7,7 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
+from invdesign_core.data import Known
 from invdesign_core.errors import ConfigError
 from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
@@ -29,7 +30,7 @@ def answer(model, targets, rows, solver="dataset-search", objective="mse", space
         REGISTRY.create("objective", objective, {}),
         REGISTRY.create("solver", solver, options),
         Context(),
-        (rows, y),
+        Known(rows, y),
     )
     return answers, y
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core import backend
 from invdesign_core.choosing import AUTO, pick_solver
 from invdesign_core.context import Context, Event
+from invdesign_core.data import Known
 from invdesign_core.errors import InvdesignError
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import pass_on
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
-from invdesign_core.space import FloatArray, Space
+from invdesign_core.space import Space
 from invdesign_core.user_code import import_named, keras_objects
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Prepared:
         The design variables with the bounds of this solve.
     objective, solver : plugins
         How far a prediction is from a target, and what makes it less.
-    known : pair of ndarray or None
-        (n, e) designs and (n, m) outputs that the surrogate learnt from.
+    known : Known or None
+        The rows that the surrogate learnt from.
     truth : callable or None
         The dataset's true model.
     designs : int
@@ -69,7 +70,7 @@ class Prepared:
     space: Space
     objective: Objective
     solver: Solver
-    known: tuple[FloatArray, FloatArray] | None
+    known: Known | None
     truth: Any
     designs: int
     report: SurrogateReport
@@ -246,14 +247,14 @@ def prepare_model(
         check_bounds(space)
         with evaluated(path):
             sampled = sample(model, space)
-        y = named.rows[1] if named.rows is not None else None
+        y = named.rows.y if named.rows is not None else None
         surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
     return Prepared(
         surrogate,
         space,
         goal,
         search,
-        None if named.rows is None or named.rows[1] is None else (named.rows[0], named.rows[1]),
+        named.rows,
         None,
         designs,
         _loaded(surrogate, None),
