@@ -160,7 +160,7 @@ def invert(
     ctx : Context
         Seeds and events.
     known : Known, optional
-        The training rows: to start from, and to say how near to them a design is.
+        The training rows: to start from, and to say how near to them a design is. A plain (x, y) will do.
     truth : callable, optional
         The true forward model, to judge designs by.
     designs : int
@@ -177,7 +177,7 @@ def invert(
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         reached = reach(forward, wanted, space, solver, ctx, known)
-        near = None if known is None else Nearness.of(known, surrogate.space)
+        near = None if known is None else Nearness.of(Known(*known), surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         if not reached.interrupted:
             found = look_around(found, surrogate, space)
@@ -228,7 +228,7 @@ def invert_many(
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
     forward = Forward(surrogate, objective)
-    near = None if known is None else Nearness.of(known, surrogate.space)
+    near = None if known is None else Nearness.of(Known(*known), surrogate.space)
     size = max(solver.rows_at_once // solver.starts, 1)
     ctx.emit(Event("stage", {"stage": "solve"}))
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))

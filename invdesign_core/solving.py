@@ -110,7 +110,7 @@ def reach(
     low, high = forward.to_u(low), forward.to_u(high)
     scaled = None
     if known is not None:
-        scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
+        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
     starts = start_points(solver.init, solver.starts, forward, goal, low, high, scaled, ctx, first)
     count = starts.shape[1]
     u0, groups = starts.reshape(t * count, space.width), np.repeat(np.arange(t), count)

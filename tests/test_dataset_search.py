@@ -7,7 +7,6 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
-from invdesign_core.data import Known
 from invdesign_core.errors import ConfigError
 from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
@@ -30,7 +29,7 @@ def answer(model, targets, rows, solver="dataset-search", objective="mse", space
         REGISTRY.create("objective", objective, {}),
         REGISTRY.create("solver", solver, options),
         Context(),
-        Known(rows, y),
+        (rows, y),
     )
     return answers, y
 

@@ -146,7 +146,7 @@ def _width(stream: TextIO) -> int | None:
 
 
 def _designs(report: Report, console: Console) -> None:
-    """Print one row a design, or one block a design where a row would not fit: no digit is cut."""
+    """Print a row for each design, or a column for each where rows would not fit: no digit is cut."""
     first = report.designs[0]
     wanted = ", ".join(_target(name, t.lower, t.upper) for name, t in report.target.items())
     title = f"{report.distinct} distinct design{'s' if report.distinct > 1 else ''} for {escape(wanted)}"
@@ -157,17 +157,31 @@ def _designs(report: Report, console: Console) -> None:
         table.add_column(name, justify="left" if name == "met" else "right", style=bold)
     for row in rows:
         table.add_row(*(value for _, value in row))
-    if console.measure(table).maximum <= console.width:
+    if _fits(table, console):
         console.print(table)
         return
     console.print(title, style="italic")
-    for number, row in enumerate(rows, start=1):
-        block = Table(show_header=False, title=f"design {number}", title_justify="left")
-        block.add_column(overflow="fold")
-        block.add_column(no_wrap=True)
-        for cells in row:
-            block.add_row(*cells)
-        console.print(block)
+    for beside in range(len(rows), 0, -1):
+        upright = [_upright(rows[at : at + beside], at + 1) for at in range(0, len(rows), beside)]
+        if beside == 1 or all(_fits(table, console) for table in upright):
+            console.print(*upright, sep="\n")
+            return
+
+
+def _upright(rows: list[list[tuple[str, str]]], first: int) -> Table:
+    """Return a table with a column for each of some designs, of which the first has the number `first`."""
+    table = Table()
+    table.add_column("design", overflow="fold")
+    for number in range(first, first + len(rows)):
+        table.add_column(str(number), justify="right", overflow="fold")
+    for cells in zip(*rows, strict=True):
+        table.add_row(cells[0][0], *(value for _, value in cells))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Say whether a table has room, measured on a wide page: rich never asks for more than there is."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
 
 
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
@@ -189,7 +203,7 @@ def _around(best: DesignReport, console: Console) -> None:
     if best.nearest is not None:
         n = best.nearest
         which = "nearest row" if n.row is None else f"nearest row: {n.row},"
-        lines.append(f"{which} {_number(n.distance)} away, {'inside' if n.inside else 'outside'} the data")
+        lines.append(f"{which} {n.distance:.2g} away, {'inside' if n.inside else 'outside'} the data")
     if best.room:
         lines.append("each input alone: " + ", ".join(f"{name} {_room(ends)}" for name, ends in best.room.items()))
     if best.free:

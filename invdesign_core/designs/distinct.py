@@ -16,7 +16,7 @@ IndexArray = NDArray[np.intp]
 
 SAME = 0.01
 """Designs nearer than this share of each variable's range are one answer."""
-LINK = 0.025
+LINK = 0.05
 """Points nearer than this share of each variable's range lie in one basin, and so do chains of them."""
 TIE = 1e-10
 """Losses below this are equal: an exact solver leaves nothing but rounding."""
