@@ -106,7 +106,7 @@ def test_f10_the_number_of_distinct_answers_is_said(tmp_path, invdesign):
     square().save(tmp_path / "square.keras")
     ask = ["solve", "square.keras", "--bounds", "x1=-2..2", "--target", "1", "--designs", "5"]
     done = invdesign(*ask)
-    assert "2 distinct designs for y = 1" in done.out, done.err
+    assert "designs for y = 1 (2 distinct)" in done.out, done.err
     report = invdesign(*ask, "--json").json
     assert report["distinct"] == len(report["designs"]) == 2
     assert sorted(d["inputs"]["x1"] for d in report["designs"]) == pytest.approx([-1, 1], abs=1e-4)

@@ -149,7 +149,7 @@ def _designs(report: Report, console: Console) -> None:
     """Print a row for each design, or a column for each where rows would not fit: no digit is cut."""
     first = report.designs[0]
     wanted = ", ".join(_target(name, t.lower, t.upper) for name, t in report.target.items())
-    title = f"{report.distinct} distinct design{'s' if report.distinct > 1 else ''} for {escape(wanted)}"
+    title = f"designs for {escape(wanted)} ({report.distinct} distinct)"
     rows = [_cells(design, report) for design in report.designs]
     table = Table(title=title, title_justify="left")
     for at, (name, _) in enumerate(rows[0]):
