@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,6 +185,22 @@ class Data:
     def y(self) -> FloatArray:
         """(n, m) outputs in the user's units."""
         return self.frame[list(self.outputs)].to_numpy(dtype=np.float64)
+
+
+class Known(NamedTuple):
+    """The rows that a surrogate learnt from.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        (n, e) encoded designs and (n, m) measured outputs, in the user's units.
+    rows : ndarray of int, optional
+        (n,) their numbers in the user's table, of which the first is 1.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    rows: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from invdesign_core.registry import build_options
 from invdesign_core.space import Space
 
 if TYPE_CHECKING:
-    from invdesign_core.nearness import Nearness
+    from invdesign_core.near_to import NearTo
 
 Pair = tuple[float, float]
 
@@ -90,7 +90,7 @@ class Design(BaseModel):
         check_feasible(constrained)
         return constrained
 
-    def nearness(self, space: Space) -> Nearness:
+    def near_to(self, space: Space) -> NearTo:
         """Return what answers are to be near to, in the space that `apply` returned.
 
         Raises
@@ -98,9 +98,9 @@ class Design(BaseModel):
         ConfigError
             If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
         """
-        from invdesign_core.nearness import Nearness
+        from invdesign_core.near_to import NearTo
 
-        return Nearness.build(self.near, self.fewest_changes, self.stay_near_data, space)
+        return NearTo.build(self.near, self.fewest_changes, self.stay_near_data, space)
 
 
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

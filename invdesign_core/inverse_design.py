@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from invdesign_core import backend, pipeline, saved
 from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pick_solver
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data
+from invdesign_core.data import Data, Known
 from invdesign_core.design import Design
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
@@ -23,7 +23,6 @@ from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
-from invdesign_core.space import FloatArray
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.variables import plain
@@ -68,8 +67,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Trials, winner and test metrics.
     data_ : Data
         What it learnt from; not there after `load`.
-    known_ : tuple of ndarray
-        (n, e) encoded designs and (n, m) outputs that training saw, from which searches may start.
+    known_ : Known
+        The rows that training saw, from which searches may start: ``x``, (n, e) encoded designs, ``y``, (n, m)
+        outputs, and ``rows``, (n,) their numbers in the table, of which the first is 1.
     truth_ : callable or None
         The true forward model that came with the data, by which designs are judged.
     n_features_in_ : int
@@ -92,7 +92,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     surrogate_: Surrogate
     report_: SurrogateReport
     data_: Data
-    known_: tuple[FloatArray, FloatArray]
+    known_: Known
     truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
 
     def __init__(
@@ -229,7 +229,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.known_,
             self.truth_,
             design.designs,
-            design.nearness(space),
+            design.near_to(space),
         )
 
     def save(self, folder: str | Path) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data, Rows, split_rows
-from invdesign_core.designs import Answers, answers
+from invdesign_core.data import Data, Known, Rows, split_rows
+from invdesign_core.designs import Answers, answers, look_around
 from invdesign_core.discrete import plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.influence import warn_of_flat
+from invdesign_core.nearness import Nearness
 from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
 from invdesign_core.solving import reach
@@ -28,7 +29,7 @@ from invdesign_core.training.table import TrialTable
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.nearness import Nearness
+    from invdesign_core.near_to import NearTo
     from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
 
 
@@ -41,10 +42,10 @@ class Fitted:
     rows: Rows
 
     @property
-    def known(self) -> tuple[FloatArray, FloatArray]:
-        """(n, e) designs and (n, m) outputs of the rows that it learnt from."""
+    def known(self) -> Known:
+        """The rows that it learnt from."""
         seen = np.concatenate([self.rows.train, self.rows.validation])
-        return self.rows.x[seen], self.rows.y[seen]
+        return Known(self.rows.x[seen], self.rows.y[seen], seen + 1)
 
 
 def fit(
@@ -144,10 +145,10 @@ def invert(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     truth: Any = None,
     designs: int = 5,
-    nearness: Nearness | None = None,
+    near_to: NearTo | None = None,
 ) -> Answers:
     """Find the designs whose output is the target.
 
@@ -163,13 +164,13 @@ def invert(
         How far a prediction is from the target, and what makes it less.
     ctx : Context
         Seeds and events.
-    known : pair of ndarray, optional
-        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    known : Known, optional
+        The training rows: to start from, and to say how near to them a design is. A plain (x, y) will do.
     truth : callable, optional
         The true forward model, to judge designs by.
     designs : int
         Distinct designs to report.
-    nearness : Nearness, optional
+    near_to : NearTo, optional
         What answers are to be near to.
 
     Raises
@@ -185,8 +186,11 @@ def invert(
         ctx.emit(Event("stage", {"stage": "solve"}))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
-        reached = reach(forward, wanted, space, solver, ctx, plan, known, nearness=nearness)
-        found = answers(reached, surrogate, space, wanted, truth, designs)
+        reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
+        near = None if known is None else Nearness.of(Known(*known), surrogate.space)
+        found = answers(reached, surrogate, space, wanted, truth, designs, near)
+        if not reached.interrupted:
+            found = look_around(found, surrogate, space)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     return found
@@ -213,11 +217,11 @@ def invert_many(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     truth: Any = None,
     designs: int = 1,
     skip: Container[int] = (),
-    nearness: Nearness | None = None,
+    near_to: NearTo | None = None,
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
@@ -232,7 +236,7 @@ def invert_many(
         Distinct designs to report for each target.
     skip : container of int
         Chunks that are there already; they are passed over.
-    nearness : Nearness, optional
+    near_to : NearTo, optional
         What answers are to be near to.
 
     Yields
@@ -254,6 +258,7 @@ def invert_many(
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx, held)
     size = max(solver.rows_at_once // plan.rows, 1)
+    near = None if known is None else Nearness.of(Known(*known), surrogate.space)
     ctx.emit(Event("stage", {"stage": "solve"}))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
@@ -265,8 +270,8 @@ def invert_many(
         part = None if held is None else held[rows]
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
-            reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, nearness)
-            found = answers(reached, surrogate, space, targets.take(rows), truth, designs)
+            reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
+            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +28,14 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class NearestReport(_Part):
+    """The training row nearest to a design."""
+
+    row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
+    distance: float = Field(description="Distance to it, each input scaled by its training range.")
+    inside: bool = Field(description="Whether that is as near as 99 % of the rows are to their nearest other one.")
+
+
 class DesignReport(_Part):
     """One design."""
 
@@ -39,6 +48,15 @@ class DesignReport(_Part):
     miss: dict[str, Number] = Field(description="How far outside the wanted interval: negative below, 0 inside.")
     truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
     starts: int = Field(description="How many starts led here.")
+    nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
+    room: dict[str, list[Any]] | None = Field(
+        description="How far each input may move alone before the prediction misses: lowest and highest value, or the "
+        "levels of a category; null where the design misses."
+    )
+    free: list[dict[str, float]] | None = Field(
+        description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "
+        "misses."
+    )
 
 
 class StartsReport(_Part):
@@ -90,6 +108,7 @@ class Report(_Part):
     run: str | None = Field(description="The run folder; null where nothing was saved.")
     status: Literal["met", "not met", "no target", "interrupted"] = Field(description="What came of it.")
     target: dict[str, TargetReport] = Field(description="What was asked for.")
+    distinct: int = Field(description="Number of distinct designs.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
@@ -155,7 +174,29 @@ def _design(row: pd.Series) -> DesignReport:
         miss=_part(row, "miss"),
         truth=_part(row, "truth") or None,
         starts=int(row["starts"]),
+        nearest=_nearest(row),
+        room=_room(row),
+        free=json.loads(row["free"]) if isinstance(row.get("free"), str) else None,
     )
+
+
+def _nearest(row: pd.Series) -> NearestReport | None:
+    if "inside" not in row:
+        return None
+    number = row.get("nearest.row")
+    return NearestReport(
+        row=None if number is None else int(number), distance=float(row["nearest.distance"]), inside=bool(row["inside"])
+    )
+
+
+def _room(row: pd.Series) -> dict[str, list[Any]] | None:
+    """Return the room of each variable in their order; None where the design misses."""
+    if not isinstance(row.get("free"), str):
+        return None
+    low, high, levels = (_part(row, prefix) for prefix in ("from", "to", "levels"))
+    found = {name: [value, high[name]] for name, value in low.items()}
+    found |= {name: json.loads(text) for name, text in levels.items()}
+    return {name: found[name] for name in _part(row, "design") if name in found}
 
 
 def _part(row: Mapping[Any, Any] | pd.Series, prefix: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign_core.context import Context
+from invdesign_core.data import Known
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal
 from invdesign_core.problem import Forward, IndexArray
@@ -54,7 +55,7 @@ def make_rows(
     high: FloatArray,
     method: str,
     count: int,
-    known: tuple[FloatArray, FloatArray] | None,
+    known: Known | None,
     ctx: Context,
     first: int,
 ) -> Rows:
@@ -74,8 +75,8 @@ def make_rows(
         As `start_points` takes it.
     count : int
         Starts in each box.
-    known : pair of ndarray, optional
-        (n, e) encoded training designs and (n, m) measured outputs.
+    known : Known, optional
+        The training rows.
     ctx : Context
         Seeds.
     first : int
@@ -91,7 +92,7 @@ def make_rows(
     lower, upper = forward.to_u(low), forward.to_u(high)
     scaled = None
     if known is not None:
-        scaled = forward.to_u(known[0]), (known[1] - surrogate.shift) / surrogate.scale
+        scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
     goals = goal.take(np.repeat(np.arange(t), boxes))
     linear = forward.linear(space.constraints.linear)
     u0 = start_points(method, count, forward, goals, lower, upper, scaled, ctx, first * boxes, linear)

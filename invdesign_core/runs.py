@@ -16,6 +16,7 @@ from invdesign_core.errors import RunStoreError
 from invdesign_core.training.table import TrialTable
 
 if TYPE_CHECKING:
+    from invdesign_core.data import Known
     from invdesign_core.designs import Answers
     from invdesign_core.results import Report
     from invdesign_core.surrogate import Surrogate
@@ -158,21 +159,22 @@ class RunFolder:
         """Return the trial table, with what an unfinished run left in it."""
         return TrialTable(self.path / "trials")
 
-    def write_surrogate(self, surrogate: Surrogate, known: tuple[Any, Any]) -> None:
+    def write_surrogate(self, surrogate: Surrogate, known: Known) -> None:
         """Write the surrogate and the rows it learnt from."""
         import numpy as np
 
         target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
         shutil.rmtree(partial, ignore_errors=True)
         surrogate.save(partial)
-        np.savez_compressed(partial / "known.npz", x=known[0], y=known[1])
+        np.savez_compressed(partial / "known.npz", **{k: v for k, v in known._asdict().items() if v is not None})
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
-    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, tuple[Any, Any] | None]:
+    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
         """Return the surrogate and the rows it learnt from."""
         import numpy as np
 
+        from invdesign_core.data import Known
         from invdesign_core.surrogate import Surrogate
 
         surrogate = Surrogate.load(self.path / "surrogate", allow_code)
@@ -180,7 +182,7 @@ class RunFolder:
         if not rows.exists():
             return surrogate, None
         with np.load(rows) as stored:
-            return surrogate, (stored["x"], stored["y"])
+            return surrogate, Known(stored["x"], stored["y"], stored.get("rows"))
 
     def write_trials(self, results: Any) -> None:
         """Write the finished trials as a table."""

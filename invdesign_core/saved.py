@@ -16,8 +16,8 @@ from invdesign_core.plugin import Plugin
 from invdesign_core.runs import RunFolder
 
 if TYPE_CHECKING:
+    from invdesign_core.data import Known
     from invdesign_core.registry import Registry
-    from invdesign_core.space import FloatArray
     from invdesign_core.surrogate import Surrogate
 
 ABOUT = "estimator.json"
@@ -25,7 +25,7 @@ ABOUT = "estimator.json"
 FORMAT = 1
 
 
-def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: tuple[FloatArray, FloatArray]) -> None:
+def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: Known) -> None:
     """Write an estimator under a temporary name, and rename it.
 
     Parameters
@@ -36,8 +36,8 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: t
         What goes into the JSON file; plain values.
     surrogate : Surrogate
         The forward map.
-    known : pair of ndarray
-        (n, e) encoded designs and (n, m) outputs.
+    known : Known
+        The rows that it learnt from.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, tuple[FloatArray, FloatArray]]:
+def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, Known]:
     """Return the surrogate of a saved estimator, and the rows that it learnt from.
 
     Raises

@@ -13,10 +13,11 @@ from invdesign_core.calling import call_solver
 from invdesign_core.constraints import nearest, settle
 from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
+from invdesign_core.data import Known
 from invdesign_core.discrete import Plan, Way, best_combinations, rounded_and_improved
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
-from invdesign_core.nearness import PULLS, Nearness, Pulled, distances, few_changes, near_rows, weights
+from invdesign_core.near_to import PULLS, NearTo, Pulled, distances, few_changes, near_rows, weights
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status
 from invdesign_core.rows import Rows, make_rows
 from invdesign_core.space import FloatArray, Space
@@ -83,10 +84,10 @@ def reach(
     solver: Solver,
     ctx: Context,
     plan: Plan,
-    known: tuple[FloatArray, FloatArray] | None = None,
+    known: Known | None = None,
     held: FloatArray | None = None,
     first: int = 0,
-    nearness: Nearness | None = None,
+    near_to: NearTo | None = None,
 ) -> Reached:
     """Search from every start for every target.
 
@@ -104,13 +105,13 @@ def reach(
         Seeds, events and the deadline.
     plan : Plan
         How to search where only some values exist, or only some variables may be above zero.
-    known : pair of ndarray, optional
-        (n, e) encoded training designs and (n, m) measured outputs, to start from.
+    known : Known, optional
+        The training rows, to start from.
     held : ndarray, optional
         (t, e) encoded values that a target comes with, such as today's temperature; NaN where free.
     first : int
         Number of the first target in the whole of the work, where targets are solved in chunks.
-    nearness : Nearness, optional
+    near_to : NearTo, optional
         What answers are to be near to.
 
     Raises
@@ -120,7 +121,7 @@ def reach(
     ConfigError
         If no design of a target's satisfies the constraints, or none that was measured lies inside the bounds.
     """
-    surrogate, near = forward.surrogate, nearness or Nearness()
+    surrogate, near = forward.surrogate, near_to or NearTo()
     goal = targets.goal(surrogate.shift, surrogate.scale)
     search = _Search(forward, targets, goal, space, solver, near, known, held, ctx, first)
     if plan.way == "enumerated" and not near.to_data:
@@ -183,8 +184,8 @@ class _Search:
     goal: Goal
     space: Space
     solver: Solver
-    near: Nearness
-    known: tuple[FloatArray, FloatArray] | None
+    near: NearTo
+    known: Known | None
     held: FloatArray | None
     ctx: Context
     first: int
@@ -207,8 +208,8 @@ class _Search:
                 "stay near data: no measured designs are known", "name a table with the model's inputs and outputs"
             )
         shift, scale = self.forward.surrogate.shift, self.forward.surrogate.scale
-        loss = losses_of(self.forward, Prediction((self.known[1] - shift) / scale), self._compared)
-        low, high = near_rows(self.forward, self.space, self.known[0], loss, low, high, self.solver.starts)
+        loss = losses_of(self.forward, Prediction((self.known.y - shift) / scale), self._compared)
+        low, high = near_rows(self.space, self.known, loss, low, high, self.solver.starts)
         return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
 
     def far(self, x: FloatArray) -> FloatArray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -94,10 +95,11 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     quiet : bool
         Whether to say nothing but the result.
     """
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else 120)
+    console = Console(file=stream, highlight=False, width=_width(stream))
     _surrogate(report, console)
     if report.designs:
         _designs(report, console)
+        _around(report.designs[0], console)
     if report.starts is not None:
         s = report.starts
         text = f"{s.total} starts: {s.hit} hit the target, {s.converged} converged, {s.unmoved} never moved"
@@ -124,8 +126,9 @@ def _surrogate(report: Report, console: Console) -> None:
     s = report.surrogate
     if s.test:
         table = Table(title=f"surrogate on {s.rows.get('test', 0)} test rows", title_justify="left")
-        for name in ("output", "R²", "mean abs. error", "RMS error"):
-            table.add_column(name, justify="left" if name == "output" else "right")
+        table.add_column("output", overflow="fold")
+        for name in ("R²", "mean abs. error", "RMS error"):
+            table.add_column(name, justify="right", no_wrap=True)
         for name, m in s.test.items():
             table.add_row(escape(name), _number(m.r2), _number(m.mae), _number(m.rmse))
         console.print(table)
@@ -137,28 +140,98 @@ def _surrogate(report: Report, console: Console) -> None:
         )
 
 
+def _width(stream: TextIO) -> int | None:
+    """Return the columns to write for: those of a terminal, or what $COLUMNS says, else 120."""
+    return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
+
+
 def _designs(report: Report, console: Console) -> None:
+    """Print a row for each design, or a column for each where rows would not fit: no digit is cut."""
     first = report.designs[0]
     wanted = ", ".join(_target(name, t) for name, t in report.target.items())
-    table = Table(title=f"designs for {escape(wanted)}", title_justify="left")
-    for name in first.inputs:
-        table.add_column(escape(name), justify="right", style="bold")
-    shown = [name for name in first.prediction if name in report.target]
-    for name in shown:
-        table.add_column(f"predicted {escape(name)}", justify="right")
-        if first.truth:
-            table.add_column(f"true {escape(name)}", justify="right")
-    table.add_column("met")
-    table.add_column("loss", justify="right")
-    table.add_column("starts", justify="right")
-    for design in report.designs:
-        row = [_number(v) for v in design.inputs.values()]
-        for name in shown:
-            row.append(_number(design.prediction[name]))
-            if design.truth:
-                row.append(_number(design.truth[name]))
-        table.add_row(*row, _met(design), _number(design.loss), str(design.starts))
-    console.print(table)
+    title = f"designs for {escape(wanted)} ({report.distinct} distinct)"
+    rows = [_cells(design, report) for design in report.designs]
+    table = Table(title=title, title_justify="left")
+    for at, (name, _) in enumerate(rows[0]):
+        bold = "bold" if at < len(first.inputs) else ""
+        table.add_column(name, justify="left" if name == "met" else "right", style=bold)
+    for row in rows:
+        table.add_row(*(value for _, value in row))
+    if _fits(table, console):
+        console.print(table)
+        return
+    console.print(title, style="italic")
+    for beside in range(len(rows), 0, -1):
+        upright = [_upright(rows[at : at + beside], at + 1) for at in range(0, len(rows), beside)]
+        if beside == 1 or all(_fits(table, console) for table in upright):
+            console.print(*upright, sep="\n")
+            return
+
+
+def _upright(rows: list[list[tuple[str, str]]], first: int) -> Table:
+    """Return a table with a column for each of some designs, of which the first has the number `first`."""
+    table = Table()
+    table.add_column("design", overflow="fold")
+    for number in range(first, first + len(rows)):
+        table.add_column(str(number), justify="right", overflow="fold")
+    for cells in zip(*rows, strict=True):
+        table.add_row(cells[0][0], *(value for _, value in cells))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Say whether a table has room, measured on a wide page: rich never asks for more than there is."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
+
+
+def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
+    """Return what is shown of a design, each with its heading."""
+    cells = [(escape(name), _number(value)) for name, value in design.inputs.items()]
+    for name in report.target:
+        cells.append((f"predicted {escape(name)}", _number(design.prediction[name])))
+        if design.truth:
+            cells.append((f"true {escape(name)}", _number(design.truth[name])))
+    cells += [("met", _met(design)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
+    if design.nearest is not None:
+        cells.append(("data", "inside" if design.nearest.inside else "outside"))
+    return cells
+
+
+def _around(best: DesignReport, console: Console) -> None:
+    """Say what is known of the best design's surroundings."""
+    lines = []
+    if best.nearest is not None:
+        n = best.nearest
+        which = "nearest row" if n.row is None else f"nearest row: {n.row},"
+        lines.append(f"{which} {n.distance:.2g} away, {'inside' if n.inside else 'outside'} the data")
+    if best.room:
+        lines.append("each input alone: " + ", ".join(f"{name} {_room(ends)}" for name, ends in best.room.items()))
+    if best.free:
+        lines.append(_free(best.free, [name for name in best.inputs if name in (best.room or {})]))
+    if lines:
+        console.print("the best design", *(f"  {escape(line)}" for line in lines), sep="\n")
+
+
+def _room(ends: list[Any]) -> str:
+    if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
+        return f"{_plain(ends[0])}..{_plain(ends[1])}"
+    return " or ".join(map(str, ends))
+
+
+def _free(directions: list[dict[str, float]], names: list[str]) -> str:
+    """Name the free directions: each where they are few, else which inputs make up for the others."""
+    if len(directions) <= 3:
+        steps = [" ".join(f"{name} {step:+.4g}" for name, step in d.items()) for d in directions]
+        return "free direction" + ("s: " if len(steps) > 1 else ": ") + "; ".join(steps)
+    own = [next(iter(d)) for d in directions]
+    tied = [name for name in names if name not in own and any(name in d for d in directions)]
+    alone = [name for name, d in zip(own, directions, strict=True) if len(d) == 1]
+    text = f"{len(directions)} of {len(names)} directions are free"
+    if tied:
+        text += f": {', '.join(tied)} can make up for the others"
+    if alone:
+        text += f"; without effect here: {', '.join(alone)}"
+    return text
 
 
 def _met(design: DesignReport) -> str:
@@ -203,4 +276,8 @@ def _target(name: str, target: TargetReport) -> str:
 def _number(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.5g}" if isinstance(value, float) else escape(str(value))
+    return escape(_plain(value))
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

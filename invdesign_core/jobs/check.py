@@ -17,7 +17,7 @@ from invdesign_core.targets import Target, parse_targets
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment, Stages
-    from invdesign_core.nearness import Nearness
+    from invdesign_core.near_to import NearTo
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Checked:
     data: Data
     space: Space
     targets: dict[str, Target]
-    nearness: Nearness
+    near_to: NearTo
 
 
 def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = ()) -> Checked:
@@ -63,7 +63,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was named; the dataset's example is taken: {asked}")
     pipeline.check_bounds(space)
-    return Checked(stages, data, space, wanted, experiment.design.nearness(space))
+    return Checked(stages, data, space, wanted, experiment.design.near_to(space))
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign_core.data import Known
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.ports import Ports
-from invdesign_core.space import FloatArray, Space, Variable, infer_variable
+from invdesign_core.space import Space, Variable, infer_variable
 from invdesign_core.tables import read_table
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ class Named:
         The inputs; without bounds where there is no table.
     outputs : tuple of str
         The m outputs.
-    rows : pair of ndarray, optional
-        (n, e) encoded designs of the table and their (n, m) measured outputs, where it has both.
+    rows : Known, optional
+        The complete rows of the table, where it has both designs and outputs.
     """
 
     space: Space
     outputs: tuple[str, ...]
-    rows: tuple[FloatArray, FloatArray] | None = None
+    rows: Known | None = None
 
 
 def name_ports(
@@ -93,7 +94,7 @@ def name_ports(
             raise DataError(f"{table}: output column {name!r} holds text such as {frame[name].iloc[0]!r}")
     x, y = space.encode(frame), frame[y_names].to_numpy(dtype=np.float64)
     whole = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-    rows = (x[whole], y[whole]) if whole.any() else None
+    rows = Known(x[whole], y[whole], np.flatnonzero(whole) + 1) if whole.any() else None
     return Named(space, tuple(y_names), rows)
 
 

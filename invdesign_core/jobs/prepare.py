@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core import backend
 from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.context import Context, Event
+from invdesign_core.data import Known
 from invdesign_core.errors import InvdesignError
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import pass_on
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
-from invdesign_core.space import FloatArray, Space
+from invdesign_core.space import Space
 from invdesign_core.user_code import import_named, keras_objects
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
     from invdesign_core.influence import Sampled
-    from invdesign_core.nearness import Nearness
+    from invdesign_core.near_to import NearTo
     from invdesign_core.plugin import Objective, Solver
     from invdesign_core.surrogate import Surrogate
 
@@ -40,13 +41,13 @@ class Prepared:
         The design variables with the bounds of this solve.
     objective, solver : plugins
         How far a prediction is from a target, and what makes it less.
-    known : pair of ndarray or None
-        (n, e) designs and (n, m) outputs that the surrogate learnt from.
+    known : Known or None
+        The rows that the surrogate learnt from.
     truth : callable or None
         The dataset's true model.
     designs : int
         Distinct designs to report.
-    nearness : Nearness
+    near_to : NearTo
         What answers are to be near to.
     report : SurrogateReport
         How good the surrogate is.
@@ -72,10 +73,10 @@ class Prepared:
     space: Space
     objective: Objective
     solver: Solver
-    known: tuple[FloatArray, FloatArray] | None
+    known: Known | None
     truth: Any
     designs: int
-    nearness: Nearness
+    near_to: NearTo
     report: SurrogateReport
     plugins: Mapping[str, str]
     running: str
@@ -166,7 +167,7 @@ def prepare_saved(
         known,
         truth,
         experiment.design.designs,
-        experiment.design.nearness(space),
+        experiment.design.near_to(space),
         SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
@@ -258,17 +259,17 @@ def prepare_model(
         check_bounds(space)
         with evaluated(path):
             sampled = sample(model, space)
-        y = named.rows[1] if named.rows is not None else None
+        y = named.rows.y if named.rows is not None else None
         surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
     return Prepared(
         surrogate,
         space,
         goal,
         search,
-        None if named.rows is None or named.rows[1] is None else (named.rows[0], named.rows[1]),
+        named.rows,
         None,
         wanted.designs,
-        wanted.nearness(space),
+        wanted.near_to(space),
         _loaded(surrogate, None),
         {"objective": goal.name, "solver": search.name},
         running,

@@ -53,6 +53,7 @@ def make_report(
         run=None if run is None else str(run),
         status=status,
         target={} if answers is None else target_reports(answers),
+        distinct=0 if answers is None else len(answers.designs),
         designs=[] if answers is None else design_reports(answers),
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
         search=None if answers is None else answers.search,

@@ -100,7 +100,7 @@ def run_experiment(
                 fitted.known,
                 data.truth,
                 experiment.design.designs,
-                checked.nearness,
+                checked.near_to,
             )
             folder.write_answers(answers, "1")
         else:

@@ -76,7 +76,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
 
         describe(p.sampled, p.space, outputs, wanted, ctx)
     answers = pipeline.invert(
-        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.nearness
+        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to
     )
     saved = None
     if p.folder is not None:
@@ -114,7 +114,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     parts = Parts(out, _identity(p, frame))
     tally = _Tally()
     for first, answers in pipeline.invert_many(
-        p.surrogate, frame, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, parts.done, p.nearness
+        p.surrogate, frame, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, parts.done, p.near_to
     ):
         if answers is None:
             continue
@@ -170,7 +170,7 @@ def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
         "surrogate": hashlib.sha256(np.round(probe, 6).tobytes()).hexdigest()[:16],
         "bounds": p.space.to_json(),
         "constraints": list(p.space.constraints.texts),
-        "nearness": repr(p.nearness),
+        "near_to": repr(p.near_to),
         "objective": [p.objective.name, p.objective.model_dump(mode="json")],
         "solver": [p.solver.name, p.solver.model_dump(mode="json")],
         "designs": p.designs,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, blamed
+from invdesign_core.nearness import Nearness
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
     Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
-SAME = 0.01
-"""Designs nearer than this share of each variable's range are one answer."""
+
+FAR_WORSE = 1e6
+"""Added to the score of designs that come after all others, in which limits don't hold for one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Answers:
     designs : pandas.DataFrame
         The distinct designs, best first: ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``,
         ``spread.NAME`` of an ensemble, ``truth.NAME`` where it is known, ``loss``, ``variance``,
-        ``met.NAME`` and ``miss.NAME`` for each asked output, ``met``, ``starts``.
+        ``met.NAME`` and ``miss.NAME`` for each asked output, ``met``, ``starts``; where training rows are known
+        ``nearest.row``, ``nearest.distance`` and ``inside``; for one target what `look_around` adds.
     interrupted : bool
         Whether the search was cut short.
     search : str
@@ -70,13 +74,19 @@ class Answers:
 
 
 def answers(
-    reached: Reached, surrogate: Surrogate, space: Space, targets: Targets, truth: Truth | None, count: int
+    reached: Reached,
+    surrogate: Surrogate,
+    space: Space,
+    targets: Targets,
+    truth: Truth | None,
+    count: int,
+    near: Nearness | None = None,
 ) -> Answers:
     """Judge what the starts reached, and pick the distinct designs.
 
-    A design meets a target by the truth where there is one, else by the prediction. Designs that
-    meet theirs come first, then by loss plus the members' variance: an exact solver brings the loss
-    of many designs to nothing, and the spread tells which of them to trust.
+    A design meets a target by the truth where there is one, else by the prediction. Where any meets,
+    only such are reported. They are ranked by loss plus the members' variance: an exact solver brings the
+    loss of many designs to nothing, and the spread tells which of them to trust.
 
     Parameters
     ----------
@@ -92,6 +102,8 @@ def answers(
         The true forward model.
     count : int
         Designs to report for each target.
+    near : Nearness, optional
+        The training rows.
     """
     import pandas as pd
 
@@ -127,64 +139,27 @@ def answers(
     columns["met"] = hit
     table = pd.DataFrame(columns)
     low, high = surrogate.box
-    unit = (reached.x - low) / np.where(high > low, high - low, 1.0)
+    width = np.where(high > low, high - low, 1.0)
+    bounds = space.bounds[1] - space.bounds[0]
+    unit = (reached.x - low) / np.where((bounds > 0) & (bounds < width), bounds, width)
     score = reached.loss + reached.variance
     # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
     excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
-    excess = np.ceil(excess * 1e4)  # what differs by less is violated alike
-    order = np.lexsort((np.arange(len(hit)), score, excess, ~hit, reached.groups))
-    chosen, found, ranks = _distinct(order, reached.groups, unit, np.isfinite(score), count)
-    designs = table.iloc[chosen].reset_index(drop=True)
-    designs.insert(0, "target", reached.groups[chosen])
-    designs.insert(1, "rank", ranks)
-    designs["starts"] = found
+    score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
+    if reached.far is not None:  # of designs that meet the target, the nearest to the present one
+        score = np.where(hit & (excess == 0), reached.far, FAR_WORSE + score)
+    outside = None if near is None else near.sample.outside(reached.x)
+    picked = pick(reached.groups, unit, hit, score, count, outside)
+    designs = table.iloc[picked.rows].reset_index(drop=True)
+    designs.insert(0, "target", reached.groups[picked.rows])
+    designs.insert(1, "rank", picked.ranks)
+    designs["starts"] = picked.starts
+    if near is not None:
+        row, distance = near.nearest(reached.x[picked.rows])
+        if near.rows is not None:
+            designs["nearest.row"] = near.rows[row]
+        designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit
     return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
-
-
-def _distinct(
-    order: NDArray[np.intp], groups: NDArray[np.intp], unit: FloatArray, usable: NDArray[np.bool_], count: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Walk each target's rows from best to worst and keep those unlike all kept before.
-
-    All targets take a step of that walk at once, so there are as many steps as designs to report.
-
-    Parameters
-    ----------
-    order : ndarray of int
-        (b,) rows by target, and from best to worst within one.
-    groups : ndarray of int
-        (b,) target of each row.
-    unit : ndarray
-        (b, e) designs in shares of each variable's range.
-    usable : ndarray of bool
-        (b,) whether a row may be kept.
-    count : int
-        Designs for each target.
-
-    Returns
-    -------
-    tuple of ndarray
-        The rows kept, how many starts led to each, and their ranks, by target and rank.
-    """
-    left = order[usable[order]]
-    chosen, found, ranks = [], [], []
-    for rank in range(1, count + 1):
-        if not len(left):
-            break
-        begins = np.r_[True, groups[left][1:] != groups[left][:-1]]
-        best = left[begins]
-        of = np.cumsum(begins) - 1
-        same = (np.abs(unit[left] - unit[best][of]) <= SAME).all(axis=1)
-        chosen.append(best)
-        found.append(np.bincount(of[same], minlength=len(best)))
-        ranks.append(np.full(len(best), rank))
-        left = left[~same]
-    if not chosen:
-        nothing = np.zeros(0, dtype=np.intp)
-        return nothing, nothing, nothing
-    rows, starts, places = (np.concatenate(parts) for parts in (chosen, found, ranks))
-    by_target = np.lexsort((places, groups[rows]))
-    return rows[by_target], starts[by_target], places[by_target]
 
 
 def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
