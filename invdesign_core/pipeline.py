@@ -180,6 +180,7 @@ def invert(
         If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
+    known = None if known is None else Known(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
@@ -188,7 +189,7 @@ def invert(
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
-        near = None if known is None else Nearness.of(Known(*known), surrogate.space)
+        near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         if not reached.interrupted:
             found = look_around(found, surrogate, space)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.constraints import Lattice, feasible, nearest_integer, settle
+from invdesign_core.constraints import Lattice, feasible, nearest, nearest_integer, settle
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.variables import IndexArray
+
+ROUNDING = 1e-9
+"""A continuous column that misses a bound by this share of its range is meant to lie on it."""
 
 
 def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -35,7 +38,7 @@ def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> F
     low, high = (
         np.where(space.discrete & ~held, side, own) for side, own in zip(space.bounds, (low, high), strict=True)
     )
-    return settle(space, inside, low, high)
+    return settle(space, _onto_bounds(space, inside, low, high), low, high)
 
 
 def mended(
@@ -77,3 +80,19 @@ def mended(
     x[firsts[exists]] = written(space, found[exists], low[exists], high[exists])
     fine[firsts[exists]] = True
     return x, fine
+
+
+def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Put continuous columns on a bound that they miss by rounding only, and let the others make up for it."""
+    linear = space.constraints.linear
+    close = ROUNDING * np.maximum(high - low, 0.0)
+    onto = np.where(x - low <= close, low, np.where(high - x <= close, high, x))
+    moves = ((onto != x) & ~space.discrete).any(axis=1)
+    if not len(linear) or not moves.any():
+        return x
+    onto = np.where(space.discrete, x, onto)[moves]
+    ends: NDArray[np.bool_] = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
+    lower, upper = np.where(ends, onto, low[moves]), np.where(ends, onto, high[moves])
+    found, moved = nearest(linear, lower, upper, onto), x.copy()
+    moved[moves] = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, x[moves])
+    return moved

@@ -431,6 +431,23 @@ def test_a_mixture_of_at_most_two_is_so_as_read_from_a_file(ask):
     assert first["prediction.y"].to_numpy() == pytest.approx([5, 2, 1.5, 4, 3], abs=0.01)
 
 
+# Separate ranges
+
+
+def test_the_one_choice_of_ranges_that_a_constraint_leaves_is_found(ask):
+    """4^6 choices of ranges, of which only the highest of each can sum to 18.05."""
+    names = list("abcdef")
+    pairs = [(k, k + 0.1) for k in range(4)]
+    result = ask(
+        lin([[1.0], [0], [0], [0], [0], [0]]), ["y=max"], names,
+        bounds=dict.fromkeys(names, pairs), constraints=["a + b + c + d + e + f = 18.05"],
+    )  # fmt: skip
+    x = np.array(best(result))
+    assert ((x >= 3) & (x <= 3.1)).all()
+    assert x.sum() == pytest.approx(18.05, abs=1e-9)
+    assert x[0] == pytest.approx(3.05, abs=1e-6)
+
+
 # Tables of targets under constraints
 
 
