@@ -17,6 +17,7 @@ from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pic
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known
 from invdesign_core.design import Design
+from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
@@ -219,13 +220,16 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
         space = design.apply(surrogate.space, surrogate.outputs)
+        ctx = self._context()
+        for doubt in doubts_of_bounds(space, surrogate.space):
+            ctx.warn(doubt)
         return pipeline.invert(
             surrogate,
             wanted,
             space,
             plugins["objective"],
             plugins["solver"],
-            self._context(),
+            ctx,
             self.known_,
             self.truth_,
             design.designs,
