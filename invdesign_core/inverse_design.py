@@ -25,7 +25,7 @@ from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.surrogate import Surrogate
-from invdesign_core.targets import parse_targets
+from invdesign_core.targets import Targets, parse_targets
 from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
@@ -197,16 +197,20 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        target : mapping, number or str
+        target : mapping, number, str or DataFrame
             What is wanted of each output: ``{"y": 2}``, ``{"H2": ">=0.3", "N2": "0.3..0.34"}``, or a
-            bare value where there is one output.
+            bare value where there is one output. A DataFrame holds a target in each row: a column is an
+            output, or a design variable that is held at its row's value.
 
         Returns
         -------
         Answers
-            ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames.
+            ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames; their
+            column ``target`` is the number of the target, from 0.
         """
         surrogate = self._fitted()
+        if hasattr(target, "columns"):
+            return self._invert_table(target)
         if not isinstance(target, Mapping):
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
@@ -235,6 +239,30 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             design.designs,
             design.near_to(space),
         )
+
+    def _invert_table(self, frame: pd.DataFrame) -> Answers:
+        """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
+        from invdesign_core.designs import Answers
+
+        surrogate, design = self._fitted(), self._design()
+        pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
+        cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
+        plugins = self._plugins("surrogate", "objective", targets=cells)
+        space = design.apply(surrogate.space, surrogate.outputs)
+        parts = pipeline.invert_many(
+            surrogate,
+            frame,
+            space,
+            plugins["objective"],
+            plugins["solver"],
+            self._context(),
+            self.known_,
+            self.truth_,
+            design.designs,
+            near_to=design.near_to(space),
+        )
+        targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
+        return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.

@@ -140,6 +140,9 @@ def solve(
         from invdesign_core.tables import read_table
 
         frame = read_table(target_table) if target_table is not None else None
+        if frame is not None:  # what `auto` chooses a solver for
+            texts = frame.select_dtypes(exclude="number")
+            common["targets"] = [f"{name}={cell}" for name in texts for cell in texts[name].dropna().unique()]
         if is_run:
             prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,25 @@ class Answers:
     def met(self) -> bool:
         """Whether every target has a design that meets it."""
         return bool(self.designs.groupby("target")["met"].any().all()) and len(self.designs) > 0
+
+    @classmethod
+    def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
+        """Put the answers to parts of a table of targets together; each comes with the number of its first target."""
+        import pandas as pd
+
+        found = list(parts)
+        starts, designs = (
+            pd.concat([getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found])
+            for name in ("starts", "designs")
+        )
+        interrupted = any(answers.interrupted for _, answers in found)
+        return cls(
+            targets,
+            starts.reset_index(drop=True),
+            designs.reset_index(drop=True),
+            interrupted,
+            found[0][1].search,
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many starts there were, converged, hit, stayed where they began, and were not finite."""
