@@ -114,6 +114,10 @@ def test_validate_says_what_it_understood(invdesign, table):
     assert found["rows"] == 200
     assert [v["name"] for v in found["variables"]] == ["flow rate", "x-1"]
     assert found["targets"] == {"a=b": "= 0.1"}
+    design = ["--constraint", "flow rate + x-1 <= 1.5", "--step", "x-1=0.1", "--target", "H2=max"]
+    found = invdesign("validate", "mine.toml", *design, "--json").json
+    assert (found["constraints"], found["plugins"]["solver"]) == (["flow rate + x-1 <= 1.5"], "slsqp")
+    assert found["variables"][1]["values"].endswith("by 0.1")
     done = invdesign("validate", "mine.toml")
     assert done.code == 0
     assert "input  flow rate: continuous" in done.out
