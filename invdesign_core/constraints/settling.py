@@ -18,8 +18,6 @@ Mask = NDArray[np.bool_]
 _ROUNDS = 8
 _UNIT = 1e-13
 """The unit of moves, as a share of a column's range."""
-_DUST = 1e-12
-"""What is nearer to a bound than this share of a column's range is on it."""
 _FAR = 1e6
 """What is further away than so many units is out of reach."""
 _EPS = float(np.finfo(np.float64).eps)
@@ -81,9 +79,6 @@ def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: 
     x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
-    tied = linear.matrix.any(axis=0)
-    for bound in (lower, upper):  # a solver that ended on a bound leaves 1e-17 there, which nobody wants to weigh
-        x = np.where(tied & (np.abs(x - bound) <= _DUST * lengths(*space.bounds)), bound, x)
     lattice = Lattice.of(space)
     held = np.broadcast_to(lattice.discrete | (lower == upper), x.shape).copy()
     for variable, columns in zip(space.variables, space.slices, strict=True):
