@@ -27,6 +27,9 @@ from invdesign_core.targets import Targets
 if TYPE_CHECKING:
     from invdesign_core.plugin import Solver
 
+ROUNDING = 1e-9
+"""A continuous column that misses a bound by this share of its range is meant to lie on it."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -287,4 +290,20 @@ def _written(space: Space, x: FloatArray, rows: Rows) -> FloatArray:
         np.where(space.discrete & ~held, side, row)
         for side, row in zip(space.bounds, (rows.low, rows.high), strict=True)
     )
-    return settle(space, inside, low, high)
+    return settle(space, _onto_bounds(space, inside, low, high), low, high)
+
+
+def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Put continuous columns on a bound that they miss by rounding only, and let the others make up for it."""
+    linear = space.constraints.linear
+    close = ROUNDING * np.maximum(high - low, 0.0)
+    onto = np.where(x - low <= close, low, np.where(high - x <= close, high, x))
+    moves = ((onto != x) & ~space.discrete).any(axis=1)
+    if not len(linear) or not moves.any():
+        return x
+    onto = np.where(space.discrete, x, onto)[moves]
+    ends: NDArray[np.bool_] = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
+    lower, upper = np.where(ends, onto, low[moves]), np.where(ends, onto, high[moves])
+    moved = x.copy()
+    moved[moves] = _feasible_or(nearest(linear, lower, upper, onto), x[moves])
+    return moved
