@@ -17,12 +17,14 @@ from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pic
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known
 from invdesign_core.design import Design
+from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
+from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
 from invdesign_core.variables import plain
@@ -222,14 +224,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
-        space = design.apply(surrogate.space, surrogate.outputs)
+        space, ctx = self._searched(design)
         return pipeline.invert(
             surrogate,
             wanted,
             space,
             plugins["objective"],
             plugins["solver"],
-            self._context(),
+            ctx,
             self.known_,
             self.truth_,
             design.designs,
@@ -244,14 +246,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
         cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
         plugins = self._plugins("surrogate", "objective", targets=cells)
-        space = design.apply(surrogate.space, surrogate.outputs)
+        space, ctx = self._searched(design)
         parts = pipeline.invert_many(
             surrogate,
             frame,
             space,
             plugins["objective"],
             plugins["solver"],
-            self._context(),
+            ctx,
             self.known_,
             self.truth_,
             design.designs,
@@ -356,6 +358,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return what may vary, from the parameters."""
         given = {key: plain(getattr(self, key)) for key in Design.model_fields}
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
+
+    def _searched(self, design: Design) -> tuple[Space, Context]:
+        """Return the space of a search, and a context in which it is said where that goes beyond the data."""
+        surrogate, ctx = self._fitted(), self._context()
+        space = design.apply(surrogate.space, surrogate.outputs)
+        for doubt in doubts_of_bounds(space, surrogate.space):
+            ctx.warn(doubt)
+        return space, ctx
 
     def _context(self) -> Context:
         return Context(self.seed, emit=_warn)

@@ -57,11 +57,17 @@ class NearTo:
         Raises
         ------
         ConfigError
-            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
+            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design or near
+            to the data.
         """
         for name in near:
             if name not in space.names:
                 raise ConfigError(f"near: there is no design variable {name!r}", near_match(name, space.names))
+        if fewest and to_data:
+            raise ConfigError(
+                "fewest changes and stay near data can't be asked for together",
+                "leave one of them out; each answer says how near to the data it is",
+            )
         if fewest:
             lacking = [v.name for v in space.variables if v.name not in near and v.fixed is None]
             if lacking:

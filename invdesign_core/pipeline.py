@@ -330,5 +330,5 @@ def check_bounds(space: Space) -> None:
         raise ConfigError(
             f"no bounds are known for {names}",
             f"give them: --bounds '{lacking[0]}=0..1', or --fixed '{lacking[0]}=1', or --table FILE with a column "
-            "of that name, or [design] bounds in an experiment file",
+            f"of that name; in Python bounds={{{lacking[0]!r}: (0, 1)}}",
         )

@@ -85,7 +85,8 @@ def mended(
 def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
     """Put continuous columns on a bound that they miss by rounding only, and let the others make up for it."""
     linear = space.constraints.linear
-    close = ROUNDING * np.maximum(high - low, 0.0)
+    # Columns of no constraint are where they are: on a log scale, much lies near the lower bound.
+    close = np.where(linear.matrix.any(axis=0), ROUNDING * np.maximum(high - low, 0.0), -np.inf)
     onto = np.where(x - low <= close, low, np.where(high - x <= close, high, x))
     moves = ((onto != x) & ~space.discrete).any(axis=1)
     if not len(linear) or not moves.any():

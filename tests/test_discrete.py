@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.constraints import AtMost, Constraints, Linear
+from invdesign_core.constraints import AtMost, Constraints, Linear, parse_constraints
 from invdesign_core.context import Context
 from invdesign_core.design import Design
 from invdesign_core.discrete import plan_search
@@ -324,6 +324,16 @@ def test_log_scale_reaches_each_decade():
     assert answers.designs["design.x"].iloc[0] == pytest.approx(10**-4.5, rel=1e-3)
     guesses = np.log10(answers.starts["guess.x"])
     assert np.histogram(guesses, bins=6, range=(-6, 0))[0].min() >= 3, "starts in every decade"
+
+
+def test_small_values_of_a_log_scale_stay_where_they_are_beside_constraints_on_others():
+    from keras import ops
+
+    space = Space(tuple(Variable(name, lower=1e-12, upper=1) for name in "xab"))
+    space = space.restrict(log=["x"])
+    rules = parse_constraints(["a + b <= 1"], space, ["y"])
+    answers = solve(fn(3, lambda x: ops.log(x[:, :1]) / float(np.log(10))), space, -10.0, given=rules)
+    assert answers.designs["design.x"][0] == pytest.approx(1e-10, rel=1e-3)
 
 
 def test_log_scale_gradients_are_those_of_the_logarithm():

@@ -144,6 +144,8 @@ def test_bad_tables_are_refused_with_row_and_column(model, tmp_path, frame, mess
     with pytest.raises(ConfigError) as error:
         solve_table(prepared(model), pd.DataFrame(frame), tmp_path / "d.parquet")
     assert message in str(error.value)
+    mended = solve_table(prepared(model), pd.DataFrame({"y1": [1.0]}), tmp_path / "d.parquet")
+    assert mended.met == 1, "a refused table leaves nothing that is in the way"
 
 
 def test_a_dataframe_of_targets_is_answered_in_python():
@@ -165,7 +167,7 @@ def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
     with pytest.raises(RunStoreError, match="there already"):
         Parts(tmp_path / "d.csv", {})
-    with pytest.raises(RunStoreError, match=r"expected .parquet or .csv"):
+    with pytest.raises(ConfigError, match=r"expected .parquet or .csv"):
         Parts(tmp_path / "d.xlsx", {})
 
 
