@@ -123,7 +123,8 @@ def reach(
             "fewest changes: a maximum or minimum is no target that few changes could meet",
             "say how much is enough, such as '>=0.3', or leave fewest-changes out",
         )
-    search = Search(forward, targets, goal, space, solver, near, known, held, ctx, first)
+    rows = None if known is None else Known(*known)
+    search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
     if plan.way == "enumerated" and not near.to_data:
         ended = search.all_tried(plan)
     elif near.fewest:
