@@ -18,6 +18,7 @@ from invdesign_core.influence import warn_of_flat
 from invdesign_core.nearness import Nearness
 from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
+from invdesign_core.rows import check_held
 from invdesign_core.solving import reach
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
@@ -179,6 +180,7 @@ def invert(
         If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
+    known = None if known is None else Known(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
@@ -187,7 +189,7 @@ def invert(
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
-        near = None if known is None else Nearness.of(Known(*known), surrogate.space)
+        near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         if not reached.interrupted:
             found = look_around(found, surrogate, space)
@@ -248,13 +250,15 @@ def invert_many(
     Raises
     ------
     ConfigError
-        If a column is neither, or a cell can't be read.
+        If a column is neither, a cell can't be read, or a row's values leave no design.
     """
     check_columns(frame, surrogate.outputs, space.names)
     targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
     held = _held(frame, space)
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
+    if held is not None:
+        check_held(space, held)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx, held)
     size = max(solver.rows_at_once // plan.rows, 1)

@@ -10,25 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.calling import call_solver
-from invdesign_core.constraints import nearest, settle
+from invdesign_core.constraints import nearest
 from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.data import Known
 from invdesign_core.discrete import Plan, best_combinations, rounded_and_improved
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
-from invdesign_core.near_to import PULLS, NearTo, Pulled, distances, few_changes, near_rows, weights
+from invdesign_core.near_data import near_rows
+from invdesign_core.near_to import PULLS, NearTo, Pulled, distances, few_changes, weights
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status
-from invdesign_core.rows import Rows, make_rows
+from invdesign_core.rows import Rows, make_rows, no_design
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.starts import losses_of
 from invdesign_core.targets import Targets
+from invdesign_core.written import mended, written
 
 if TYPE_CHECKING:
     from invdesign_core.plugin import Solver
-
-ROUNDING = 1e-9
-"""A continuous column that misses a bound by this share of its range is meant to lie on it."""
 
 
 @dataclass(frozen=True)
@@ -142,25 +141,35 @@ class Search:
         for cells in few_changes(self.space, self.near.present):
             lower, upper = (_crossed(cells, side) for side in (plan.lower, plan.upper))
             part = replace(plan, lower=lower, upper=upper, starts=4)
-            rows = np.flatnonzero(open_)
-            asked = replace(self, targets=self.targets.take(rows), goal=self.goal.take(rows))
-            asked = asked if self.held is None else replace(asked, held=self.held[rows])
-            try:
-                ended = asked.searched(part, *part.boxes(low[rows], high[rows], asked.held), part.starts)
-            except ConfigError:
-                if len(cells) == 1 and np.isnan(cells).all():
-                    raise  # everything may change, and still nothing satisfies the constraints
-                continue  # so few changes leave no design that satisfies the constraints
-            y = self.forward.surrogate.predict(ended.x).mean
-            met = asked.targets.met(y, ended.groups).all(axis=1)
-            done = np.bincount(ended.groups[met], minlength=len(rows)) > 0
-            last = bool(np.isnan(cells).all()) or ended.interrupted
-            keep = done[ended.groups] | last
-            found.append(_some(replace(ended, groups=rows[ended.groups]), keep))
-            open_[rows[done]] = False
-            if last or not open_.any():
+            everything = bool(np.isnan(cells).all())
+            for rows, ended in self._of_targets(np.flatnonzero(open_), part, low, high, everything):
+                y = self.forward.surrogate.predict(ended.x).mean
+                met = self.targets.met(y, ended.groups).all(axis=1)
+                done = np.bincount(ended.groups[met], minlength=len(open_)) > 0
+                last = everything or ended.interrupted
+                found.append(_some(ended, done[ended.groups] | last))
+                open_[rows] &= ~(done[rows] | last)
+            if not open_.any():
                 break
         return _joined(found)
+
+    def _of_targets(
+        self, rows: IndexArray, plan: Plan, low: FloatArray, high: FloatArray, must: bool
+    ) -> Iterator[tuple[IndexArray, Ended]]:
+        """Search for some of the targets; pass over those with no design in the plan's boxes, unless one must be."""
+        asked = replace(
+            self, targets=self.targets.take(rows), goal=self.goal.take(rows), first=self.first + int(rows[0])
+        )
+        asked = asked if self.held is None else replace(asked, held=self.held[rows])
+        try:
+            ended = asked.searched(plan, *plan.boxes(low[rows], high[rows], asked.held), plan.starts)
+        except ConfigError:
+            if len(rows) == 1 and must:
+                raise
+            for row in rows if len(rows) > 1 else ():  # each for itself, to find out which it is
+                yield from self._of_targets(np.array([row]), plan, low, high, must)
+            return
+        yield rows, replace(ended, groups=rows[ended.groups])
 
     def searched(self, plan: Plan, low: FloatArray, high: FloatArray, count: int) -> Ended:
         """Run the solver from the starts of (t · c, e) boxes, and make discrete values of what it finds."""
@@ -191,7 +200,7 @@ class Search:
         maps = list(self._maps())
         result = descend(rows.u0, rows.lower, rows.upper, maps)
         u = result.u
-        x = _written(space, forward.to_x(u), rows)
+        x = written(space, forward.to_x(u), rows.low, rows.high)
 
         def polish(x: FloatArray) -> tuple[FloatArray, NDArray[np.int64], bool]:
             """Hold the discrete variables at the values that exist, and let the others make up for it."""
@@ -204,18 +213,28 @@ class Search:
             before, evaluations = evaluations, np.zeros_like(evaluations)
             polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
             spent, evaluations = evaluations, before
-            return _written(space, forward.to_x(polished.u), rows), spent, interrupted
+            return written(space, forward.to_x(polished.u), rows.low, rows.high), spent, interrupted
 
         if plan.way == "rounded and neighbours" and not interrupted:
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
             through = maps[0] if len(maps) > 1 else forward
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, through, firm(goal, self.targets), space, plan, rows.fixed,
+                x, forward.to_x(u), rows.groups, through, firm(goal, self.targets), space, plan, (rows.low, rows.high),
                 polish if others else None, ctx,
             )  # fmt: skip
             u, evaluations = forward.to_u(x), evaluations + more
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
-        return Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal)
+        return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
+
+    def _feasible(self, ended: Ended) -> Ended:
+        """Leave out rows in whose boxes no design exists that satisfies the constraints; starts may lie between."""
+        x, fine = mended(
+            self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
+        )  # fmt: skip
+        lost = np.setdiff1d(np.arange(len(self.targets)), ended.groups[fine])
+        if len(lost):
+            raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
+        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
 
     @property
     def _compared(self) -> Goal:
@@ -261,7 +280,7 @@ def _feasible_or(points: FloatArray, otherwise: FloatArray) -> FloatArray:
 def _some(ended: Ended, keep: NDArray[np.bool_]) -> Ended:
     result = SolverResult(ended.u[keep], *(np.asarray(part, dtype=object)[keep] for part in _words(ended.result)))
     parts = (ended.groups[keep], ended.u0[keep], ended.u[keep], ended.x[keep])
-    return Ended(*parts, result, ended.evaluations[keep], ended.movable[keep], ended.interrupted)
+    return Ended(*parts, result, ended.evaluations[keep], ended.movable[keep], ended.interrupted, ended.goal)
 
 
 def _joined(parts: list[Ended]) -> Ended:
@@ -277,34 +296,3 @@ def _joined(parts: list[Ended]) -> Ended:
 
 def _words(result: SolverResult) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.asarray(list(result.status), dtype=object), np.asarray(list(result.message), dtype=object)
-
-
-def _written(space: Space, x: FloatArray, rows: Rows) -> FloatArray:
-    """Return (b, e) designs as they will be written: rounded, inside their rows' bounds, the constraints satisfied."""
-    x = space.snap(x)
-    held: NDArray[np.bool_] = np.asarray(rows.low == rows.high)
-    inside = np.where(space.discrete & ~held, x, np.clip(x, rows.low, rows.high))
-    if not space.constraints:
-        return inside
-    low, high = (
-        np.where(space.discrete & ~held, side, row)
-        for side, row in zip(space.bounds, (rows.low, rows.high), strict=True)
-    )
-    return settle(space, _onto_bounds(space, inside, low, high), low, high)
-
-
-def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Put continuous columns on a bound that they miss by rounding only, and let the others make up for it."""
-    linear = space.constraints.linear
-    # Columns of no constraint are where they are: on a log scale, much lies near the lower bound.
-    close = np.where(linear.matrix.any(axis=0), ROUNDING * np.maximum(high - low, 0.0), -np.inf)
-    onto = np.where(x - low <= close, low, np.where(high - x <= close, high, x))
-    moves = ((onto != x) & ~space.discrete).any(axis=1)
-    if not len(linear) or not moves.any():
-        return x
-    onto = np.where(space.discrete, x, onto)[moves]
-    ends: NDArray[np.bool_] = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
-    lower, upper = np.where(ends, onto, low[moves]), np.where(ends, onto, high[moves])
-    moved = x.copy()
-    moved[moves] = _feasible_or(nearest(linear, lower, upper, onto), x[moves])
-    return moved

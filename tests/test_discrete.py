@@ -98,7 +98,7 @@ def test_many_separate_ranges_are_sampled_evenly():
     pairs = [(k, k + 0.1) for k in range(4)]
     space = Space(tuple(Variable(f"x{i}", lower=0, upper=4) for i in range(6)))
     space = space.restrict({f"x{i}": pairs for i in range(6)})
-    plan = plan_search(space, REGISTRY.create("solver", "lbfgsb", {}))
+    plan = plan_search(space, REGISTRY.create("solver", "lbfgsb", {}), Context())
     assert len(plan.lower) == SOLVED_EACH
     for column in plan.lower.T:
         assert set(column) == {0, 1, 2, 3}
@@ -274,7 +274,7 @@ def test_at_most_two_are_above_zero():
 def test_a_category_that_the_constraints_exclude_is_never_tried():
     space = Space((Variable("n", "integer", lower=0, upper=3), Variable("x", lower=0, upper=1)))
     given = Constraints(Linear(np.array([[1.0, 1.0]]), np.array([-np.inf]), np.array([1.5])))
-    plan = plan_search(Space(space.variables, given), REGISTRY.create("solver", "lbfgsb", {}))
+    plan = plan_search(Space(space.variables, given), REGISTRY.create("solver", "lbfgsb", {}), Context())
     assert plan.lower[:, 0].tolist() == [0, 1]
 
 
