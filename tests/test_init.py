@@ -64,8 +64,9 @@ def test_every_wish_in_the_file_is_valid_once_its_comment_is_taken_away(frame):
     assert values["step"] == {"flow rate": 1e-11}
     assert set(values["near"]) == set(data.space.names)
     values["constraints"], values["fixed"] = ["count - flow rate >= 1"], {"on": True}
-    design = Design.from_mapping(values)
-    assert design.near_to(design.apply(data.space, data.outputs))
+    for alone in ("stay_near_data", "fewest_changes"):  # of these two, one
+        design = Design.from_mapping({**values, "stay_near_data": False, "fewest_changes": False, alone: True})
+        assert design.near_to(design.apply(data.space, data.outputs))
 
 
 @pytest.mark.parametrize(
