@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.calling import call_solver
-from invdesign_core.constraints import nearest, settle
+from invdesign_core.constraints import nearest, onto_bounds, settle
 from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.data import Known
@@ -291,10 +291,14 @@ class _Search:
                     break
             return reached.result
 
+        def written(u: FloatArray) -> FloatArray:
+            u = onto_bounds(linear, rows.lower, rows.upper, u) if len(linear) else u
+            return _written(space, forward.to_x(u), rows)
+
         maps = list(self._maps())
         result = descend(rows.u0, rows.lower, rows.upper, maps)
         u = result.u
-        x = _written(space, forward.to_x(u), rows)
+        x = written(u)
 
         def polish(x: FloatArray) -> tuple[FloatArray, NDArray[np.int64], bool]:
             """Hold the discrete variables at the values that exist, and let the others make up for it."""
@@ -307,7 +311,7 @@ class _Search:
             before, evaluations = evaluations, np.zeros_like(evaluations)
             polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
             spent, evaluations = evaluations, before
-            return _written(space, forward.to_x(polished.u), rows), spent, interrupted
+            return written(polished.u), spent, interrupted
 
         if plan.way == "rounded and neighbours" and not interrupted:
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()

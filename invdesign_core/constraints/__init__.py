@@ -4,7 +4,7 @@ from invdesign_core.constraints.culprits import check_feasible, culprits
 from invdesign_core.constraints.lattice import Lattice
 from invdesign_core.constraints.linear import AtMost, Constraints, Linear
 from invdesign_core.constraints.parsing import parse_constraints
-from invdesign_core.constraints.projection import nearest
+from invdesign_core.constraints.projection import nearest, onto_bounds
 from invdesign_core.constraints.repair import nearest_integer
 from invdesign_core.constraints.sampling import sample, sample_rows
 from invdesign_core.constraints.settling import feasible, settle
@@ -20,6 +20,7 @@ __all__ = [
     "feasible",
     "nearest",
     "nearest_integer",
+    "onto_bounds",
     "parse_constraints",
     "sample",
     "sample_rows",

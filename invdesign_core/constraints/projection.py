@@ -11,6 +11,8 @@ from invdesign_core.constraints.linear import FloatArray, Linear
 
 _ROUNDS = 60
 _EPS = float(np.finfo(np.float64).eps)
+_ON_A_BOUND = 1e-8
+"""Shares of the bounds that are rounding of a solver's, and no distance from a bound."""
 
 
 def nearest(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
@@ -35,6 +37,29 @@ def nearest(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatA
         (n, e); NaN where no point satisfies all.
     """
     return nearest_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
+
+
+def onto_bounds(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
+    """Put what lies on a bound but for a solver's rounding exactly there, and let the other columns make up for it.
+
+    Parameters
+    ----------
+    linear : Linear
+        k rows.
+    lower, upper : ndarray
+        (n, e) bounds.
+    points : ndarray
+        (n, e), in shares of the bounds.
+
+    Returns
+    -------
+    ndarray
+        (n, e); a point stays where the constraints leave no room for this.
+    """
+    low, high = points <= lower + _ON_A_BOUND, points >= upper - _ON_A_BOUND
+    bound = np.where(low, lower, upper)
+    found = nearest(linear, np.where(low | high, bound, lower), np.where(low | high, bound, upper), points)
+    return np.where(np.isfinite(found).all(axis=1, keepdims=True), found, points)
 
 
 def nearest_between(
