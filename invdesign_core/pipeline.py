@@ -184,6 +184,7 @@ def invert(
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
+    known = None if known is None else Known(*known)
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         plan.tell(ctx)
@@ -262,7 +263,8 @@ def invert_many(
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx, held)
     size = max(solver.rows_at_once // plan.rows, 1)
-    near = None if known is None else Nearness.of(Known(*known), surrogate.space)
+    known = None if known is None else Known(*known)
+    near = None if known is None else Nearness.of(known, surrogate.space)
     ctx.emit(Event("stage", {"stage": "solve"}))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))

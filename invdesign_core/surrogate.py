@@ -18,7 +18,7 @@ from invdesign_core.errors import DataError, RunStoreError
 from invdesign_core.goal import Prediction
 from invdesign_core.influence import Sampled, sample
 from invdesign_core.space import FloatArray, Space
-from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns
+from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, units_of
 
 if TYPE_CHECKING:
     import keras
@@ -110,7 +110,8 @@ class Surrogate:
         else:
             spread = y.max(axis=0) - y.min(axis=0)
         scaling = Scaling.of(np.zeros((1, space.width)), y)
-        return cls((model,), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread)
+        shift, scale = units_of(model) or (scaling.y_shift, scaling.y_scale)
+        return cls((model,), space, tuple(outputs), shift, scale, box, spread)
 
     @property
     def differentiable(self) -> bool:
@@ -221,7 +222,9 @@ class Surrogate:
 
     @cached_property
     def _ends_in_z(self) -> bool:
-        return all(any(layer.name == TO_UNITS for layer in net.layers) for net in self.members)
+        """Whether all members have z, in these units, before their last layer."""
+        found = [units_of(net) for net in self.members]
+        return all(units is not None and np.array_equal(units, (self.shift, self.scale)) for units in found)
 
     @cached_property
     def _z_nets(self) -> list[keras.Model]:

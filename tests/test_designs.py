@@ -257,7 +257,7 @@ def test_directions_are_in_the_users_units_and_fixed_or_whole_inputs_are_in_none
         )
     ).restrict(fixed={"f": 1.0})
     answers = solve(lin([[0.001], [2], [1], [1]]), {"y": 3}, space=space)
-    assert free(answers) == [{"T": 1.0, "p": pytest.approx(-0.0005, rel=1e-3)}]
+    assert free(answers, 1) == [{"T": 1.0, "p": pytest.approx(-0.0005, rel=1e-3)}]
 
 
 def test_a_linear_equation_takes_a_direction_away():
@@ -271,6 +271,20 @@ def test_a_linear_equation_takes_a_direction_away():
     x = np.array([[0.2, 0.3, 0.5]])
     assert free_directions(surrogate, space, targets, x) == [[{"x0": 1.0, "x1": -0.5, "x2": -0.5}]]
     assert len(free_directions(surrogate, Space(space.variables), targets, x)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "most", "count"), [(0, [1, 1], 0), (0.5, [1, 1], 1), (0.5, [0.5, 1], 1), (0.5, [0.5, 0.5], 0)]
+)
+def test_a_direction_that_leads_out_of_bounds_or_inequalities_both_ways_is_none(at, most, count):
+    limits = Constraints(Linear(np.eye(2), np.array([-np.inf, -np.inf]), np.array(most, dtype=float)))
+    space = Space(tuple(Variable(f"x{i}", lower=0, upper=1) for i in range(2)), limits)
+    surrogate = Surrogate.of_model(lin([[1], [1]]), space, ("y",))
+    from invdesign_core.designs.valleys import free_directions
+    from invdesign_core.targets import Targets
+
+    targets = Targets.build([parse_targets({"y": 2 * at}, ("y",))], ("y",), surrogate.spread)
+    assert len(free_directions(surrogate, space, targets, np.array([[at, at]], dtype=float))[0]) == count
 
 
 def test_many_free_directions_are_counted_and_the_inputs_that_make_up_for_them_named(tmp_path, invdesign):

@@ -17,6 +17,7 @@ from invdesign_core.errors import DataError
 from invdesign_core.jobs.solve import solve_model
 from invdesign_core.models import load_model
 from invdesign_core.registry import Registry
+from invdesign_core.space import Space, Variable
 from invdesign_core.surrogate import Surrogate
 
 REGISTRY = Registry.discover()
@@ -82,7 +83,6 @@ def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
     from invdesign_core.goal import Goal
     from invdesign_core.ports import one_tensor
     from invdesign_core.problem import Forward
-    from invdesign_core.space import Space, Variable
 
     model, ports = one_tensor(rectangle("colour"), Path("r.keras"))
     space = Space(tuple(Variable(name, lower=0, upper=1) for name in ports.input_names))
@@ -282,7 +282,6 @@ def layers_of_f07():
 
 def largest_difference(model, known):
     """Return how far the compiled path is from `model.predict` on 1000 points, and from known answers."""
-    from invdesign_core.space import Space, Variable
 
     width = model.input_shape[1]
     space = Space(tuple(Variable(f"x{i}", lower=-3, upper=3) for i in range(width)))
@@ -371,6 +370,23 @@ def test_a_prediction_does_not_depend_on_the_starts_beside_it(tmp_path):
             model.predict(np.array([list(best(result).inputs.values())]), verbose=0)[0, 0], abs=1e-5 * spread
         )
         assert answers["prediction.y"][0] == pytest.approx(alone, abs=1e-5 * spread)
+
+
+@pytest.mark.parametrize("more", ["alone", "with a layer behind it"])
+def test_a_network_that_a_run_saved_is_read_as_the_model_that_it_is(more):
+    """It ends in the units of its training rows, which are not those of a box it is searched in."""
+    import keras
+
+    from invdesign_core.training.scaling import Scaling
+
+    x = np.random.default_rng(0).normal(3, 2, (50, 2))
+    model = Scaling.of(x, 7 + 40 * x @ [[1.0, 2], [3, 4]]).wrap(lin([[1, 2], [0.5, 1]], act="tanh"))
+    if more != "alone":
+        model = keras.Model(model.inputs, keras.layers.Dense(2, name="behind")(model.outputs[0]))
+    space = Space((Variable("x1", lower=0, upper=1), Variable("x2", lower=2, upper=3)))
+    designs = np.array([[0.2, 2.3], [0.7, 2.9]])
+    said = Surrogate.of_model(model, space, ("y1", "y2")).predict(designs).mean
+    assert said == pytest.approx(model.predict(designs, verbose=0), rel=1e-5)
 
 
 def test_a_model_that_looks_at_the_rows_beside_is_pointed_out(tmp_path):

@@ -29,7 +29,8 @@ def free_directions(
 
     They are the null space of the outputs' slopes and of the linear equations. A direction counts
     only if the prediction stays the same along it for a twentieth of the bounds, corrected for the
-    valley's bend: at the bottom of a bowl all slopes vanish too.
+    valley's bend: at the bottom of a bowl all slopes vanish too. Nor does it count if it leads out of
+    the bounds or of an inequality both ways.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ def free_directions(
         matrix = np.concatenate([slopes[i][binds[i]], equations])
         basis, back = _null_space(matrix)
         basis, own = _readable(basis)
-        real = _leads_on(surrogate, x[i], z[i], moves, width, binds[i], equations, basis, back)
+        walls = _walls(space, x[i], moves, width)
+        real = _leads_on(surrogate, x[i], z[i], moves, width, binds[i], equations, walls, basis, back)
         found.append([_in_units(basis[d], own[d], names, width) for d in np.flatnonzero(real)])
     return found
 
@@ -115,6 +117,38 @@ def _readable(basis: FloatArray) -> tuple[FloatArray, list[int]]:
     return np.where(np.abs(reduced) < SMALL * largest, 0.0, reduced), own
 
 
+def _walls(space: Space, x: FloatArray, moves: NDArray[np.intp], width: FloatArray) -> FloatArray:
+    """Return (w, v) rows that no step from a design may lower: its bounds and inequalities that leave it no room."""
+    low, high = (bound[moves] for bound in space.bounds)
+    each = np.eye(len(moves))
+    linear = space.constraints.linear
+    rows, value = linear.matrix[:, moves] * width, linear.matrix @ x
+    size = np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)
+    rows, below, above = rows / size[:, None], (value - linear.lower) / size, (linear.upper - value) / size
+    matters = ~linear.equations
+    return np.concatenate(
+        [
+            each[x[moves] - low <= FLAT * width],
+            -each[high - x[moves] <= FLAT * width],
+            rows[matters & (below <= FLAT)],
+            -rows[matters & (above <= FLAT)],
+        ]
+    )
+
+
+def _have_room(slopes: FloatArray) -> bool:
+    """Say whether d directions together lead away from w walls, each by (d, w) slopes, though none may do so alone."""
+    from scipy.optimize import linprog
+
+    d, w = slopes.shape
+    if not d or not w:
+        return True
+    cost = np.r_[np.zeros(d), -1.0]
+    rows = np.column_stack([-slopes.T, np.ones(w)])
+    best = linprog(cost, A_ub=rows, b_ub=np.zeros(w), bounds=[(-1, 1)] * d + [(0, 1)])
+    return bool(best.status == 0 and -best.fun > SMALL)
+
+
 def _leads_on(
     surrogate: Surrogate,
     x: FloatArray,
@@ -123,6 +157,7 @@ def _leads_on(
     width: FloatArray,
     binds: NDArray[np.bool_],
     equations: FloatArray,
+    walls: FloatArray,
     basis: FloatArray,
     back: FloatArray,
 ) -> NDArray[np.bool_]:
@@ -137,7 +172,8 @@ def _leads_on(
         off = np.concatenate([(predict(surrogate, points) - z)[:, binds], way @ equations.T], axis=1)
         if attempt < CORRECTIONS:
             way = way - off @ back.T
-    stays = (np.abs(off) <= FLAT).all(axis=1) & (np.abs(way - ahead) <= STEP / 2).all(axis=1)
+    within = (way @ walls.T >= -SMALL * STEP).all(axis=1) | _have_room(basis @ walls.T)
+    stays = within & (np.abs(off) <= FLAT).all(axis=1) & (np.abs(way - ahead) <= STEP / 2).all(axis=1)
     return np.asarray(stays.reshape(2, -1).any(axis=0))
 
 

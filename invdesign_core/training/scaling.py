@@ -64,6 +64,16 @@ class Scaling:
         return keras.Model(x, y, name="surrogate")
 
 
+def units_of(model: keras.Model) -> tuple[FloatArray, FloatArray] | None:
+    """Return the (m,) shift and scale of the outputs, where a model ends in the layer that `Scaling.wrap` adds."""
+    import keras
+
+    for layer in model.layers:
+        if layer.name == TO_UNITS and isinstance(layer, keras.layers.Rescaling) and layer.output is model.outputs[0]:
+            return np.asarray(layer.offset, dtype=np.float64), np.asarray(layer.scale, dtype=np.float64)
+    return None
+
+
 def as_columns(z: Any) -> Any:
     """Give an output of rank 1 its second axis."""
     import keras
