@@ -44,6 +44,7 @@ def check_written(path, rows):
     assert len(x) > 0
     assert (x >= rows[MATERIALS].min().to_numpy()).all()
     assert (x <= rows[MATERIALS].max().to_numpy()).all()
+    assert not ((x > 0) & (x < 1e-8)).any(), "what is on a bound is there exactly"
     for design in x.tolist():
         assert abs(sum(design) - 1) <= 1e-9
     assert designs["nearest.row"].between(1, len(rows)).all()
