@@ -53,17 +53,22 @@ def asks_for_extremum(targets: Mapping[str, Any] | Iterable[str]) -> bool:
     --------
     >>> asks_for_extremum(["H2=max", "N2<=0.34"]), asks_for_extremum({"H2": {"equals": 0.3}})
     (True, False)
+    >>> asks_for_extremum({"H2": [0.3, "max"]})
+    True
     """
     values: Iterable[Any]
     if isinstance(targets, Mapping):
-        values = [
-            item
-            for value in targets.values()
-            for item in ([*value, *value.values()] if isinstance(value, Mapping) else [value])
-        ]
+        values = [item for value in targets.values() for item in _words(value)]
     else:
         values = [text.rpartition("=")[2] for text in targets]
     return any(isinstance(value, str) and EXTREMUM.match(value) is not None for value in values)
+
+
+def _words(value: Any) -> list[Any]:
+    """Return what may be words in one output's target: itself, a table's keys and values, or a column's cells."""
+    if isinstance(value, Mapping):
+        return [*value, *value.values()]
+    return list(value) if isinstance(value, list) else [value]
 
 
 def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Demand) -> Solver:

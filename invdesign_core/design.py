@@ -106,14 +106,14 @@ class Design(BaseModel):
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one `[design]` section over another: name by name, and constraints beside those that are there.
 
-    Bounds or levels over a variable that the base holds fixed set it free again.
+    Bounds or levels over a variable that the base holds fixed set it free again. An empty list takes all away.
     """
     merged = dict(base)
     for key, value in over.items():
         before = merged.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping):
             merged[key] = {**before, **value}
-        elif key in ("constraints", "log") and isinstance(before, list):
+        elif key in ("constraints", "log") and isinstance(before, list) and value:
             merged[key] = [*before, *(item for item in value if item not in before)]
         else:
             merged[key] = value

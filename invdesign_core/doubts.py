@@ -8,6 +8,7 @@ import numpy as np
 
 from invdesign_core.data import Data, together
 from invdesign_core.results import OutputMetrics
+from invdesign_core.space import Space
 
 FLAT = 1e-5
 """A column whose range is a smaller share of its size can't be told apart in float32."""
@@ -15,6 +16,11 @@ FEW = 10
 """Distinct designs for each encoded input below which a table is called small."""
 USELESS = 0.1
 """R² on rows never seen, below which an output is called not predictable."""
+
+BEYOND = 0.05
+"""How far outside the data, as a share of their range, a bound is worth a word."""
+NAMED = 4
+"""Variables that one sentence names."""
 
 
 def doubts_of(data: Data) -> list[str]:
@@ -72,3 +78,28 @@ def doubts_about(test: Mapping[str, OutputMetrics]) -> list[str]:
         for name, metrics in test.items()
         if metrics.r2 is not None and metrics.r2 < USELESS
     ]
+
+
+def doubts_of_bounds(space: Space, data: Space) -> list[str]:
+    """Return, in one sentence or none, which variables may be searched where nothing was measured.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables of the search.
+    data : Space
+        The same variables, with the ranges of the data.
+    """
+    beyond: list[str] = []
+    for searched, measured in zip(space.variables, data.variables, strict=True):
+        if measured.kind in ("categorical", "binary"):
+            continue
+        ends = np.concatenate([*measured.bounds(), *searched.bounds()])
+        low, high, least, most = np.log(ends) if searched.scale == "log" and ends[0] > 0 else ends
+        room = BEYOND * (high - low)
+        if least < low - room or most > high + room:
+            beyond.append(f"{searched.name!r} {searched.span} (data {ends[0]:g} to {ends[1]:g})")
+    if not beyond:
+        return []
+    more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
+    return [f"the search goes beyond the data, where the surrogate guesses: {', '.join(beyond[:NAMED])}{more}"]

@@ -39,6 +39,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
         "",
         "[design]",
+        *_rules(data),
         "# Where designs may lie. These are the ranges of the table; answers far outside mean little.",
     ]
     bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
@@ -47,12 +48,8 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
     for v in data.space.variables:
         if v.kind not in ("continuous", "integer"):
             lines.append(f"# {v.name} takes {', '.join(map(str, v.levels[:8]))}{' …' if len(v.levels) > 8 else ''}")
-    first = data.space.variables[0]
     lines += [
-        "",
-        "# Hold an input at one value:",
-        "# [design.fixed]",
-        f"# {toml_key(first.name)} = {toml(_example(data, first.name))}",
+        *_wishes(data),
         "",
         "[solver]",
         "starts = 64",
@@ -69,6 +66,49 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
     if odd:
         lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
+
+
+def _rules(data: Data) -> list[str]:
+    """Return commented keys of `[design]` itself, which stand before its tables."""
+    numbers = _numbers(data)
+    sums = [f"# constraints = [{toml(' + '.join(numbers[:3]) + ' = 1')}]"] if len(numbers) > 1 else []
+    return [
+        *(["# What designs must satisfy besides, such as a mixture that sums to 1:"] if sums else []),
+        *sums,
+        "# Only designs as near to a row of the table as its rows are to each other:",
+        "# stay_near_data = true",
+        "# Of the design below [design.near], change as few values as possible:",
+        "# fewest_changes = true",
+        "",
+    ]
+
+
+def _wishes(data: Data) -> list[str]:
+    """Return commented tables of `[design]` for what a table can't say of a design, with the table's own names."""
+    first, numbers = data.space.variables[0].name, _numbers(data)
+    lines = ["", "# Hold an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
+    if numbers:
+        step = _readable_step(data, numbers[0])
+        lines += ["", "# What an instrument can set:", "# [design.step]", f"# {toml_key(numbers[0])} = {step}"]
+    return [
+        *lines,
+        "",
+        "# A design that you have, to stay near to:",
+        "# [design.near]",
+        *(f"# {toml_key(name)} = {_cell(data, name)}" for name in data.space.names),
+    ]
+
+
+def _numbers(data: Data) -> list[str]:
+    """Return the names of the numeric inputs that vary."""
+    return [v.name for v in data.space.variables if v.kind in ("continuous", "integer") and v.upper > v.lower]
+
+
+def _readable_step(data: Data, name: str) -> str:
+    """Return a power of ten that cuts a variable's range into 10 to 100 steps; a whole one for whole numbers."""
+    variable = data.space[name]
+    step = 10.0 ** np.floor(np.log10((variable.upper - variable.lower) / 10))
+    return "1" if variable.kind == "integer" else f"{step:g}"
 
 
 def toml(value: object) -> str:
@@ -90,6 +130,7 @@ def _number(value: float) -> str:
     return repr(float(value)) if value != int(value) or abs(value) > 1e15 else str(int(value))
 
 
-def _example(data: Data, name: str) -> object:
+def _cell(data: Data, name: str) -> str:
+    """Write the first value of a column as TOML."""
     value = data.frame[name].iloc[0]
-    return value.item() if hasattr(value, "item") else value
+    return toml(value.item() if hasattr(value, "item") else value)

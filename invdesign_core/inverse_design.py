@@ -17,14 +17,16 @@ from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pic
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known
 from invdesign_core.design import Design
+from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
+from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
-from invdesign_core.targets import parse_targets
+from invdesign_core.targets import Targets, parse_targets
 from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
@@ -196,16 +198,20 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        target : mapping, number or str
+        target : mapping, number, str or DataFrame
             What is wanted of each output: ``{"y": 2}``, ``{"H2": ">=0.3", "N2": "0.3..0.34"}``, or a
-            bare value where there is one output.
+            bare value where there is one output. A DataFrame holds a target in each row: a column is an
+            output, or a design variable that is held at its row's value.
 
         Returns
         -------
         Answers
-            ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames.
+            ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames; their
+            column ``target`` is the number of the target, from 0.
         """
         surrogate = self._fitted()
+        if hasattr(target, "columns"):
+            return self._invert_table(target)
         if not isinstance(target, Mapping):
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
@@ -218,19 +224,43 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
-        space = design.apply(surrogate.space, surrogate.outputs)
+        space, ctx = self._searched(design)
         return pipeline.invert(
             surrogate,
             wanted,
             space,
             plugins["objective"],
             plugins["solver"],
-            self._context(),
+            ctx,
             self.known_,
             self.truth_,
             design.designs,
             design.near_to(space),
         )
+
+    def _invert_table(self, frame: pd.DataFrame) -> Answers:
+        """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
+        from invdesign_core.designs import Answers
+
+        surrogate, design = self._fitted(), self._design()
+        pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
+        cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
+        plugins = self._plugins("surrogate", "objective", targets=cells)
+        space, ctx = self._searched(design)
+        parts = pipeline.invert_many(
+            surrogate,
+            frame,
+            space,
+            plugins["objective"],
+            plugins["solver"],
+            ctx,
+            self.known_,
+            self.truth_,
+            design.designs,
+            near_to=design.near_to(space),
+        )
+        targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
+        return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.
@@ -328,6 +358,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return what may vary, from the parameters."""
         given = {key: plain(getattr(self, key)) for key in Design.model_fields}
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
+
+    def _searched(self, design: Design) -> tuple[Space, Context]:
+        """Return the space of a search, and a context in which it is said where that goes beyond the data."""
+        surrogate, ctx = self._fitted(), self._context()
+        space = design.apply(surrogate.space, surrogate.outputs)
+        for doubt in doubts_of_bounds(space, surrogate.space):
+            ctx.warn(doubt)
+        return space, ctx
 
     def _context(self) -> Context:
         return Context(self.seed, emit=_warn)

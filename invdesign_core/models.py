@@ -73,7 +73,8 @@ def _refuse_code(archive: Archive) -> None:
     if lambdas:
         raise DataError(
             f"{archive.path}: the model holds Python code ({_layers(lambdas)}: Lambda), which loading would run",
-            "add --allow-code if you trust whoever made the file: its code can do on this machine whatever you can; "
+            "add --allow-code (in Python allow_code=True) if you trust whoever made the file: its code can do on this "
+            "machine whatever you can; "
             "or build that layer from keras.ops or a class of your own, and save the model again",
         )
 

@@ -1,4 +1,4 @@
-"""Answers near to a present design, or near to the measured ones."""
+"""Answers near to a present design: all of it changed a little, or as little of it as possible changed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.data import Known
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.goal import Goal
-from invdesign_core.nearness import Nearness
 from invdesign_core.problem import Forward
 from invdesign_core.space import FloatArray, Space
 
@@ -60,11 +57,17 @@ class NearTo:
         Raises
         ------
         ConfigError
-            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
+            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design or near
+            to the data.
         """
         for name in near:
             if name not in space.names:
                 raise ConfigError(f"near: there is no design variable {name!r}", near_match(name, space.names))
+        if fewest and to_data:
+            raise ConfigError(
+                "fewest changes and stay near data can't be asked for together",
+                "leave one of them out; each answer says how near to the data it is",
+            )
         if fewest:
             lacking = [v.name for v in space.variables if v.name not in near and v.fixed is None]
             if lacking:
@@ -82,7 +85,10 @@ class NearTo:
             numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if variable.kind not in ("categorical", "binary") and not numeric:
                 raise ConfigError(f"near {variable.name!r}: found {value!r}, expected a number")
-            present[columns] = variable.encode([value])[0]
+            try:
+                present[columns] = variable.encode([value])[0]
+            except DataError as error:
+                raise ConfigError(f"near: {error.message}", error.hint) from None
         return cls(present, fewest, to_data)
 
     def __bool__(self) -> bool:
@@ -168,7 +174,12 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
     ndarray
         (c, e) values of encoded columns, one row for each set of variables; NaN where they may change.
     """
-    slices = [s for v, s in zip(space.variables, space.slices, strict=True) if v.fixed is None]
+    slices, present = [], present.copy()
+    for variable, columns in zip(space.variables, space.slices, strict=True):
+        if variable.fixed is None:
+            slices.append(columns)
+        else:
+            present[columns] = np.nan  # its bounds hold it
     low, high = space.bounds
     # What the present design has outside the bounds, or between values that exist, must change.
     stays = (present >= low) & (present <= high) & (space.snap(present[None])[0] == present)
@@ -186,48 +197,3 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
         cells = cells[(np.isnan(cells) | stays).all(axis=1)]
         if len(cells):
             yield cells
-
-
-def near_rows(
-    space: Space, known: Known, loss: FloatArray, low: FloatArray, high: FloatArray, count: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return boxes around the measured designs that come nearest to each target.
-
-    Inside such a box every point is as near to a measured design as measured designs are to each other: their
-    distance to the nearest other one, which 99 of 100 don't exceed.
-
-    Parameters
-    ----------
-    known : Known
-        n measured designs.
-    loss : ndarray
-        (t, n) how far each is from each target.
-    low, high : ndarray
-        (t, e) encoded bounds.
-    count : int
-        Boxes for each target.
-
-    Returns
-    -------
-    tuple of ndarray
-        (t, count, e) encoded lower and upper bounds.
-
-    Raises
-    ------
-    ConfigError
-        If no measured design lies inside the bounds.
-    """
-    data = Nearness.of(known, space)
-    free = max(int((~space.discrete).sum()), 1)
-    around = np.where(space.discrete, 0.0, data.limit / np.sqrt(free) * data.unit)
-    slack = 1e-9 * (1 + np.abs(high - low))
-    above, below = known.x >= (low - slack)[:, None], known.x <= (high + slack)[:, None]
-    inside: NDArray[np.bool_] = np.asarray((above & below).all(axis=2))
-    if inside.sum(axis=1).min() == 0:
-        raise ConfigError(
-            "stay near data: no measured design lies inside the bounds", "widen the bounds, or leave stay-near-data out"
-        )
-    order = np.argsort(np.where(inside, loss, np.inf), axis=1, kind="stable")
-    order = order[:, np.arange(count) % inside.sum(axis=1).min()]
-    chosen, low, high = known.x[order], low[:, None], high[:, None]
-    return np.clip(chosen - around, low, high), np.clip(chosen + around, low, high)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import ConfigError, RunStoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,15 @@ class Parts:
 
     Raises
     ------
+    ConfigError
+        If the file has another ending.
     RunStoreError
-        If the file is there already, has another ending, or can't be written.
+        If it is there already, belongs to another solve that is unfinished, or can't be written.
     """
 
     def __init__(self, target: Path, identity: dict[str, Any]) -> None:
         if target.suffix.lower() not in (".parquet", ".csv"):
-            raise RunStoreError(f"{target}: found the ending {target.suffix!r}, expected .parquet or .csv")
+            raise ConfigError(f"{target}: found the ending {target.suffix!r}, expected .parquet or .csv")
         if target.exists():
             raise RunStoreError(f"{target}: the file is there already", "choose another --out, or take it away")
         self.target = target
@@ -78,7 +80,7 @@ class Parts:
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
             changed = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
-            if changed:
+            if changed and self.done:  # a solve that was refused leaves nothing to go on with
                 raise RunStoreError(
                     f"{self.target}: an unfinished solve is there, with other {', '.join(changed)}",
                     f"ask for the same again to go on with it, or take {self.folder} away",

@@ -18,6 +18,7 @@ from invdesign_core.influence import warn_of_flat
 from invdesign_core.nearness import Nearness
 from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
+from invdesign_core.rows import check_held
 from invdesign_core.solving import reach
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
@@ -179,6 +180,7 @@ def invert(
         If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
+    known = None if known is None else Known(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
@@ -249,13 +251,15 @@ def invert_many(
     Raises
     ------
     ConfigError
-        If a column is neither, or a cell can't be read.
+        If a column is neither, a cell can't be read, or a row's values leave no design.
     """
     check_columns(frame, surrogate.outputs, space.names)
     targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
     held = _held(frame, space)
     fixed = [name for name in space.names if name in frame.columns]
     check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
+    if held is not None:
+        check_held(space, held)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx, held)
     size = max(solver.rows_at_once // plan.rows, 1)
@@ -328,5 +332,5 @@ def check_bounds(space: Space) -> None:
         raise ConfigError(
             f"no bounds are known for {names}",
             f"give them: --bounds '{lacking[0]}=0..1', or --fixed '{lacking[0]}=1', or --table FILE with a column "
-            "of that name, or [design] bounds in an experiment file",
+            f"of that name; in Python bounds={{{lacking[0]!r}: (0, 1)}}",
         )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invdesign_core.constraints import Linear, nearest
+from invdesign_core.constraints.lattice import lengths
 from invdesign_core.context import Context
 from invdesign_core.data import Known
 from invdesign_core.errors import ConfigError
@@ -104,9 +106,40 @@ def make_rows(
         return Rows(groups, u0, lower, upper, low, high, number)
     lost = np.setdiff1d(np.arange(t), groups[there])
     if len(lost):
-        which = f"targets, row {first + int(lost[0]) + 1}: with its values " if t > 1 or first else ""
-        raise ConfigError(
-            f"{which}no design inside the bounds satisfies the constraints", "allow more values, or fewer constraints"
-        )
+        raise no_design(first + int(lost[0]), t > 1 or first > 0)
     u0, lower, upper, low, high = (side[there] for side in (u0, lower, upper, low, high))
     return Rows(groups[there], u0, lower, upper, low, high, number)
+
+
+def check_held(space: Space, held: FloatArray) -> None:
+    """Refuse targets that come with values under which no design satisfies the linear constraints.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables and constraints; what is not held has finite bounds.
+    held : ndarray
+        (t, e) encoded values that the targets come with, NaN where free.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such row.
+    """
+    linear = space.constraints.linear
+    if not len(linear):
+        return
+    scale = lengths(*space.bounds)
+    low, high = (np.where(np.isnan(held), bound, held) / scale for bound in space.bounds)
+    found = nearest(Linear(linear.matrix * scale, linear.lower, linear.upper), low, high, (low + high) / 2)
+    lost = np.flatnonzero(np.isnan(found).any(axis=1))
+    if len(lost):
+        raise no_design(int(lost[0]), True)
+
+
+def no_design(target: int, several: bool) -> ConfigError:
+    """Return the error for a target, by its number from 0, none of whose designs satisfies the constraints."""
+    which = f"targets, row {target + 1}: with its values " if several else ""
+    return ConfigError(
+        f"{which}no design inside the bounds satisfies the constraints", "allow more values, or fewer constraints"
+    )

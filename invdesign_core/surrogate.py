@@ -214,7 +214,7 @@ class Surrogate:
             if not allow_code:
                 raise DataError(
                     f"{folder / name}: this surrogate is a pickled regressor, and unpickling runs code from the file",
-                    "add --allow-code if you trust whoever made this run",
+                    "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
                 )
             members.append(pickle.loads((folder / name).read_bytes()))
         arrays = {key: np.array(meta[key], dtype=np.float64) for key in ("shift", "scale", "box", "spread")}

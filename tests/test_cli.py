@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +44,15 @@ def test_every_command_has_help_with_an_example(invdesign, command):
     assert done.code == 0
     assert f"invdesign {' '.join(command)}".rstrip() in done.out
     assert "Example" in done.out
+
+
+@pytest.mark.parametrize("command", [["schema"], ["plugins", "list"], ["run", "--help"]])
+def test_a_reader_who_goes_away_is_no_failure(console, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer) as pipe:
+        done = subprocess.run([console, *command], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", [["--help"], ["plugins", "list"], ["validate", "--no-data"], ["schema"]])
@@ -104,6 +114,10 @@ def test_validate_says_what_it_understood(invdesign, table):
     assert found["rows"] == 200
     assert [v["name"] for v in found["variables"]] == ["flow rate", "x-1"]
     assert found["targets"] == {"a=b": "= 0.1"}
+    design = ["--constraint", "flow rate + x-1 <= 1.5", "--step", "x-1=0.1", "--target", "H2=max"]
+    found = invdesign("validate", "mine.toml", *design, "--json").json
+    assert (found["constraints"], found["plugins"]["solver"]) == (["flow rate + x-1 <= 1.5"], "slsqp")
+    assert found["variables"][1]["values"].endswith("by 0.1")
     done = invdesign("validate", "mine.toml")
     assert done.code == 0
     assert "input  flow rate: continuous" in done.out

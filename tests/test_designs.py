@@ -427,6 +427,14 @@ def test_a_saved_estimator_keeps_the_numbers_of_its_rows(tmp_path):
         assert np.linalg.norm(scaled) == pytest.approx(best["nearest.distance"], rel=0.1)
 
 
+def test_near_a_present_design_a_maximum_is_still_as_large_as_can_be(tmp_path):
+    lin([[1], [0]]).save(tmp_path / "first.keras")
+    options = {"bounds": {"x1": (0, 1), "x2": (0, 1)}, "near": {"x1": 0.2, "x2": 0.3}}
+    best = solve_one(prepare_model(tmp_path / "first.keras", registry=REGISTRY, **options), ["y=max"]).report.designs[0]
+    assert best.inputs["x1"] > 0.979, "the largest, less the tolerance of 2 %"
+    assert best.inputs["x2"] == pytest.approx(0.3, abs=0.01), "what doesn't matter stays as it is"
+
+
 # On the screen
 
 

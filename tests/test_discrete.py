@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.constraints import AtMost, Constraints, Linear
+from invdesign_core.constraints import AtMost, Constraints, Linear, parse_constraints
 from invdesign_core.context import Context
 from invdesign_core.design import Design
 from invdesign_core.discrete import plan_search
@@ -98,7 +98,7 @@ def test_many_separate_ranges_are_sampled_evenly():
     pairs = [(k, k + 0.1) for k in range(4)]
     space = Space(tuple(Variable(f"x{i}", lower=0, upper=4) for i in range(6)))
     space = space.restrict({f"x{i}": pairs for i in range(6)})
-    plan = plan_search(space, REGISTRY.create("solver", "lbfgsb", {}))
+    plan = plan_search(space, REGISTRY.create("solver", "lbfgsb", {}), Context())
     assert len(plan.lower) == SOLVED_EACH
     for column in plan.lower.T:
         assert set(column) == {0, 1, 2, 3}
@@ -274,7 +274,7 @@ def test_at_most_two_are_above_zero():
 def test_a_category_that_the_constraints_exclude_is_never_tried():
     space = Space((Variable("n", "integer", lower=0, upper=3), Variable("x", lower=0, upper=1)))
     given = Constraints(Linear(np.array([[1.0, 1.0]]), np.array([-np.inf]), np.array([1.5])))
-    plan = plan_search(Space(space.variables, given), REGISTRY.create("solver", "lbfgsb", {}))
+    plan = plan_search(Space(space.variables, given), REGISTRY.create("solver", "lbfgsb", {}), Context())
     assert plan.lower[:, 0].tolist() == [0, 1]
 
 
@@ -324,6 +324,16 @@ def test_log_scale_reaches_each_decade():
     assert answers.designs["design.x"].iloc[0] == pytest.approx(10**-4.5, rel=1e-3)
     guesses = np.log10(answers.starts["guess.x"])
     assert np.histogram(guesses, bins=6, range=(-6, 0))[0].min() >= 3, "starts in every decade"
+
+
+def test_small_values_of_a_log_scale_stay_where_they_are_beside_constraints_on_others():
+    from keras import ops
+
+    space = Space(tuple(Variable(name, lower=1e-12, upper=1) for name in "xab"))
+    space = space.restrict(log=["x"])
+    rules = parse_constraints(["a + b <= 1"], space, ["y"])
+    answers = solve(fn(3, lambda x: ops.log(x[:, :1]) / float(np.log(10))), space, -10.0, given=rules)
+    assert answers.designs["design.x"][0] == pytest.approx(1e-10, rel=1e-3)
 
 
 def test_log_scale_gradients_are_those_of_the_logarithm():

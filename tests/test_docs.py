@@ -51,11 +51,22 @@ TABLES = {
         "invdesign_core.results.StartsReport",
         "invdesign_core.results.SurrogateReport",
         "invdesign_core.results.OutputMetrics",
+        "invdesign_core.results.TableReport",
         "invdesign_core.errors.ExitCode",
     ],
     "writing-plugins.md": [
         f"invdesign_core.plugin.{name}"
-        for name in ("Data", "Variable", "Trial", "TrialResult", "Prediction", "Goal", "SolverResult", "Context")
+        for name in (
+            "Data",
+            "Variable",
+            "Trial",
+            "TrialResult",
+            "Prediction",
+            "Goal",
+            "Linear",
+            "SolverResult",
+            "Context",
+        )
     ],
 }
 """The classes whose fields a page must list in full."""

@@ -9,8 +9,10 @@ import pytest
 from invdesign_core import InverseDesign
 from invdesign_core.context import Context
 from invdesign_core.data import Data, split_rows
-from invdesign_core.doubts import doubts_of, facts_of
+from invdesign_core.design import Design
+from invdesign_core.doubts import doubts_of, doubts_of_bounds, facts_of
 from invdesign_core.errors import DataError, PluginError
+from invdesign_core.space import Space, Variable
 
 NET = {"use": "selu-mlp", "learning_rate": (0.01, 0.01)}
 
@@ -153,3 +155,38 @@ def test_a_good_table_raises_no_doubt():
     frame = pd.DataFrame(rng.random((200, 3)), columns=["a", "b", "y"]) * 1e-20
     assert doubts_of(Data.from_frame(frame, ["y"])) == []
     assert facts_of(Data.from_frame(frame, ["y"])) == []
+
+
+@pytest.mark.parametrize(
+    ("design", "said"),
+    [
+        ({}, ""),
+        ({"bounds": {"x": [-0.01, 1.02]}, "step": {"n": 2}, "fixed": {"c": "b"}}, ""),
+        ({"bounds": {"x": [0, 2]}}, "'x' 0 to 2 (data 0 to 1)"),
+        ({"bounds": {"x": [[-2, -1], [0.2, 0.4]]}}, "'x' -2 to -1 or 0.2 to 0.4 (data 0 to 1)"),
+        ({"levels": {"n": [1, 9]}, "fixed": {"x": 3}}, "'x' 3 (data 0 to 1), 'n' 1, 9 (data 1 to 5)"),
+        ({"bounds": {"dose": [1e-7, 1e-2]}}, ""),
+        ({"bounds": {"dose": [1e-7, 1e-2]}, "log": ["dose"]}, "'dose' 1e-07 to 0.01, log scale (data 1e-06 to 0.01)"),
+    ],
+)
+def test_bounds_beyond_the_data_are_said(design, said):
+    data = Space(
+        (
+            Variable("x", lower=0, upper=1),
+            Variable("n", "integer", lower=1, upper=5),
+            Variable("c", "categorical", levels=("a", "b")),
+            Variable("dose", lower=1e-6, upper=1e-2),
+        )
+    )
+    doubts = doubts_of_bounds(Design.from_mapping(design).apply(data, ["y"]), data)
+    start = "the search goes beyond the data, where the surrogate guesses: "
+    assert doubts == ([start + said] if said else [])
+
+
+def test_a_solve_says_once_that_its_bounds_reach_beyond_the_data():
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 40)}).assign(y=lambda t: 2 * t["x"])
+    model, _ = fit(frame, ["y"], {"epochs": 2})
+    said = []
+    model._context = lambda: Context(emit=lambda e: said.append(str(e.data.get("text", ""))))
+    model.set_params(bounds={"x": (0, 2)}).invert(1.0)
+    assert " ".join(said).count("'x' 0 to 2 (data 0 to 1)") == 1

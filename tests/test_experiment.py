@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invdesign_core.design import Design, laid_over
 from invdesign_core.errors import ConfigError, PluginError
 from invdesign_core.experiment import Experiment, apply_overrides, parse_value
 from invdesign_core.registry import Registry
+from invdesign_core.space import Space, Variable
 
 
 def test_an_empty_experiment_takes_the_default_plugins():
@@ -86,3 +88,21 @@ def test_set_items_of_another_form_are_refused(item):
 @given(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_on_the_command_line_keep_their_value(value):
     assert parse_value(str(value).lower() if isinstance(value, bool) else repr(value)) == value
+
+
+def test_lists_of_a_section_grow_and_an_empty_one_takes_all_away():
+    base = {"constraints": ["a <= 1"], "log": ["a"], "fixed": {"b": 1}}
+    over = {"constraints": ["b <= 1", "a <= 1"], "log": [], "bounds": {"b": [0, 2]}}
+    assert laid_over(base, over) == {
+        "constraints": ["a <= 1", "b <= 1"],
+        "log": [],
+        "fixed": {},
+        "bounds": {"b": [0, 2]},
+    }
+
+
+def test_few_changes_and_staying_near_the_data_exclude_each_other():
+    space = Space((Variable("a", lower=0, upper=1),))
+    design = Design(near={"a": 0.5}, fewest_changes=True, stay_near_data=True)
+    with pytest.raises(ConfigError, match="can't be asked for together"):
+        design.near_to(space)

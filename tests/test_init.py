@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from invdesign_core.data import Data
+from invdesign_core.design import Design
 from invdesign_core.drafts import draft
 from invdesign_core.experiment import Experiment
 from invdesign_core.words import split_names
@@ -50,6 +52,21 @@ def test_the_file_says_what_was_found_and_is_valid(frame):
 def test_taking_the_comment_away_asks_for_a_target(frame):
     text = draft(Data.from_frame(frame, ["y,1"]), [("path", "mine.csv"), ("outputs", ["y,1"])])
     assert list(tomllib.loads(text.replace('# "y,1" = ', '"y,1" = '))["targets"]) == ["y,1"]
+
+
+def test_every_wish_in_the_file_is_valid_once_its_comment_is_taken_away(frame):
+    data = Data.from_frame(frame.drop(columns="same"), ["y,1"])
+    lines = draft(data, [("path", "mine.csv"), ("outputs", ["y,1"])]).splitlines()
+    wishes = [line.removeprefix("# ") for line in lines if re.match(r"# (\[design|[\w\"\\ ]+ = )", line)]
+    values = tomllib.loads("\n".join(["[design]", *wishes]))["design"]
+    assert set(values) == {"constraints", "stay_near_data", "fewest_changes", "fixed", "step", "near"}
+    assert values["constraints"] == ["flow rate + count = 1"]
+    assert values["step"] == {"flow rate": 1e-11}
+    assert set(values["near"]) == set(data.space.names)
+    values["constraints"], values["fixed"] = ["count - flow rate >= 1"], {"on": True}
+    for alone in ("stay_near_data", "fewest_changes"):  # of these two, one
+        design = Design.from_mapping({**values, "stay_near_data": False, "fewest_changes": False, alone: True})
+        assert design.near_to(design.apply(data.space, data.outputs))
 
 
 @pytest.mark.parametrize(

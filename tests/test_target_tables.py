@@ -11,6 +11,7 @@ from conftest import fn, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, RunStoreError
+from invdesign_core.inverse_design import InverseDesign
 from invdesign_core.jobs.prepare import prepare_model
 from invdesign_core.jobs.solve import solve_one, solve_table
 from invdesign_core.parts import Parts
@@ -143,13 +144,30 @@ def test_bad_tables_are_refused_with_row_and_column(model, tmp_path, frame, mess
     with pytest.raises(ConfigError) as error:
         solve_table(prepared(model), pd.DataFrame(frame), tmp_path / "d.parquet")
     assert message in str(error.value)
+    mended = solve_table(prepared(model), pd.DataFrame({"y1": [1.0]}), tmp_path / "d.parquet")
+    assert mended.met == 1, "a refused table leaves nothing that is in the way"
+
+
+def test_a_dataframe_of_targets_is_answered_in_python():
+    x = pd.DataFrame({"T": np.tile([1.0, 2.0, 4.0], 60), "x": np.random.default_rng(0).uniform(0, 5, 180)})
+    y = pd.DataFrame({"y": x["T"] + x["x"]})
+    model = InverseDesign({"use": "selu-mlp", "learning_rate": (0.01, 0.01)}, designs=2, training={"epochs": 150})
+    answers = model.fit(x, y).invert(pd.DataFrame({"T": [1.0, 2.0, 4.0], "y": ["3", "3.9..4.1", "max"]}))
+    best = answers.designs[answers.designs["rank"] == 1]
+    assert best["target"].tolist() == [0, 1, 2]
+    assert best["design.T"].tolist() == [1.0, 2.0, 4.0]
+    assert best["design.x"].to_numpy() == pytest.approx([2, 2, x["x"].max()], abs=0.3)
+    assert answers.met
+    assert len(answers.targets) == 3
+    with pytest.raises(ConfigError, match="neither an output nor a design variable"):
+        model.invert(pd.DataFrame({"y": [1.0], "z": [1.0]}))
 
 
 def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
     with pytest.raises(RunStoreError, match="there already"):
         Parts(tmp_path / "d.csv", {})
-    with pytest.raises(RunStoreError, match=r"expected .parquet or .csv"):
+    with pytest.raises(ConfigError, match=r"expected .parquet or .csv"):
         Parts(tmp_path / "d.xlsx", {})
 
 

@@ -39,6 +39,14 @@ class Lazy(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a reader who goes away, as in `invdesign … | head`, is no failure, as click would have it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return ExitCode.OK
+
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="invdesign")
@@ -72,9 +80,6 @@ def main() -> None:
         if error.hint:
             _say("Hint", "yellow", error.hint)
         code = error.exit_code
-    except BrokenPipeError:  # `invdesign … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = ExitCode.OK
     except Exception:
         traceback.print_exc()
         _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")

@@ -60,6 +60,7 @@ def run(
     Examples:
       invdesign run
       invdesign run mine.toml --target 'H2=0.33' --target 'N2<=0.34'
+      invdesign run mine.toml --target H2=max --constraint 'a + b + c = 1' --step T=5
       invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
     """
     registry = discover()

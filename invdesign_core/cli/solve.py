@@ -96,6 +96,8 @@ def solve(
     \b
     Examples:
       invdesign solve runs/20260101-120000 --target 3
+      invdesign solve runs/20260101-120000 --target H2=max --target 'N2<=0.34' --bounds T=300..350
+      invdesign solve runs/20260101-120000 --target 3 --near a=0.2,b=0.3 --fewest-changes
       invdesign solve mine.keras --bounds x1=0..1 --bounds x2=0..1 --target 1.3
       invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
       invdesign solve runs/20260101-120000 --targets wanted.csv --out designs.csv
@@ -140,6 +142,9 @@ def solve(
         from invdesign_core.tables import read_table
 
         frame = read_table(target_table) if target_table is not None else None
+        if frame is not None:  # what `auto` chooses a solver for
+            texts = frame.select_dtypes(exclude="number")
+            common["targets"] = [f"{name}={cell}" for name in texts for cell in texts[name].dropna().unique()]
         if is_run:
             prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
         else:

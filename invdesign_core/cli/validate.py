@@ -10,6 +10,8 @@ import click
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import (
+    design_options,
+    design_values,
     experiment_of,
     json_option,
     plugin_options,
@@ -18,13 +20,15 @@ from invdesign_core.cli.options import (
     target_option,
 )
 from invdesign_core.cli.output import discover, results_only_on_stdout
+from invdesign_core.plugin import KINDS
 
 
 @click.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
-@plugin_options(["dataset", "surrogate", "tuner", "objective", "solver"])
+@plugin_options(list(KINDS))
 @set_option
 @target_option
+@design_options
 @click.option("--no-data", is_flag=True, help="Don't load the data; targets are not checked then.")
 @json_option
 @quiet_option
@@ -35,21 +39,23 @@ def validate(
     no_data: bool,
     as_json: bool,
     quiet: bool,
-    **plugins: str | None,
+    **others: Any,
 ) -> None:
-    """Check an experiment without training: keys, plugins and their options, data, bounds and targets.
+    """Check an experiment without training: keys, plugins and their options, data, design, targets.
 
     \b
     Examples:
       invdesign validate mine.toml
+      invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
       invdesign validate mine.toml --no-data --json
     """
     from invdesign_core.context import Context
     from invdesign_core.jobs.check import check
 
     registry = discover()
-    chosen, _ = experiment_of(experiment, overrides, plugins, None, None)
-    stages = chosen.stages(registry)
+    plugins = {kind: others[kind] for kind in KINDS}
+    chosen, _ = experiment_of(experiment, overrides, plugins, None, None, design_values(others))
+    stages = chosen.stages(registry, targets)
     found: dict[str, Any] = {
         "valid": True,
         "plugins": {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
@@ -66,6 +72,7 @@ def validate(
                 | {"values": v.span}
                 for v, s in zip(checked.space.variables, checked.space.slices, strict=True)
             ]
+            found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
         if as_json:
@@ -77,5 +84,7 @@ def validate(
         stdout.write(f"{found['rows']} rows\n")
         for v in found["variables"]:
             stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}\n")
+        for text in found["constraints"]:
+            stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:
             stdout.write(f"  output {name}{': wanted ' + found['targets'][name] if name in found['targets'] else ''}\n")

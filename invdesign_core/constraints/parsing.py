@@ -107,7 +107,7 @@ def _number_variable(name: Name, space: Space, outputs: Sequence[str]) -> Variab
         raise Refusal(
             f"{name.name!r} is an output; constraints are on design variables",
             name.at,
-            f"put a limit on an output with --target '{name.name}<=LIMIT'",
+            f"a limit on an output is a target, such as --target '{name.name}<=LIMIT'",
         )
     variable = space[name.name]
     if variable.kind == "categorical":

@@ -17,7 +17,8 @@ from invdesign_core.surrogate import Surrogate
 def look_around(answers: Answers, surrogate: Surrogate, space: Space) -> Answers:
     """Add to each design how far its inputs may move alone, and the directions along which it still meets.
 
-    Both cost some thousand predictions, so that they are for one target and not for tables of them.
+    Both cost some thousand predictions, so that they are for one target and not for tables of them. Where nothing
+    but an extremum is asked for, there is nothing to miss.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def look_around(answers: Answers, surrogate: Surrogate, space: Space) -> Answers
         ``free``: empty where a design misses; lists are written as JSON.
     """
     designs = answers.designs.copy()
-    if not len(designs):
+    if not len(designs) or not (answers.targets.asked & ~answers.targets.extremum).any():
         return answers
     x = space.encode(designs[[f"design.{name}" for name in space.names]].set_axis(list(space.names), axis=1))
     found = rooms(surrogate, space, answers.targets, x)

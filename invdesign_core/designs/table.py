@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,25 @@ class Answers:
     def met(self) -> bool:
         """Whether every target has a design that meets it."""
         return bool(self.designs.groupby("target")["met"].any().all()) and len(self.designs) > 0
+
+    @classmethod
+    def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
+        """Put the answers to parts of a table of targets together; each comes with the number of its first target."""
+        import pandas as pd
+
+        found = list(parts)
+        starts, designs = (
+            pd.concat([getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found])
+            for name in ("starts", "designs")
+        )
+        interrupted = any(answers.interrupted for _, answers in found)
+        return cls(
+            targets,
+            starts.reset_index(drop=True),
+            designs.reset_index(drop=True),
+            interrupted,
+            found[0][1].search,
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many starts there were, converged, hit, stayed where they began, and were not finite."""
@@ -146,8 +165,10 @@ def answers(
     # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
     excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
     score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
-    if reached.far is not None:  # of designs that meet the target, the nearest to the present one
-        score = np.where(hit & (excess == 0), reached.far, FAR_WORSE + score)
+    if reached.far is not None:  # of designs that are as good as the best, the nearest to the present one
+        fine = hit & (excess == 0)
+        fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
+        score = np.where(fine, reached.far, FAR_WORSE + score)
     outside = None if near is None else near.sample.outside(reached.x)
     picked = pick(reached.groups, unit, hit, score, count, outside)
     designs = table.iloc[picked.rows].reset_index(drop=True)
@@ -160,6 +181,16 @@ def answers(
             designs["nearest.row"] = near.rows[row]
         designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit
     return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
+
+
+def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets: Targets) -> NDArray[np.bool_]:
+    """Return (b,) whether each maximum and minimum is within its tolerance of that of the target's best design."""
+    order = np.lexsort((score, groups))
+    best = np.zeros(len(targets), dtype=np.intp)
+    first = order[np.r_[True, groups[order][1:] != groups[order][:-1]]]
+    best[groups[first]] = first
+    less = targets.direction[groups] * (y[best[groups]] - y)
+    return np.asarray((less <= targets.tolerance[groups]).all(axis=1))
 
 
 def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:

@@ -130,7 +130,7 @@ def rounded_and_improved(
     goal: Goal,
     space: Space,
     plan: Plan,
-    held: FloatArray | None,
+    bounds: tuple[FloatArray, FloatArray],
     polish: Polish | None,
     ctx: Context,
 ) -> tuple[FloatArray, NDArray[np.int64], bool]:
@@ -150,8 +150,8 @@ def rounded_and_improved(
         The design variables.
     plan : Plan
         Names the free discrete variables.
-    held : ndarray, optional
-        (b, e) values that a target comes with, NaN where free.
+    bounds : pair of ndarray
+        (b, e) lowest and highest encoded values of each design's box; discrete columns are held where they are equal.
     polish : callable, optional
         Moves the continuous variables with the discrete ones fixed; None where there are none.
     ctx : Context
@@ -167,7 +167,8 @@ def rounded_and_improved(
         Whether time ran out.
     """
     evaluations, interrupted = np.zeros(len(x), dtype=np.int64), False
-    x = repair(x, relaxed, space, plan, held, ctx)
+    held = np.where(bounds[0] == bounds[1], bounds[0], np.nan)
+    x = repair(x, relaxed, space, plan, bounds, ctx)
     if polish is not None:
         x, evaluations, interrupted = polish(x)
     if interrupted:
@@ -192,9 +193,14 @@ def _loss(forward: Forward, goal: Goal, space: Space, x: FloatArray, groups: Ind
 
 
 def repair(
-    x: FloatArray, relaxed: FloatArray, space: Space, plan: Plan, held: FloatArray | None, ctx: Context
+    x: FloatArray,
+    relaxed: FloatArray,
+    space: Space,
+    plan: Plan,
+    bounds: tuple[FloatArray, FloatArray],
+    ctx: Context,
 ) -> FloatArray:
-    """Return rounded designs moved to values with which the linear constraints can hold, near to where they were.
+    """Return rounded designs moved to values with which the constraints can hold, near to where they were.
 
     Parameters
     ----------
@@ -204,47 +210,52 @@ def repair(
         The design variables.
     plan : Plan
         Names the free discrete variables.
-    held : ndarray, optional
-        (b, e) values that a target comes with, NaN where free.
+    bounds : pair of ndarray
+        (b, e) lowest and highest encoded values of each design's box; discrete columns are held where they are equal.
     ctx : Context
         Holds the deadline.
+
+    Returns
+    -------
+    ndarray
+        (b, e) the designs; one stays as it was if no design of its box satisfies the constraints.
     """
     if not space.constraints:
         return x
-    low, high = space.bounds
-    unit = np.where(high > low, high - low, 1.0)
-    continuous = ~space.discrete
+    unit = np.where(space.bounds[1] > space.bounds[0], space.bounds[1] - space.bounds[0], 1.0)
+    held, continuous = bounds[0] == bounds[1], ~space.discrete
+    # A box ends between the values of a discrete variable; unless it holds one, the whole variable may be used.
+    low, high = (
+        np.where(continuous | held, own, side) for own, side in zip(bounds, space.bounds, strict=True)
+    )  # fmt: skip
 
-    def outside(points: FloatArray) -> FloatArray:
+    def outside(points: FloatArray, rows: IndexArray) -> FloatArray:
         """By how much the constraints are violated, whatever the continuous variables are."""
-        lower, upper = np.where(continuous, low, points), np.where(continuous, high, points)
+        lower, upper = np.where(continuous, low[rows], points), np.where(continuous, high[rows], points)
         total = box_infeasibility(space, lower, upper)
         for limit in space.constraints.at_most:
             total += np.maximum((lower[:, list(limit.columns)] > 0).sum(axis=1) - limit.count, 0)
         return total
 
-    broken = np.flatnonzero(outside(x) > 0)
+    broken = np.flatnonzero(outside(x, np.arange(len(x))) > 0)
     if not len(broken):
         return x
 
     def score(points: FloatArray, rows: IndexArray) -> FloatArray:
         far = ((points - relaxed[broken[rows]]) / unit) ** 2
-        return np.asarray(1e6 * outside(points) + far.sum(axis=1))
+        return np.asarray(1e6 * outside(points, broken[rows]) + far.sum(axis=1))
 
-    search = _search(x[broken], space, plan, None if held is None else held[broken])
+    search = _search(x[broken], space, plan, np.where(held, low, np.nan)[broken])
     search.score = score(search.x, np.arange(len(broken)))
     search.descend(*_moves(space, plan, ctx), score, ctx)
     repaired = x.copy()
     repaired[broken] = search.x
-    left = broken[outside(search.x) > 0]  # no neighbour was nearer to the constraints
+    left = broken[outside(search.x, broken) > 0]  # no neighbour was nearer to the constraints
     if len(left):
         from invdesign_core.constraints import Lattice, nearest_integer
 
-        lower, upper = np.tile(low, (len(left), 1)), np.tile(high, (len(left), 1))
-        if held is not None:
-            lower, upper = (np.where(np.isnan(held[left]), side, held[left]) for side in (lower, upper))
         given = space.constraints
-        found = nearest_integer(given.linear, lower, upper, repaired[left], Lattice.of(space), given.at_most)
+        found = nearest_integer(given.linear, low[left], high[left], repaired[left], Lattice.of(space), given.at_most)
         exists = np.isfinite(found).all(axis=1)
         repaired[left[exists]] = found[exists]
     return repaired

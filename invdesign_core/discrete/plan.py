@@ -132,9 +132,11 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
         low, high = space.bounds
         low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
         possible = np.flatnonzero((box_infeasibility(space, low, high) == 0) & (low <= high).all(axis=1))
-        if not len(possible):
+        if not len(possible) and not split:
             raise no_combination()
         lower, upper = lower[possible], upper[possible]
+        if split or (space.constraints.at_most and free):
+            lower, upper = _with_one_that_holds(space, split, lower, upper)
     starts = solver.starts if len(lower) == 1 else max(-(-solver.starts // len(lower)), min(2, solver.starts))
     if way == "enumerated":
         starts = min(solver.starts, combinations)
@@ -149,6 +151,29 @@ def _with_supports(space: Space, lower: FloatArray, upper: FloatArray, ctx: Cont
     masks = np.unique(supports(space, count, ctx.rng("supports")), axis=0)
     lower, upper = np.repeat(lower, len(masks), axis=0), np.repeat(upper, len(masks), axis=0)
     return lower, np.where(np.tile(masks, (len(lower) // len(masks), 1)), upper, 0.0)
+
+
+def _with_one_that_holds(
+    space: Space, split: Sequence[int], lower: FloatArray, upper: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Add to (c, e) boxes that are drawn, and may all be empty, one that holds a design."""
+    from invdesign_core.constraints import Lattice, nearest_integer
+
+    if not space.constraints:
+        return lower, upper
+    low, high, lattice, given = *space.bounds, Lattice.of(space), space.constraints
+    middle = space.snap(((low + high) / 2)[None])
+    design = nearest_integer(given.linear, low, high, middle, lattice, given.at_most)
+    if np.isnan(design).any():
+        raise no_combination()
+    box = np.full((2, space.width), np.nan)
+    columns = [space.slices[i].start for i in split]
+    box[:, columns] = np.concatenate(lattice.range_of(design))[:, columns]
+    for limit in given.at_most:
+        least = [j for j in limit.columns if design[0, j] <= 0]
+        box[1, least] = 0.0
+        box[0, least] = 0.0
+    return np.vstack([lower, box[0]]), np.vstack([upper, box[1]])
 
 
 def no_combination() -> ConfigError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invdesign_core import pipeline
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
+from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import blamed
 from invdesign_core.plugin import Dataset
 from invdesign_core.registry import Registry
@@ -57,6 +58,8 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     with blamed(stages.surrogate.label):
         stages.surrogate.prepared(ctx)
     space = experiment.design.apply(data.space, data.outputs)
+    for doubt in doubts_of_bounds(space, data.space):
+        ctx.warn(doubt)
     wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
     if not (wanted or targets or experiment.targets) and data.example:
         wanted = parse_targets(data.example, data.outputs)

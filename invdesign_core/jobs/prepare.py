@@ -12,6 +12,7 @@ from invdesign_core import backend
 from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Known
+from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import InvdesignError
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import pass_on
@@ -157,6 +158,8 @@ def prepare_saved(
         demand = replace(demand, extremum=asks_for_extremum(targets))
     solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
     space = experiment.design.apply(surrogate.space, surrogate.outputs)
+    for doubt in doubts_of_bounds(space, surrogate.space):
+        ctx.warn(doubt)
     trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
