@@ -91,6 +91,20 @@ class NearTo:
                 raise ConfigError(f"near: {error.message}", error.hint) from None
         return cls(present, fewest, to_data)
 
+    def check(self, extremum: bool) -> None:
+        """Refuse as few changes as possible where an output is to be as large or as small as possible.
+
+        Raises
+        ------
+        ConfigError
+            Saying what to ask for instead.
+        """
+        if self.fewest and extremum:
+            raise ConfigError(
+                "fewest changes: a maximum or minimum is no target that few changes could meet",
+                "say how much is enough, such as '>=0.3', or leave fewest changes out",
+            )
+
     def __bool__(self) -> bool:
         """Whether anything is to be near."""
         return self.present is not None or self.to_data

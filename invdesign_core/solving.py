@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from invdesign_core.context import Context
 from invdesign_core.data import Known
 from invdesign_core.discrete import Plan, Way
-from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Prediction
 from invdesign_core.near_to import NearTo
 from invdesign_core.problem import Forward, IndexArray, Status
@@ -118,11 +117,7 @@ def reach(
     """
     surrogate, near = forward.surrogate, near_to or NearTo()
     goal = targets.goal(surrogate.shift, surrogate.scale)
-    if near.fewest and targets.extremum.any():
-        raise ConfigError(
-            "fewest changes: a maximum or minimum is no target that few changes could meet",
-            "say how much is enough, such as '>=0.3', or leave fewest-changes out",
-        )
+    near.check(bool(targets.extremum.any()))
     rows = None if known is None else Known(*known)
     search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
     if plan.way == "enumerated" and not near.to_data:

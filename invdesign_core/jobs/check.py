@@ -66,7 +66,9 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was named; the dataset's example is taken: {asked}")
     pipeline.check_bounds(space)
-    return Checked(stages, data, space, wanted, experiment.design.near_to(space))
+    near_to = experiment.design.near_to(space)
+    near_to.check(any(target.goal is not None for target in wanted.values()))
+    return Checked(stages, data, space, wanted, near_to)
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:
