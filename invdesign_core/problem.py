@@ -272,14 +272,19 @@ class Problem:
 
     def _note(self, u: FloatArray, rows: IndexArray, loss: FloatArray) -> None:
         """Count, and keep the best feasible point of each row; a row may occur several times."""
-        np.add.at(self.evaluations, rows, 1)
+        alone = bool((rows[1:] > rows[:-1]).all())
+        if alone:
+            self.evaluations[rows] += 1
+        else:
+            np.add.at(self.evaluations, rows, 1)
         inside = ((u >= self.lower[rows]) & (u <= self.upper[rows])).all(axis=1)
         if len(self.linear):
             inside &= (self.linear.violation(u) <= FEASIBLE).all(axis=1)
         better = np.flatnonzero(inside & (loss < self.best_loss[rows]))
         if not len(better):
             return
-        order = better[np.argsort(-loss[better], kind="stable")]  # the smallest is written last
+        # Where a row occurs several times the smallest is written last.
+        order = better if alone else better[np.argsort(-loss[better], kind="stable")]
         self.best_loss[rows[order]] = loss[order]
         self.best_u[rows[order]] = u[order]
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from invdesign_core.backend.compiled import Compiled
 
-SIZES = (1, 16, 64, 256, 1024, 4096, 16384)
-"""Row counts that programs are compiled for; others are padded up to the next."""
+SIZES = (1, 16, 64, 256, 1024, 4096)
+"""Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
+SPLIT = 0.6
+"""Rows are cut into smaller pieces where these hold less than this share of the rows of the next larger program."""
 
 Function = Callable[..., Any]
 
@@ -67,11 +70,25 @@ def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
             return fn(*args)
 
     call = jax.jit(substituted)
+    weights: list[Any] = []
 
     def run(*args: Any) -> Any:
-        return call([variable.value for variable in variables], *args)
+        if not weights and variables:  # read once: nothing trains while it is searched
+            weights.extend(variable.value for variable in variables)
+        return call(weights, *args)
 
     return run
+
+
+@cache
+def _pieces(rows: int) -> tuple[int, ...]:
+    """Return the sizes of the programs that some rows are cut up for."""
+    up = next((size for size in SIZES if size >= rows), None)
+    down = max((size for size in SIZES if size < rows), default=None)
+    if down is None:
+        return (SIZES[0],)
+    split = (down, *_pieces(rows - down))
+    return split if up is None or sum(split) <= SPLIT * up else (up,)
 
 
 def _padded(call: Function) -> Compiled:
@@ -80,32 +97,37 @@ def _padded(call: Function) -> Compiled:
 
     def run(*args: NDArray[Any]) -> Any:
         began = time.perf_counter()
-        rows = len(args[0])
-        size = next((size for size in SIZES if size >= rows), SIZES[-1])
-        pieces = []
-        for at in range(0, max(rows, 1), size):
-            part = [np.asarray(a[at : at + size], dtype=np.float32) for a in args]
-            lack = size - len(part[0])
-            if lack:
-                part = [
-                    np.concatenate(
-                        [
-                            a,
-                            np.repeat(a[:1] if len(a) else np.zeros((1, *a.shape[1:]), a.dtype), lack, axis=0),
-                        ]
-                    )
-                    for a in part
-                ]
-            pieces.append(jax.device_get(call(*part)))
-        if size not in sizes:
-            sizes.add(size)
+        rows, at, pieces = len(args[0]), 0, []
+        cut = _pieces(max(rows, 1))
+        for size in cut:
+            pieces.append(call(*(_filled(a[at : at + size], size) for a in args)))
+            at += size
+        if not sizes.issuperset(cut):
+            jax.block_until_ready(pieces)
+            sizes.update(cut)
             compiled.compile_seconds += time.perf_counter() - began
         if isinstance(pieces[0], tuple):
-            return tuple(np.concatenate(p)[:rows].astype(np.float64) for p in zip(*pieces, strict=True))
-        return np.concatenate(pieces)[:rows].astype(np.float64)
+            return tuple(_joined(parts, rows) for parts in zip(*pieces, strict=True))
+        return _joined(pieces, rows)
 
     compiled = Compiled(run)
     return compiled
+
+
+def _filled(part: NDArray[Any], size: int) -> NDArray[np.float32]:
+    """Return rows in float32, the first of them repeated up to a number."""
+    if len(part) == size:
+        return part.astype(np.float32)
+    filled = np.empty((size, *part.shape[1:]), dtype=np.float32)
+    filled[: len(part)] = part
+    filled[len(part) :] = part[:1] if len(part) else 0.0
+    return filled
+
+
+def _joined(parts: Sequence[Any], rows: int) -> NDArray[np.float64]:
+    if len(parts) == 1:
+        return np.asarray(parts[0])[:rows].astype(np.float64)
+    return np.concatenate([np.asarray(part) for part in parts])[:rows].astype(np.float64)
 
 
 class SideBySide:

@@ -16,7 +16,8 @@ DAMPING = 1e-3
 DAMPING_LIMIT = 1e12
 """Damping, as a share of the largest curvature, at which a step is too short to change anything."""
 WINDOW, PROGRESS = 8, 1e-3
-"""A row whose loss fell by less than this share over so many rounds creeps along a kink of the network."""
+"""A row whose loss fell by less than this share over so many rounds creeps along a kink of the network; it is looked
+for every half of them."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
 LEAST_CURVATURE = 1e-10
@@ -58,25 +59,26 @@ class LeastSquares(Solver):
         rows, u, low, high = np.arange(b), reached.copy(), problem.lower, problem.upper
         residual, jacobian = problem.residuals_and_jacobian(u, rows)
         loss = np.mean(residual**2, axis=1)
-        past, growth, ended = loss, np.full(b, 2.0), np.where(np.isfinite(loss), LIVE, LOST)
+        past, recent, growth = loss, loss, np.full(b, 2.0)
+        ended = np.where(np.isfinite(loss), LIVE, LOST)
         damping: FloatArray | None = None
         for number in range(self.max_iterations + 1):
             gradient, free = _projected(u, low, high, residual, jacobian, polytope is not None)
             slope = np.abs(gradient).max(axis=1) * 2 / residual.shape[1]
             ended[(ended == LIVE) & ((slope <= self.gtol) | (loss <= NOISE))] = FLAT
-            if number % WINDOW == 0 and number:
-                ended[(ended == LIVE) & (loss > (1 - PROGRESS) * past)] = SLOW
+            if number % (WINDOW // 2) == 0:
+                if number >= WINDOW:
+                    ended[(ended == LIVE) & (loss > (1 - PROGRESS) * past)] = SLOW
+                past, recent = recent, loss
             stay = ended == LIVE
-            if number % WINDOW == 0:
-                past = loss
             if not stay.all():
                 gone = rows[~stay]
                 reached[gone], message[gone] = u[~stay], WHY[ended[~stay]]
                 status[gone] = np.where(ended[~stay] == LOST, Status.FAILED, Status.CONVERGED)
-                rows, u, low, high, residual, jacobian, loss, past, growth, ended, gradient, free = (
+                rows, u, low, high, residual, jacobian, loss, past, recent, growth, ended, gradient, free = (
                     values[stay]
                     for values in (
-                        rows, u, low, high, residual, jacobian, loss, past, growth, ended, gradient, free,
+                        rows, u, low, high, residual, jacobian, loss, past, recent, growth, ended, gradient, free,
                     )
                 )  # fmt: skip
                 damping = damping if damping is None else damping[stay]
@@ -146,6 +148,8 @@ def _step(jacobian: FloatArray, gradient: FloatArray, residual: FloatArray, damp
     """Return the (k, e) steps that minimise |r + J s|² + damping |s|², solved on the shorter side of J."""
     q, e = jacobian.shape[1:]
     floor = np.maximum(damping, 1e-30)[:, None, None]
+    if q == 1:  # one output: no system to solve
+        return np.asarray(-jacobian[:, 0] * (residual / (np.square(jacobian).sum(axis=2) + floor[:, :, 0])))
     if e <= q:
         normal = np.einsum("rqi,rqj->rij", jacobian, jacobian) + floor * np.eye(e)
         return np.asarray(-np.linalg.solve(normal, gradient[:, :, None])[:, :, 0])
