@@ -184,7 +184,6 @@ def invert(
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
-    known = None if known is None else Known(*known)
     with ctx.clock.stage("solve"):
         ctx.emit(Event("stage", {"stage": "solve"}))
         plan.tell(ctx)

@@ -9,7 +9,7 @@ from invdesign_core.constraints import Lattice, feasible, nearest, nearest_integ
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.variables import IndexArray
 
-ROUNDING = 1e-9
+ROUNDING = 1e-8
 """A continuous column that misses a bound by this share of its range is meant to lie on it."""
 
 
@@ -86,7 +86,9 @@ def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray)
     """Put continuous columns on a bound that they miss by rounding only, and let the others make up for it."""
     linear = space.constraints.linear
     # Columns of no constraint are where they are: on a log scale, much lies near the lower bound.
-    close = np.where(linear.matrix.any(axis=0), ROUNDING * np.maximum(high - low, 0.0), -np.inf)
+    whole = space.bounds[1] - space.bounds[0]  # a row's own bounds may be a small box around a measured design
+    span = np.where(np.isfinite(whole), whole, np.maximum(high - low, 0.0))
+    close = np.where(linear.matrix.any(axis=0), ROUNDING * span, -np.inf)
     onto = np.where(x - low <= close, low, np.where(high - x <= close, high, x))
     moves = ((onto != x) & ~space.discrete).any(axis=1)
     if not len(linear) or not moves.any():
