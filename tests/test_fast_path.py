@@ -156,12 +156,14 @@ def test_a_column_of_weights_reaches_the_training():
     assert model.predict(pd.DataFrame({"x": [0.5]}))[0] == pytest.approx(0.5, abs=0.15)
 
 
-def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody():
+@pytest.mark.parametrize("left", [[1, 2, 4], [1, 2], [4]])
+def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(left, monkeypatch):
+    monkeypatch.setattr(jax, "_processors", lambda: 2)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
     rates, everyone, live = np.full(9, 1e-2), np.ones(9, bool), np.ones(9, bool)
     rates[3] = 1e30
-    live[[0, 3, 5, 6, 7, 8]] = False
+    live[np.setdiff1d(np.arange(9), left)] = False
     order = np.tile(np.arange(40), (9, 1))
 
     def after(epochs: int):
@@ -173,7 +175,8 @@ def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody():
         for who in (everyone, live)[:epochs]:
             logs.append(program.epoch(order, rates, who))
             program.keep(who)
-        assert program._program._cache_size() == 1
+        if len(left) > 2 or epochs == 1:  # the last two have a program for one network
+            assert program._program._cache_size() == 1
         program.assign_best(nets)
         return [net.get_weights() for net in nets], logs
 

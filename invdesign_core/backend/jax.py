@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -138,6 +138,8 @@ class SideBySide:
     and overridden steps are Keras' own; `jax.vmap` runs it for a block of networks, `jax.lax.scan`
     over the batches. Blocks are dealt to as many threads as there are processors. When networks
     stop, those left are dealt into fewer blocks of the same size, so that nothing is compiled again.
+    The last few get a thread each and a program for one network, which is compiled beside the
+    training once the first has stopped.
 
     Parameters
     ----------
@@ -186,6 +188,7 @@ class SideBySide:
         self._program = program if not small else jax.jit(program, donate_argnums=(0, 1))
         self._one_step = jax.jit(self._step, donate_argnums=0)
         self._held_out = jax.jit(self._validate)
+        self._single: Future[Any] | None = None
         self._compiled = False
         self._left: dict[int, Any] = {}
         states = {
@@ -223,7 +226,10 @@ class SideBySide:
             Each metric's (n,) values; NaN for networks that have left.
         """
         began = time.perf_counter()
-        if -(-int(live.sum()) // self._block) < len(self._blocks):
+        if not live.all() and self._block > 1:
+            self._last_ones(int(live.sum()))
+        other = len(self._blocks[0].members) != self._block
+        if other or -(-int(live.sum()) // self._block) < len(self._blocks):
             self._repack(live)
         work = [(block, order, rate) for block in self._blocks]
         if self._pool is None or not self._compiled:
@@ -264,6 +270,24 @@ class SideBySide:
         block.state, block.best, logs = self._program(block.state, block.best, block.better, rows)
         block.better = np.zeros(len(block.members), dtype=bool)
         return {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
+
+    def _last_ones(self, live: int) -> None:
+        """Prepare for the time when there are no more networks than threads, or begin it."""
+        if self._pool is None:
+            return
+        threads = self._pool._max_workers
+        if self._single is None:
+            block = self._blocks[0]
+            shapes = jax.tree.map(
+                lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
+                (block.state, block.best, block.better, np.zeros((1, len(self._train[0])), np.int32)),
+            )
+            lowered = jax.jit(self._alone, donate_argnums=(0, 1)).lower(*shapes)
+            self._single = self._pool.submit(lowered.compile)
+        if live <= threads:
+            began = time.perf_counter()
+            self._program, self._block = self._single.result(), 1
+            self.compile_seconds += time.perf_counter() - began
 
     def _repack(self, live: NDArray[np.bool_]) -> None:
         """Take out the networks that have stopped, and deal the others into as few blocks as hold them."""

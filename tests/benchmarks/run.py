@@ -97,6 +97,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     cache: dict[tuple[str, str], dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
+        measure("networks", "jax", folder, 1)
 
         def side(name: str, backend: str) -> dict[str, Any]:
             if (name, backend) not in cache:
