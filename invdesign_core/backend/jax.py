@@ -269,7 +269,7 @@ class SideBySide:
         rows = order[block.members].astype(np.int32)
         block.state, block.best, logs = self._program(block.state, block.best, block.better, rows)
         block.better = np.zeros(len(block.members), dtype=bool)
-        return {name: np.asarray(v, dtype=np.float64) for name, v in jax.device_get(logs).items()}
+        return {name: np.asarray(v).astype(np.float64) for name, v in logs.items()}
 
     def _last_ones(self, live: int) -> None:
         """Prepare for the time when there are no more networks than threads, or begin it."""
