@@ -185,7 +185,7 @@ def invert(
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
     with ctx.clock.stage("solve"):
-        ctx.emit(Event("stage", {"stage": "solve"}))
+        ctx.emit(Event("stage", {"stage": "solve", "solver": solver.name}))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
@@ -264,7 +264,7 @@ def invert_many(
     size = max(solver.rows_at_once // plan.rows, 1)
     known = None if known is None else Known(*known)
     near = None if known is None else Nearness.of(known, surrogate.space)
-    ctx.emit(Event("stage", {"stage": "solve"}))
+    ctx.emit(Event("stage", {"stage": "solve", "solver": solver.name}))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
     for first in range(0, len(targets), size):

@@ -44,6 +44,7 @@ class Watcher:
         )
         self._task: Any = None
         self._stage = ""
+        self._words = dict(WORDS)
 
     def __enter__(self) -> Watcher:
         self._bar.start()
@@ -61,8 +62,11 @@ class Watcher:
             self.run = str(data["path"])
         if self.quiet:
             return
-        if event.kind == "stage" and not self._console.is_terminal:
-            self._console.print(WORDS.get(data["stage"], data["stage"]), "…")
+        if event.kind == "stage":
+            if "solver" in data:
+                self._words["solve"] = f"solving by {data['solver']}"
+            if not self._console.is_terminal:
+                self._console.print(self._words.get(data["stage"], data["stage"]), "…")
         elif event.kind in ("note", "warning"):
             style = "yellow" if event.kind == "warning" else "dim"
             line = f"[{style}]{escape(event.kind)}:[/] {escape(str(data['text']))}"
@@ -75,7 +79,7 @@ class Watcher:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._stage = data["stage"]
-            self._task = self._bar.add_task(WORDS.get(self._stage, self._stage), total=data["total"], rest="")
+            self._task = self._bar.add_task(self._words.get(self._stage, self._stage), total=data["total"], rest="")
         rest = f"{data['live']} live, best {data['best']:.4g}" if data.get("best") is not None else ""
         self._bar.update(self._task, completed=data["done"], total=data["total"], rest=rest)
 
