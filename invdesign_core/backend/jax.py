@@ -181,9 +181,9 @@ class SideBySide:
         )
         self._zero_metrics = [np.asarray(v.value) for v in net.metrics_variables]
         small = net.count_params() <= self.SMALL
-        threads = min(_processors(), len(nets)) if small else 1
-        self._block = min(self.BLOCK, -(-len(nets) // threads)) if small else 1
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._threads = min(_processors(), len(nets)) if small else 1
+        self._block = min(self.BLOCK, -(-len(nets) // self._threads)) if small else 1
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         program = self._steps if not small else self._alone if self._block == 1 else self._together
         self._program = program if not small else jax.jit(program, donate_argnums=(0, 1))
         self._one_step = jax.jit(self._step, donate_argnums=0)
@@ -275,7 +275,6 @@ class SideBySide:
         """Prepare for the time when there are no more networks than threads, or begin it."""
         if self._pool is None:
             return
-        threads = self._pool._max_workers
         if self._single is None:
             block = self._blocks[0]
             shapes = jax.tree.map(
@@ -283,8 +282,10 @@ class SideBySide:
                 (block.state, block.best, block.better, np.zeros((1, len(self._train[0])), np.int32)),
             )
             lowered = jax.jit(self._alone, donate_argnums=(0, 1)).lower(*shapes)
-            self._single = self._pool.submit(lowered.compile)
-        if live <= threads:
+            compiler = ThreadPoolExecutor(1)
+            self._single = compiler.submit(lowered.compile)
+            compiler.shutdown(wait=False)  # the thread ends by itself; nobody waits for what nobody needs
+        if live <= self._threads:
             began = time.perf_counter()
             self._program, self._block = self._single.result(), 1
             self.compile_seconds += time.perf_counter() - began
