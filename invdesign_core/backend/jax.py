@@ -20,6 +20,8 @@ from invdesign_core.backend.compiled import Compiled
 
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
+WHOLE = 256
+"""So many rows go through one program, so that their order can't matter to the last digit."""
 SPLIT = 0.6
 """Rows are cut into smaller pieces where these hold less than this share of the rows of the next larger program."""
 
@@ -70,12 +72,10 @@ def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
             return fn(*args)
 
     call = jax.jit(substituted)
-    weights: list[Any] = []
 
     def run(*args: Any) -> Any:
-        if not weights and variables:  # read once: nothing trains while it is searched
-            weights.extend(variable.value for variable in variables)
-        return call(weights, *args)
+        # Read each time: Keras' own `predict` puts new arrays in the place of a model's weights.
+        return call([variable.value for variable in variables], *args)
 
     return run
 
@@ -87,6 +87,8 @@ def _pieces(rows: int) -> tuple[int, ...]:
     down = max((size for size in SIZES if size < rows), default=None)
     if down is None:
         return (SIZES[0],)
+    if rows <= WHOLE and up is not None:
+        return (up,)
     split = (down, *_pieces(rows - down))
     return split if up is None or sum(split) <= SPLIT * up else (up,)
 
