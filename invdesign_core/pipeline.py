@@ -11,7 +11,7 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known, Rows, split_rows
 from invdesign_core.designs import Answers, answers, look_around
-from invdesign_core.discrete import plan_search
+from invdesign_core.discrete import Plan, plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.influence import warn_of_flat
@@ -185,7 +185,7 @@ def invert(
     forward = Forward(surrogate, objective, space)
     plan = plan_search(space, solver, ctx)
     with ctx.clock.stage("solve"):
-        ctx.emit(Event("stage", {"stage": "solve", "solver": solver.name}))
+        ctx.emit(_solving(plan, solver, near_to))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
@@ -196,6 +196,12 @@ def invert(
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     return found
+
+
+def _solving(plan: Plan, solver: Solver, near_to: NearTo | None) -> Event:
+    """Return the event that a search begins; it names the solver where one is asked."""
+    asked = plan.way != "enumerated" or (near_to is not None and near_to.to_data)
+    return Event("stage", {"stage": "solve", **({"solver": solver.name} if asked else {})})
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -264,7 +270,7 @@ def invert_many(
     size = max(solver.rows_at_once // plan.rows, 1)
     known = None if known is None else Known(*known)
     near = None if known is None else Nearness.of(known, surrogate.space)
-    ctx.emit(Event("stage", {"stage": "solve", "solver": solver.name}))
+    ctx.emit(_solving(plan, solver, near_to))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
     for first in range(0, len(targets), size):
