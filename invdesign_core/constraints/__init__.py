@@ -6,7 +6,7 @@ from invdesign_core.constraints.linear import AtMost, Constraints, Linear
 from invdesign_core.constraints.parsing import parse_constraints
 from invdesign_core.constraints.projection import nearest
 from invdesign_core.constraints.repair import nearest_integer
-from invdesign_core.constraints.sampling import sample, sample_rows
+from invdesign_core.constraints.sampling import sample
 from invdesign_core.constraints.settling import feasible, settle
 from invdesign_core.constraints.supports import supports
 
@@ -22,7 +22,6 @@ __all__ = [
     "nearest_integer",
     "parse_constraints",
     "sample",
-    "sample_rows",
     "settle",
     "supports",
 ]

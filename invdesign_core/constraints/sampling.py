@@ -57,37 +57,6 @@ def sample(linear: Linear, lower: FloatArray, upper: FloatArray, count: int, rng
     return np.asarray(np.clip(lower + unit * width, lower, upper))
 
 
-def sample_rows(
-    linear: Linear, lower: FloatArray, upper: FloatArray, count: int, rng: np.random.Generator
-) -> FloatArray:
-    """Draw `count` points for each of t targets with bounds of their own.
-
-    Parameters
-    ----------
-    linear : Linear
-        k rows.
-    lower, upper : ndarray
-        (t, e) bounds.
-    count : int
-        How many points each.
-    rng : numpy.random.Generator
-        The one source of chance.
-
-    Returns
-    -------
-    ndarray
-        (t, count, e); NaN where no point satisfies all.
-    """
-    points = np.empty((len(lower), count, lower.shape[1]))
-    boxes, which = np.unique(np.hstack([lower, upper]), axis=0, return_inverse=True)
-    # A loop over distinct boxes, since each has an inside of its own; most often there is one.
-    for number, box in enumerate(boxes):
-        low, high = np.split(box, 2)
-        mine = np.flatnonzero(which.ravel() == number)
-        points[mine] = sample(linear, low, high, count * len(mine), rng).reshape(len(mine), count, -1)
-    return points
-
-
 def _walk(region: Inside, count: int, rng: np.random.Generator) -> FloatArray:
     """Return (count, e) points of independent walks that all begin at the centre."""
     freedom = region.basis.shape[1]
