@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,19 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("INVDESIGN_DATA", ROOT.parent / "shared" / "data"))
 """Real tables that live beside the project; tests that need them skip where they are absent."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let JAX keep what it compiles, for this process and those that it starts.
+
+    Tests compile the same programs again and again. JAX writes a program in place, so that each worker has a folder
+    of its own.
+    """
+    programs = tempfile.TemporaryDirectory(prefix="invdesign-programs-", ignore_cleanup_errors=True)
+    config.add_cleanup(programs.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,11 +64,24 @@ def console() -> str:
     return str(script)
 
 
-@pytest.fixture
-def invdesign(console: str, tmp_path: Path) -> Callable[..., Finished]:
-    """Run the real command line in an empty folder."""
+Command = Callable[..., Finished]
 
-    def run(*args: str, cwd: Path = tmp_path, env: dict[str, str] | None = None, timeout: int = 300) -> Finished:
+
+@pytest.fixture
+def invdesign(tmp_path: Path) -> Command:
+    """Run the command line in an empty folder, inside this process: most of a process's time goes into imports."""
+
+    def run(*args: object, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, timeout: int = 300) -> Finished:
+        return called([str(arg) for arg in args], cwd, env or {})
+
+    return run
+
+
+@pytest.fixture
+def invdesign_process(console: str, tmp_path: Path) -> Command:
+    """Run the installed command line in an empty folder, as a process of its own."""
+
+    def run(*args: object, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, timeout: int = 300) -> Finished:
         done = subprocess.run(
             [console, *map(str, args)],
             cwd=cwd,
@@ -64,6 +94,79 @@ def invdesign(console: str, tmp_path: Path) -> Callable[..., Finished]:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def called(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Finished:
+    """Call the console script's function, and leave this process as it was.
+
+    Output is caught at the file descriptors, where the command itself tells its result from what others print.
+    """
+    from invdesign_core.cli import main
+
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with as_a_process(["invdesign", *args], cwd, env), sent_to(1, out.fileno()), sent_to(2, err.fileno()):
+            try:
+                main()
+                code: Any = 0
+            except SystemExit as end:
+                code = end.code
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+    return Finished(0 if code is None else int(code), *texts)
+
+
+@contextlib.contextmanager
+def as_a_process(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Give a call the arguments, folder, environment and standard streams of a process, and take them back after it."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    modules = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd), warnings.catch_warnings():
+        warnings.resetwarnings()
+        for quiet in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as Python starts
+            warnings.simplefilter("ignore", quiet)
+        patch.setattr(warnings, "showwarning", shown_on_stderr)
+        patch.setattr(sys, "argv", list(argv))
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setattr(os, "_exit", leave)
+        before = dict(os.environ)
+        os.environ.update(env)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            for name in set(sys.modules) - modules:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(str(cwd)):
+                    del sys.modules[name]
+
+
+def shown_on_stderr(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    """Show a warning as a process does, where pytest would keep it for its summary."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+@contextlib.contextmanager
+def sent_to(descriptor: int, target: int) -> Iterator[None]:
+    """Send a standard stream to another file, below Python and in it."""
+    name = {1: "stdout", 2: "stderr"}[descriptor]
+    stream = getattr(sys, name)
+    stream.flush()
+    kept = os.dup(descriptor)
+    os.dup2(target, descriptor)
+    ours = open(descriptor, "w", encoding="utf-8", errors="replace", closefd=False)
+    setattr(sys, name, ours)
+    try:
+        yield
+    finally:
+        ours.flush()
+        setattr(sys, name, stream)
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 @pytest.fixture(scope="session")
