@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -119,33 +120,45 @@ def called(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Finished:
 
 @contextlib.contextmanager
 def as_a_process(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iterator[None]:
-    """Give a call the arguments, folder, environment and standard streams of a process, and take them back after it."""
+    """Give a call what a process starts with: arguments, folder, environment, and nothing imported from the folder."""
 
     def leave(code: int) -> None:
         raise SystemExit(code)
 
-    modules = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd), warnings.catch_warnings():
         warnings.resetwarnings()
-        for quiet in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as Python starts
-            warnings.simplefilter("ignore", quiet)
+        for quiet in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", quiet)  # as Python itself starts
         patch.setattr(warnings, "showwarning", shown_on_stderr)
         patch.setattr(sys, "argv", list(argv))
         patch.setattr(sys, "path", list(sys.path))
         patch.setattr(os, "_exit", leave)
-        before = dict(os.environ)
+        if "keras" in sys.modules:
+            from keras.src.saving import object_registration
+
+            for registered in ("GLOBAL_CUSTOM_OBJECTS", "GLOBAL_CUSTOM_NAMES"):
+                patch.setattr(object_registration, registered, {})
+        imported = imported_from(cwd)
+        variables = dict(os.environ)
         os.environ.update(env)
         try:
             yield
         finally:
             os.environ.clear()
-            os.environ.update(before)
-            for name in set(sys.modules) - modules:
-                if str(getattr(sys.modules[name], "__file__", "")).startswith(str(cwd)):
-                    del sys.modules[name]
+            os.environ.update(variables)
+            imported_from(cwd)
+            sys.modules.update(imported)
 
 
-def shown_on_stderr(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+def imported_from(folder: Path) -> dict[str, Any]:
+    """Take the modules that lie in a folder out of Python's table of modules, and return them."""
+    found = [
+        name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(str(folder))
+    ]
+    return {name: sys.modules.pop(name) for name in found}
+
+
+def shown_on_stderr(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> Any:
     """Show a warning as a process does, where pytest would keep it for its summary."""
     sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
@@ -158,7 +171,7 @@ def sent_to(descriptor: int, target: int) -> Iterator[None]:
     stream.flush()
     kept = os.dup(descriptor)
     os.dup2(target, descriptor)
-    ours = open(descriptor, "w", encoding="utf-8", errors="replace", closefd=False)
+    ours = os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", closefd=False)
     setattr(sys, name, ours)
     try:
         yield
@@ -167,6 +180,17 @@ def sent_to(descriptor: int, target: int) -> Iterator[None]:
         setattr(sys, name, stream)
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_given_back() -> Iterator[None]:
+    """Forget what a module compiled, and let the system have the memory: workers would grow to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc keeps freed memory to itself, and can be asked
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ class Environment:
     """A fresh virtual environment with the project as its users install it, and other distributions.
 
     Everything else, such as Keras, is taken from the environment that runs the tests: a path file
-    names its packages, behind those installed here. Path files over there are not followed, so an
+    names its folders of packages, behind those installed here. Path files over there are not followed, so an
     editable install of the project stays out of it.
     """
 
@@ -79,9 +79,9 @@ class Environment:
         self.folder = folder
         where = {"base": str(folder), "platbase": str(folder)}
         self.scripts = Path(sysconfig.get_path("scripts", "venv", where))
-        elsewhere = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        elsewhere = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         packages = Path(sysconfig.get_path("purelib", "venv", where))
-        (packages / "elsewhere.pth").write_text("\n".join(sorted(elsewhere)), encoding="utf-8")
+        (packages / "elsewhere.pth").write_text("\n".join(elsewhere), encoding="utf-8")
         self._install("--no-deps", "--force-reinstall", *wheels.glob("invdesign-*.whl"))
         if "invdesign-example" in distributions:
             self._install("--find-links", wheels, "invdesign-example")  # pip finds its requirements met
