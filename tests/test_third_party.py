@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, Finished
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 EXAMPLE = {
     ("dataset", "cantilever"),
