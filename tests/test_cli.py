@@ -261,7 +261,7 @@ def test_two_runs_with_one_seed_print_the_same_and_another_seed_does_not(invdesi
     assert "designs for decimal = 3" in first.out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_run_is_resumed(console, tmp_path, invdesign):
     import signal
 

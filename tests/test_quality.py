@@ -10,7 +10,7 @@ from invdesign_core import InverseDesign
 from invdesign_core.context import Context
 from invdesign_core.registry import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 REGISTRY = Registry.discover()
 
 

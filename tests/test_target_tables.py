@@ -171,7 +171,7 @@ def test_a_file_that_is_there_is_never_overwritten(tmp_path):
         Parts(tmp_path / "d.xlsx", {})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_leaves_the_parts_and_exits_with_130(console, model, tmp_path):
     import signal
     import subprocess

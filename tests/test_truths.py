@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import SHARED_DATA
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def ran(invdesign, folder, text):
