@@ -102,6 +102,7 @@ def test_f10_two_answers_are_two_and_neither_their_mean_nor_copies(solver):
     assert answers.designs["starts"].sum() == answers.counts()["hit"]
 
 
+@pytest.mark.slow
 def test_f10_the_number_of_distinct_answers_is_said(tmp_path, invdesign):
     square().save(tmp_path / "square.keras")
     ask = ["solve", "square.keras", "--bounds", "x1=-2..2", "--target", "1", "--designs", "5"]
@@ -287,6 +288,7 @@ def test_a_direction_that_leads_out_of_bounds_or_inequalities_both_ways_is_none(
     assert len(free_directions(surrogate, space, targets, np.array([[at, at]], dtype=float))[0]) == count
 
 
+@pytest.mark.slow
 def test_many_free_directions_are_counted_and_the_inputs_that_make_up_for_them_named(tmp_path, invdesign):
     weights = np.random.default_rng(0).normal(size=(14, 2))
     weights[7] = 0

@@ -120,6 +120,7 @@ def test_f23_small_spaces_are_tried_whole_and_the_result_says_so():
     assert inputs(answers)[0].tolist() == [4, 2, 3]
 
 
+@pytest.mark.slow
 def test_f23_twenty_integers_take_little_time_and_memory():
     code = """
 import json, resource, sys, time

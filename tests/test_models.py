@@ -352,6 +352,7 @@ def with_noise_in_training():
     return model
 
 
+@pytest.mark.slow
 def test_a_prediction_does_not_depend_on_the_starts_beside_it(tmp_path):
     import keras
 

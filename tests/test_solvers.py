@@ -68,6 +68,7 @@ def test_lock_step_ends_each_start_as_minimize_does(bounds):
     assert [str(s) for s in ours.status] == [str(s) for s in theirs.status]
 
 
+@pytest.mark.slow
 def test_lock_step_reaches_what_minimize_reaches_on_a_network():
     p = problem(network(), [0.5], 60)
     args = (p.value_and_grad, starts(60), p.lower, p.upper, 200, 1e-12, 1e-6, Context())

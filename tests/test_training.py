@@ -86,6 +86,7 @@ def test_the_reported_metrics_are_those_of_the_weights_that_are_kept():
     assert outcome.epochs < 40, "it overfits, so it must have stopped"
 
 
+@pytest.mark.slow
 def test_a_trial_does_not_depend_on_those_beside_it():
     trials = [Trial({"rate": r, "width": w}) for r in (0.01, 0.02, 0.05) for w in (4, 8)]
     together = evaluator()(trials)
@@ -194,6 +195,7 @@ def network_of(inputs, outputs):
     return net
 
 
+@pytest.mark.slow
 def test_training_again_keeps_the_better_of_the_two():
     notes = []
     for seed in range(6):
@@ -220,6 +222,7 @@ def test_members_differ_and_the_first_is_the_winner():
     assert len(answers) == 3
 
 
+@pytest.mark.slow
 def test_what_can_not_be_compiled_is_trained_by_fit_and_says_so():
     class Eager(Small):
         name = "eager"
