@@ -133,7 +133,7 @@ def prepare_saved(
     outer = ctx or Context()
     clock = outer.clock
     folder = RunFolder.open(run)
-    stored = folder.read_json("resolved.json")
+    stored = folder.read_settings()
     settings = _overridden(stored["experiment"], overrides or {})
     settings["design"] = laid_over(settings.get("design", {}), design)
     if seed is not None:
@@ -160,7 +160,7 @@ def prepare_saved(
     space = experiment.design.apply(surrogate.space, surrogate.outputs)
     for doubt in doubts_of_bounds(space, surrogate.space):
         ctx.warn(doubt)
-    trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
+    trained = folder.read_report()
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
         surrogate,
@@ -171,7 +171,7 @@ def prepare_saved(
         truth,
         experiment.design.designs,
         experiment.design.near_to(space),
-        SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
+        trained or _loaded(surrogate, experiment.surrogate.use),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
         ctx,

@@ -87,7 +87,7 @@ def run_experiment(
         table = folder.trials()
         fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
         folder.write_trials(table.results)
-        folder.write_surrogate(fitted.surrogate, fitted.known)
+        folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
         answers = None
         if checked.targets:
             answers = pipeline.invert(
@@ -156,7 +156,9 @@ def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
     RunStoreError
         Naming each difference.
     """
-    before = folder.read_json("resolved.json")["trials depend on"] if folder.has("resolved.json") else decides
+    if not folder.has("resolved.json") and not folder.has("trials/trials.jsonl"):
+        return  # ended before anything was written
+    before = folder.read_settings()["trials depend on"]
     now = json.loads(json.dumps(decides))
     changed = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
@@ -191,7 +193,7 @@ def _write_settings(
         }
     values = experiment.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
-    folder.write_json(
+    folder.write_sealed(
         "resolved.json",
         {
             "experiment": values,

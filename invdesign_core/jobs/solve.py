@@ -99,7 +99,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     frame : pandas.DataFrame
         Targets: a column is an output, or a design variable that is held at its row's value.
     out : Path
-        The ``.parquet`` or ``.csv`` file to write: the designs of each target, best first. A solve
+        The ``.csv``, ``.parquet`` or ``.xlsx`` file to write: the designs of each target, best first. A solve
         that was killed goes on where it was.
 
     Raises
@@ -126,11 +126,8 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     resumed = len(frame) - tally.targets
     if resumed:
         ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
+    reached = sum(int(part.groupby("target")["met"].any().sum()) for part in parts.tables(["target", "met"]))
     parts.join()
-    import pandas as pd
-
-    met = pd.read_parquet(out) if out.suffix.lower() == ".parquet" else pd.read_csv(out)
-    reached = int(met.groupby("target")["met"].any().sum())
     return TableReport(
         out=str(out),
         run=p.source,
