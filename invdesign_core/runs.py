@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.context import Event
 from invdesign_core.errors import RunStoreError
 from invdesign_core.sealed import read_bytes, read_sealed, seal
-from invdesign_core.surrogate import DAMAGED, read_meta
+from invdesign_core.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.training.table import TrialTable
 
 if TYPE_CHECKING:
     from invdesign_core.data import Known
     from invdesign_core.designs import Answers
     from invdesign_core.results import Report, SurrogateReport
+    from invdesign_core.space import Space
     from invdesign_core.surrogate import Surrogate
 
 KNOWN = "known.npz"
@@ -328,3 +329,14 @@ class RunFolder:
                 f"{self.path}: another process is writing this run", "wait for it, or choose another --out"
             ) from None
         self._held = lock
+
+
+def saved_space(path: Path) -> Space:
+    """Return the design variables of a finished run.
+
+    Raises
+    ------
+    RunStoreError
+        If the run is unfinished, or a file is missing or damaged.
+    """
+    return checked(read_meta(RunFolder.open(path).path / "surrogate"), path / "surrogate" / META)[0]

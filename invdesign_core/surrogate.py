@@ -205,7 +205,7 @@ class Surrogate:
             If a member can't be loaded, or only by running code.
         """
         meta = read_meta(folder)
-        space, arrays = _checked(meta, folder / META)
+        space, arrays = checked(meta, folder / META)
         members = [_load_member(folder / name, meta["files"][name], allow_code) for name in meta["members"]]
         surrogate = cls(tuple(members), space, tuple(meta["outputs"]), **arrays)
         for name, member in zip(meta["members"], members, strict=True):
@@ -280,7 +280,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, FloatArray]]:
+def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, FloatArray]]:
     """Return the space and the numbers of a surrogate, each of the shape that the others ask for.
 
     Raises

@@ -90,6 +90,15 @@ def _write_sheet(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
     openpyxl = _openpyxl(path)
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("designs")
+    try:
+        _fill(sheet, path, pieces)
+    except BaseException:
+        sheet.close()  # else openpyxl complains when the sheet is collected
+        raise
+    book.save(partial)
+
+
+def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
     rows, columns = 0, None
     for piece in pieces:
         if columns is None:
@@ -104,7 +113,6 @@ def _write_sheet(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
             )
         for row in piece[columns].itertuples(index=False, name=None):
             sheet.append([_cell(sheet, path, value) for value in row])
-    book.save(partial)
 
 
 def _cell(sheet: Any, path: Path, value: Any) -> Any:

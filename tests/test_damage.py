@@ -86,12 +86,15 @@ def changed(folder, **values):
         ({"scale": [1.0, 0.0]}, "expected finite numbers"),
         ({"shift": ["a", "b"]}, "expected numbers"),
         ({"outputs": []}, "expected names"),
-        (dict(outputs=["p"], scale=[1.0], shift=[0.0], spread=[1.0]), "found a model from (None, 2) to (None, 2)"),
+        (
+            {"outputs": ["p"], "scale": [1.0], "shift": [0.0], "spread": [1.0]},
+            "found a model from (None, 2) to (None, 2)",
+        ),
         ({"space": [{"name": "a"}]}, "holds no design variables"),
         ({"members": ["member-9.keras"]}, "names of files that have a checksum"),
         ({"format": 3}, "found format 3"),
     ],
-)  # fmt: skip
+)
 def test_numbers_that_do_not_fit_each_other_are_refused(folder, values, message):
     changed(folder, **values)
     with pytest.raises(RunStoreError) as error:

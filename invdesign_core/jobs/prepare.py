@@ -149,7 +149,7 @@ def prepare_saved(
     ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports):
+        with imported(imports):
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
@@ -254,7 +254,7 @@ def prepare_model(
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports), evaluated(path):
+        with imported(imports), evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_ports(ports, path, table, inputs, outputs)
         space = wanted.apply(named.space, named.outputs)
@@ -304,7 +304,7 @@ def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
 
 
 @contextmanager
-def _imported(modules: Sequence[str]) -> Iterator[None]:
+def imported(modules: Sequence[str]) -> Iterator[None]:
     """Let model files that are loaded meanwhile find what a user's modules define."""
     import keras
 

@@ -19,6 +19,7 @@ from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
+from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
@@ -192,6 +193,7 @@ def _write_settings(
             "options": getattr(checked.stages, kind).model_dump(mode="json"),
         }
     values = experiment.model_dump(mode="json")
+    values["design"]["near"] = plain(experiment.design.present(checked.space))
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
     folder.write_sealed(
         "resolved.json",

@@ -14,6 +14,7 @@ from invdesign_core.designs import Answers
 from invdesign_core.errors import ConfigError
 from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
 from invdesign_core.jobs.result import Result, make_report
+from invdesign_core.own_columns import as_targets
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, parse_targets
@@ -110,6 +111,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         If the file is there already, or belongs to another solve that is unfinished.
     """
     p, ctx = prepared, prepared.ctx
+    frame = as_targets(frame, p.space, p.surrogate.outputs, ctx)
     pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
     parts = Parts(out, _identity(p, frame))
     tally = _Tally()
