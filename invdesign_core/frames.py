@@ -92,6 +92,7 @@ def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) ->
     with bad_input():
         if hasattr(X, "columns") and _has_designs(X.columns, space):
             X = designs_of(X.rename(columns=str), space, outputs, "X")
+            X = X if hasattr(estimator, "feature_names_in_") else X.to_numpy(dtype=np.float64)
         table = design_table(estimator, X, reset=False)
         if not len(table):
             raise InputError("X has 0 sample(s), expected at least 1")

@@ -107,9 +107,8 @@ def test_the_command_predicts_and_prints_csv_json_or_a_file(run, tmp_path, monke
 
 
 def on_stdout():
-    from contextlib import nullcontext
-
     import sys
+    from contextlib import nullcontext
 
     return nullcontext(sys.stdout)
 
@@ -279,8 +278,16 @@ def test_python_predicts_the_designs_that_it_answered(run):
     assert model.predict(designs("")[["T", "kind"]])[:, 0] == pytest.approx(EXPECTED)
     with pytest.raises(ValueError, match="which of them is the design"):
         model.predict(designs().assign(T=1.0))
-    del model.feature_names_in_
-    assert model.predict(designs())[:, 0] == pytest.approx(EXPECTED), "fitted on an array"
+
+
+def test_an_estimator_that_was_fitted_on_an_array_predicts_the_designs_that_it_answered(recwarn):
+    space = Space(tuple(Variable(name, lower=0.0, upper=1.0) for name in ("x1", "x2")))
+    model, box = InverseDesign(), np.array([[0.0, 0.0], [1.0, 1.0]])
+    model.surrogate_ = Surrogate((lin([[1.0], [10.0]]),), space, ("y",), np.zeros(1), np.ones(1), box, np.ones(1))
+    model.n_features_in_ = 2
+    frame = pd.DataFrame({"target": [1], "design.x2": [3.0], "design.x1": [2.0]})
+    assert model.predict(frame).tolist() == [32.0]
+    assert not list(recwarn)
 
 
 def test_an_excel_file_needs_openpyxl_and_says_so_before_any_work(run, tmp_path, monkeypatch):
