@@ -40,6 +40,11 @@ class Design(BaseModel):
     near: dict[str, Any] = Field(
         default_factory=dict, description="A present design, or some of its values, that answers are to be near to."
     )
+    near_row: str = Field(
+        "",
+        exclude=True,  # what is kept of a run is the design that it names
+        description="A table, and after a colon a row of it, that is the present design: what --near FILE:ROW says.",
+    )
     fewest_changes: bool = Field(
         False, description="Change as few variables of the present design (near) as possible, whatever the distance."
     )
@@ -100,7 +105,23 @@ class Design(BaseModel):
         """
         from invdesign_core.near_to import NearTo
 
-        return NearTo.build(self.near, self.fewest_changes, self.stay_near_data, space)
+        return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space)
+
+    def present(self, space: Space) -> dict[str, Any]:
+        """Return the present design by variable, with what a row of a table says of it.
+
+        Raises
+        ------
+        ConfigError
+            If it is not clear which row is meant, or what it says of a variable.
+        DataError
+            If the table can't be read.
+        """
+        if not self.near_row:
+            return dict(self.near)
+        from invdesign_core.own_columns import row_of
+
+        return {**row_of(self.near_row, space), **self.near}
 
 
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +138,8 @@ def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
             merged[key] = [*before, *(item for item in value if item not in before)]
         else:
             merged[key] = value
+    if over.get("near_row"):  # a whole design of its own
+        merged["near"] = dict(over.get("near", {}))
     freed = {*over.get("bounds", {}), *over.get("levels", {})} - set(over.get("fixed", {}))
     if freed & set(merged.get("fixed", {})):
         merged["fixed"] = {name: value for name, value in merged["fixed"].items() if name not in freed}

@@ -11,7 +11,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, validate_data
 
 from invdesign_core.data import Data
-from invdesign_core.errors import DataError, InvdesignError
+from invdesign_core.errors import ConfigError, DataError, InvdesignError
+from invdesign_core.own_columns import PREFIX, designs_of
 from invdesign_core.space import FloatArray, Space
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def bad_input() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         raise InputError(error.message, error.hint) from None
     except (ValueError, TypeError) as error:
         raise InputError(str(error)) from error
@@ -78,8 +79,10 @@ def join(estimator: Any, X: Any, y: Any) -> Data:
         return Data.from_frame(frame, list(responses.columns), list(designs.columns))
 
 
-def encode(estimator: Any, X: Any, space: Space) -> FloatArray:
+def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) -> FloatArray:
     """Check (n, d) designs against those of the fit, and return them encoded, (n, e).
+
+    A DataFrame with columns ``design.NAME`` is a table of answers: its designs are taken, whatever else is in it.
 
     Raises
     ------
@@ -87,6 +90,9 @@ def encode(estimator: Any, X: Any, space: Space) -> FloatArray:
         If they can't be used.
     """
     with bad_input():
+        if hasattr(X, "columns") and _has_designs(X.columns, space):
+            X = designs_of(X.rename(columns=str), space, outputs, "X")
+            X = X if hasattr(estimator, "feature_names_in_") else X.to_numpy(dtype=np.float64)
         table = design_table(estimator, X, reset=False)
         if not len(table):
             raise InputError("X has 0 sample(s), expected at least 1")
@@ -109,6 +115,12 @@ def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
     values = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
     names = getattr(estimator, "feature_names_in_", [f"x{i + 1}" for i in range(values.shape[1])])
     return pd.DataFrame(values, columns=list(names))
+
+
+def _has_designs(columns: Any, space: Space) -> bool:
+    """Whether a table has variables under the names that answers have."""
+    names = {str(column) for column in columns}
+    return any(PREFIX + name in names and PREFIX + name not in space.names for name in space.names)
 
 
 def _response_table(y: Any) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
+from invdesign_core.own_columns import as_targets
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
@@ -177,7 +178,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : DataFrame or array-like
-            (n, d) designs, with the columns of the fit in their order.
+            (n, d) designs, with the columns of the fit in their order. A DataFrame of designs as `invert` gives
+            them will do too: columns ``design.NAME`` are taken, and the others are left aside.
 
         Returns
         -------
@@ -190,7 +192,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             If X can't be used.
         """
         surrogate = self._fitted()
-        mean = surrogate.predict(encode(self, X, surrogate.space)).mean
+        mean = surrogate.predict(encode(self, X, surrogate.space, surrogate.outputs)).mean
         return mean[:, 0] if mean.shape[1] == 1 else mean
 
     def invert(self, target: Any) -> Answers:
@@ -201,7 +203,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         target : mapping, number, str or DataFrame
             What is wanted of each output: ``{"y": 2}``, ``{"H2": ">=0.3", "N2": "0.3..0.34"}``, or a
             bare value where there is one output. A DataFrame holds a target in each row: a column is an
-            output, or a design variable that is held at its row's value.
+            output, or a design variable (``NAME`` or ``design.NAME``) that is held at its row's value.
 
         Returns
         -------
@@ -243,6 +245,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         from invdesign_core.designs import Answers
 
         surrogate, design = self._fitted(), self._design()
+        frame = as_targets(frame, surrogate.space, surrogate.outputs, self._context())
         pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
         cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
         plugins = self._plugins("surrogate", "objective", targets=cells)
@@ -356,7 +359,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _design(self) -> Design:
         """Return what may vary, from the parameters."""
-        given = {key: plain(getattr(self, key)) for key in Design.model_fields}
+        given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
 
     def _searched(self, design: Design) -> tuple[Space, Context]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import ConfigError, RunStoreError
+from invdesign_core.errors import RunStoreError
+from invdesign_core.sealed import file_digest, read_bytes, read_sealed, seal
+from invdesign_core.table_files import check_ending, write_pieces
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_PART = re.compile(r"(\d+)-([0-9a-f]{64})\.parquet")
+"""A part's name: its number, and the checksum of its content."""
 
 
 class Parts:
@@ -19,21 +27,21 @@ class Parts:
     Parameters
     ----------
     target : Path
-        The ``.parquet`` or ``.csv`` file to make.
+        The ``.csv``, ``.parquet`` or ``.xlsx`` file to make.
     identity : mapping
         What the parts depend on; parts of another identity are not gone on with.
 
     Raises
     ------
     ConfigError
-        If the file has another ending.
+        If the file has another ending, or what writes it is not installed.
     RunStoreError
-        If it is there already, belongs to another solve that is unfinished, or can't be written.
+        If it is there already, belongs to another solve that is unfinished, or can't be written, or if a part is
+        damaged.
     """
 
     def __init__(self, target: Path, identity: dict[str, Any]) -> None:
-        if target.suffix.lower() not in (".parquet", ".csv"):
-            raise ConfigError(f"{target}: found the ending {target.suffix!r}, expected .parquet or .csv")
+        check_ending(target)
         if target.exists():
             raise RunStoreError(f"{target}: the file is there already", "choose another --out, or take it away")
         self.target = target
@@ -43,46 +51,52 @@ class Parts:
             self._check(json.loads(json.dumps(identity)))
         except OSError as error:
             raise RunStoreError(f"{target}: can't be written: {error.strerror}", "choose another --out") from None
+        for number in self.done:
+            self._read(number)
 
     @property
     def done(self) -> set[int]:
         """The numbers of the parts that are there."""
-        return {int(path.stem) for path in self.folder.glob("*.parquet") if path.stem.isdigit()}
+        return set(self._files())
 
     def write(self, number: int, table: pd.DataFrame) -> None:
         """Write one part under a temporary name, and rename it."""
         partial = self.folder / f"{number}.partial"
         table.to_parquet(partial, index=False)
-        partial.replace(self.folder / f"{number}.parquet")
+        partial.replace(self.folder / f"{number}-{file_digest(partial)}.parquet")
 
     def join(self) -> None:
         """Join the parts in their order into the file, part by part, and take them away."""
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet as pq
-
-        partial = self.target.with_name(f".{self.target.name}.partial")
-        writer: Any = None
-        for number in sorted(self.done):
-            table = pq.read_table(self.folder / f"{number}.parquet")
-            if writer is None:
-                kind = pq.ParquetWriter if self.target.suffix.lower() == ".parquet" else pa.csv.CSVWriter
-                schema = table.schema
-                writer = kind(partial, schema)
-            writer.write_table(table.cast(schema))
-        if writer is not None:
-            writer.close()
-            partial.replace(self.target)
+        if self.done:
+            write_pieces(self.target, self.tables())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Return the parts in their order, or some of their columns."""
+        import pandas as pd
+
+        for number in sorted(self.done):
+            yield pd.read_parquet(io.BytesIO(self._read(number)), columns=columns)
+
+    def _files(self) -> dict[int, Path]:
+        matches = ((_PART.fullmatch(path.name), path) for path in self.folder.glob("*.parquet"))
+        return {int(match[1]): path for match, path in matches if match}
+
+    def _read(self, number: int) -> bytes:
+        """Return a part as it was written."""
+        path = self._files()[number]
+        match = _PART.fullmatch(path.name)
+        assert match is not None
+        return read_bytes(path, "take this file away, and its targets are solved again", match[2])
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
-        if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
+        if self.done:  # a solve that was refused leaves nothing to go on with
+            before = read_sealed(path, f"take {self.folder} away, and all targets are solved again")
             changed = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
-            if changed and self.done:  # a solve that was refused leaves nothing to go on with
+            if changed:
                 raise RunStoreError(
                     f"{self.target}: an unfinished solve is there, with other {', '.join(changed)}",
                     f"ask for the same again to go on with it, or take {self.folder} away",
                 )
-        path.write_text(json.dumps(identity), encoding="utf-8")
+        path.write_text(json.dumps(seal(identity)), encoding="utf-8")

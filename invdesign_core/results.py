@@ -142,6 +142,22 @@ class TableReport(_Part):
     seconds: dict[str, float] = Field(description="Seconds in each stage of this call, and in `total`.")
 
 
+class PredictReport(_Part):
+    """The result of `invdesign predict`."""
+
+    run: str = Field(description="The run folder or model that was asked.")
+    table: str = Field(description="The table of designs.")
+    out: str | None = Field(description="The file with the table and its predictions; null where none was asked for.")
+    rows: int = Field(description="Number of designs.")
+    outputs: list[str] = Field(description="The outputs.")
+    prediction: list[dict[str, Number]] = Field(description="For each row the predicted outputs.")
+    spread: list[dict[str, Number]] | None = Field(
+        description="For each row the standard deviation over the members; null for one member."
+    )
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about these predictions.")
+
+
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
     return [_design(row) for _, row in answers.designs.iterrows()]

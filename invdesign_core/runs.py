@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,14 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
 from invdesign_core.errors import RunStoreError
+from invdesign_core.sealed import read_bytes, read_sealed, seal
+from invdesign_core.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.training.table import TrialTable
 
 if TYPE_CHECKING:
     from invdesign_core.data import Known
     from invdesign_core.designs import Answers
-    from invdesign_core.results import Report
+    from invdesign_core.results import Report, SurrogateReport
+    from invdesign_core.space import Space
     from invdesign_core.surrogate import Surrogate
 
+KNOWN = "known.npz"
+REPORT = "report.json"
+"""Files beside a surrogate's members: the rows that it learnt from, and how good it is."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = (
@@ -104,6 +112,8 @@ class RunFolder:
         if not (path / "resolved.json").exists():
             raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
         if not (path / "surrogate" / "meta.json").exists():
+            if (path / "run.json").exists():
+                raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
             raise RunStoreError(
                 f"{path}: this run is unfinished",
                 f"go on with it: the command that began it, and --out {path} --resume",
@@ -125,9 +135,53 @@ class RunFolder:
         """Write a JSON file."""
         self.write(name, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the run."""
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+    def write_sealed(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file that is read back, with its own checksum in it."""
+        self.write_json(name, seal(content))
+
+    def read_settings(self) -> dict[str, Any]:
+        """Return what `resolved.json` says of the run.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is missing or damaged.
+        """
+        keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
+        return read_sealed(self.path / "resolved.json", DAMAGED, keys)
+
+    def read_report(self) -> SurrogateReport | None:
+        """Return how good the surrogate is; None where it was saved without that.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is damaged, or a finished run's `run.json` says something else.
+        """
+        from invdesign_core.results import SurrogateReport
+
+        kept = self._surrogate_file(REPORT)
+        if kept is None:
+            return None
+        report = json.loads(kept)
+        path = self.path / "run.json"
+        if path.exists():
+            try:
+                said = json.loads(read_bytes(path, DAMAGED))["surrogate"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise RunStoreError(f"{path}: found no report of a run ({error!r})", DAMAGED) from None
+            if said != report:
+                raise RunStoreError(
+                    f"{path}: its 'surrogate' is not what surrogate/{REPORT} says: one of them is of another run, or "
+                    "was changed",
+                    DAMAGED,
+                )
+        return SurrogateReport.model_validate(report)
+
+    def _surrogate_file(self, name: str) -> bytes | None:
+        """Return a file beside the surrogate's members, held to its checksum; None where none was saved."""
+        files = read_meta(self.path / "surrogate")["files"]
+        return read_bytes(self.path / "surrogate" / name, DAMAGED, files[name]) if name in files else None
 
     def write_environment(self) -> None:
         """Write down what the run ran on."""
@@ -159,30 +213,51 @@ class RunFolder:
         """Return the trial table, with what an unfinished run left in it."""
         return TrialTable(self.path / "trials")
 
-    def write_surrogate(self, surrogate: Surrogate, known: Known) -> None:
-        """Write the surrogate and the rows it learnt from."""
+    def write_surrogate(self, surrogate: Surrogate, known: Known, report: SurrogateReport | None = None) -> None:
+        """Write the surrogate, the rows it learnt from and how good it is."""
         import numpy as np
 
         target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        surrogate.save(partial)
-        np.savez_compressed(partial / "known.npz", **{k: v for k, v in known._asdict().items() if v is not None})
+        partial.mkdir()
+        np.savez_compressed(partial / KNOWN, **{k: v for k, v in known._asdict().items() if v is not None})
+        if report is not None:
+            (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        surrogate.save(partial)  # last, since it takes down the checksums of what is there
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
-        """Return the surrogate and the rows it learnt from."""
+        """Return the surrogate and the rows it learnt from.
+
+        Raises
+        ------
+        RunStoreError
+            If a file is missing or damaged.
+        """
         import numpy as np
 
         from invdesign_core.data import Known
         from invdesign_core.surrogate import Surrogate
 
+        content = self._surrogate_file(KNOWN)  # quicker than the members, so damage is told sooner
         surrogate = Surrogate.load(self.path / "surrogate", allow_code)
-        rows = self.path / "surrogate" / "known.npz"
-        if not rows.exists():
+        if content is None:
             return surrogate, None
-        with np.load(rows) as stored:
-            return surrogate, Known(stored["x"], stored["y"], stored.get("rows"))
+        path = self.path / "surrogate" / KNOWN
+        with np.load(io.BytesIO(content)) as stored:
+            lacking = {"x", "y"} - set(stored.files)
+            if lacking:
+                raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
+            known = Known(stored["x"], stored["y"], stored.get("rows"))
+        n = len(known.x)
+        shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
+        for name, array in known._asdict().items():
+            if array is not None and array.shape != shapes[name]:
+                raise RunStoreError(
+                    f"{path}: {name!r} has the shape {array.shape}, expected {shapes[name]}, as meta.json says", DAMAGED
+                )
+        return surrogate, known
 
     def write_trials(self, results: Any) -> None:
         """Write the finished trials as a table."""
@@ -254,3 +329,14 @@ class RunFolder:
                 f"{self.path}: another process is writing this run", "wait for it, or choose another --out"
             ) from None
         self._held = lock
+
+
+def saved_space(path: Path) -> Space:
+    """Return the design variables of a finished run.
+
+    Raises
+    ------
+    RunStoreError
+        If the run is unfinished, or a file is missing or damaged.
+    """
+    return checked(read_meta(RunFolder.open(path).path / "surrogate"), path / "surrogate" / META)[0]

@@ -14,6 +14,8 @@ from invdesign_core._version import __version__
 from invdesign_core.errors import ConfigError, PluginError, RunStoreError
 from invdesign_core.plugin import Plugin
 from invdesign_core.runs import RunFolder
+from invdesign_core.sealed import check_file, file_digest, read_sealed
+from invdesign_core.surrogate import META
 
 if TYPE_CHECKING:
     from invdesign_core.data import Known
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 ABOUT = "estimator.json"
 """The file by which a folder is known to hold a saved estimator."""
-FORMAT = 1
+FORMAT = 2
+DAMAGED = "copy the folder again from where it is whole, or save the estimator again"
 
 
 def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: Known) -> None:
@@ -53,7 +56,8 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: K
         partial.mkdir(parents=True)
         files = RunFolder(partial)
         files.write_surrogate(surrogate, known)
-        files.write_json(ABOUT, {"format": FORMAT, "invdesign": __version__, **about})
+        meta = {"surrogate": file_digest(partial / "surrogate" / META)}
+        files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": __version__, **meta, **about})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
@@ -66,19 +70,25 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises
     ------
     RunStoreError
-        If there is none, or one of another format.
+        If there is none, or it is damaged, or of another format.
     """
-    try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except OSError:
+    path = folder / ABOUT
+    if not path.exists():
         raise RunStoreError(
             f"{folder}: no InverseDesign was saved there (no {ABOUT})", "name the folder that `save` wrote"
-        ) from None
-    if about["format"] != FORMAT:
-        raise RunStoreError(
-            f"{folder / ABOUT}: found format {about['format']} of invdesign {about['invdesign']}, expected {FORMAT}",
-            "load it with that version",
         )
+    try:
+        old = json.loads(path.read_bytes()).get("format") == 1
+    except (ValueError, AttributeError, OSError):
+        old = False  # told below
+    keys = ("format", "invdesign", "surrogate", "params", "n_features_in", "feature_names_in", "report")
+    about = {} if old else read_sealed(path, DAMAGED, keys)
+    if about.get("format") != FORMAT:
+        raise RunStoreError(
+            f"{path}: found format {about.get('format', 1)}, expected {FORMAT}",
+            "load it with the version of invdesign that saved it, or fit and save the estimator again",
+        )
+    check_file(folder / "surrogate" / META, about["surrogate"], DAMAGED)
     return about
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import backend
-from invdesign_core.errors import DataError, RunStoreError
+from invdesign_core.errors import DataError, InvdesignError, RunStoreError
 from invdesign_core.goal import Prediction
 from invdesign_core.influence import Sampled, sample
+from invdesign_core.sealed import check_file, file_digest, read_sealed, seal
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, units_of
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 CHUNK = 16384
 """Rows predicted at once."""
+META = "meta.json"
+FORMAT = 2
+DAMAGED = "copy the folder again from where it is whole, or run the experiment again"
+"""What to do where a file of a saved surrogate is damaged."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ class Surrogate:
         return self.shift + self.scale * z
 
     def save(self, folder: Path) -> None:
-        """Write the members and their units into a folder."""
+        """Write the members and their units into a folder, with checksums of all files that are in it then."""
         folder.mkdir(parents=True, exist_ok=True)
         names = []
         for i, member in enumerate(self.members):
@@ -167,8 +172,9 @@ class Surrogate:
             else:
                 (folder / names[-1]).write_bytes(pickle.dumps(member))
         meta = {
-            "format": 1,
+            "format": FORMAT,
             "members": names,
+            "files": {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != META},
             "space": self.space.to_json(),
             "outputs": list(self.outputs),
             "shift": self.shift.tolist(),
@@ -177,8 +183,8 @@ class Surrogate:
             "spread": self.spread.tolist(),
         }
         partial = folder / ".meta.json"
-        partial.write_text(json.dumps(meta, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(folder / "meta.json")
+        partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
+        partial.replace(folder / META)
 
     @classmethod
     def load(cls, folder: Path, allow_code: bool = False) -> Surrogate:
@@ -194,31 +200,33 @@ class Surrogate:
         Raises
         ------
         RunStoreError
-            If the folder holds no surrogate.
+            If the folder holds no surrogate, or a file of it is missing or damaged.
         DataError
             If a member can't be loaded, or only by running code.
         """
-        from invdesign_core.models import load_model
+        meta = read_meta(folder)
+        space, arrays = checked(meta, folder / META)
+        members = [_load_member(folder / name, meta["files"][name], allow_code) for name in meta["members"]]
+        surrogate = cls(tuple(members), space, tuple(meta["outputs"]), **arrays)
+        for name, member in zip(meta["members"], members, strict=True):
+            surrogate._check_widths(member, folder / name)
+        return surrogate
 
-        try:
-            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+    def _check_widths(self, member: Any, path: Path) -> None:
+        """Refuse a member that takes or gives another number of columns than there are variables and outputs."""
+        from invdesign_core.training.networks import model_shapes
+
+        inputs, outputs = self.space.width, len(self.outputs)
+        if self.differentiable:
+            found = tuple(tuple(shape) for shape in model_shapes(member, inputs))
+        else:
+            found = ((None, inputs), (None, *np.shape(member.z(self.box))[1:]))
+        if found != ((None, inputs), (None, outputs)):
             raise RunStoreError(
-                f"{folder}: there is no surrogate in it (no meta.json)", "did the run finish?"
-            ) from None
-        members: list[Any] = []
-        for name in meta["members"]:
-            if name.endswith(".keras"):
-                members.append(load_model(folder / name, allow_code))
-                continue
-            if not allow_code:
-                raise DataError(
-                    f"{folder / name}: this surrogate is a pickled regressor, and unpickling runs code from the file",
-                    "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
-                )
-            members.append(pickle.loads((folder / name).read_bytes()))
-        arrays = {key: np.array(meta[key], dtype=np.float64) for key in ("shift", "scale", "box", "spread")}
-        return cls(tuple(members), Space.from_json(meta["space"]), tuple(meta["outputs"]), **arrays)
+                f"{path}: found a model from {found[0]} to {found[1]}, expected one from (None, {inputs}) to "
+                f"(None, {outputs}), as {META} says",
+                DAMAGED,
+            )
 
     @cached_property
     def _ends_in_z(self) -> bool:
@@ -241,6 +249,93 @@ class Surrogate:
             return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
 
         return backend.load().value(both, self.variables)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return what a saved surrogate's JSON file says.
+
+    Raises
+    ------
+    RunStoreError
+        If it is missing or damaged, or of another version.
+    """
+    path = folder / META
+    if not path.exists():
+        raise RunStoreError(f"{folder}: there is no surrogate in it (no {META})", "did the run finish?")
+    try:
+        old = json.loads(path.read_bytes()).get("format") == 1
+    except (ValueError, AttributeError, OSError):
+        old = False  # told below
+    if old:
+        raise RunStoreError(
+            f"{path}: found format 1, which has no checksums, expected format {FORMAT}",
+            "an earlier version of invdesign wrote it; run the experiment again",
+        )
+    keys = ("format", "members", "files", "space", "outputs", "shift", "scale", "box", "spread")
+    meta = read_sealed(path, DAMAGED, keys)
+    if meta["format"] != FORMAT:
+        raise RunStoreError(
+            f"{path}: found format {meta['format']!r}, expected {FORMAT}", "use the version that wrote it"
+        )
+    return meta
+
+
+def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, FloatArray]]:
+    """Return the space and the numbers of a surrogate, each of the shape that the others ask for.
+
+    Raises
+    ------
+    RunStoreError
+        Saying what was found and what was expected.
+    """
+    try:
+        space = Space.from_json(meta["space"])
+    except (TypeError, KeyError, ValueError, InvdesignError) as error:
+        raise RunStoreError(f"{path}: 'space' holds no design variables: {error}", DAMAGED) from None
+    outputs, files = meta["outputs"], meta["files"]
+    if not (isinstance(outputs, list) and outputs and all(isinstance(name, str) for name in outputs)):
+        raise RunStoreError(f"{path}: 'outputs' holds {outputs!r}, expected names", DAMAGED)
+    if not meta["members"] or not all(name in files for name in meta["members"]):
+        raise RunStoreError(
+            f"{path}: 'members' holds {meta['members']!r}, expected names of files that have a checksum", DAMAGED
+        )
+    m, arrays = len(outputs), {}
+    for key, shape in (("shift", (m,)), ("scale", (m,)), ("box", (2, space.width)), ("spread", (m,))):
+        try:
+            arrays[key] = np.array(meta[key], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected numbers", DAMAGED) from None
+        if arrays[key].shape != shape:
+            raise RunStoreError(
+                f"{path}: {key!r} has the shape {arrays[key].shape}, expected {shape} for {m} output(s) and "
+                f"{space.width} input column(s)",
+                DAMAGED,
+            )
+        fine = ~np.isinf(arrays[key]) if key == "spread" else np.isfinite(arrays[key])  # NaN: no row was measured
+        if not fine.all() or (key == "scale" and not arrays[key].all()):
+            raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected finite numbers", DAMAGED)
+    return space, arrays
+
+
+def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
+    """Load one member, once it is known to be the one that was saved."""
+    from invdesign_core.models import load_model
+
+    check_file(path, sha256, DAMAGED)
+    if path.suffix == ".keras":
+        return load_model(path, allow_code)
+    if not allow_code:
+        raise DataError(
+            f"{path}: this surrogate is a pickled regressor, and unpickling runs code from the file",
+            "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
+        )
+    try:
+        return pickle.loads(path.read_bytes())
+    except Exception as error:  # unpickling may raise anything
+        raise DataError(
+            f"{path}: the pickled regressor can't be loaded: {type(error).__name__}: {error}",
+            "install what it was made with, or name the module that defines it with --import",
+        ) from None
 
 
 @contextmanager

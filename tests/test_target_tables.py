@@ -167,8 +167,8 @@ def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
     with pytest.raises(RunStoreError, match="there already"):
         Parts(tmp_path / "d.csv", {})
-    with pytest.raises(ConfigError, match=r"expected .parquet or .csv"):
-        Parts(tmp_path / "d.xlsx", {})
+    with pytest.raises(ConfigError, match=r"expected .csv, .parquet or .xlsx"):
+        Parts(tmp_path / "d.ods", {})
 
 
 @pytest.mark.long

@@ -16,6 +16,7 @@ COMMANDS = {
     "init": "invdesign_core.cli.init:init",
     "run": "invdesign_core.cli.run:run",
     "solve": "invdesign_core.cli.solve:solve",
+    "predict": "invdesign_core.cli.predict:predict",
     "plugins": "invdesign_core.cli.plugins:plugins",
     "validate": "invdesign_core.cli.validate:validate",
     "schema": "invdesign_core.cli.schema:schema",
@@ -61,6 +62,7 @@ def cli() -> None:
       invdesign init mine.csv --outputs H2         an experiment file for your own table
       invdesign run mine.toml --target 'H2=0.33'   your own table, as the file says
       invdesign solve runs/… --target 'H2=0.30'    another target, without training again
+      invdesign predict runs/… mine.csv            what the surrogate answers for designs of yours
     """
 
 

@@ -42,6 +42,13 @@ code_option = click.option(
     is_flag=True,
     help="Let code stored in model files run (Lambda layers, pickled regressors).",
 )
+import_option = click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    help="Import your Python code before the model is loaded: layer classes and functions of your own. Repeatable.",
+)
 
 
 def plugin_options(kinds: Sequence[str]) -> Callable[[F], F]:
@@ -90,8 +97,9 @@ def design_options(command: F) -> F:
             click.option(
                 "--near",
                 multiple=True,
-                metavar="NAME=VALUE,…",
-                help="A present design, or some of its values, that answers are to be near to. Repeatable.",
+                metavar="NAME=VALUE,…|FILE:ROW",
+                help="A present design, or some of its values, that answers are to be near to: values, or a row of a "
+                "table, counted from 1; a table with one row needs no number. Repeatable.",
             ),
             click.option(
                 "--fewest-changes",
@@ -166,10 +174,25 @@ def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
         found["margin"] = options["margin"]
     if options["constraints"]:
         found["constraints"] = list(options["constraints"])
-    if options["near"]:
-        found["near"] = dict(pair for item in options["near"] for pair in _present(item))
+    files = [item for item in options["near"] if _is_file(item)]
+    if len(files) > 1:
+        raise ConfigError(f"--near {files[1]}: found a second row, expected one present design", "name one FILE:ROW")
+    if files:
+        found["near_row"] = files[0]
+    values = dict(pair for item in options["near"] if item not in files for pair in _present(item))
+    if values:
+        found["near"] = values
     found |= {key: True for key in ("fewest_changes", "stay_near_data") if options[key]}
     return found
+
+
+def _is_file(item: str) -> bool:
+    """Whether an item of `--near` names a table: what holds no ``=``, or is a table that is there."""
+    from invdesign_core.own_columns import split_row
+    from invdesign_core.tables import READERS
+
+    path = split_row(item)[0]
+    return "=" not in item or (path.suffix.lower() in READERS and path.is_file())
 
 
 def _present(item: str) -> list[tuple[str, Any]]:
@@ -179,7 +202,7 @@ def _present(item: str) -> list[tuple[str, Any]]:
     for part in parts:
         name, sign, text = part.rpartition("=")
         if not sign:
-            raise ConfigError(f"--near {item!r}: expected NAME=VALUE,…", "for example --near a=0.2,b=0.3")
+            raise ConfigError(f"--near {item!r}: expected NAME=VALUE,… or FILE:ROW", "for example --near a=0.2,b=0.3")
         pairs.append((name.strip().strip('"'), parse_value(text)))
     return pairs
 

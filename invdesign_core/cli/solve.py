@@ -15,6 +15,7 @@ from invdesign_core.cli.options import (
     code_option,
     design_options,
     design_values,
+    import_option,
     json_option,
     plugin_options,
     quiet_option,
@@ -50,10 +51,11 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
     "--targets",
     "target_table",
     type=click.Path(path_type=Path),
-    help="A CSV or parquet file of targets: a column for each output, and for each variable that a target comes with.",
+    help="A table of targets: a column for each output, and for each variable that a target comes with; NAME and "
+    "design.NAME are the same variable.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="With --targets: the .parquet or .csv file for the designs."
+    "--out", type=click.Path(path_type=Path), help="With --targets: the .csv, .parquet or .xlsx file for the designs."
 )
 @click.option(
     "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
@@ -61,13 +63,7 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 @seed_option
 @backend_option
 @code_option
-@click.option(
-    "--import",
-    "imports",
-    multiple=True,
-    metavar="MODULE|FILE.py",
-    help="Import your Python code before the model is loaded: layer classes and functions of your own. Repeatable.",
-)
+@import_option
 @json_option
 @quiet_option
 def solve(
@@ -139,11 +135,15 @@ def solve(
             import_keras(backend)
         from invdesign_core.jobs.prepare import prepare_model, prepare_saved
         from invdesign_core.jobs.solve import solve_one, solve_table
-        from invdesign_core.tables import read_table
+        from invdesign_core.own_columns import PREFIX, read_designs
+        from invdesign_core.runs import saved_space
 
-        frame = read_table(target_table) if target_table is not None else None
+        frame = None
+        if target_table is not None:
+            frame = read_designs(target_table, saved_space(run_or_model) if is_run else None)
         if frame is not None:  # what `auto` chooses a solver for
             texts = frame.select_dtypes(exclude="number")
+            texts = texts[[name for name in texts if not str(name).startswith(PREFIX)]]
             common["targets"] = [f"{name}={cell}" for name in texts for cell in texts[name].dropna().unique()]
         if is_run:
             prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
@@ -177,9 +177,12 @@ def solve(
 
 
 def _ranges(frame: Any) -> dict[str, tuple[float, float]]:
-    """Return the ranges of the numeric columns of a table of targets."""
+    """Return the ranges of the numeric columns of a table of targets, by column and by the variable in it."""
+    from invdesign_core.own_columns import PREFIX
+
     numbers = frame.select_dtypes("number")
-    return {str(name): (float(numbers[name].min()), float(numbers[name].max())) for name in numbers.columns}
+    ranges = {str(name): (float(numbers[name].min()), float(numbers[name].max())) for name in numbers.columns}
+    return {name.removeprefix(PREFIX): pair for name, pair in ranges.items()} | ranges
 
 
 def _sections(

@@ -133,7 +133,7 @@ def prepare_saved(
     outer = ctx or Context()
     clock = outer.clock
     folder = RunFolder.open(run)
-    stored = folder.read_json("resolved.json")
+    stored = folder.read_settings()
     settings = _overridden(stored["experiment"], overrides or {})
     settings["design"] = laid_over(settings.get("design", {}), design)
     if seed is not None:
@@ -149,7 +149,7 @@ def prepare_saved(
     ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports):
+        with imported(imports):
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
@@ -160,7 +160,7 @@ def prepare_saved(
     space = experiment.design.apply(surrogate.space, surrogate.outputs)
     for doubt in doubts_of_bounds(space, surrogate.space):
         ctx.warn(doubt)
-    trained = folder.read_json("run.json")["surrogate"] if folder.has("run.json") else None
+    trained = folder.read_report()
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
         surrogate,
@@ -171,7 +171,7 @@ def prepare_saved(
         truth,
         experiment.design.designs,
         experiment.design.near_to(space),
-        SurrogateReport(**trained) if trained else _loaded(surrogate, experiment.surrogate.use),
+        trained or _loaded(surrogate, experiment.surrogate.use),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
         ctx,
@@ -254,7 +254,7 @@ def prepare_model(
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with _imported(imports), evaluated(path):
+        with imported(imports), evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_ports(ports, path, table, inputs, outputs)
         space = wanted.apply(named.space, named.outputs)
@@ -304,7 +304,7 @@ def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
 
 
 @contextmanager
-def _imported(modules: Sequence[str]) -> Iterator[None]:
+def imported(modules: Sequence[str]) -> Iterator[None]:
     """Let model files that are loaded meanwhile find what a user's modules define."""
     import keras
 

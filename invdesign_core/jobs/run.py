@@ -19,6 +19,7 @@ from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
+from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
@@ -87,7 +88,7 @@ def run_experiment(
         table = folder.trials()
         fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
         folder.write_trials(table.results)
-        folder.write_surrogate(fitted.surrogate, fitted.known)
+        folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
         answers = None
         if checked.targets:
             answers = pipeline.invert(
@@ -156,7 +157,9 @@ def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
     RunStoreError
         Naming each difference.
     """
-    before = folder.read_json("resolved.json")["trials depend on"] if folder.has("resolved.json") else decides
+    if not folder.has("resolved.json") and not folder.has("trials/trials.jsonl"):
+        return  # ended before anything was written
+    before = folder.read_settings()["trials depend on"]
     now = json.loads(json.dumps(decides))
     changed = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
@@ -190,8 +193,9 @@ def _write_settings(
             "options": getattr(checked.stages, kind).model_dump(mode="json"),
         }
     values = experiment.model_dump(mode="json")
+    values["design"]["near"] = plain(experiment.design.present(checked.space))
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
-    folder.write_json(
+    folder.write_sealed(
         "resolved.json",
         {
             "experiment": values,

@@ -14,6 +14,7 @@ from invdesign_core.designs import Answers
 from invdesign_core.errors import ConfigError
 from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
 from invdesign_core.jobs.result import Result, make_report
+from invdesign_core.own_columns import as_targets
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, parse_targets
@@ -99,7 +100,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     frame : pandas.DataFrame
         Targets: a column is an output, or a design variable that is held at its row's value.
     out : Path
-        The ``.parquet`` or ``.csv`` file to write: the designs of each target, best first. A solve
+        The ``.csv``, ``.parquet`` or ``.xlsx`` file to write: the designs of each target, best first. A solve
         that was killed goes on where it was.
 
     Raises
@@ -110,6 +111,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         If the file is there already, or belongs to another solve that is unfinished.
     """
     p, ctx = prepared, prepared.ctx
+    frame = as_targets(frame, p.space, p.surrogate.outputs, ctx)
     pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
     parts = Parts(out, _identity(p, frame))
     tally = _Tally()
@@ -126,11 +128,8 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     resumed = len(frame) - tally.targets
     if resumed:
         ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
+    reached = sum(int(part.groupby("target")["met"].any().sum()) for part in parts.tables(["target", "met"]))
     parts.join()
-    import pandas as pd
-
-    met = pd.read_parquet(out) if out.suffix.lower() == ".parquet" else pd.read_csv(out)
-    reached = int(met.groupby("target")["met"].any().sum())
     return TableReport(
         out=str(out),
         run=p.source,

@@ -13,7 +13,7 @@ from invdesign_core.tables.delimited import read_delimited
 from invdesign_core.tables.excel import read_excel
 from invdesign_core.tables.grid import Grid, tidy
 from invdesign_core.tables.parquet import Parquet, open_parquet, parse_parquet
-from invdesign_core.tables.reading import LoadedTable, Reading
+from invdesign_core.tables.reading import DESIGN, LoadedTable, Reading
 from invdesign_core.tables.wording import option, plural
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def load_table(
     reading : Reading
         What the user says about it.
     columns : collection of str, optional
-        The columns that are needed; the others are neither read nor checked. By default all.
+        The columns that are needed; the others are neither read nor checked. By default all. Where there is none of
+        a name, that of the same name with ``design.`` before is taken, as in the tables that invdesign writes.
     strict : bool
         False where `labels` and `leave_out` may name columns of another file.
 
@@ -84,24 +85,29 @@ def load_table(
     ([0.5, 1.5], ("separator ';', decimal comma, 2 rows, 2 columns",))
     """
     path = Path(path)
+    asked = columns or ()
     data = _contents(path, reading)
     source: Parquet | Grid
     if path.suffix.lower() in PARQUET:
         source = open_parquet(path, reading)
+        columns = _as_written(source.names, columns)
         wanted = _wanted(path, source.names, reading, columns, strict)
         parsed = parse_parquet(path, source, wanted, reading.labels)
     else:
         read = read_excel if path.suffix.lower() in EXCEL else read_delimited
         source = tidy(path, read(path, data, reading), reading.index)
+        columns = _as_written(source.names, columns)
         wanted = _wanted(path, source.names, reading, columns, strict)
         parsed = parse(path, source.keep(wanted), reading)
     unused = [key for key in _UNUSED[_kind(path)] if getattr(reading, key) not in (None, [])]
     notes = [f"{', '.join(unused)}: not used for a {path.suffix} file"] if unused else []
     import pandas as pd
 
+    frame = pd.DataFrame(parsed.columns, index=pd.RangeIndex(len(source.rows)), columns=wanted)
+    renamed = {DESIGN + name: name for name in asked if DESIGN + name not in asked and name not in source.names}
     size = (plural(len(source.rows), "row"), plural(len(source.names), "column"))
     return LoadedTable(
-        frame=pd.DataFrame(parsed.columns, index=pd.RangeIndex(len(source.rows)), columns=wanted),
+        frame=frame.rename(columns=renamed),
         names=source.names,
         understood=(", ".join((*source.understood, *parsed.understood, *size)),),
         notes=(*source.notes, *parsed.notes, *notes),
@@ -129,6 +135,14 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
         for name in getattr(reading, key):
             if name not in names:
                 raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_match(name, names))
+
+
+def _as_written(names: Sequence[str], columns: Collection[str] | None) -> Collection[str] | None:
+    """Return the names that the needed columns have in a file, which may be a table of designs."""
+    if columns is None:
+        return None
+    asked = {name: DESIGN + name for name in columns if name not in names and DESIGN + name not in columns}
+    return [asked[name] if asked.get(name) in names else name for name in columns]
 
 
 def _wanted(

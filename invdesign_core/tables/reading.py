@@ -16,6 +16,8 @@ from invdesign_core.tables.wording import place
 if TYPE_CHECKING:
     import pandas as pd
 
+DESIGN = "design."
+"""What stands before the name of a design variable in the tables that invdesign writes."""
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " ", "apostrophe": "'"}
 """Characters that are hard to write on a command line."""
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
-from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, blamed, near_match
+from invdesign_core.errors import (
+    ConfigError,
+    InvdesignError,
+    PluginError,
+    RunStoreError,
+    TrainingError,
+    blamed,
+    near_match,
+)
 from invdesign_core.training.loops import Outcome, train
 from invdesign_core.training.networks import check_network, ignore_missing, likeness, metric_directions, seeded
 from invdesign_core.training.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
@@ -91,6 +100,8 @@ class Evaluator:
         """Train the trials that the table doesn't know, and return the results of all in the same order."""
         wanted = list(dict.fromkeys(trial.key for trial in trials))
         fresh = [next(t for t in trials if t.key == key) for key in wanted if self.table.find(key) is None]
+        for key in wanted:  # before others are built, as they would know them without a kill between
+            self._learn_space(self.table.find(key))
         if fresh:
             try:
                 self._run(fresh)
@@ -167,50 +178,55 @@ class Evaluator:
             for name in trial.values:
                 if name not in known:
                     raise PluginError(f"a trial sets the hyper-parameter {name!r}", near_match(name, known))
-        first = len(self.table.results)
+        numbers = self.table.free_numbers(len(trials))
+
+        def keep(at: int, model: Any, outcome: Outcome, message: str) -> None:
+            self._keep(trials[at], numbers[at], model, outcome, message)
+
         trained = self._train_values(
             [t.values for t in trials],
             "trial",
             "tune",
-            range(first, first + len(trials)),
+            numbers,
             epochs=[t.epochs for t in trials],
             resume=[t.resume for t in trials],
+            ended=keep,
         )
-        # Ctrl-C may have ended some before they were done; the others are remembered before it goes on its way.
-        whole = [(t, r) for t, r in zip(trials, trained, strict=True) if r[1].complete]
-        for i, (trial, (model, outcome, message)) in enumerate(whole):
-            score = np.inf
-            if not message:
-                score = self._score(outcome.metrics)
-                if not (outcome.finite and np.isfinite(score)):
-                    message, score = "its loss is not finite (the training diverged)", np.inf
-            result = TrialResult(
-                first + i,
-                score,
-                "failed" if message else "ok",
-                outcome.epochs,
-                self._values(trial.values),
-                self.space,
-                outcome.metrics,
-                message,
-            )
-            self._models[result.id] = model
-            self.table.add(trial, result, self._weights(model))
-            self._ctx.emit(
-                Event(
-                    "trial",
-                    {
-                        "id": result.id,
-                        "values": dict(result.values),
-                        "score": self._sign * score,
-                        "status": result.status,
-                        "epochs": result.epochs,
-                        "message": message,
-                    },
-                )
-            )
-        if len(whole) < len(trained):
+        if not all(outcome.complete for _, outcome, _ in trained):
             raise KeyboardInterrupt
+
+    def _keep(self, trial: Trial, number: int, model: Any, outcome: Outcome, message: str) -> None:
+        """Remember a trial that has ended, and say so."""
+        score = np.inf
+        if not message:
+            score = self._score(outcome.metrics)
+            if not (outcome.finite and np.isfinite(score)):
+                message, score = "its loss is not finite (the training diverged)", np.inf
+        result = TrialResult(
+            number,
+            score,
+            "failed" if message else "ok",
+            outcome.epochs,
+            self._values(trial.values),
+            self.space,
+            outcome.metrics,
+            message,
+        )
+        self._models[result.id] = model
+        self.table.add(trial, result, self._weights(model))
+        self._ctx.emit(
+            Event(
+                "trial",
+                {
+                    "id": result.id,
+                    "values": dict(result.values),
+                    "score": self._sign * score,
+                    "status": result.status,
+                    "epochs": result.epochs,
+                    "message": message,
+                },
+            )
+        )
 
     def _train_values(
         self,
@@ -220,10 +236,13 @@ class Evaluator:
         indices: Sequence[int],
         epochs: Sequence[int | None] | None = None,
         resume: Sequence[int | None] | None = None,
+        ended: Callable[[int, Any, Outcome, str], None] | None = None,
     ) -> list[tuple[Any, Outcome, str]]:
-        """Build and train a model for each set of values; return it, its outcome, and why it failed or ``""``."""
-        if not self._builder.differentiable:
-            return [self._fit_regressor(v, purpose, i) for v, i in zip(values, indices, strict=True)]
+        """Build and train a model for each set of values; return it, its outcome, and why it failed or ``""``.
+
+        `ended` is told each of them, with its position, as soon as it has ended.
+        """
+        tell = ended or (lambda at, model, outcome, message: None)
         built: list[Any] = []
         for at, (value, index) in enumerate(zip(values, indices, strict=True)):
             hp = self.space.copy()
@@ -231,9 +250,17 @@ class Evaluator:
             net = self._build(hp, index, purpose)
             self.space.merge(hp, overwrite=False)
             source = resume[at] if resume else None
-            if source is not None:
+            if source is not None and self._builder.differentiable:
                 net.set_weights(self._resumable(source))
             built.append(net)
+        if not self._builder.differentiable:
+            fitted = []
+            for at, (model, index) in enumerate(zip(built, indices, strict=True)):
+                self._ctx.check_stop()
+                outcome, message = self._fit_regressor(model, purpose, index)
+                tell(at, model, outcome, message)
+                fitted.append((model, outcome, message))
+            return fitted
         limits = [(epochs[i] if epochs else None) or self._settings.epochs for i in range(len(built))]
         alike: dict[Any, list[int]] = {}
         for i, net in enumerate(built):
@@ -246,7 +273,14 @@ class Evaluator:
         for (_, limit), members in groups:
             streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
             outcomes = train(
-                [built[i] for i in members], streams, (train_on, watch), self._settings, limit, self._ctx, stage
+                [built[i] for i in members],
+                streams,
+                (train_on, watch),
+                self._settings,
+                limit,
+                self._ctx,
+                stage,
+                partial(_tell_member, tell, built, members),
             )
             for i, outcome in zip(members, outcomes, strict=True):
                 results[i] = (built[i], outcome, "")
@@ -258,14 +292,9 @@ class Evaluator:
             raise KeyboardInterrupt
         return found
 
-    def _fit_regressor(self, values: Mapping[str, Any], purpose: str, index: int) -> tuple[Any, Outcome, str]:
-        hp = self.space.copy()
-        hp.values.update(values)
-        model = self._build(hp, index, purpose)
-        self.space.merge(hp, overwrite=False)
+    def _fit_regressor(self, model: Any, purpose: str, index: int) -> tuple[Outcome, str]:
         with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
-            outcome, message = fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
-        return model, outcome, message
+            return fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
 
     def _build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
         """Call the builder, with seeds of its own, and check what it returns."""
@@ -333,15 +362,34 @@ class Evaluator:
     def _model(self, result: TrialResult) -> Any:
         """Return a trial's trained model, built again where the trial is of an earlier run."""
         if result.id not in self._models:
+            if not self._builder.differentiable:
+                self._models[result.id] = self._fitted_again(result)
+                return self._models[result.id]
             weights = self.table.weights(result.id)
             if weights is None:
-                return self._train_values([result.values], "trial", "train", [result.id])[0][0]
+                raise RunStoreError(f"the weights of trial {result.id} were not kept", "start a new search")
             hp = self.space.copy()
             hp.values.update(result.values)
             model = self._build(hp, result.id)
-            model.set_weights(weights)
+            try:
+                model.set_weights(weights)
+            except ValueError as error:
+                raise self.table.misfit(result.id, str(error).partition("\n")[0]) from None
             self._models[result.id] = model
         return self._models[result.id]
+
+    def _fitted_again(self, result: TrialResult) -> Any:
+        """Fit the regressor of an earlier run's trial again: a kept one would run code from its file to be read."""
+        ((model, outcome, message),) = self._train_values([result.values], "trial", "train", [result.id])
+        if message:
+            raise TrainingError(f"trial {result.id} of the earlier run can't be fitted again: {message}")
+        before, after = result.metrics["loss"], outcome.metrics["loss"]
+        if not np.isclose(before, after, rtol=1e-6, atol=1e-12):
+            self._ctx.warn(
+                f"trial {result.id}, fitted again for the resumed run, has the loss {after:.4g} where it had "
+                f"{before:.4g}: {self._builder.label} does not follow the seed"
+            )
+        return model
 
     def _wrap(self, model: Any) -> Any:
         if not self._builder.differentiable:
@@ -354,6 +402,17 @@ class Evaluator:
             return self.scaling.wrap(model)
         x = keras.Input((self._data.space.width,), name="x")
         return keras.Model(x, as_columns(model(x)), name="surrogate")
+
+
+def _tell_member(
+    tell: Callable[[int, Any, Outcome, str], None],
+    built: Sequence[Any],
+    members: Sequence[int],
+    at: int,
+    outcome: Outcome,
+) -> None:
+    """Pass on that a network of a group has ended; `members` has each one's position among those built."""
+    tell(members[at], built[members[at]], outcome, "")
 
 
 def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:

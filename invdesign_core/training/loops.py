@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def train(
     epochs: int,
     ctx: Context,
     stage: str,
+    ended: Callable[[int, Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Train networks of one configuration, side by side where the backend can.
 
@@ -72,7 +73,11 @@ def train(
         Takes the progress.
     stage : str
         What the progress is for.
+    ended : callable, optional
+        Told the position and the outcome of each network whose training is complete, before the next one
+        begins where they train one after another.
     """
+    tell = ended or (lambda at, outcome: None)
     side_by_side = backend.load().SideBySide
     why = None
     if side_by_side is not None:
@@ -82,11 +87,20 @@ def train(
                 for net in nets:
                     net.optimizer.build(net.trainable_variables)
                 program = side_by_side(nets, *data, settings.batch_size)
-                return _run_program(program, nets, streams, data, settings, epochs, ctx, stage)
+                outcomes = _run_program(program, nets, streams, data, settings, epochs, ctx, stage)
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            else:
+                for at, outcome in enumerate(outcomes):
+                    if outcome.complete:
+                        tell(at, outcome)
+                return outcomes
         ctx.note(f"this model can't be compiled into one program an epoch ({why}); trained by model.fit")
-    return [_fit(net, stream, data, settings, epochs, ctx, stage) for net, stream in zip(nets, streams, strict=True)]
+    outcomes = []
+    for at, (net, stream) in enumerate(zip(nets, streams, strict=True)):
+        outcomes.append(_fit(net, stream, data, settings, epochs, ctx, stage))
+        tell(at, outcomes[-1])
+    return outcomes
 
 
 def _needs_fit(net: keras.Model) -> str | None:

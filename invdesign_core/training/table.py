@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -10,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from invdesign_core.errors import RunStoreError
+from invdesign_core.sealed import file_digest, opened, read_bytes, seal, unreadable
 from invdesign_core.training.trials import Trial, TrialResult
+
+LOG = "trials.jsonl"
+KEYS = ("key", "id", "score", "status", "epochs", "values", "metrics", "message", "space", "weights")
 
 
 class TrialTable:
@@ -23,31 +29,42 @@ class TrialTable:
 
     Attributes
     ----------
-    results : list of TrialResult
-        The finished trials, by their numbers.
     spaces : mapping
         For each the configuration of the hyper-parameters that were known when it had ended.
+
+    Raises
+    ------
+    RunStoreError
+        If a line of the log is damaged.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.results: list[TrialResult] = []
         self.spaces: dict[int, dict[str, Any]] = {}
+        self._results: dict[int, TrialResult] = {}
         self._ids: dict[str, int] = {}
+        self._weights: dict[int, str] = {}
         self._folder = folder
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            for line in self._read_lines():
-                item = json.loads(line)
-                score = item.pop("score")
-                key = item.pop("key")
-                self.spaces[item["id"]] = item.pop("space", None) or {}
-                result = TrialResult(**item, score=math.inf if score is None else score)
-                self._ids[key] = result.id
-                self.results.append(result)
+            for number, line in enumerate(self._read_lines(), 1):
+                self._take(line, number)
+
+    @property
+    def results(self) -> list[TrialResult]:
+        """The finished trials, by their numbers."""
+        return [self._results[number] for number in sorted(self._results)]
 
     def find(self, key: str) -> TrialResult | None:
         """Return the result of a trial that was trained before, or None."""
-        return self.results[self._ids[key]] if key in self._ids else None
+        return self._results[self._ids[key]] if key in self._ids else None
+
+    def free_numbers(self, count: int) -> list[int]:
+        """Return the smallest numbers that no finished trial has.
+
+        A tuner asks again for what it asked for before, in the same order. So a trial that a kill
+        prevented gets the number, and with it the seeds, that it would have had.
+        """
+        return [i for i in range(len(self._results) + count) if i not in self._results][:count]
 
     def add(self, trial: Trial, result: TrialResult, weights: Sequence[Any] | None = None) -> None:
         """Remember a finished trial, weights first, so that a killed run never lists one without them."""
@@ -58,6 +75,7 @@ class TrialTable:
                 partial = self._folder / f".{result.id}.npz"
                 with partial.open("wb") as file:
                     np.savez(file, *weights)
+                self._weights[result.id] = file_digest(partial)
                 partial.replace(self._folder / f"{result.id}.npz")
             line = {
                 "key": trial.key,
@@ -69,28 +87,76 @@ class TrialTable:
                 "metrics": dict(result.metrics),
                 "message": result.message,
                 "space": self.spaces.get(result.id),
+                "weights": self._weights.get(result.id),
             }
-            with (self._folder / "trials.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, default=str) + "\n")
-        self._ids[trial.key] = result.id
-        self.results.append(result)
+            with (self._folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(seal(line)) + "\n")
+        self._remember(trial.key, result)
 
     def weights(self, trial: int) -> list[Any] | None:
-        """Return the weights of a finished trial, or None where they were not kept."""
-        path = self._folder / f"{trial}.npz" if self._folder is not None else None
-        if path is None or not path.exists():
+        """Return the weights of a finished trial, or None where none were to be kept.
+
+        Raises
+        ------
+        RunStoreError
+            If they are missing, or not those that the trial ended with.
+        """
+        if self._folder is None or trial not in self._weights:
             return None
-        with np.load(path) as stored:
+        path = self._folder / f"{trial}.npz"
+        content = read_bytes(path, self._again(trial), self._weights[trial])
+        with np.load(io.BytesIO(content)) as stored:
             return [stored[f"arr_{i}"] for i in range(len(stored.files))]
+
+    def misfit(self, trial: int, reason: str) -> RunStoreError:
+        """Return the error of weights that don't fit the network of their trial."""
+        assert self._folder is not None
+        return RunStoreError(
+            f"{self._folder / f'{trial}.npz'}: the weights don't fit the network that is built for trial {trial}: "
+            f"{reason}",
+            "was the surrogate's plugin changed since? start a new run with another --out",
+        )
+
+    def _remember(self, key: str, result: TrialResult) -> None:
+        self._ids[key] = result.id
+        self._results[result.id] = result
+
+    def _again(self, trial: int) -> str:
+        return (
+            f'copy the file again from where it is whole; or take the line of trial {trial} ("id": {trial}) out of '
+            f"{LOG}, and it is trained again"
+        )
+
+    def _take(self, line: str, number: int) -> None:
+        """Read one line of the log."""
+        assert self._folder is not None
+        place = f"{self._folder / LOG}, line {number}"
+        hint = "copy the file again from where it is whole; or take the line out, and its trial is trained again"
+        item = opened(line, place, hint, KEYS)
+        key, space, weights = item.pop("key"), item.pop("space"), item.pop("weights")
+        score = item.pop("score")
+        try:
+            result = TrialResult(**item, score=math.inf if score is None else float(score))
+        except (TypeError, ValueError) as error:
+            raise RunStoreError(f"{place}: found what is no trial: {error}", hint) from None
+        if result.id in self._results or key in self._ids:
+            raise RunStoreError(f"{place}: trial {result.id} is there twice", hint)
+        self.spaces[result.id] = space or {}
+        if weights is not None:
+            self._weights[result.id] = weights
+        self._remember(key, result)
 
     def _read_lines(self) -> list[str]:
         """Return the whole lines of the table; a kill can leave half of one behind."""
         assert self._folder is not None
-        path = self._folder / "trials.jsonl"
-        if not path.exists():
+        path = self._folder / LOG
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return []
-        text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            text = text[: text.rfind("\n") + 1]
-            path.write_text(text, encoding="utf-8")
-        return text.splitlines()
+        except OSError as error:
+            raise unreadable(path, error, "make it readable") from None
+        if not content.endswith(b"\n"):
+            content = content[: content.rfind(b"\n") + 1]
+            path.write_bytes(content)
+        return content.decode("utf-8", errors="replace").split("\n")[:-1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from invdesign_core.plugin import Context, Data, DataError, Dataset, near_match
 from invdesign_core.space import Kind
-from invdesign_core.tables import LoadedTable, Reading, load_table, option, refuse_unknown
+from invdesign_core.tables import DESIGN, LoadedTable, Reading, load_table, option, refuse_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,7 @@ class Table(Reading, Columns, Dataset):
 
         files = self._one_file(ctx.folder) if self.path is not None else self._two_files(ctx.folder)
         where = " and ".join(str(file.path) for file in files)
+        files = [_with_plain_names(file, self) for file in files]
         frame = pd.concat([file.table.frame for file in files], axis=1)
         outputs = self.outputs or list(files[-1].table.frame.columns)
         for name in (*outputs, *(self.inputs or ()), *self.beside, *self.kinds):
@@ -121,6 +122,15 @@ class Table(Reading, Columns, Dataset):
         inputs = self.inputs
         if inputs is None:
             inputs = [name for name in files[0].table.frame.columns if name not in (*outputs, *self.beside)]
+            designs = _designs(files[0].table.names, self)
+            if designs:
+                left = [name for name in inputs if name not in designs]
+                inputs = [name for name in inputs if name in designs]
+                if left:
+                    ctx.note(
+                        f"{files[0].path.name}: the inputs are the columns that begin with {DESIGN!r}; left aside are "
+                        f"{', '.join(map(repr, left))}"
+                    )
         source = {name: file for file in files for name in file.table.frame.columns}
         for name in (*inputs, *self.beside):
             _refuse_empty(source[name], name)
@@ -189,6 +199,25 @@ class Table(Reading, Columns, Dataset):
                 'sort both files alike; if these numbers mean nothing: index = "drop"',
             )
         return [designs, responses]
+
+
+def _designs(names: Sequence[str], table: Table) -> dict[str, str]:
+    """Return the columns ``design.NAME`` of a table of designs by their variables, where no option names them so."""
+    said = {*table.outputs, *(table.inputs or ()), *table.kinds, *table.beside}
+    return {n.removeprefix(DESIGN): n for n in names if n.startswith(DESIGN) and n != DESIGN and n not in said}
+
+
+def _with_plain_names(file: File, table: Table) -> File:
+    """Let the columns ``design.NAME`` of a table that invdesign wrote go by the names of the variables."""
+    frame = file.table.frame
+    found = {column: name for name, column in _designs(list(frame.columns), table).items()}
+    for column, name in found.items():
+        if name in frame.columns:
+            raise DataError(
+                f"{file.path}: there is a column {name!r} and a column {column!r}: which of them is the design?",
+                f"leave one of them out: {option('leave_out', [name])}, or name the inputs",
+            )
+    return replace(file, table=replace(file.table, frame=frame.rename(columns=found)))
 
 
 def _refuse_empty(file: File, name: str, output: bool = False) -> None:

@@ -1,0 +1,89 @@
+"""`invdesign predict`: what a surrogate answers for the designs of a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.options import backend_option, code_option, import_option, json_option, quiet_option
+from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
+from invdesign_core.context import Context
+from invdesign_core.errors import DataError, near_match
+
+
+@click.command(short_help="Predict the outputs of the designs in a table.")
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=click.Path(path_type=Path))
+@click.argument("table", metavar="TABLE", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The .csv, .parquet or .xlsx file for the table with its predictions; by default they are printed as CSV.",
+)
+@click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
+@click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
+@backend_option
+@code_option
+@import_option
+@json_option
+@quiet_option
+def predict(
+    run_or_model: Path,
+    table: Path,
+    out: Path | None,
+    inputs: str | None,
+    outputs: str | None,
+    backend: str | None,
+    allow_code: bool,
+    imports: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Add the predicted outputs to a table of designs.
+
+    TABLE has a column for each design variable, called like it, or like it with `design.` before, as in
+    the tables that `invdesign solve` writes. All its columns are kept; prediction.NAME and, of an
+    ensemble, spread.NAME are added.
+
+    \b
+    Examples:
+      invdesign predict runs/20260101-120000 mine.csv
+      invdesign predict runs/20260101-120000 designs.xlsx --out predicted.xlsx
+      invdesign predict mine.keras mine.csv --inputs flow,heat --outputs yield --json
+    """
+    if not run_or_model.exists():
+        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
+        raise DataError(
+            f"{run_or_model}: there is no such run or model",
+            near_match(run_or_model.name, siblings) if siblings else None,
+        )
+    registry = discover()
+    ctx = Context()
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
+        import_keras(backend)
+        from invdesign_core.jobs.predict import predict_table
+        from invdesign_core.words import split_names
+
+        def listed(text: str | None) -> list[str] | None:
+            return None if text is None else split_names(text)
+
+        found = predict_table(
+            run_or_model,
+            table,
+            out,
+            inputs=listed(inputs),
+            outputs=listed(outputs),
+            registry=registry,
+            backend_name=backend,
+            allow_code=allow_code,
+            imports=imports,
+            ctx=replace(ctx, emit=watcher),
+        )
+        if as_json:
+            stdout.write(found.report.model_dump_json(indent=1) + "\n")
+        elif out is None:
+            stdout.write(found.table.to_csv(index=False, lineterminator="\n"))
+        else:
+            stdout.write(f"{out} is written: {found.report.rows} rows with predictions\n")

@@ -1,0 +1,152 @@
+"""Tables that are written for others to read: csv, parquet or xlsx, by the file's ending, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.errors import ConfigError, RunStoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDINGS = (".csv", ".parquet", ".xlsx")
+"""What can be written; each can be read back by every command that takes a table."""
+SHEET = (1_048_576, 16_384)
+"""Rows and columns that a sheet of Excel holds at most."""
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file that could not be written, before any work.
+
+    Raises
+    ------
+    ConfigError
+        If its ending is none of `ENDINGS`, or what writes it is not installed.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise ConfigError(f"{path}: found the ending {path.suffix!r}, expected .csv, .parquet or .xlsx")
+    if ending == ".xlsx":
+        _openpyxl(path)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table into a new file, under a temporary name that is then changed.
+
+    Raises
+    ------
+    ConfigError
+        If the file has another ending, or what writes it is not installed.
+    RunStoreError
+        If it is there already, or can't be written.
+    """
+    check_ending(path)
+    if path.exists():
+        raise RunStoreError(f"{path}: the file is there already", "choose another --out, or take it away")
+    try:
+        write_pieces(path, [table])
+    except OSError as error:
+        raise RunStoreError(f"{path}: can't be written: {error.strerror or error}", "choose another --out") from None
+
+
+def write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> None:
+    """Write the pieces of a table one below the other; all have the columns of the first."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        if path.suffix.lower() == ".xlsx":
+            _write_sheet(path, partial, pieces)
+        else:
+            _write_arrow(path, partial, pieces)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    kind = pq.ParquetWriter if path.suffix.lower() == ".parquet" else pa.csv.CSVWriter
+    writer: Any = None
+    schema: Any = None
+    try:
+        for piece in pieces:
+            table = pa.Table.from_pandas(piece, preserve_index=False)
+            if writer is None:
+                schema = table.schema
+                writer = kind(partial, schema)
+            writer.write_table(table.cast(schema))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_sheet(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> None:
+    openpyxl = _openpyxl(path)
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("designs")
+    try:
+        _fill(sheet, path, pieces)
+    except BaseException:
+        sheet.close()  # else openpyxl complains when the sheet is collected
+        raise
+    book.save(partial)
+
+
+def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
+    rows, columns = 0, None
+    for piece in pieces:
+        if columns is None:
+            columns = list(piece.columns)
+            sheet.append([_text(sheet, path, str(name)) for name in columns])
+            rows = 1
+        rows += len(piece)
+        if rows > SHEET[0] or len(columns) > SHEET[1]:
+            raise RunStoreError(
+                f"{path}: a sheet of Excel holds {SHEET[0]} rows and {SHEET[1]} columns, and this table has more",
+                "ask again with an --out that ends in .parquet or .csv; what is done is kept",
+            )
+        for row in piece[columns].itertuples(index=False, name=None):
+            sheet.append([_cell(sheet, path, value) for value in row])
+
+
+def _cell(sheet: Any, path: Path, value: Any) -> Any:
+    """Return a value as a cell holds it: nothing for what is missing, text for what Excel has no number for."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and np.isinf(value):
+        value = "inf" if value > 0 else "-inf"
+    return _text(sheet, path, value) if isinstance(value, str) else value
+
+
+def _text(sheet: Any, path: Path, value: str) -> Any:
+    """Return a cell of text, also where the text begins like a formula."""
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.utils.exceptions import IllegalCharacterError
+
+    try:
+        cell = WriteOnlyCell(sheet, value)
+    except IllegalCharacterError:
+        raise RunStoreError(
+            f"{path}: {value!r} holds a character that Excel can't", "choose an --out that ends in .parquet or .csv"
+        ) from None
+    cell.data_type = "s"
+    return cell
+
+
+def _openpyxl(path: Path) -> Any:
+    try:
+        import openpyxl
+    except ImportError:
+        raise ConfigError(
+            f"{path}: writing Excel files needs the package openpyxl, which is not installed",
+            "pip install 'invdesign[excel]', or choose an --out that ends in .csv or .parquet",
+        ) from None
+    return openpyxl
