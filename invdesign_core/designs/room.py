@@ -151,10 +151,10 @@ def _spans(
         return fine(points.reshape(-1, x.shape[1]), i.ravel()).reshape(places.shape)
 
     grid = np.repeat(own[:, :, None], max(GRID + 1, *np.where(counts <= LISTED, counts, 0)), axis=2)
-    for j, number in enumerate(counts.tolist()):
+    for column, number in enumerate(counts.tolist()):
         size = number if 0 < number <= LISTED else GRID + 1
-        even = np.linspace(low[:, j], high[:, j], size, axis=1)
-        grid[:, j, :size] = np.rint(even) if discrete[j] else even
+        even = np.linspace(low[:, column], high[:, column], size, axis=1)
+        grid[:, column, :size] = np.rint(even) if discrete[column] else even
     misses, here = ~good(grid), own[..., None]
     below = np.where(misses & (grid < here), grid, -np.inf).max(axis=2, keepdims=True)
     above = np.where(misses & (grid > here), grid, np.inf).min(axis=2, keepdims=True)
