@@ -27,8 +27,10 @@ class Design(BaseModel):
     )
     fixed: dict[str, Any] = Field(default_factory=dict, description="Variables held at one value.")
     levels: dict[str, list[Any]] = Field(default_factory=dict, description="The only values that a variable may take.")
-    step: dict[str, float] = Field(
-        default_factory=dict, description="Distance between the values of a variable, such as an instrument's 0.1."
+    step: dict[str, float | dict[str, float]] = Field(
+        default_factory=dict,
+        description="Distance between the values of a variable, which are its multiples, such as an instrument's 0.1; "
+        "or { by = 0.1, from = 0.05 }.",
     )
     log: list[str] = Field(default_factory=list, description="Variables that are searched on a logarithmic scale.")
     margin: float = Field(

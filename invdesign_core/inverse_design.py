@@ -109,7 +109,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         bounds: Mapping[str, Sequence[Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
-        step: Mapping[str, float] | None = None,
+        step: Mapping[str, float | Mapping[str, float]] | None = None,
         log: Sequence[str] = (),
         margin: float = 0.0,
         constraints: Sequence[str] = (),

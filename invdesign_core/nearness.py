@@ -14,6 +14,8 @@ from invdesign_core.space import FloatArray, Space
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""
+ROUNDING = 1e-9
+"""A distance that is larger than the limit by no more than this is no larger."""
 SAMPLE = 2048
 """Rows that the usual distance is read off, and that rankings look at."""
 
@@ -82,6 +84,14 @@ class Nearness:
         """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data."""
         distance = self.nearest(x)[1]
         return np.where(distance > 0, distance / max(self.limit, np.finfo(float).tiny), 0.0)
+
+    def holds(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Say which of (k, e) encoded designs are as near to a row as `limit`."""
+        far = self.limit + ROUNDING
+        distance = self._tree.query((x - self.low) / self.unit, distance_upper_bound=far * (1 + ROUNDING), workers=-1)[
+            0
+        ]
+        return np.asarray(distance <= far)
 
     @cached_property
     def _tree(self) -> Any:

@@ -15,6 +15,7 @@ from invdesign_core.discrete import Plan, plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.influence import warn_of_flat
+from invdesign_core.near_data import measured, near_plan
 from invdesign_core.nearness import Nearness
 from invdesign_core.problem import Forward
 from invdesign_core.results import OutputMetrics, SurrogateReport
@@ -183,25 +184,38 @@ def invert(
     known = None if known is None else Known(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = Forward(surrogate, objective, space)
-    plan = plan_search(space, solver, ctx)
+    plan = _plan(space, solver, ctx, known, near_to)
     with ctx.clock.stage("solve"):
-        ctx.emit(_solving(plan, solver, near_to))
+        ctx.emit(_solving(plan, solver))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
         near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         if not reached.interrupted:
-            found = look_around(found, surrogate, space)
+            near = near if near_to is not None and near_to.to_data else None
+            found = look_around(found, surrogate, space, near)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     return found
 
 
-def _solving(plan: Plan, solver: Solver, near_to: NearTo | None) -> Event:
+def _plan(
+    space: Space,
+    solver: Solver,
+    ctx: Context,
+    known: Known | None,
+    near_to: NearTo | None,
+    held: FloatArray | None = None,
+) -> Plan:
+    """Decide how variables of which only some values exist are searched."""
+    plan = plan_search(space, solver, ctx, held)
+    return near_plan(plan, space, measured(known, space)) if near_to is not None and near_to.to_data else plan
+
+
+def _solving(plan: Plan, solver: Solver) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    asked = plan.way != "enumerated" or (near_to is not None and near_to.to_data)
-    return Event("stage", {"stage": "solve", **({"solver": solver.name} if asked else {})})
+    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumerated" else {})})
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -266,11 +280,11 @@ def invert_many(
     if held is not None:
         check_held(space, held)
     forward = Forward(surrogate, objective, space)
-    plan = plan_search(space, solver, ctx, held)
-    size = max(solver.rows_at_once // plan.rows, 1)
     known = None if known is None else Known(*known)
+    plan = _plan(space, solver, ctx, known, near_to, held)
+    size = max(solver.rows_at_once // plan.rows, 1)
     near = None if known is None else Nearness.of(known, surrogate.space)
-    ctx.emit(_solving(plan, solver, near_to))
+    ctx.emit(_solving(plan, solver))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
     for first in range(0, len(targets), size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -27,8 +27,8 @@ class Wish:
         Lowest and highest value, or several such pairs.
     levels : sequence, optional
         The values that exist.
-    step : float, optional
-        Distance between the values that exist.
+    step : float or mapping, optional
+        Distance between the values that exist, which are its multiples; or ``{"by": distance, "from": start}``.
     fixed : object, optional
         The one value.
     log : bool
@@ -39,7 +39,7 @@ class Wish:
 
     bounds: Sequence[Any] | None = None
     levels: Sequence[Any] | None = None
-    step: float | None = None
+    step: float | Mapping[str, float] | None = None
     fixed: Any = None
     log: bool = False
     margin: float = 0.0
@@ -63,7 +63,7 @@ def restricted(variable: Variable, wish: Wish) -> Variable:
     elif wish.margin and wish.bounds is None:
         found = _widened(found, wish.margin, wish.log)
     if wish.step is not None:
-        found = _stepped(found, wish.step, wish.bounds is not None)
+        found = _stepped(found, wish.step)
     if found.ranges and found.discrete:
         found = _flattened(found)
     if wish.fixed is not None:
@@ -116,8 +116,7 @@ def _bounded(variable: Variable, pairs: list[tuple[float, float]]) -> Variable:
         return replace(variable, levels=levels)
     if kind == "integer" and not any(np.ceil(low) <= np.floor(high) for low, high in pairs):
         raise ConfigError(f"bounds of {name!r}: no whole number lies between {text.replace(' to ', ' and ')}")
-    changed = replace(variable, lower=pairs[0][0], upper=pairs[-1][1], ranges=tuple(pairs) if len(pairs) > 1 else ())
-    return replace(changed, origin=pairs[0][0]) if variable.step is not None else changed
+    return replace(variable, lower=pairs[0][0], upper=pairs[-1][1], ranges=tuple(pairs) if len(pairs) > 1 else ())
 
 
 def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variable:
@@ -167,30 +166,34 @@ def _widened(variable: Variable, margin: float, log: bool) -> Variable:
     return replace(variable, lower=low, upper=high)
 
 
-def _stepped(variable: Variable, step: float, bounded: bool) -> Variable:
-    """Let only values whole steps apart exist: from the bounds that the user gave, or from 0."""
-    place = f"step of {variable.name!r}"
+def _stepped(variable: Variable, step: float | Mapping[str, float]) -> Variable:
+    """Let only values whole steps apart exist: multiples of the step, or counted from where the user says."""
+    place, name = f"step of {variable.name!r}", variable.name
     if variable.kind not in ("continuous", "integer"):
         raise ConfigError(f"{place}: a {variable.kind} variable has no step", "name the values instead (levels)")
-    if not _is_number(step) or not 0 < step < np.inf:
-        raise ConfigError(f"{place}: found {step!r}, expected a number above 0")
-    step = float(step)
-    if variable.kind == "integer" and step != int(step):
-        raise ConfigError(f"{place}: found {step:g}, and {variable.name!r} takes whole numbers", "give a whole step")
-    low, high = variable.lower, variable.upper
-    origin = low if bounded and np.isfinite(low) else 0.0
+    by, origin = _read_step(step, place)
     if variable.kind == "integer":
-        origin = float(np.ceil(origin))
-    low, high = float(low), float(high)
-    if np.isfinite([low, high]).all():
-        if Decimal(repr(step)) > Decimal(repr(high)) - Decimal(repr(low)):
-            raise ConfigError(f"{place}: {step:g} is wider than its range {low:g} to {high:g}", "take a smaller step")
-        if not Grid(low, high, step, origin).count:
-            raise ConfigError(
-                f"{place}: no value {origin:g} + k·{step:g} lies between {low:g} and {high:g}",
-                "take a smaller step, or give bounds to count from",
-            )
-    return replace(variable, step=step, origin=origin)
+        for number, key in ((by, "step"), (origin, "start")):
+            if number != int(number):
+                raise ConfigError(f"{place}: found {number:g}, and {name!r} takes whole numbers", f"give a whole {key}")
+    low, high = float(variable.lower), float(variable.upper)
+    if np.isfinite([low, high]).all() and Decimal(repr(by)) > Decimal(repr(high)) - Decimal(repr(low)):
+        raise ConfigError(f"{place}: {by:g} is wider than its range {low:g} to {high:g}", "take a smaller step")
+    return replace(variable, step=by, origin=origin)
+
+
+def _read_step(step: float | Mapping[str, float], place: str) -> tuple[float, float]:
+    """Return the distance between values, and the number that they are counted from: 0 unless the user names one."""
+    by, origin = (step, 0.0) if not isinstance(step, Mapping) else (step.get("by"), step.get("from", 0.0))
+    unknown = [key for key in step if key not in ("by", "from")] if isinstance(step, Mapping) else []
+    if unknown or by is None:
+        found = f"found {unknown[0]!r}, which is neither 'by' nor 'from'" if unknown else "it has no 'by'"
+        raise ConfigError(f"{place}: {found}", "write the distance alone, or { by = 0.5, from = 0.25 }")
+    if not _is_number(by) or not 0 < by < np.inf:
+        raise ConfigError(f"{place}: found {by!r}, expected a number above 0")
+    if not _is_number(origin) or not np.isfinite(origin):
+        raise ConfigError(f"{place}: it counts from {origin!r}, expected a finite number")
+    return float(by), float(origin)
 
 
 def _flattened(variable: Variable) -> Variable:
@@ -226,9 +229,9 @@ def _fixed(variable: Variable, value: Any, wish: Wish) -> Variable:
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {value:g}, expected a whole number")
         if variable.step and not Grid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
+            series = f"{variable.origin:g} + k·{variable.step:g}" if variable.origin else f"k·{variable.step:g}"
             raise ConfigError(
-                f"{place}: {value:g} is not on its step, {variable.origin:g} + k·{variable.step:g}",
-                "change the one or the other",
+                f"{place}: {value:g} is not on its step, {series} with a whole k", "change the one or the other"
             )
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)

@@ -50,8 +50,9 @@ class DesignReport(_Part):
     starts: int = Field(description="How many starts led here.")
     nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
     room: dict[str, list[Any]] | None = Field(
-        description="How far each input may move alone before the prediction misses: lowest and highest value, or the "
-        "levels of a category; null where the design misses, or nothing but an extremum is asked for."
+        description="How far each input may move alone before the prediction misses or a constraint is broken: lowest "
+        "and highest value, or the levels of a category; null where the design misses, or nothing but an "
+        "extremum is asked for."
     )
     free: list[dict[str, float]] | None = Field(
         description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from invdesign_core.constraints import nearest
 from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.data import Known
-from invdesign_core.discrete import Plan, best_combinations, rounded_and_improved
+from invdesign_core.discrete import Plan, best_combinations, infeasibility, rounded_and_improved
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
-from invdesign_core.near_data import near_rows
+from invdesign_core.near_data import around_designs, measured, near_rows
 from invdesign_core.near_to import PULLS, NearTo, Pulled, distances, few_changes, weights
 from invdesign_core.problem import Forward, IndexArray, Problem, SolverResult, Status
 from invdesign_core.rows import Rows, make_rows, no_design
@@ -27,7 +28,12 @@ from invdesign_core.targets import Targets
 from invdesign_core.written import mended, written
 
 if TYPE_CHECKING:
+    from invdesign_core.discrete.neighbours import Score
+    from invdesign_core.nearness import Nearness
     from invdesign_core.plugin import Solver
+
+NEXT_TO_NOTHING = 1e-4
+"""Weight of the distance to a present design beside an extremum, and a loss that counts for none."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +100,21 @@ class Search:
             low, high = (np.where(np.isnan(self.held), bound, self.held) for bound in (low, high))
         return low, high
 
+    @cached_property
+    def data(self) -> Nearness | None:
+        """The measured designs that answers are to stay near to."""
+        return measured(self.known, self.space) if self.near.to_data else None
+
     def boxes(self, plan: Plan) -> tuple[FloatArray, FloatArray, int]:
         """Return the (t · c, e) encoded bounds of the boxes to start in, and the starts in each."""
         low, high = self.bounds
         if not self.near.to_data:
             return *plan.boxes(low, high, self.held), plan.starts
-        if self.known is None:
-            raise ConfigError(
-                "stay near data: no measured designs are known", "name a table with the model's inputs and outputs"
-            )
+        assert self.known is not None
+        assert self.data is not None
         shift, scale = self.forward.surrogate.shift, self.forward.surrogate.scale
         loss = losses_of(self.forward, Prediction((self.known.y - shift) / scale), self._compared)
-        low, high = near_rows(self.space, self.known, loss, low, high, self.solver.starts)
+        low, high = near_rows(self.space, self.known, self.data, loss, low, high, self.solver.starts)
         return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
 
     def far(self, x: FloatArray) -> FloatArray | None:
@@ -121,12 +130,40 @@ class Search:
             differs += (np.isfinite(present[columns]) & (x[:, columns] != present[columns])).any(axis=1)
         return differs + away / (1 + away)  # as few as possible, and of those the nearest
 
+    def judged(self, x: FloatArray, mean: FloatArray, loss: FloatArray, groups: IndexArray) -> FloatArray:
+        """Return scores by which designs that exist are compared; infinite where they are not near to the data.
+
+        Of designs that meet the target, the nearest to the present one is the best; else that of the smallest loss.
+
+        Parameters
+        ----------
+        x : ndarray
+            (c, e) encoded designs; repeated, if they are fewer than the losses.
+        mean : ndarray
+            (n, m) their predictions in z.
+        loss : ndarray
+            (n,)
+        groups : ndarray of int
+            (n,) their targets.
+        """
+        score, away = loss, self.far(x)
+        if away is not None:
+            away, y = np.resize(away, len(loss)), self.forward.surrogate.units(mean)
+            met = self.targets.met(y, groups).all(axis=1) & ~self.targets.excess(y, groups).any(axis=1)
+            extremum = np.asarray(self.targets.extremum.any(axis=1))[groups]  # comes before nearness
+            nearly = np.where(loss <= NEXT_TO_NOTHING, 0.0, loss) + NEXT_TO_NOTHING * away
+            score = np.where(extremum, nearly, np.where(met, away / (1 + away) - 1, loss))
+        return score if self.data is None else np.where(np.resize(self.data.holds(x), len(loss)), score, np.inf)
+
     def all_tried(self, plan: Plan) -> Ended:
         """Try all combinations of discrete values; no solver is asked."""
         low, high = self.bounds
         x, groups, interrupted = best_combinations(
-            self.forward, self._compared, self.space, plan, low, self.ctx, self.far if self.near else None
+            self.forward, self._compared, self.space, plan, low, self.ctx, self.judged
         )
+        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
+        if len(lost) and not interrupted:
+            raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
         b, u = len(x), self.forward.to_u(x)
         said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
         middle = self.forward.to_u(((low + high) / 2)[groups])  # no search began anywhere
@@ -205,33 +242,78 @@ class Search:
         def polish(x: FloatArray) -> tuple[FloatArray, NDArray[np.int64], bool]:
             """Hold the discrete variables at the values that exist, and let the others make up for it."""
             nonlocal evaluations
-            rounded = forward.to_u(x)
-            lower, upper = (np.where(space.discrete, rounded, side) for side in (rows.lower, rows.upper))
-            begin = np.clip(rounded, lower, upper)
+            low, high = self._with_values(x, rows)
+            lower, upper = forward.to_u(low), forward.to_u(high)
+            begin = np.clip(forward.to_u(x), lower, upper)
             if len(linear):
                 begin = _feasible_or(nearest(linear, lower, upper, begin), begin)
             before, evaluations = evaluations, np.zeros_like(evaluations)
             polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
             spent, evaluations = evaluations, before
-            return written(space, forward.to_x(polished.u), rows.low, rows.high), spent, interrupted
+            return written(space, forward.to_x(polished.u), low, high), spent, interrupted
 
         if plan.way == "rounded and neighbours" and not interrupted:
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
-            through = maps[0] if len(maps) > 1 else forward
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, through, firm(goal, self.targets), space, plan, (rows.low, rows.high),
-                polish if others else None, ctx,
+                x, forward.to_x(u), rows.groups, self._scores(maps, goal), space, plan, (rows.low, rows.high),
+                self._kept(rows), polish if others else None, ctx,
             )  # fmt: skip
             u, evaluations = forward.to_u(x), evaluations + more
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
         return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
+
+    def _scores(self, maps: list[Any], goal: Goal) -> list[Score]:
+        """Return the scores by which neighbours are searched: by the strongest pull, then as designs are compared."""
+        forward, goal = self.forward, firm(goal, self.targets)
+
+        def pulled(x: FloatArray, groups: IndexArray) -> FloatArray:
+            loss = maps[0].value(forward.to_u(x), goal.take(groups))
+            return loss if self.data is None else np.where(self.data.holds(x), loss, np.inf)
+
+        def compared(x: FloatArray, groups: IndexArray) -> FloatArray:
+            z = forward.surrogate.predict_z(x)
+            loss = forward.loss_of(z, goal.take(groups))
+            return self.judged(x, z.mean, np.where(np.isfinite(loss), loss, np.inf), groups)
+
+        def where_feasible(score: Score) -> Score:
+            def found(x: FloatArray, groups: IndexArray) -> FloatArray:
+                scores, fine = np.full(len(x), np.inf), np.flatnonzero(infeasibility(self.space, x) == 0)
+                if len(fine):
+                    scores[fine] = score(x[fine], groups[fine])
+                return scores
+
+            return found
+
+        return [where_feasible(score) for score in ([pulled, compared] if len(maps) > 1 else [pulled])]
+
+    def _kept(self, rows: Rows) -> FloatArray:
+        """Return the (b, e) values that the neighbours of designs keep, NaN where they may differ."""
+        if self.data is None:
+            return rows.fixed
+        low, high = self.bounds  # how far they may go is not said by boxes around measured designs
+        return np.where(low == high, low, np.nan)[rows.groups]
+
+    def _with_values(self, x: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Return the (b, e) boxes in which continuous columns may move, where discrete ones have the values of x."""
+        low, high = rows.low, rows.high
+        if self.data is not None:
+            low, high = (side[rows.groups] for side in self.bounds)
+            low, high = around_designs(self.space, self.data, x, low, high)
+        return np.where(self.space.discrete, x, low), np.where(self.space.discrete, x, high)
 
     def _feasible(self, ended: Ended) -> Ended:
         """Leave out rows in whose boxes no design exists that satisfies the constraints; starts may lie between."""
         x, fine = mended(
             self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
         )  # fmt: skip
+        if self.data is not None:
+            fine &= self.data.holds(x)
         lost = np.setdiff1d(np.arange(len(self.targets)), ended.groups[fine])
+        if len(lost) and self.data is not None:
+            raise ConfigError(
+                "stay near data: no design near a measured one was found that satisfies the constraints",
+                "allow more, or leave stay-near-data out",
+            )
         if len(lost):
             raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
         return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)

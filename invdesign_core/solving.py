@@ -120,7 +120,7 @@ def reach(
     near.check(bool(targets.extremum.any()))
     rows = None if known is None else Known(*known)
     search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
-    if plan.way == "enumerated" and not near.to_data:
+    if plan.way == "enumerated":
         ended = search.all_tried(plan)
     elif near.fewest:
         ended = search.with_few_changes(plan)

@@ -130,7 +130,7 @@ class Space:
         bounds: Mapping[str, Sequence[Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
-        step: Mapping[str, float] | None = None,
+        step: Mapping[str, float | Mapping[str, float]] | None = None,
         log: Collection[str] = (),
         margin: float = 0.0,
     ) -> Space:
@@ -145,7 +145,8 @@ class Space:
         levels : mapping, optional
             The values that exist of a variable.
         step : mapping, optional
-            Steps between the values that exist.
+            Steps between the values that exist, which are their multiples; ``{"by": step, "from": start}`` counts
+            from another number than 0.
         log : collection of str
             Variables in whose logarithm the search moves.
         margin : float

@@ -124,6 +124,8 @@ class Variable:
         if self.kind == "levels" and len(self.levels) <= 10:
             return ", ".join(f"{level:g}" for level in self.levels)
         pairs = self.ranges or ((self.lower, self.upper),)
+        if self.step and np.isfinite(pairs).all():  # what exists, not what limits it
+            pairs = ((float(self.bounds()[0][0]), float(self.bounds()[1][0])),)
         text = " or ".join(f"{low:g} to {high:g}" for low, high in pairs)
         return text + (f" by {self.step:g}" if self.step else "") + (", log scale" if self.scale == "log" else "")
 

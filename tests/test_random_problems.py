@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import cache
 
 import numpy as np
@@ -48,9 +48,10 @@ class Case:
 
 
 def grid(low, high, step):
-    """The decimals low, low + step, … up to high."""
+    """The multiples of a decimal step from low to high."""
     low, high, step = (Decimal(repr(v)) for v in (low, high, step))
-    return [float(low + k * step) for k in range(int((high - low) / step) + 1)]
+    first, last = (low / step).to_integral_value(ROUND_CEILING), (high / step).to_integral_value(ROUND_FLOOR)
+    return [float(k * step) for k in range(int(first), int(last) + 1)]
 
 
 def decimals(rng, low, high, digits=2):

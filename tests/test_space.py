@@ -140,7 +140,8 @@ def test_values_on_a_step_are_the_decimals_that_a_user_writes(low, step, count, 
     from decimal import Decimal
 
     high = float(Decimal(repr(low)) + count * Decimal(repr(step)))
-    (variable,) = Space((Variable("x", lower=0, upper=1),)).restrict({"x": (low, high)}, step={"x": step}).variables
+    wish = {"by": step, "from": low}
+    (variable,) = Space((Variable("x", lower=0, upper=1),)).restrict({"x": (low, high)}, step={"x": wish}).variables
     values = variable.decode(variable.snap(np.array([low, high, *points])[:, None]))
     assert values[:2] == [low, high], "the bounds themselves are on the step"
     for value in values:
@@ -154,11 +155,14 @@ def test_the_tube_holds_what_the_sheet_says():
     assert space.decode(np.array([[30.26], [0.34], [49.99], [0.7000001]]))["x"].tolist() == [30.3, 0.3, 50.0, 0.7]
 
 
-def test_steps_count_from_given_bounds_and_from_zero_in_the_data_s():
+def test_steps_count_from_zero_unless_the_user_says_where_they_start():
     space = Space((Variable("x", lower=0.26, upper=1.17), Variable("n", "integer", lower=3, upper=12)))
     data = space.restrict(step={"x": 0.25, "n": 5})
     assert [v.tolist() for v in data.bounds] == [[0.5, 5], [1.0, 10]]
     given = space.restrict({"x": (0.26, 1.17), "n": (3, 12)}, step={"x": 0.25, "n": 5})
+    assert given.bounds[0].tolist() == [0.5, 5]
+    said = {"x": {"by": 0.25, "from": 0.26}, "n": {"by": 5, "from": 3}}
+    given = space.restrict({"x": (0.26, 1.17), "n": (3, 12)}, step=said)
     assert [v.tolist() for v in given.bounds] == [[0.26, 3], [1.01, 8]]
     assert isinstance(given.decode(np.array([[0.3, 7.0]]))["n"][0], (int, np.integer))
 

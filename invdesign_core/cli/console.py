@@ -218,6 +218,8 @@ def _around(best: DesignReport, console: Console) -> None:
 
 def _room(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
+        if ends[0] == ends[1]:
+            return f"{_plain(ends[0])} only"
         return f"{_plain(ends[0])}..{_plain(ends[1])}"
     return " or ".join(map(str, ends))
 

@@ -81,7 +81,11 @@ def design_options(command: F) -> F:
                 "--levels", multiple=True, metavar="NAME=A,B,…", help="The only values of a variable. Repeatable."
             ),
             click.option(
-                "--step", multiple=True, metavar="NAME=STEP", help="Distance between a variable's values. Repeatable."
+                "--step",
+                multiple=True,
+                metavar="NAME=STEP",
+                help="Let a variable take multiples of a step only; 'NAME=STEP from START' counts from another number "
+                "than 0. Repeatable.",
             ),
             click.option("--log", multiple=True, metavar="NAME", help="Search a variable on a log scale. Repeatable."),
             click.option(
@@ -226,7 +230,10 @@ def _assigned(item: str, key: str) -> tuple[str, Any]:
     if key == "fixed":
         return name, parse_value(text)
     if key == "step":
-        return name, parse_number(text, place)
+        by, counted, start = text.partition(" from ")
+        if not counted:
+            return name, parse_number(by, place)
+        return name, {"by": parse_number(by, place), "from": parse_number(start, place)}
     if key == "bounds":
         ranges = [parse_range(part, place) for part in text.split(",")]
         return name, ranges if len(ranges) > 1 else ranges[0]

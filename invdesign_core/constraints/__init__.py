@@ -7,7 +7,7 @@ from invdesign_core.constraints.parsing import parse_constraints
 from invdesign_core.constraints.projection import nearest
 from invdesign_core.constraints.repair import nearest_integer
 from invdesign_core.constraints.sampling import sample
-from invdesign_core.constraints.settling import feasible, settle
+from invdesign_core.constraints.settling import feasible, satisfied, settle
 from invdesign_core.constraints.supports import supports
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "nearest_integer",
     "parse_constraints",
     "sample",
+    "satisfied",
     "settle",
     "supports",
 ]

@@ -52,6 +52,11 @@ def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> Mask:
     return np.asarray(fine)
 
 
+def satisfied(space: Space, x: FloatArray) -> Mask:
+    """Return (n, k) which inequalities hold for (n, e) designs in double precision, as they are written."""
+    return ~_broken(space, x)
+
+
 def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
     """Move designs by a few units in the last place, so that they satisfy inequalities exactly as they are written.
 

@@ -10,11 +10,12 @@ import numpy as np
 from invdesign_core.designs.room import rooms
 from invdesign_core.designs.table import Answers
 from invdesign_core.designs.valleys import free_directions
+from invdesign_core.nearness import Nearness
 from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
 
 
-def look_around(answers: Answers, surrogate: Surrogate, space: Space) -> Answers:
+def look_around(answers: Answers, surrogate: Surrogate, space: Space, near: Nearness | None = None) -> Answers:
     """Add to each design how far its inputs may move alone, and the directions along which it still meets.
 
     Both cost some thousand predictions, so that they are for one target and not for tables of them. Where nothing
@@ -27,7 +28,9 @@ def look_around(answers: Answers, surrogate: Surrogate, space: Space) -> Answers
     surrogate : Surrogate
         The forward map.
     space : Space
-        The design variables with the bounds of the search.
+        The design variables with the bounds of the search, and the constraints.
+    near : Nearness, optional
+        The measured designs that answers stay near to.
 
     Returns
     -------
@@ -39,7 +42,7 @@ def look_around(answers: Answers, surrogate: Surrogate, space: Space) -> Answers
     if not len(designs) or not (answers.targets.asked & ~answers.targets.extremum).any():
         return answers
     x = space.encode(designs[[f"design.{name}" for name in space.names]].set_axis(list(space.names), axis=1))
-    found = rooms(surrogate, space, answers.targets, x)
+    found = rooms(surrogate, space, answers.targets, x, near)
     for variable in space.variables:
         if variable.fixed is not None:
             continue

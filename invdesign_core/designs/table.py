@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, blamed
-from invdesign_core.nearness import Nearness
+from invdesign_core.nearness import ROUNDING, Nearness
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
@@ -179,7 +179,7 @@ def answers(
         row, distance = near.nearest(reached.x[picked.rows])
         if near.rows is not None:
             designs["nearest.row"] = near.rows[row]
-        designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit
+        designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit + ROUNDING
     return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
 
 

@@ -20,8 +20,9 @@ CHUNK = 2**18
 """Pairs of a target and a combination that are looked at together."""
 AT_ONCE = 2**14
 """Combinations that are predicted together."""
-NEXT_TO_NOTHING = 1e-4
-"""A loss up to which nearness decides which combinations are kept."""
+Judge = Callable[[FloatArray, FloatArray, FloatArray, IndexArray], FloatArray]
+"""From designs, (n, m) predictions in z, their (n,) losses and targets to (n,) scores, smaller is better; infinite
+where a design may not be taken. Where all targets share their designs, there are fewer of these, to be repeated."""
 WORST = 1e300
 """Stands for the loss of a design whose prediction is not finite, so that it is kept behind all others."""
 
@@ -33,7 +34,7 @@ def best_combinations(
     plan: Plan,
     base: FloatArray,
     ctx: Context,
-    far: Callable[[FloatArray], FloatArray | None] | None = None,
+    judge: Judge,
 ) -> tuple[FloatArray, IndexArray, bool]:
     """Try all combinations of the free discrete variables, and keep the best of each target.
 
@@ -51,9 +52,8 @@ def best_combinations(
         (t, e) encoded designs with the values of the variables that are not free.
     ctx : Context
         Holds the deadline.
-    far : callable, optional
-        From (n, e) designs to their (n,) distances from what they are to be near to: of those that miss
-        by next to nothing the nearest are kept.
+    judge : callable
+        Makes scores of losses.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def best_combinations(
     Raises
     ------
     ConfigError
-        If no combination satisfies the constraints.
+        If no combination satisfies the constraints and may be taken.
     """
     t = len(base)
     sizes = tuple(space.variables[i].count or 1 for i in plan.free)
@@ -83,7 +83,7 @@ def best_combinations(
                 interrupted = True
                 break
             flat = np.arange(first, min(first + chunk, plan.combinations))
-            found = _losses(forward, goal, space, plan, base, np.unravel_index(flat, sizes), alike, far)
+            found = _scores(forward, goal, space, plan, base, np.unravel_index(flat, sizes), alike, judge)
             loss = np.concatenate([loss, found], axis=1)
             number = np.concatenate([number, np.tile(flat, (t, 1))], axis=1)
             best = np.argpartition(loss, plan.starts - 1, axis=1)[:, : plan.starts]
@@ -99,7 +99,7 @@ def best_combinations(
     return combine(space, plan.free, np.unravel_index(number[kept], sizes), base[groups]), groups, interrupted
 
 
-def _losses(
+def _scores(
     forward: Forward,
     goal: Goal,
     space: Space,
@@ -107,9 +107,9 @@ def _losses(
     base: FloatArray,
     index: tuple[IndexArray, ...],
     alike: bool,
-    far: Callable[[FloatArray], FloatArray | None] | None,
+    judge: Judge,
 ) -> FloatArray:
-    """Return the (t, c) losses of c combinations for t goals; infinite where the constraints are violated."""
+    """Return the (t, c) scores of c combinations for t goals; infinite where the constraints are violated."""
     t, c = len(base), len(index[0])
     rows = np.repeat(np.arange(t), c)
     if alike:  # one set of designs serves all targets, and is predicted once
@@ -122,8 +122,5 @@ def _losses(
         z = forward.surrogate.predict_z(x)
         feasible = infeasibility(space, x) == 0
     loss = forward.loss_of(z, goal.take(rows))
-    away = None if far is None else far(x)
-    if away is not None:
-        loss = np.where(loss <= NEXT_TO_NOTHING, 0.0, loss) + NEXT_TO_NOTHING * np.resize(away, len(loss))
-    loss = np.where(feasible, np.where(np.isfinite(loss), loss, WORST), np.inf)
-    return np.asarray(loss.reshape(t, c))
+    score = judge(x, z.mean, np.where(np.isfinite(loss), loss, WORST), rows)
+    return np.asarray(np.where(feasible, score, np.inf).reshape(t, c))

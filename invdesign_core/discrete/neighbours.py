@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.discrete.plan import Plan, box_infeasibility, infeasibility
-from invdesign_core.goal import Goal
-from invdesign_core.problem import Forward
+from invdesign_core.discrete.plan import Plan, box_infeasibility
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.variables import IndexArray, Variable
 
@@ -126,11 +124,11 @@ def rounded_and_improved(
     x: FloatArray,
     relaxed: FloatArray,
     groups: IndexArray,
-    forward: Forward,
-    goal: Goal,
+    scores: Sequence[Score],
     space: Space,
     plan: Plan,
     bounds: tuple[FloatArray, FloatArray],
+    held: FloatArray,
     polish: Polish | None,
     ctx: Context,
 ) -> tuple[FloatArray, NDArray[np.int64], bool]:
@@ -142,16 +140,16 @@ def rounded_and_improved(
         (b, e) encoded designs, rounded and as they were before.
     groups : ndarray of int
         (b,) the target of each.
-    forward : Forward
-        The surrogate and the objective.
-    goal : Goal
-        t goals in z.
+    scores : sequence of callable
+        From (n, e) designs and their (n,) targets to (n,) scores; the neighbours are searched by one after another.
     space : Space
         The design variables.
     plan : Plan
         Names the free discrete variables.
     bounds : pair of ndarray
-        (b, e) lowest and highest encoded values of each design's box; discrete columns are held where they are equal.
+        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
+    held : ndarray
+        (b, e) values that neighbours keep, NaN where they may differ.
     polish : callable, optional
         Moves the continuous variables with the discrete ones fixed; None where there are none.
     ctx : Context
@@ -167,29 +165,21 @@ def rounded_and_improved(
         Whether time ran out.
     """
     evaluations, interrupted = np.zeros(len(x), dtype=np.int64), False
-    held = np.where(bounds[0] == bounds[1], bounds[0], np.nan)
     x = repair(x, relaxed, space, plan, bounds, ctx)
     if polish is not None:
         x, evaluations, interrupted = polish(x)
-    if interrupted:
-        return x, evaluations, True
-    better, more = improve(x, groups, forward, goal, space, plan, held, ctx)
-    changed = (better != x).any(axis=1)
-    evaluations = evaluations + more
-    if polish is None or not changed.any():
-        return better, evaluations, ctx.out_of_time()
-    polished, more, interrupted = polish(better)
-    worse = ~(_loss(forward, goal, space, polished, groups) <= _loss(forward, goal, space, better, groups))
-    return np.where(worse[:, None], better, polished), evaluations + more, interrupted
-
-
-def _loss(forward: Forward, goal: Goal, space: Space, x: FloatArray, groups: IndexArray) -> FloatArray:
-    """Return the (n,) losses of designs; infinite where the constraints are violated."""
-    found = np.full(len(x), np.inf)
-    fine = np.flatnonzero(infeasibility(space, x) == 0)
-    if len(fine):
-        found[fine] = forward.value(forward.to_u(x[fine]), goal.take(groups[fine]))
-    return found
+    for score in scores:
+        if interrupted:
+            break
+        better, more = improve(x, groups, score, space, plan, held, ctx)
+        changed = (better != x).any(axis=1)
+        x, evaluations, interrupted = better, evaluations + more, ctx.out_of_time()
+        if polish is not None and changed.any() and not interrupted:
+            polished, more, interrupted = polish(x)
+            evaluations = evaluations + more
+            worse = ~(score(polished, groups) <= score(x, groups))
+            x = np.where(worse[:, None], x, polished)
+    return x, evaluations, interrupted
 
 
 def repair(
@@ -211,7 +201,7 @@ def repair(
     plan : Plan
         Names the free discrete variables.
     bounds : pair of ndarray
-        (b, e) lowest and highest encoded values of each design's box; discrete columns are held where they are equal.
+        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
     ctx : Context
         Holds the deadline.
 
@@ -223,11 +213,7 @@ def repair(
     if not space.constraints:
         return x
     unit = np.where(space.bounds[1] > space.bounds[0], space.bounds[1] - space.bounds[0], 1.0)
-    held, continuous = bounds[0] == bounds[1], ~space.discrete
-    # A box ends between the values of a discrete variable; unless it holds one, the whole variable may be used.
-    low, high = (
-        np.where(continuous | held, own, side) for own, side in zip(bounds, space.bounds, strict=True)
-    )  # fmt: skip
+    continuous, (low, high) = ~space.discrete, bounds
 
     def outside(points: FloatArray, rows: IndexArray) -> FloatArray:
         """By how much the constraints are violated, whatever the continuous variables are."""
@@ -243,9 +229,10 @@ def repair(
 
     def score(points: FloatArray, rows: IndexArray) -> FloatArray:
         far = ((points - relaxed[broken[rows]]) / unit) ** 2
-        return np.asarray(1e6 * outside(points, broken[rows]) + far.sum(axis=1))
+        left = ((points < low[broken[rows]]) | (points > high[broken[rows]])) & ~continuous
+        return np.where(left.any(axis=1), np.inf, 1e6 * outside(points, broken[rows]) + far.sum(axis=1))
 
-    search = _search(x[broken], space, plan, np.where(held, low, np.nan)[broken])
+    search = _search(x[broken], space, plan, np.where(low == high, low, np.nan)[broken])
     search.score = score(search.x, np.arange(len(broken)))
     search.descend(*_moves(space, plan, ctx), score, ctx)
     repaired = x.copy()
@@ -264,11 +251,10 @@ def repair(
 def improve(
     x: FloatArray,
     groups: IndexArray,
-    forward: Forward,
-    goal: Goal,
+    score: Score,
     space: Space,
     plan: Plan,
-    held: FloatArray | None,
+    held: FloatArray,
     ctx: Context,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Move the best rows of each target to their best neighbours until none is better.
@@ -282,16 +268,14 @@ def improve(
         (b, e) encoded designs, rounded.
     groups : ndarray of int
         (b,) the target of each.
-    forward : Forward
-        The surrogate and the objective.
-    goal : Goal
-        t goals in z.
+    score : callable
+        From (n, e) designs and their (n,) targets to (n,) scores.
     space : Space
         The design variables.
     plan : Plan
         Names the free discrete variables.
-    held : ndarray, optional
-        (b, e) values that a target comes with, NaN where free.
+    held : ndarray
+        (b, e) values that designs keep, NaN where they may differ.
     ctx : Context
         Holds the deadline.
 
@@ -303,40 +287,36 @@ def improve(
         (b,) neighbours that were evaluated for each.
     """
     everything = _search(x, space, plan, held)
-    losses = _loss(forward, goal, space, x, groups)
-    best = _best(everything.index, groups, losses)
+    found = score(x, groups)
+    best = _best(everything.index, groups, found)
     search = replace(
         everything,
         x=x[best],
         index=everything.index[best],
         movable=everything.movable[best],
-        score=losses[best],
+        score=found[best],
         evaluations=np.zeros(len(best), dtype=np.int64),
     )
 
-    def score(points: FloatArray, rows: IndexArray) -> FloatArray:
-        return _loss(forward, goal, space, points, groups[best[rows]])
-
-    search.descend(*_moves(space, plan, ctx), score, ctx)
+    search.descend(*_moves(space, plan, ctx), lambda points, rows: score(points, groups[best[rows]]), ctx)
     x, evaluations = x.copy(), np.ones(len(x), dtype=np.int64)
     x[best] = search.x
     evaluations[best] += search.evaluations
     return x, evaluations
 
 
-def _search(x: FloatArray, space: Space, plan: Plan, held: FloatArray | None) -> _Search:
+def _search(x: FloatArray, space: Space, plan: Plan, held: FloatArray) -> _Search:
     variables = [(space.variables[i], space.slices[i]) for i in plan.free]
     index = np.stack([variable.index(x[:, s]) for variable, s in variables], axis=1)
-    movable = np.ones(index.shape, dtype=bool)
-    if held is not None:
-        movable = np.stack([np.isnan(held[:, s]).all(axis=1) for _, s in variables], axis=1)
+    # Labels that a category may not take are held, each at 0; where it is held itself, all of its columns are.
+    movable = np.stack([np.isnan(held[:, s]).any(axis=1) for _, s in variables], axis=1)
     nothing = np.zeros(len(x), dtype=np.int64)
     return _Search(space, plan.free, movable, x.copy(), index, np.full(len(x), np.inf), nothing)
 
 
-def _best(index: IndexArray, groups: IndexArray, losses: FloatArray) -> IndexArray:
-    """Return the rows with the smallest losses of each target, no two of them with the same discrete values."""
-    order = np.lexsort((np.arange(len(losses)), losses, groups))
+def _best(index: IndexArray, groups: IndexArray, scores: FloatArray) -> IndexArray:
+    """Return the rows with the smallest scores of each target, no two of them with the same discrete values."""
+    order = np.lexsort((np.arange(len(scores)), scores, groups))
     _, firsts = np.unique(np.column_stack([groups, index])[order], axis=0, return_index=True)
     rows = order[np.sort(firsts)]
     starts = np.flatnonzero(np.r_[True, groups[rows][1:] != groups[rows][:-1]])
