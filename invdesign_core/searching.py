@@ -127,6 +127,9 @@ class Search:
         x, groups, interrupted = best_combinations(
             self.forward, self._compared, self.space, plan, low, self.ctx, self.far if self.near else None
         )
+        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
+        if len(lost) and not interrupted:
+            raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
         b, u = len(x), self.forward.to_u(x)
         said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
         middle = self.forward.to_u(((low + high) / 2)[groups])  # no search began anywhere

@@ -123,6 +123,7 @@ def solve(
         "allow_code": allow_code,
         "imports": imports,
         "targets": targets,
+        "frame": None,
     }
     is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):
@@ -144,6 +145,7 @@ def solve(
         frame = read_table(target_table) if target_table is not None else None
         if frame is not None:  # what `auto` chooses a solver for
             texts = frame.select_dtypes(exclude="number")
+            common["frame"] = frame
             common["targets"] = [f"{name}={cell}" for name in texts for cell in texts[name].dropna().unique()]
         if is_run:
             prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
@@ -158,7 +160,6 @@ def solve(
                 table=table,
                 inputs=_listed(inputs),
                 outputs=_listed(outputs),
-                held=None if frame is None else _ranges(frame),
                 seed=seed or 0,
                 **common,
             )
@@ -174,12 +175,6 @@ def solve(
         else:
             show_table(report, stdout)
         return int(ExitCode.OK if report.status == "met" else ExitCode.NOT_MET)
-
-
-def _ranges(frame: Any) -> dict[str, tuple[float, float]]:
-    """Return the ranges of the numeric columns of a table of targets."""
-    numbers = frame.select_dtypes("number")
-    return {str(name): (float(numbers[name].min()), float(numbers[name].max())) for name in numbers.columns}
 
 
 def _sections(
