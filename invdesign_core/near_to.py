@@ -200,7 +200,8 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
             present[columns] = np.nan  # its bounds hold it
     low, high = space.bounds
     # What the present design has outside the bounds, or between values that exist, must change.
-    stays = (present >= low) & (present <= high) & (space.snap(present[None])[0] == present)
+    exists = space.snap(np.where(np.isnan(present), low, present)[None])[0] == present
+    stays = (present >= low) & (present <= high) & exists
     for size in range(len(slices) + 1):
         total = comb(len(slices), size)
         if total <= SUBSETS:
