@@ -18,7 +18,13 @@ NO_DISTANCE = 1e-12
 
 
 def near_rows(
-    space: Space, known: Known, loss: FloatArray, low: FloatArray, high: FloatArray, count: int
+    space: Space,
+    known: Known,
+    loss: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    count: int,
+    first: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return boxes around the measured designs that come nearest to each target.
 
@@ -36,6 +42,8 @@ def near_rows(
         (t, e) encoded bounds.
     count : int
         Boxes for each target.
+    first : int, optional
+        Number of the first target in a table of them, for messages.
 
     Returns
     -------
@@ -58,7 +66,8 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            "stay near data: no measured design lies inside the bounds", "widen the bounds, or leave stay-near-data out"
+            f"{_row(first, inside.any(axis=1))}stay near data: no measured design lies inside the bounds",
+            "widen the bounds, or leave stay-near-data out",
         )
     target = np.zeros(len(low), dtype=np.intp)[:, None] if alike else np.arange(len(low))[:, None]
     around = np.sqrt(np.maximum(left, 0.0) / max(int((~space.discrete).sum()), 1))[:, :, None]
@@ -75,12 +84,17 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            "stay near data: no design near a measured one satisfies the constraints",
+            f"{_row(first, fine.any(axis=1))}stay near data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
     first = np.argsort(~fine, axis=1, kind="stable")
     chosen = np.take_along_axis(first, np.arange(count) % fine.sum(axis=1)[:, None], axis=1)[:, :, None]
     return np.take_along_axis(boxes[0], chosen, axis=1), np.take_along_axis(boxes[1], chosen, axis=1)
+
+
+def _row(first: int | None, fine: NDArray[np.bool_]) -> str:
+    """Name the first of (t,) targets for which there is nothing, where they come from a table."""
+    return "" if first is None else f"targets, row {first + int(np.argmin(fine)) + 1}: with its values, "
 
 
 def _ranges(

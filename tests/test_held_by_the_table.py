@@ -295,3 +295,9 @@ def test_the_command_line_solves_a_run_at_the_values_of_its_table(run, surrogate
     check_written(pd.read_csv(tmp_path / "d.csv"), surrogate, SPACE, frame)
     with pytest.raises(ConfigError, match="row 1: found 56, but the same command fixes it at 20"):
         solve.main([*args, "--fixed", "age=20"], standalone_mode=False)
+
+
+def test_a_row_to_which_no_measured_design_is_near_is_named(run, tmp_path):
+    frame = pd.DataFrame({"age": [28.0, 1000.0], "y": [3.0, 4.0]})
+    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay near data: no measured design"):
+        solve_table(ready(run, frame=frame, stay_near_data=True), frame, tmp_path / "d.csv")
