@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,8 @@ from invdesign_core.registry import build_options
 from invdesign_core.space import Space
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invdesign_core.near_to import NearTo
 
 Pair = tuple[float, float]
@@ -72,7 +74,21 @@ class Design(BaseModel):
         design: Design = build_options(cls, values, place)
         return design
 
-    def apply(self, space: Space, outputs: Sequence[str]) -> Space:
+    def restrict(self, space: Space, held: Collection[str] = ()) -> Space:
+        """Return the space in which these values exist, constraints aside.
+
+        Variables that a table of targets holds are not fixed, and of their bounds only the outermost count, from which
+        steps may be counted: their rows' values go beyond them.
+        """
+        fixed = {name: value for name, value in self.fixed.items() if name not in held}
+        bounds = {name: value for name, value in self.bounds.items() if name not in held}
+        for name in set(held) & set(self.bounds) - set(self.levels):
+            if space[name].kind in ("continuous", "integer"):
+                ends = [end for pair in _pairs(self.bounds[name]) for end in pair]
+                bounds[name] = (min(ends), max(ends))
+        return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
+
+    def apply(self, space: Space, outputs: Sequence[str], frame: pd.DataFrame | None = None) -> Space:
         """Return the space of a search.
 
         Parameters
@@ -81,6 +97,8 @@ class Design(BaseModel):
             What the data say of the variables.
         outputs : sequence of str
             The outputs, which constraints can't be about.
+        frame : pandas.DataFrame, optional
+            A table of targets, whose values win over what is said here of the variables that it has columns for.
 
         Raises
         ------
@@ -88,7 +106,11 @@ class Design(BaseModel):
             If a name is unknown, something contradicts a variable's kind or itself, or no design satisfies the
         constraints: then those that contradict each other are named.
         """
-        found = space.restrict(self.bounds, self.fixed, self.levels, self.step, self.log, self.margin)
+        from invdesign_core.held import held_names, hold
+
+        found = self.restrict(space, held_names(space, frame))
+        if frame is not None:
+            found = hold(found, frame)[0]
         if not self.constraints:
             return found
         from invdesign_core.constraints import check_feasible, parse_constraints
@@ -97,8 +119,10 @@ class Design(BaseModel):
         check_feasible(constrained)
         return constrained
 
-    def near_to(self, space: Space) -> NearTo:
+    def near_to(self, space: Space, held: Collection[str] = ()) -> NearTo:
         """Return what answers are to be near to, in the space that `apply` returned.
+
+        Variables that a table of targets holds need no present value.
 
         Raises
         ------
@@ -107,7 +131,7 @@ class Design(BaseModel):
         """
         from invdesign_core.near_to import NearTo
 
-        return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space)
+        return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space, held)
 
     def present(self, space: Space) -> dict[str, Any]:
         """Return the present design by variable, with what a row of a table says of it.
@@ -124,6 +148,11 @@ class Design(BaseModel):
         from invdesign_core.own_columns import row_of
 
         return {**row_of(self.near_row, space), **self.near}
+
+
+def _pairs(bounds: Any) -> list[Pair]:
+    """Return bounds as a list of ranges; one is written as a pair of numbers."""
+    return [bounds] if isinstance(bounds[0], int | float) else list(bounds)
 
 
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
+from invdesign_core.held import held_names
 from invdesign_core.own_columns import as_targets
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import Registry
@@ -203,7 +204,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         target : mapping, number, str or DataFrame
             What is wanted of each output: ``{"y": 2}``, ``{"H2": ">=0.3", "N2": "0.3..0.34"}``, or a
             bare value where there is one output. A DataFrame holds a target in each row: a column is an
-            output, or a design variable (``NAME`` or ``design.NAME``) that is held at its row's value.
+            output, or a design variable (``NAME`` or ``design.NAME``) that is held at its row's value, whatever
+            `fixed` and `bounds` say of it.
 
         Returns
         -------
@@ -249,7 +251,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
         cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
         plugins = self._plugins("surrogate", "objective", targets=cells)
-        space, ctx = self._searched(design)
+        space, ctx = self._searched(design, frame)
         parts = pipeline.invert_many(
             surrogate,
             frame,
@@ -260,7 +262,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.known_,
             self.truth_,
             design.designs,
-            near_to=design.near_to(space),
+            near_to=design.near_to(space, held_names(space, frame)),
         )
         targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
         return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))
@@ -362,10 +364,10 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
 
-    def _searched(self, design: Design) -> tuple[Space, Context]:
+    def _searched(self, design: Design, frame: pd.DataFrame | None = None) -> tuple[Space, Context]:
         """Return the space of a search, and a context in which it is said where that goes beyond the data."""
         surrogate, ctx = self._fitted(), self._context()
-        space = design.apply(surrogate.space, surrogate.outputs)
+        space = design.apply(surrogate.space, surrogate.outputs, frame)
         for doubt in doubts_of_bounds(space, surrogate.space):
             ctx.warn(doubt)
         return space, ctx

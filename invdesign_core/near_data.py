@@ -56,7 +56,14 @@ def _gap(variable: Variable, unit: FloatArray) -> float:
 
 
 def near_rows(
-    space: Space, known: Known, data: Nearness, loss: FloatArray, low: FloatArray, high: FloatArray, count: int
+    space: Space,
+    known: Known,
+    data: Nearness,
+    loss: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    count: int,
+    first: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return boxes around the measured designs that come nearest to each target.
 
@@ -76,6 +83,8 @@ def near_rows(
         (t, e) encoded bounds.
     count : int
         Boxes for each target.
+    first : int, optional
+        Number of the first target in a table of them, for messages.
 
     Returns
     -------
@@ -97,7 +106,8 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            "stay near data: no measured design lies inside the bounds, nor near a design that exists there",
+            f"{_row(first, np.asarray(inside.any(axis=1)))}stay near data: no measured design lies inside the bounds, nor near a "
+            "design that exists there",
             "widen the bounds, allow more values, or leave stay-near-data out",
         )
     target = np.zeros(len(low), dtype=np.intp)[:, None] if alike else np.arange(len(low))[:, None]
@@ -113,12 +123,17 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            "stay near data: no design near a measured one satisfies the constraints",
+            f"{_row(first, np.asarray(fine.any(axis=1)))}stay near data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
-    first = np.argsort(~fine, axis=1, kind="stable")
-    chosen = np.take_along_axis(first, np.arange(count) % fine.sum(axis=1)[:, None], axis=1)[:, :, None]
+    fit = np.argsort(~fine, axis=1, kind="stable")
+    chosen = np.take_along_axis(fit, np.arange(count) % fine.sum(axis=1)[:, None], axis=1)[:, :, None]
     return np.take_along_axis(boxes[0], chosen, axis=1), np.take_along_axis(boxes[1], chosen, axis=1)
+
+
+def _row(first: int | None, fine: NDArray[np.bool_]) -> str:
+    """Name the first of (t,) targets for which there is nothing, where they come from a table."""
+    return "" if first is None else f"targets, row {first + int(np.argmin(fine)) + 1}: with its values, "
 
 
 def around_designs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -40,7 +40,9 @@ class NearTo:
     to_data: bool = False
 
     @classmethod
-    def build(cls, near: Mapping[str, Any], fewest: bool, to_data: bool, space: Space) -> NearTo:
+    def build(
+        cls, near: Mapping[str, Any], fewest: bool, to_data: bool, space: Space, held: Collection[str] = ()
+    ) -> NearTo:
         """Read what the user said.
 
         Parameters
@@ -53,6 +55,8 @@ class NearTo:
             Near to measured designs.
         space : Space
             The design variables of the search.
+        held : collection of str
+            Variables that targets come with; they are no changes, so their present values need not be named.
 
         Raises
         ------
@@ -69,7 +73,7 @@ class NearTo:
                 "leave one of them out; each answer says how near to the data it is",
             )
         if fewest:
-            lacking = [v.name for v in space.variables if v.name not in near and v.fixed is None]
+            lacking = [v.name for v in space.variables if v.name not in (*near, *held) and v.fixed is None]
             if lacking:
                 raise ConfigError(
                     f"fewest changes: the present design lacks {', '.join(map(repr, lacking))}",
@@ -196,7 +200,8 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
             present[columns] = np.nan  # its bounds hold it
     low, high = space.bounds
     # What the present design has outside the bounds, or between values that exist, must change.
-    stays = (present >= low) & (present <= high) & (space.snap(present[None])[0] == present)
+    exists = space.snap(np.where(np.isnan(present), low, present)[None])[0] == present
+    stays = (present >= low) & (present <= high) & exists
     for size in range(len(slices) + 1):
         total = comb(len(slices), size)
         if total <= SUBSETS:

@@ -14,6 +14,7 @@ from invdesign_core.designs import Answers, answers, look_around
 from invdesign_core.discrete import Plan, plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
+from invdesign_core.held import hold
 from invdesign_core.influence import warn_of_flat
 from invdesign_core.near_data import measured, near_plan
 from invdesign_core.nearness import Nearness
@@ -253,7 +254,7 @@ def invert_many(
         As for `invert`.
     frame : pandas.DataFrame
         t rows; a column is an output, whose cells are targets, or a design variable, which is held at
-        its row's value.
+        its row's value, whatever `space` says of it.
     designs : int
         Distinct designs to report for each target.
     skip : container of int
@@ -270,13 +271,12 @@ def invert_many(
     Raises
     ------
     ConfigError
-        If a column is neither, a cell can't be read, or a row's values leave no design.
+        If a column is neither, a cell can't be read, a value doesn't exist, or a row's values leave no design.
     """
     check_columns(frame, surrogate.outputs, space.names)
     targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
-    held = _held(frame, space)
-    fixed = [name for name in space.names if name in frame.columns]
-    check_bounds(Space(tuple(v for v in space.variables if v.name not in fixed)))
+    space, held = hold(space, frame)
+    check_bounds(space)
     if held is not None:
         check_held(space, held)
     forward = Forward(surrogate, objective, space)
@@ -317,24 +317,11 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
                 f"targets: the column {name!r} is neither an output nor a design variable",
                 near_match(str(name), [*outputs, *variables]) + "; or take the column out",
             )
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
-
-
-def _held(frame: pd.DataFrame, space: Space) -> FloatArray | None:
-    """Return the (t, e) encoded values that the targets hold, NaN where free; None where they hold nothing."""
-    if not any(name in frame.columns for name in space.names):
-        return None
-    held = np.full((len(frame), space.width), np.nan)
-    for variable, columns in zip(space.variables, space.slices, strict=True):
-        if variable.name not in frame.columns:
-            continue
-        column = frame[variable.name]
-        if column.isna().any():
-            row = int(np.argmax(column.isna().to_numpy())) + 1
-            raise ConfigError(f"targets, column {variable.name!r}, row {row}: found nothing, expected a value")
-        held[:, columns] = variable.encode(column.to_numpy())
-    return held
 
 
 def check_bounds(space: Space) -> None:

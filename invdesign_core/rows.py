@@ -112,7 +112,9 @@ def make_rows(
 
 
 def check_held(space: Space, held: FloatArray) -> None:
-    """Refuse targets that come with values under which no design satisfies the linear constraints.
+    """Refuse targets that come with values under which no design satisfies the constraints.
+
+    Whether whole numbers and steps leave a design is found out by the search.
 
     Parameters
     ----------
@@ -126,15 +128,17 @@ def check_held(space: Space, held: FloatArray) -> None:
     ConfigError
         Naming the first such row.
     """
-    linear = space.constraints.linear
-    if not len(linear):
-        return
-    scale = lengths(*space.bounds)
-    low, high = (np.where(np.isnan(held), bound, held) / scale for bound in space.bounds)
-    found = nearest(Linear(linear.matrix * scale, linear.lower, linear.upper), low, high, (low + high) / 2)
-    lost = np.flatnonzero(np.isnan(found).any(axis=1))
-    if len(lost):
-        raise no_design(int(lost[0]), True)
+    linear, low, high = space.constraints.linear, *(np.where(np.isnan(held), bound, held) for bound in space.bounds)
+    lost = np.zeros(len(held), dtype=bool)
+    for limit in space.constraints.at_most:
+        lost |= (low[:, list(limit.columns)] > 0).sum(axis=1) > limit.count
+    if len(linear):
+        scale = lengths(*space.bounds)
+        low, high = low / scale, high / scale
+        found = nearest(Linear(linear.matrix * scale, linear.lower, linear.upper), low, high, (low + high) / 2)
+        lost |= np.isnan(found).any(axis=1)
+    if lost.any():
+        raise no_design(int(np.argmax(lost)), True)
 
 
 def no_design(target: int, several: bool) -> ConfigError:

@@ -114,7 +114,8 @@ class Search:
         assert self.data is not None
         shift, scale = self.forward.surrogate.shift, self.forward.surrogate.scale
         loss = losses_of(self.forward, Prediction((self.known.y - shift) / scale), self._compared)
-        low, high = near_rows(self.space, self.known, self.data, loss, low, high, self.solver.starts)
+        first = None if self.held is None else self.first
+        low, high = near_rows(self.space, self.known, self.data, loss, low, high, self.solver.starts, first)
         return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
 
     def far(self, x: FloatArray) -> FloatArray | None:

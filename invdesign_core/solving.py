@@ -126,7 +126,8 @@ def reach(
         ended = search.with_few_changes(plan)
     else:
         ended = search.searched(plan, *search.boxes(plan))
-    x, u, groups = ended.x, ended.u, ended.groups
+    # What is predicted here is what will be written: a value between those that exist would be moved on the way.
+    x, u, groups = space.snap(ended.x), ended.u, ended.groups
     z = surrogate.predict_z(x)
     loss = forward.loss_of(z, goal.take(groups) if ended.goal is None else ended.goal.take(groups))
     asked = targets.asked[groups]

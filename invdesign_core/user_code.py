@@ -81,6 +81,14 @@ class UserObject:
             folder = Path.cwd()
         return cls(f"{item.__module__}:{item.__qualname__}", value, folder)
 
+    def code(self, whole: bool) -> bytes:
+        """Return the text that defines the object, or the whole file; nothing for what was typed at a prompt."""
+        item = self.value if hasattr(self.value, "__qualname__") else type(self.value)
+        try:
+            return Path(inspect.getfile(item)).read_bytes() if whole else inspect.getsource(item).encode()
+        except (OSError, TypeError):
+            return b""
+
     @contextmanager
     def running(self, who: str, hint: str | None = None) -> Iterator[None]:
         """Run the user's code: it may import what lies beside it, and its exceptions become messages.

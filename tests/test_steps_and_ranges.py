@@ -206,7 +206,7 @@ def test_shares_in_steps_that_sum_to_one_are_found_near_the_data():
     rng = np.random.default_rng(3)
     x = rng.dirichlet([4, 4, 4], 60)
     known = Known(x, x @ [[1.0], [2.0], [4.0]])
-    answers, space = solve(
+    answers, _space = solve(
         lin([[1], [2], [4]]), numbers(3, 0, 1), "2.3 tolerance 0.01", known, constraints=["x0 + x1 + x2 = 1"],
         step={f"x{i}": 0.05 for i in range(3)}, stay_near_data=True,
     )  # fmt: skip

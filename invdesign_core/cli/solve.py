@@ -119,6 +119,7 @@ def solve(
         "allow_code": allow_code,
         "imports": imports,
         "targets": targets,
+        "frame": None,
     }
     is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):
@@ -143,6 +144,7 @@ def solve(
             frame = read_designs(target_table, saved_space(run_or_model) if is_run else None)
         if frame is not None:  # what `auto` chooses a solver for
             texts = frame.select_dtypes(exclude="number")
+            common["frame"] = frame
             texts = texts[[name for name in texts if not str(name).startswith(PREFIX)]]
             common["targets"] = [f"{name}={cell}" for name in texts for cell in texts[name].dropna().unique()]
         if is_run:
@@ -158,7 +160,6 @@ def solve(
                 table=table,
                 inputs=_listed(inputs),
                 outputs=_listed(outputs),
-                held=None if frame is None else _ranges(frame),
                 seed=seed or 0,
                 **common,
             )
@@ -174,15 +175,6 @@ def solve(
         else:
             show_table(report, stdout)
         return int(ExitCode.OK if report.status == "met" else ExitCode.NOT_MET)
-
-
-def _ranges(frame: Any) -> dict[str, tuple[float, float]]:
-    """Return the ranges of the numeric columns of a table of targets, by column and by the variable in it."""
-    from invdesign_core.own_columns import PREFIX
-
-    numbers = frame.select_dtypes("number")
-    ranges = {str(name): (float(numbers[name].min()), float(numbers[name].max())) for name in numbers.columns}
-    return {name.removeprefix(PREFIX): pair for name, pair in ranges.items()} | ranges
 
 
 def _sections(

@@ -11,7 +11,7 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data import Data
 from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import blamed
-from invdesign_core.plugin import Dataset
+from invdesign_core.plugin import Dataset, SurrogateBuilder
 from invdesign_core.registry import Registry
 from invdesign_core.space import Space
 from invdesign_core.targets import Target, parse_targets
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """An experiment of which all that needs no trained model was checked."""
+    """An experiment of which all that needs no trained model was checked; `builder` has found what it names."""
 
     stages: Stages
+    builder: SurrogateBuilder
     data: Data
     space: Space
     targets: dict[str, Target]
@@ -56,7 +57,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)
     with blamed(stages.surrogate.label):
-        stages.surrogate.prepared(ctx)
+        builder = stages.surrogate.prepared(ctx)
     space = experiment.design.apply(data.space, data.outputs)
     for doubt in doubts_of_bounds(space, data.space):
         ctx.warn(doubt)
@@ -68,7 +69,7 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
     pipeline.check_bounds(space)
     near_to = experiment.design.near_to(space)
     near_to.check(any(target.goal is not None for target in wanted.values()))
-    return Checked(stages, data, space, wanted, near_to)
+    return Checked(stages, builder, data, space, wanted, near_to)
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core import backend
+from invdesign_core import backend, identity
 from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Known
 from invdesign_core.doubts import doubts_of_bounds
 from invdesign_core.errors import InvdesignError
+from invdesign_core.held import check_command, held_names
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import pass_on
+from invdesign_core.own_columns import as_targets
 from invdesign_core.registry import Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
@@ -23,6 +25,9 @@ from invdesign_core.space import Space
 from invdesign_core.user_code import import_named, keras_objects
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.design import Design
     from invdesign_core.experiment import Experiment
     from invdesign_core.influence import Sampled
     from invdesign_core.near_to import NearTo
@@ -68,6 +73,16 @@ class Prepared:
         What a model without data answers over its box.
     source : str
         Where the surrogate is from.
+    base : Space
+        The design variables as the data, or the model, have them.
+    design : Design
+        What makes `space` of `base`.
+    command : Design
+        What of it this command says itself, and no run that it takes the rest from.
+    versions : mapping
+        Of all that computes.
+    code : str
+        A digest of the modules that were imported for the model, and of where the true model is from.
     """
 
     surrogate: Surrogate
@@ -84,9 +99,29 @@ class Prepared:
     ctx: Context
     notes: list[str]
     source: str
+    base: Space
+    design: Design
+    command: Design
+    versions: Mapping[str, str]
+    code: str
     folder: RunFolder | None = None
     targets: Mapping[str, Any] | None = None
     sampled: Sampled | None = None
+
+    def holding(self, frame: pd.DataFrame) -> Prepared:
+        """Return the same for a table of targets, whose values win over what a run says of their variables.
+
+        Raises
+        ------
+        ConfigError
+            If a value doesn't exist, or contradicts what this command says itself; by row and column.
+        """
+        names = held_names(self.base, frame)
+        if not names:
+            return self
+        check_command(self.command, self.base, frame)
+        space = self.design.apply(self.base, self.surrogate.outputs, frame)
+        return replace(self, space=space, near_to=self.design.near_to(space, names))
 
 
 def prepare_saved(
@@ -99,6 +134,7 @@ def prepare_saved(
     allow_code: bool = False,
     imports: Sequence[str] = (),
     targets: Sequence[str] = (),
+    frame: pd.DataFrame | None = None,
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
@@ -122,12 +158,14 @@ def prepare_saved(
         Modules, or files that end in .py, with the classes and functions that those files name.
     targets : sequence of str
         As `--target` takes them: what `auto` chooses a solver for.
+    frame : pandas.DataFrame, optional
+        The table of targets, where there is one: its rows' values of design variables win over a run's.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     **design
         Keys of the `[design]` section, laid over those of the run.
     """
-    from invdesign_core.design import laid_over
+    from invdesign_core.design import Design, laid_over
     from invdesign_core.experiment import Experiment
 
     outer = ctx or Context()
@@ -149,7 +187,7 @@ def prepare_saved(
     ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with imported(imports):
+        with imported(imports) as code:
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
     differentiable, name = surrogate.differentiable, experiment.surrogate.use
@@ -157,7 +195,13 @@ def prepare_saved(
     if targets:  # they replace those of the run
         demand = replace(demand, extremum=asks_for_extremum(targets))
     solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
-    space = experiment.design.apply(surrogate.space, surrogate.outputs)
+    command = Design.from_mapping(laid_over((overrides or {}).get("design", {}), design))
+    if frame is not None:
+        frame = as_targets(frame, surrogate.space, surrogate.outputs, Context())
+    held = held_names(surrogate.space, frame)
+    if frame is not None:
+        check_command(command, surrogate.space, frame)
+    space = experiment.design.apply(surrogate.space, surrogate.outputs, frame)
     for doubt in doubts_of_bounds(space, surrogate.space):
         ctx.warn(doubt)
     trained = folder.read_report()
@@ -170,13 +214,18 @@ def prepare_saved(
         known,
         truth,
         experiment.design.designs,
-        experiment.design.near_to(space),
+        experiment.design.near_to(space, held),
         trained or _loaded(surrogate, experiment.surrogate.use),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
         ctx,
         notes,
         str(run),
+        surrogate.space,
+        experiment.design,
+        command,
+        identity.versions(running, registry, [objective, solver]),
+        identity.digest(code, stored["plugins"]["dataset"] if truth is not None else None),
         folder,
         stored["experiment"]["targets"],
     )
@@ -191,12 +240,12 @@ def prepare_model(
     table: Path | None = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
-    held: Mapping[str, tuple[float, float]] | None = None,
     seed: int = 0,
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
     targets: Sequence[str] = (),
+    frame: pd.DataFrame | None = None,
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
@@ -215,8 +264,6 @@ def prepare_model(
     inputs, outputs : sequence of str, optional
         Names, in the model's order; by default those of its several inputs and outputs, or the table's
         columns, or x1, x2, … and y, or y1, y2, ….
-    held : mapping, optional
-        Ranges of the variables that a table of targets holds, for those that have no bounds.
     seed : int
         Fixes the starts.
     backend_name : str, optional
@@ -227,6 +274,8 @@ def prepare_model(
         Modules, or files that end in .py, with the classes and functions that the file names.
     targets : sequence of str
         As `--target` takes them: what `auto` chooses a solver for.
+    frame : pandas.DataFrame, optional
+        The table of targets, where there is one: its rows' values of design variables win over a run's.
     ctx : Context, optional
         Takes the events, counts the seconds, and can stop the search.
     **design
@@ -254,16 +303,26 @@ def prepare_model(
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
-        with imported(imports), evaluated(path):
+        with imported(imports) as code, evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_ports(ports, path, table, inputs, outputs)
-        space = wanted.apply(named.space, named.outputs)
-        space = space.restrict({name: (held or {})[name] for name in space.unbounded() if held and name in held})
+        if frame is not None:
+            frame = as_targets(frame, named.space, named.outputs, Context())
+        held = held_names(named.space, frame)
+        if frame is not None:
+            check_command(wanted, named.space, frame)
+        space = wanted.apply(named.space, named.outputs, frame)
         check_bounds(space)
+        box = space
+        if held:  # units and tolerances are those of the bounds; where there are none, of the table of targets
+            own = wanted.restrict(named.space)
+            unbounded = own.unbounded()
+            pairs = zip(own.variables, space.variables, strict=True)
+            box = Space(tuple(row if v.name in unbounded else v for v, row in pairs), space.given)
         with evaluated(path):
-            sampled = sample(model, space)
+            sampled = sample(model, box)
         y = named.rows.y if named.rows is not None else None
-        surrogate = Surrogate.of_model(model, space, named.outputs, y=y, sampled=sampled)
+        surrogate = Surrogate.of_model(model, box, named.outputs, y=y, sampled=sampled)
     return Prepared(
         surrogate,
         space,
@@ -272,13 +331,18 @@ def prepare_model(
         named.rows,
         None,
         wanted.designs,
-        wanted.near_to(space),
+        wanted.near_to(space, held),
         _loaded(surrogate, None),
         {"objective": goal.name, "solver": search.name},
         running,
         ctx,
         notes,
         str(path),
+        named.space,
+        wanted,
+        wanted,
+        identity.versions(running, registry, [goal, search]),
+        identity.digest(code),
         sampled=sampled,
     )
 
@@ -304,15 +368,18 @@ def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
 
 
 @contextmanager
-def imported(modules: Sequence[str]) -> Iterator[None]:
-    """Let model files that are loaded meanwhile find what a user's modules define."""
+def imported(modules: Sequence[str]) -> Iterator[list[str]]:
+    """Let model files that are loaded meanwhile find what a user's modules define; give digests of their code."""
     import keras
 
     found: dict[str, Any] = {}
+    code: list[str] = []
     for item in modules:
-        found |= keras_objects(import_named(item, Path.cwd(), f"--import {item}"))
+        module = import_named(item, Path.cwd(), f"--import {item}")
+        found |= keras_objects(module)
+        code.append(identity.of_files(Path(module.__file__)) if module.__file__ else item)
     with keras.saving.custom_object_scope(found):
-        yield
+        yield code
 
 
 def _loaded(surrogate: Surrogate, plugin: str | None) -> SurrogateReport:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from invdesign_core import backend, pipeline
+from invdesign_core import backend, identity, pipeline
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import InvdesignError, RunStoreError
 from invdesign_core.jobs.check import Checked, check
@@ -19,10 +16,12 @@ from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
+from invdesign_core.user_code import UserObject
 from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
+    from invdesign_core.plugin import SurrogateBuilder
 
 
 def run_experiment(
@@ -79,7 +78,7 @@ def run_experiment(
     checked = check(experiment, registry, ctx, targets)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
     try:
-        decides = _decides_training(experiment, checked, running)
+        decides = _decides_training(experiment, checked, registry, running)
         if resume:
             _check_same_search(folder, decides)
         _write_settings(folder, experiment, checked, registry, running, source, decides)
@@ -129,23 +128,42 @@ def run_experiment(
     return Result(report, answers, fitted.surrogate)
 
 
-def _decides_training(experiment: Experiment, checked: Checked, running: str) -> dict[str, Any]:
+def _decides_training(experiment: Experiment, checked: Checked, registry: Registry, running: str) -> dict[str, Any]:
     """Return everything that a trial's result depends on, flat; a search can only go on with the same."""
-    stages = checked.stages
-    digest = hashlib.sha256()
-    for part in (checked.data.x, checked.data.y, checked.data.weights):
-        digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+    stages, data = checked.stages, checked.data
+    versions = identity.versions(running, registry, [stages.surrogate])
     # Members and the winner's second training come after the trials; how many train at once changes nothing.
     training = experiment.training.model_dump(mode="json", exclude={"members", "retrain", "side_by_side"})
     return {
         "seed": experiment.seed,
         "backend": running,
-        "the data": digest.hexdigest()[:16],
+        "the inputs": list(data.space.names),
+        "the outputs": list(data.outputs),
+        "the data": identity.digest(data.space.to_json(), data.x, data.y, data.partial),
+        "the weights of rows": identity.digest(data.weights),
+        "the split": identity.digest(data.split),
+        "the groups": identity.digest(data.groups),
         "surrogate": stages.surrogate.name,
         **{f"surrogate.{key}": value for key, value in stages.surrogate.model_dump(mode="json").items()},
         **{f"training.{key}": value for key, value in training.items()},
         "tuner.objective": stages.tuner.objective,
         "tuner.direction": stages.tuner.direction,
+        **{f"the code of {place}": code for place, code in _code(stages.surrogate, checked.builder).items()},
+        **{f"the version of {name}": version for name, version in versions.items()},
+    }
+
+
+def _code(given: SurrogateBuilder, found: SurrogateBuilder) -> dict[str, str]:
+    """Return digests of the user's own code that a builder works with, by where it is.
+
+    Of an object that was handed over in Python only the text of its own definition counts: the script around it
+    changes when it asks to resume.
+    """
+    objects = {key: getattr(found, key) for key in type(found).model_fields}
+    return {
+        item.place: identity.digest(item.code(whole=isinstance(getattr(given, key, None), str)))
+        for key, item in objects.items()
+        if isinstance(item, UserObject)
     }
 
 

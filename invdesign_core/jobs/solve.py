@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from invdesign_core import pipeline
+from invdesign_core import identity, pipeline
 from invdesign_core.designs import Answers
 from invdesign_core.errors import ConfigError
 from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
@@ -18,6 +15,7 @@ from invdesign_core.own_columns import as_targets
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +96,8 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     prepared : Prepared
         The surrogate, and what to invert it with.
     frame : pandas.DataFrame
-        Targets: a column is an output, or a design variable that is held at its row's value.
+        Targets: a column is an output, or a design variable that is held at its row's value, whatever the run says
+        of it.
     out : Path
         The ``.csv``, ``.parquet`` or ``.xlsx`` file to write: the designs of each target, best first. A solve
         that was killed goes on where it was.
@@ -106,13 +105,15 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     Raises
     ------
     ConfigError
-        If a column is neither, or a cell can't be read.
+        If a column is neither, a cell can't be read, or a value doesn't exist or contradicts this command.
+    KeyboardInterrupt
+        If the search was stopped; the targets that were being solved then are solved anew the next time.
     RunStoreError
         If the file is there already, or belongs to another solve that is unfinished.
     """
-    p, ctx = prepared, prepared.ctx
-    frame = as_targets(frame, p.space, p.surrogate.outputs, ctx)
-    pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
+    frame = as_targets(frame, prepared.surrogate.space, prepared.surrogate.outputs, prepared.ctx)
+    pipeline.check_columns(frame, prepared.surrogate.outputs, prepared.space.names)
+    p, ctx = prepared.holding(frame), prepared.ctx
     parts = Parts(out, _identity(p, frame))
     tally = _Tally()
     for first, answers in pipeline.invert_many(
@@ -120,11 +121,11 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     ):
         if answers is None:
             continue
+        if answers.interrupted:  # some of its targets were hardly looked at
+            raise KeyboardInterrupt
         tally.add(answers)
         designs = answers.designs.assign(target=answers.designs["target"] + first + 1)
         parts.write(first, designs)
-        if answers.interrupted:
-            raise KeyboardInterrupt
     resumed = len(frame) - tally.targets
     if resumed:
         ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
@@ -160,21 +161,24 @@ class _Tally:
 
 def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
     """Return what the answers to a table depend on, to tell whether parts of them belong to it."""
-    import pandas as pd
-
-    digest = hashlib.sha256(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    probe = p.surrogate.predict_z(np.asarray(p.surrogate.box)).mean
+    source = p.folder.path / "surrogate" if p.folder is not None else Path(p.source)
+    near = p.near_to
     return {
-        "targets": digest.hexdigest()[:16],
-        "surrogate": hashlib.sha256(np.round(probe, 6).tobytes()).hexdigest()[:16],
-        "bounds": p.space.to_json(),
+        "targets": identity.of_table(frame),
+        "surrogate": [identity.of_surrogate(p.surrogate), identity.of_files(source) if source.exists() else None],
+        "outputs": list(p.surrogate.outputs),
+        "variables or bounds": plain(p.space.to_json()),
         "constraints": list(p.space.constraints.texts),
-        "near_to": repr(p.near_to),
+        "present design": identity.digest(near.present, near.fewest, near.to_data),
+        "measured designs": identity.digest(*(p.known or ())),
         "objective": [p.objective.name, p.objective.model_dump(mode="json")],
         "solver": [p.solver.name, p.solver.model_dump(mode="json")],
         "designs": p.designs,
+        "true model": p.truth is not None,
+        "code": p.code,
         "seed": p.ctx.seed,
         "backend": p.running,
+        "versions": dict(p.versions),
     }
 
 
