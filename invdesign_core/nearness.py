@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data import Known
+from invdesign_core.equations import Equation, rules_among
 from invdesign_core.space import FloatArray, Space
+from invdesign_core.training.scaling import is_constant
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""
@@ -30,12 +32,18 @@ class Nearness:
         (n,) their numbers in the user's table.
     low, unit : ndarray
         (e,) what is subtracted from an encoded design, and what it is then divided by.
+    space : Space, optional
+        The design variables.
+    equations : tuple of Equation
+        What all rows satisfy.
     """
 
     points: FloatArray
     rows: NDArray[np.intp] | None
     low: FloatArray
     unit: FloatArray
+    space: Space | None = None
+    equations: tuple[Equation, ...] = ()
 
     @classmethod
     def of(cls, known: Known, space: Space) -> Nearness:
@@ -49,13 +57,14 @@ class Nearness:
             The design variables.
         """
         low, high = known.x.min(axis=0), known.x.max(axis=0)
-        unit = np.where(high > low, high - low, 1.0)
+        unit = np.where(is_constant(low, high), 1.0, high - low)
         for variable, columns in zip(space.variables, space.slices, strict=True):
             if variable.kind == "categorical":
                 unit[columns] = np.sqrt(2.0)  # two levels differ in two columns
         order = np.arange(len(known.x)) if known.rows is None else np.argsort(known.rows, kind="stable")
         first = order[np.unique(known.x[order], axis=0, return_index=True)[1]]
-        return cls((known.x[first] - low) / unit, None if known.rows is None else known.rows[first], low, unit)
+        rows = None if known.rows is None else known.rows[first]
+        return cls((known.x[first] - low) / unit, rows, low, unit, space, rules_among(known.x, space))
 
     @cached_property
     def limit(self) -> float:
@@ -71,7 +80,7 @@ class Nearness:
         if len(self.points) <= SAMPLE:
             return self
         some = _spaced(len(self.points), SAMPLE)
-        return Nearness(self.points[some], None, self.low, self.unit)
+        return Nearness(self.points[some], None, self.low, self.unit, self.space, self.equations)
 
     def nearest(self, x: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""
@@ -79,9 +88,20 @@ class Nearness:
         return np.asarray(row, dtype=np.intp), np.asarray(distance, dtype=np.float64)
 
     def outside(self, x: FloatArray) -> FloatArray:
-        """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data."""
+        """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data.
+
+        So is a design that breaks an equation which all rows satisfy.
+        """
         distance = self.nearest(x)[1]
-        return np.where(distance > 0, distance / max(self.limit, np.finfo(float).tiny), 0.0)
+        share = np.where(distance > 0, distance / max(self.limit, np.finfo(float).tiny), 0.0)
+        return np.where(self.breaks(x), np.maximum(share, 1.0 + 1e-6), share)
+
+    def breaks(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Say which of (k, e) encoded designs break an equation that all rows satisfy, by more than rows are off."""
+        if self.space is None or not self.equations:
+            return np.zeros(len(x), dtype=np.bool_)
+        off = [equation.off(x, self.space) > equation.tolerance for equation in self.equations]
+        return np.asarray(np.any(off, axis=0))
 
     @cached_property
     def _tree(self) -> Any:

@@ -16,9 +16,9 @@ import numpy as np
 from invdesign_core import backend
 from invdesign_core.errors import DataError, RunStoreError
 from invdesign_core.goal import Prediction
-from invdesign_core.influence import Sampled, sample
+from invdesign_core.influence import RESOLUTION, Sampled, sample
 from invdesign_core.space import FloatArray, Space
-from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, units_of
+from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, is_constant, units_of
 
 if TYPE_CHECKING:
     import keras
@@ -67,8 +67,7 @@ class Surrogate:
     ) -> Surrogate:
         """Put together what training gave, with the ranges of its (n, e) and (n, m) rows."""
         box = np.stack([x.min(axis=0), x.max(axis=0)])
-        spread = np.nanmax(y, axis=0) - np.nanmin(y, axis=0)
-        return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread)
+        return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread_of(y))
 
     @classmethod
     def of_model(
@@ -106,9 +105,10 @@ class Surrogate:
             box = np.stack(space.bounds)
         if y is None:
             sampled = sampled or sample(model, space, box)
-            y, spread = sampled.y, sampled.spread
+            spread, flat = sampled.spread, sampled.flat
+            y = np.where(flat, np.median(sampled.y, axis=0), sampled.y)  # what else it differs by is float32's rounding
         else:
-            spread = y.max(axis=0) - y.min(axis=0)
+            spread = spread_of(y)
         scaling = Scaling.of(np.zeros((1, space.width)), y)
         shift, scale = units_of(model) or (scaling.y_shift, scaling.y_scale)
         return cls((model,), space, tuple(outputs), shift, scale, box, spread)
@@ -241,6 +241,12 @@ class Surrogate:
             return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
 
         return backend.load().value(both, self.variables)
+
+
+def spread_of(y: FloatArray) -> FloatArray:
+    """Return the (m,) ranges of (n, m) outputs; of a constant one what float32 resolves, as `Sampled.spread` has it."""
+    low, high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    return np.where(is_constant(low, high), 100 * RESOLUTION * np.abs(high), high - low)
 
 
 @contextmanager
