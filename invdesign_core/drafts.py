@@ -93,7 +93,8 @@ def _rules(data: Data) -> list[str]:
 
 def _constrained(data: Data) -> tuple[Space, list[str]]:
     """Return the design variables with those of the table's equations that designs can satisfy, and these as text."""
-    space, found = data.space, []
+    space = data.space
+    found: list[str] = []
     for equation in equations_among(data.x, data.space):
         try:
             space = Design(constraints=[*found, equation.constraint]).apply(data.space, data.outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ SOLVED = 1e-6
 """Share of the range of its terms by which designs may be off, whatever the rows are."""
 DIGITS = 12
 """Digits that are tried for a coefficient."""
-SAMPLE = 4096
+SAMPLE = 1024
 """Rows that equations are looked for in; all rows are asked whether they hold."""
 MOST = 200
 """Numeric inputs up to which equations are looked for."""
@@ -112,6 +113,34 @@ class Equation:
         return bool(near and abs(parts @ linear.upper[rows] - self.constant) <= max(self.tolerance, SHARE * scale))
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What all rows satisfy, looked for when it is asked for the first time.
+
+    Attributes
+    ----------
+    x : ndarray
+        (n, e) encoded rows.
+    space : Space
+        Their variables.
+    """
+
+    x: FloatArray
+    space: Space
+
+    @cached_property
+    def equations(self) -> tuple[Equation, ...]:
+        """Inputs that are one number, and equations among the others."""
+        return (*constants_among(self.x, self.space), *equations_among(self.x, self.space))
+
+    def broken_by(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Say which of (k, e) encoded designs break one of them, by more than rows are off."""
+        broken = np.zeros(len(x), dtype=np.bool_)
+        for equation in self.equations:
+            broken |= equation.off(x, self.space) > equation.tolerance
+        return broken
+
+
 def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     """Return the linear equations among numeric inputs that all of (n, e) encoded rows satisfy.
 
@@ -156,11 +185,6 @@ def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
             slack = max(float(_Rounded.of(column).half[0, 0]), SOLVED * abs(float(low)))
             found.append(Equation((name,), np.ones(1), float(low), slack, float(high - low)))
     return tuple(found)
-
-
-def rules_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
-    """Return all that (n, e) encoded rows satisfy: inputs that are one number, and equations among the others."""
-    return (*constants_among(x, space), *equations_among(x, space))
 
 
 def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
@@ -236,7 +260,7 @@ class _Rounded:
 
     @property
     def range(self) -> FloatArray:
-        """(c,)"""
+        """(c,) largest less smallest number of each column."""
         return np.asarray(np.ptp(self.values, axis=0))
 
 

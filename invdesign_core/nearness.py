@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data import Known
-from invdesign_core.equations import Equation, rules_among
+from invdesign_core.equations import Rules
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.training.scaling import is_constant
 
@@ -32,18 +32,15 @@ class Nearness:
         (n,) their numbers in the user's table.
     low, unit : ndarray
         (e,) what is subtracted from an encoded design, and what it is then divided by.
-    space : Space, optional
-        The design variables.
-    equations : tuple of Equation
-        What all rows satisfy.
+    rules : Rules, optional
+        The equations that all rows satisfy.
     """
 
     points: FloatArray
     rows: NDArray[np.intp] | None
     low: FloatArray
     unit: FloatArray
-    space: Space | None = None
-    equations: tuple[Equation, ...] = ()
+    rules: Rules | None = None
 
     @classmethod
     def of(cls, known: Known, space: Space) -> Nearness:
@@ -64,7 +61,7 @@ class Nearness:
         order = np.arange(len(known.x)) if known.rows is None else np.argsort(known.rows, kind="stable")
         first = order[np.unique(known.x[order], axis=0, return_index=True)[1]]
         rows = None if known.rows is None else known.rows[first]
-        return cls((known.x[first] - low) / unit, rows, low, unit, space, rules_among(known.x, space))
+        return cls((known.x[first] - low) / unit, rows, low, unit, Rules(known.x, space))
 
     @cached_property
     def limit(self) -> float:
@@ -80,7 +77,7 @@ class Nearness:
         if len(self.points) <= SAMPLE:
             return self
         some = _spaced(len(self.points), SAMPLE)
-        return Nearness(self.points[some], None, self.low, self.unit, self.space, self.equations)
+        return Nearness(self.points[some], None, self.low, self.unit, self.rules)
 
     def nearest(self, x: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""
@@ -98,10 +95,7 @@ class Nearness:
 
     def breaks(self, x: FloatArray) -> NDArray[np.bool_]:
         """Say which of (k, e) encoded designs break an equation that all rows satisfy, by more than rows are off."""
-        if self.space is None or not self.equations:
-            return np.zeros(len(x), dtype=np.bool_)
-        off = [equation.off(x, self.space) > equation.tolerance for equation in self.equations]
-        return np.asarray(np.any(off, axis=0))
+        return np.zeros(len(x), dtype=np.bool_) if self.rules is None else self.rules.broken_by(x)
 
     @cached_property
     def _tree(self) -> Any:

@@ -246,7 +246,7 @@ class Surrogate:
 def spread_of(y: FloatArray) -> FloatArray:
     """Return the (m,) ranges of (n, m) outputs; of a constant one what float32 resolves, as `Sampled.spread` has it."""
     low, high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
-    return np.where(is_constant(low, high), 100 * RESOLUTION * np.abs(high), high - low)
+    return np.asarray(np.where(is_constant(low, high), 100 * RESOLUTION * np.abs(high), high - low))
 
 
 @contextmanager

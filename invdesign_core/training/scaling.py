@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from invdesign_core.space import FloatArray
 
@@ -120,13 +120,15 @@ def as_columns(z: Any) -> Any:
     return keras.layers.Reshape((1,), name="as_column")(z) if len(z.shape) == 1 else z
 
 
-def is_constant(low: FloatArray, high: FloatArray) -> NDArray[np.bool_]:
+def is_constant(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Say of columns, by their least and largest values, whether they are one number but for rounding."""
+    low, high = np.asarray(low), np.asarray(high)
     return np.asarray(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)))
 
 
-def is_flat(low: FloatArray, high: FloatArray) -> NDArray[np.bool_]:
+def is_flat(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Say of columns, by their least and largest values, whether float32 loses digits of what they differ by."""
+    low, high = np.asarray(low), np.asarray(high)
     return np.asarray(high - low < FLAT * np.maximum(np.abs(low), np.abs(high)))
 
 
