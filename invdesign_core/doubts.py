@@ -76,7 +76,7 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
     low, high = float(values.min()), float(values.max())
     if not in_float32_:
         return []
-    if max(-low, high) > np.finfo(np.float32).max:
+    if max(-low, high) > float(np.finfo(np.float32).max):
         return [
             f"{what} goes to {max(-low, high, key=abs):.3g}, more than the network's float32 holds; use another unit"
         ]

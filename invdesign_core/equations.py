@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.space import FloatArray, Space
-from invdesign_core.training.scaling import is_constant
+from invdesign_core.training.scaling import is_constant, is_flat
 
 if TYPE_CHECKING:
     from invdesign_core.constraints import Linear
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EVIDENCE = 3
 """Different rows beyond the unknowns of an equation that it takes: fewer could satisfy it by chance."""
-SHARE = 0.01
+SHARE = 0.02
 """Share of the range of each of its terms that an equation may be off by; more than that is no equation."""
 ROUGH = 0.002
 """The same for plain sums and differences of rounded or measured numbers."""
@@ -192,10 +192,15 @@ def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
 
     An input that is the only one to vary may well be what an output is proportional to, and is not among them.
     """
-    varying = [name for name in data.space.names if data.frame[name].nunique() > 1]
+    numeric = set(_numeric(data.space))
+    varying = [
+        name
+        for name in data.space.names
+        if (not is_flat(*_ends(data.frame[name])) if name in numeric else True) and data.frame[name].nunique() > 1
+    ]
     found = []
-    for name in _numeric(data.space) if len(varying) > 1 else []:
-        if name not in varying:
+    for name in varying if len(varying) > 1 else []:
+        if name not in numeric:
             continue
         x = data.frame[name].to_numpy(dtype=np.float64)
         for output in data.outputs:
@@ -341,7 +346,7 @@ def _settled(
         terms = np.abs(coefficients) * ranges[columns]
         size = np.abs(coefficients) * np.abs(values[:, columns]).max(axis=0)
         allowed = table.half[:, columns] @ np.abs(coefficients) + EXACT * min(size.max(), 1e3 * terms.max())
-        part = NEAREST * float(allowed.max())
+        rounding, part = float(allowed.max()), NEAREST * float(allowed.max())
         if (np.abs(coefficients) == 1).all():
             allowed = np.maximum(allowed, ROUGH * terms.min())
         allowed = np.minimum(allowed, SHARE * terms.min())
@@ -354,7 +359,7 @@ def _settled(
             off = np.abs(sums - rest)
             if (off <= allowed).all() and abs(rest - mean) <= max(part, NEAREST * float(np.ptp(sums))):
                 error = float(off.max())
-                tolerance = max(error, float(allowed.max()), SOLVED * float(terms.max()))
+                tolerance = max(error, rounding, SOLVED * float(terms.max()))
                 return _in_order([names[i] for i in columns], coefficients, rest, tolerance, error)
     return None
 
@@ -383,8 +388,8 @@ def _columns(names: Sequence[str], space: Space) -> NDArray[np.intp]:
     return np.array([starts[name] for name in names], dtype=np.intp)
 
 
-def _ends(column: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return column.min(axis=0), column.max(axis=0)
+def _ends(column: Any) -> tuple[Any, Any]:
+    return column.min(), column.max()
 
 
 def _some(rows: FloatArray) -> FloatArray:

@@ -122,13 +122,13 @@ def as_columns(z: Any) -> Any:
 
 def is_constant(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Say of columns, by their least and largest values, whether they are one number but for rounding."""
-    low, high = np.asarray(low), np.asarray(high)
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     return np.asarray(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)))
 
 
 def is_flat(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Say of columns, by their least and largest values, whether float32 loses digits of what they differ by."""
-    low, high = np.asarray(low), np.asarray(high)
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
     return np.asarray(high - low < FLAT * np.maximum(np.abs(low), np.abs(high)))
 
 
