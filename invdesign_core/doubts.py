@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from invdesign_core.data import Data, together
+from invdesign_core.context import Context
+from invdesign_core.data import Data, Rows, together
+from invdesign_core.equations import advice_of
 from invdesign_core.results import OutputMetrics
-from invdesign_core.space import Space
+from invdesign_core.space import FloatArray, Space
+from invdesign_core.training.scaling import in_float32, is_constant, is_flat
 
-FLAT = 1e-5
-"""A column whose range is a smaller share of its size can't be told apart in float32."""
 FEW = 10
 """Distinct designs for each encoded input below which a table is called small."""
 USELESS = 0.1
@@ -23,27 +24,42 @@ NAMED = 4
 """Variables that one sentence names."""
 
 
-def doubts_of(data: Data) -> list[str]:
-    """Return what is odd about a table, with advice; nothing of it stops a run."""
+def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = True) -> None:
+    """Say what is known and what is odd about a table, before anything is learnt from it.
+
+    Parameters
+    ----------
+    data : Data
+        The table.
+    ctx : Context
+        Takes the events.
+    space : Space, optional
+        The design variables of the search, whose constraints may heed what the table's rows have in common.
+    scale : bool
+        Whether inputs and outputs are standardised before training.
+    """
+    for fact in facts_of(data):
+        ctx.note(fact)
+    for doubt in doubts_of(data, space, scale):
+        ctx.warn(doubt)
+
+
+def doubts_of(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
+    """Return what is odd about a table, with advice; nothing of it stops a run. Arguments as `tell` has them."""
     said: list[str] = []
     for name in (*data.space.names, *data.outputs):
         column = data.frame[name]
         what = "output" if name in data.outputs else "input"
-        if column.nunique() == 1:
+        numeric = column.dtype.kind in "fiu"
+        values = column.to_numpy(dtype=np.float64) if numeric else np.zeros(1)
+        ends = np.nanmin(values), np.nanmax(values)
+        if column.nunique() == 1 or (numeric and is_constant(*ends)):
             advice = (
                 "it teaches nothing; leave it out" if what == "input" else "there is nothing to learn; leave it out"
             )
             said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
-            continue
-        if column.dtype.kind not in "fiu":
-            continue
-        values = column.to_numpy(dtype=np.float64)
-        spread, size = float(np.nanmax(values) - np.nanmin(values)), float(np.nanmax(np.abs(values)))
-        if spread < FLAT * size:
-            said.append(
-                f"{what} {name!r} varies by {spread:.3g} around {size:.6g}, too flat for the network's float32; "
-                f"subtract {np.nanmean(values):.6g} from it, or use another unit"
-            )
+        elif numeric:
+            said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
     rows = together(data.x)
     distinct = int(rows.max()) + 1
     if distinct < FEW * data.space.width:
@@ -51,7 +67,29 @@ def doubts_of(data: Data) -> list[str]:
             f"{distinct} distinct designs are few for {data.space.width} inputs; "
             "measure more, or leave out inputs that don't matter"
         )
-    return said
+    return said + advice_of(data, None if space is None else space.constraints.linear)
+
+
+def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list[str]:
+    """Return what the network's precision does to (n,) numbers; standardised outputs never go through it whole."""
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
+    if not in_float32_:
+        return []
+    if max(-low, high) > float(np.finfo(np.float32).max):
+        return [
+            f"{what} goes to {max(-low, high, key=abs):.3g}, more than the network's float32 holds; use another unit"
+        ]
+    seen = len(np.unique(in_float32(values)))
+    around = f"{what} varies by {high - low:.3g} around {low + (high - low) / 2:.6g}"
+    advice = f"subtract {low:.6g} from it, or use another unit"
+    if seen == 1:
+        return [
+            f"{around}, too flat for the network's float32, in which it is one number and teaches nothing; {advice}"
+        ]
+    if is_flat(low, high):
+        return [f"{around}, too flat for the network's float32, which tells {seen} values of it apart; {advice}"]
+    return []
 
 
 def facts_of(data: Data) -> list[str]:
@@ -68,6 +106,13 @@ def facts_of(data: Data) -> list[str]:
         if count < len(rows):
             said.append(f"output {name!r} was measured in {count} of {len(rows)} rows, and is fitted to those alone")
     return said
+
+
+def doubts_of_split(rows: Rows) -> list[str]:
+    """Return what is odd about how the rows of a table were split."""
+    if len(rows.validation):
+        return []
+    return ["there are no validation rows: tuning and early stopping watch the training loss"]
 
 
 def doubts_about(test: Mapping[str, OutputMetrics]) -> list[str]:

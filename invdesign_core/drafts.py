@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from invdesign_core.data import Data
+from invdesign_core.design import Design
 from invdesign_core.doubts import doubts_of, facts_of
+from invdesign_core.equations import equations_among, toml_text
+from invdesign_core.errors import InvdesignError
+from invdesign_core.space import Space
 
 
 def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
@@ -62,25 +66,42 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         lines.append(
             f"# {toml_key(name)} = {np.median(measured):.4g}  # measured: {measured.min():.4g} to {measured.max():.4g}"
         )
-    odd = [*doubts_of(data), *facts_of(data)]
+    odd = [*doubts_of(data, _constrained(data)[0]), *facts_of(data)]
     if odd:
         lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
 
 
 def _rules(data: Data) -> list[str]:
-    """Return commented keys of `[design]` itself, which stand before its tables."""
-    numbers = _numbers(data)
-    sums = [f"# constraints = [{toml(' + '.join(numbers[:3]) + ' = 1')}]"] if len(numbers) > 1 else []
+    """Return keys of `[design]` itself, which stand before its tables: what all rows satisfy, and commented wishes."""
+    found = _constrained(data)[1]
     return [
-        *(["# What designs must satisfy besides, such as a mixture that sums to 1:"] if sums else []),
-        *sums,
+        '# Equations and limits that designs must satisfy besides, such as "a + b <= 1".',
+        *(
+            ["# Every row of the table satisfies these; without them most of what is searched doesn't exist."]
+            if found
+            else []
+        ),
+        *(["constraints = [", *(f"    {toml_text(text)}," for text in found), "]"] if found else []),
         "# Only designs as near to a row of the table as its rows are to each other:",
         "# stay_near_data = true",
         "# Of the design below [design.near], change as few values as possible:",
         "# fewest_changes = true",
         "",
     ]
+
+
+def _constrained(data: Data) -> tuple[Space, list[str]]:
+    """Return the design variables with those of the table's equations that designs can satisfy, and these as text."""
+    space = data.space
+    found: list[str] = []
+    for equation in equations_among(data.x, data.space):
+        try:
+            space = Design(constraints=[*found, equation.constraint]).apply(data.space, data.outputs)
+        except InvdesignError:  # such as whole numbers that can't satisfy what was rounded
+            continue
+        found.append(equation.constraint)
+    return space, found
 
 
 def _wishes(data: Data) -> list[str]:

@@ -17,7 +17,7 @@ from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, pic
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known
 from invdesign_core.design import Design
-from invdesign_core.doubts import doubts_of_bounds
+from invdesign_core.doubts import doubts_of_bounds, tell
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
@@ -351,7 +351,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         backend.select(self.backend)
         plugins = self._plugins("surrogate", "tuner", "objective")
         training = Experiment.from_mapping({"training": dict(self.training or {})}).training
-        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, self._context())
+        ctx = self._context()
+        tell(data, ctx, self._design().apply(data.space, data.outputs), training.scale)
+        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, ctx)
         self.data_ = data
         self.truth_ = data.truth
         self.surrogate_ = fitted.surrogate

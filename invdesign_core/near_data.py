@@ -106,7 +106,7 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            f"{_row(first, np.asarray(inside.any(axis=1)))}stay near data: no measured design lies inside the bounds, nor near a "
+            f"{_row(first, inside)}stay near data: no measured design lies inside the bounds, nor near a "
             "design that exists there",
             "widen the bounds, allow more values, or leave stay-near-data out",
         )
@@ -123,7 +123,7 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            f"{_row(first, np.asarray(fine.any(axis=1)))}stay near data: no design near a measured one satisfies the constraints",
+            f"{_row(first, fine)}stay near data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
     fit = np.argsort(~fine, axis=1, kind="stable")
@@ -132,8 +132,8 @@ def near_rows(
 
 
 def _row(first: int | None, fine: NDArray[np.bool_]) -> str:
-    """Name the first of (t,) targets for which there is nothing, where they come from a table."""
-    return "" if first is None else f"targets, row {first + int(np.argmin(fine)) + 1}: with its values, "
+    """Name the first of t targets for which none of (t, k) rows is fine, where they come from a table."""
+    return "" if first is None else f"targets, row {first + int(np.argmin(fine.any(axis=1))) + 1}: with its values, "
 
 
 def around_designs(

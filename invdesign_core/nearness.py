@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data import Known
+from invdesign_core.equations import Rules
 from invdesign_core.space import FloatArray, Space
+from invdesign_core.training.scaling import is_constant
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""
@@ -32,12 +34,15 @@ class Nearness:
         (n,) their numbers in the user's table.
     low, unit : ndarray
         (e,) what is subtracted from an encoded design, and what it is then divided by.
+    rules : Rules, optional
+        The equations that all rows satisfy.
     """
 
     points: FloatArray
     rows: NDArray[np.intp] | None
     low: FloatArray
     unit: FloatArray
+    rules: Rules | None = None
 
     @classmethod
     def of(cls, known: Known, space: Space) -> Nearness:
@@ -51,13 +56,14 @@ class Nearness:
             The design variables.
         """
         low, high = known.x.min(axis=0), known.x.max(axis=0)
-        unit = np.where(high > low, high - low, 1.0)
+        unit = np.where(is_constant(low, high), 1.0, high - low)
         for variable, columns in zip(space.variables, space.slices, strict=True):
             if variable.kind == "categorical":
                 unit[columns] = np.sqrt(2.0)  # two levels differ in two columns
         order = np.arange(len(known.x)) if known.rows is None else np.argsort(known.rows, kind="stable")
         first = order[np.unique(known.x[order], axis=0, return_index=True)[1]]
-        return cls((known.x[first] - low) / unit, None if known.rows is None else known.rows[first], low, unit)
+        rows = None if known.rows is None else known.rows[first]
+        return cls((known.x[first] - low) / unit, rows, low, unit, Rules(known.x, space))
 
     @cached_property
     def limit(self) -> float:
@@ -73,7 +79,7 @@ class Nearness:
         if len(self.points) <= SAMPLE:
             return self
         some = _spaced(len(self.points), SAMPLE)
-        return Nearness(self.points[some], None, self.low, self.unit)
+        return Nearness(self.points[some], None, self.low, self.unit, self.rules)
 
     def nearest(self, x: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""
@@ -81,9 +87,17 @@ class Nearness:
         return np.asarray(row, dtype=np.intp), np.asarray(distance, dtype=np.float64)
 
     def outside(self, x: FloatArray) -> FloatArray:
-        """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data."""
+        """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data.
+
+        So is a design that breaks an equation which all rows satisfy.
+        """
         distance = self.nearest(x)[1]
-        return np.where(distance > 0, distance / max(self.limit, np.finfo(float).tiny), 0.0)
+        share = np.where(distance > 0, distance / max(self.limit, np.finfo(float).tiny), 0.0)
+        return np.where(self.breaks(x), np.maximum(share, 1.0 + 1e-6), share)
+
+    def breaks(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Say which of (k, e) encoded designs break an equation that all rows satisfy, by more than rows are off."""
+        return np.zeros(len(x), dtype=np.bool_) if self.rules is None else self.rules.broken_by(x)
 
     def holds(self, x: FloatArray) -> NDArray[np.bool_]:
         """Say which of (k, e) encoded designs are as near to a row as `limit`."""

@@ -12,7 +12,7 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known, Rows, split_rows
 from invdesign_core.designs import Answers, answers, look_around
 from invdesign_core.discrete import Plan, plan_search
-from invdesign_core.doubts import doubts_about, doubts_of, facts_of
+from invdesign_core.doubts import doubts_about, doubts_of_split
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
 from invdesign_core.held import hold
 from invdesign_core.influence import warn_of_flat
@@ -26,6 +26,7 @@ from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Target, Targets
 from invdesign_core.training.evaluate import Evaluator
+from invdesign_core.training.scaling import is_constant
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
 
@@ -80,12 +81,8 @@ def fit(
         If no trial gave a usable surrogate.
     """
     rows = split_rows(data, training.test, training.validation, ctx)
-    for fact in facts_of(data):
-        ctx.note(fact)
-    for doubt in doubts_of(data):
+    for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
-    if not len(rows.validation):
-        ctx.warn("there are no validation rows: tuning and early stopping watch the training loss")
     with ctx.clock.stage("tune"):
         ctx.emit(Event("stage", {"stage": "tune"}))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
@@ -133,7 +130,7 @@ def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
     if not measured.any():
         return OutputMetrics(r2=None, mae=None, rmse=None)
     y, error = y[measured], prediction[measured] - y[measured]
-    deviation = float(((y - y.mean()) ** 2).sum())
+    deviation = 0.0 if is_constant(y.min(), y.max()) else float(((y - y.mean()) ** 2).sum())
     return OutputMetrics(
         r2=1 - float((error**2).sum()) / deviation if deviation > 0 else None,
         mae=float(np.abs(error).mean()),

@@ -71,7 +71,7 @@ class StartsReport(_Part):
 
 
 class OutputMetrics(_Part):
-    """How well the surrogate predicts one output on rows that it never saw."""
+    """How well one output is predicted on the test rows, or by a model file on the rows of its table."""
 
     r2: Number = Field(description="Coefficient of determination; null where the output is constant there.")
     mae: Number = Field(description="Mean absolute error, in the output's units.")
@@ -89,8 +89,12 @@ class SurrogateReport(_Part):
     objective: str | None = Field(description="What the tuner compared the trials by.")
     score: Number = Field(description="The objective of the winner.")
     retrained: bool = Field(description="Whether the winner was trained again and became better.")
-    rows: dict[str, int] = Field(description="Rows for `train`, `validation` and `test`.")
-    test: dict[str, OutputMetrics] = Field(description="Metrics on the test rows for each output.")
+    rows: dict[str, int] = Field(
+        description="Rows for `train`, `validation` and `test`; of the `table` that was given with a model file."
+    )
+    test: dict[str, OutputMetrics] = Field(
+        description="Metrics on the test rows for each output; of a model file on all rows of its table."
+    )
 
 
 class TargetReport(_Part):

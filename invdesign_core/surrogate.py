@@ -16,10 +16,10 @@ import numpy as np
 from invdesign_core import backend
 from invdesign_core.errors import DataError, InvdesignError, RunStoreError
 from invdesign_core.goal import Prediction
-from invdesign_core.influence import Sampled, sample
+from invdesign_core.influence import RESOLUTION, Sampled, sample
 from invdesign_core.sealed import check_file, file_digest, read_sealed, seal
 from invdesign_core.space import FloatArray, Space
-from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, units_of
+from invdesign_core.training.scaling import TO_UNITS, Scaling, as_columns, is_constant, units_of
 
 if TYPE_CHECKING:
     import keras
@@ -72,8 +72,7 @@ class Surrogate:
     ) -> Surrogate:
         """Put together what training gave, with the ranges of its (n, e) and (n, m) rows."""
         box = np.stack([x.min(axis=0), x.max(axis=0)])
-        spread = np.nanmax(y, axis=0) - np.nanmin(y, axis=0)
-        return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread)
+        return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread_of(y))
 
     @classmethod
     def of_model(
@@ -111,9 +110,10 @@ class Surrogate:
             box = np.stack(space.bounds)
         if y is None:
             sampled = sampled or sample(model, space, box)
-            y, spread = sampled.y, sampled.spread
+            spread, flat = sampled.spread, sampled.flat
+            y = np.where(flat, np.median(sampled.y, axis=0), sampled.y)  # what else it differs by is float32's rounding
         else:
-            spread = y.max(axis=0) - y.min(axis=0)
+            spread = spread_of(y)
         scaling = Scaling.of(np.zeros((1, space.width)), y)
         shift, scale = units_of(model) or (scaling.y_shift, scaling.y_scale)
         return cls((model,), space, tuple(outputs), shift, scale, box, spread)
@@ -336,6 +336,12 @@ def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
             f"{path}: the pickled regressor can't be loaded: {type(error).__name__}: {error}",
             "install what it was made with, or name the module that defines it with --import",
         ) from None
+
+
+def spread_of(y: FloatArray) -> FloatArray:
+    """Return the (m,) ranges of (n, m) outputs; of a constant one what float32 resolves, as `Sampled.spread` has it."""
+    low, high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    return np.asarray(np.where(is_constant(low, high), 100 * RESOLUTION * np.abs(high), high - low))
 
 
 @contextmanager

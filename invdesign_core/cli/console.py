@@ -129,7 +129,10 @@ def show_table(report: TableReport, stream: TextIO) -> None:
 def _surrogate(report: Report, console: Console) -> None:
     s = report.surrogate
     if s.test:
-        table = Table(title=f"surrogate on {s.rows.get('test', 0)} test rows", title_justify="left")
+        title = f"surrogate on {s.rows.get('test', 0)} test rows"
+        if "table" in s.rows:
+            title = f"the model on {s.rows['table']} rows of the table"
+        table = Table(title=title, title_justify="left")
         table.add_column("output", overflow="fold")
         for name in ("R²", "mean abs. error", "RMS error"):
             table.add_column(name, justify="right", no_wrap=True)

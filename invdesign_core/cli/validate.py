@@ -43,13 +43,16 @@ def validate(
 ) -> None:
     """Check an experiment without training: keys, plugins and their options, data, design, targets.
 
+    What `run` would refuse is refused, and what `run` would say about the table is said.
+
     \b
     Examples:
       invdesign validate mine.toml
       invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
       invdesign validate mine.toml --no-data --json
     """
-    from invdesign_core.context import Context
+    from invdesign_core import backend
+    from invdesign_core.context import Context, Event
     from invdesign_core.jobs.check import check
 
     registry = discover()
@@ -62,8 +65,17 @@ def validate(
     }
     with results_only_on_stdout() as stdout:
         if not no_data:
+            notes: list[str] = []
             with Watcher(quiet) as watcher:
-                checked = check(chosen, registry, Context(chosen.seed, emit=watcher, folder=chosen.folder), targets)
+
+                def emit(event: Event) -> None:
+                    if event.kind in ("note", "warning"):
+                        notes.append(str(event.data["text"]))
+                    watcher(event)
+
+                backend.select(chosen.backend)
+                ctx = Context(chosen.seed, emit=emit, folder=chosen.folder)
+                checked = check(chosen, registry, ctx, targets, build=True)
             low, high = checked.space.bounds
             found["rows"] = len(checked.data.frame)
             found["variables"] = [
@@ -75,6 +87,7 @@ def validate(
             found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
+            found["notes"] = notes
         if as_json:
             stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
             return

@@ -180,6 +180,7 @@ def answers(
         if near.rows is not None:
             designs["nearest.row"] = near.rows[row]
         designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit + ROUNDING
+        designs["inside"] &= ~near.breaks(reached.x[picked.rows])
     return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
 
 

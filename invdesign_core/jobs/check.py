@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from invdesign_core import pipeline
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data
-from invdesign_core.doubts import doubts_of_bounds
-from invdesign_core.errors import blamed
+from invdesign_core.data import Data, Known, Rows, split_rows
+from invdesign_core.discrete import plan_search
+from invdesign_core.doubts import doubts_of_bounds, doubts_of_split, tell
+from invdesign_core.errors import ConfigError, PluginError, blamed
+from invdesign_core.near_data import measured, near_rows
 from invdesign_core.plugin import Dataset, SurrogateBuilder
 from invdesign_core.registry import Registry
 from invdesign_core.space import Space
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.training.evaluate import Evaluator, check_learnable
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment, Stages
@@ -33,8 +38,10 @@ class Checked:
     near_to: NearTo
 
 
-def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = ()) -> Checked:
-    """Create the plugins, load the data, and refuse whatever can be refused before training.
+def check(
+    experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = (), build: bool = False
+) -> Checked:
+    """Create the plugins, load the data, say what is odd, and refuse whatever can be refused before training.
 
     Parameters
     ----------
@@ -46,6 +53,9 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         Seeds and events.
     targets : sequence of str
         Targets of the command line; they replace those of the experiment for the same outputs.
+    build : bool
+        Whether to build a first surrogate as well, as a run does right after: it shows whether the builder can take
+        these data, and which metrics the tuner can choose by.
 
     Raises
     ------
@@ -58,18 +68,51 @@ def check(experiment: Experiment, registry: Registry, ctx: Context, targets: Seq
         data = load(stages.dataset, ctx)
     with blamed(stages.surrogate.label):
         builder = stages.surrogate.prepared(ctx)
+    check_learnable(builder, data)
     space = experiment.design.apply(data.space, data.outputs)
     for doubt in doubts_of_bounds(space, data.space):
         ctx.warn(doubt)
     wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
     if not (wanted or targets or experiment.targets) and data.example:
-        wanted = parse_targets(data.example, data.outputs)
+        wanted = _example(data, stages.dataset)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was named; the dataset's example is taken: {asked}")
     pipeline.check_bounds(space)
     near_to = experiment.design.near_to(space)
     near_to.check(any(target.goal is not None for target in wanted.values()))
+    rows = split_rows(data, experiment.training.test, experiment.training.validation, ctx)
+    if wanted:
+        _check_search(space, stages, near_to, data, rows, ctx)
+    tell(data, ctx, space, experiment.training.scale)
+    if build:
+        for doubt in doubts_of_split(rows):  # which a run says when it splits
+            ctx.warn(doubt)
+        Evaluator(stages.surrogate, data, rows, stages.tuner, experiment.training, ctx)
     return Checked(stages, builder, data, space, wanted, near_to)
+
+
+def _example(data: Data, dataset: Dataset) -> dict[str, Target]:
+    """Return a dataset's example target, or blame the dataset for it."""
+    try:
+        return parse_targets(data.example or {}, data.outputs)
+    except ConfigError as error:
+        raise PluginError(f"{dataset.label}: its example target can't be used: {error.message}", error.hint) from None
+
+
+def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, rows: Rows, ctx: Context) -> None:
+    """Refuse a search that no design could come out of, whatever the surrogate says.
+
+    Raises
+    ------
+    ConfigError
+        If nothing that exists satisfies the constraints, or nothing near to the data does.
+    """
+    plan_search(space, stages.solver, replace(ctx, emit=lambda event: None))
+    if near_to.to_data:
+        seen = np.concatenate([rows.train, rows.validation])
+        low, high = (side[None] for side in space.bounds)
+        known = Known(rows.x[seen], rows.y[seen])
+        near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), low, high, 1)
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -31,11 +31,14 @@ class Named:
         The m outputs.
     rows : Known, optional
         The complete rows of the table, where it has both designs and outputs.
+    measured : Known, optional
+        All rows that hold a design, with NaN for outputs that the table doesn't have or a row lacks.
     """
 
     space: Space
     outputs: tuple[str, ...]
     rows: Known | None = None
+    measured: Known | None = None
 
 
 def name_ports(
@@ -87,15 +90,18 @@ def name_ports(
             f"{table}: column {text.name!r} holds text, such as {text.levels[0]!r}; the model takes one number for it",
             "put the numbers that the model was trained on into the table",
         )
-    if not set(y_names) <= set(columns):
-        return Named(space, tuple(y_names))
-    for name in y_names:
+    there = [name for name in y_names if name in columns]
+    for name in there:
         if not np.issubdtype(frame[name].dtype, np.number):  # type: ignore[arg-type]
             raise DataError(f"{table}: output column {name!r} holds text such as {frame[name].iloc[0]!r}")
-    x, y = space.encode(frame), frame[y_names].to_numpy(dtype=np.float64)
-    whole = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-    rows = Known(x[whole], y[whole], np.flatnonzero(whole) + 1) if whole.any() else None
-    return Named(space, tuple(y_names), rows)
+    if not there:
+        return Named(space, tuple(y_names))
+    x, y = space.encode(frame), frame.reindex(columns=y_names).to_numpy(dtype=np.float64)
+    y = np.where(np.isfinite(y), y, np.nan)
+    usable = np.isfinite(x).all(axis=1) & np.isfinite(y).any(axis=1)
+    whole = usable & np.isfinite(y).all(axis=1)
+    measured, rows = (Known(x[part], y[part], np.flatnonzero(part) + 1) for part in (usable, whole))
+    return Named(space, tuple(y_names), rows if whole.any() else None, measured if usable.any() else None)
 
 
 def _given(given: Sequence[str] | None, own: Sequence[str], named: bool, path: Path, what: str) -> list[str]:

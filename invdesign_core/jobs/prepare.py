@@ -281,11 +281,12 @@ def prepare_model(
     **design
         Keys of the `[design]` section, such as ``bounds={"x1": (0, 1)}``.
     """
+    from invdesign_core.agreement import contradictions
     from invdesign_core.design import Design
     from invdesign_core.influence import sample
     from invdesign_core.jobs.naming import name_ports
     from invdesign_core.models import evaluated, load_model
-    from invdesign_core.pipeline import check_bounds
+    from invdesign_core.pipeline import check_bounds, test_metrics
     from invdesign_core.ports import one_tensor
     from invdesign_core.surrogate import Surrogate
 
@@ -323,6 +324,14 @@ def prepare_model(
             sampled = sample(model, box)
         y = named.rows.y if named.rows is not None else None
         surrogate = Surrogate.of_model(model, box, named.outputs, y=y, sampled=sampled)
+        report = _loaded(surrogate, None)
+        if named.measured is not None:
+            with evaluated(path):
+                test = test_metrics(surrogate, named.measured.x, named.measured.y)
+                doubts = contradictions(surrogate, named.measured, test, set(ports.kinds) == {"continuous"})
+            report = report.model_copy(update={"rows": {"table": len(named.measured.x)}, "test": test})
+            for doubt in doubts:
+                ctx.warn(doubt)
     return Prepared(
         surrogate,
         space,
@@ -332,7 +341,7 @@ def prepare_model(
         None,
         wanted.designs,
         wanted.near_to(space, held),
-        _loaded(surrogate, None),
+        report,
         {"objective": goal.name, "solver": search.name},
         running,
         ctx,

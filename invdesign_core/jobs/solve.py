@@ -114,6 +114,9 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     frame = as_targets(frame, prepared.surrogate.space, prepared.surrogate.outputs, prepared.ctx)
     pipeline.check_columns(frame, prepared.surrogate.outputs, prepared.space.names)
     p, ctx = prepared.holding(frame), prepared.ctx
+    if "table" in p.report.rows:
+        r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in p.report.test.items() if m.r2 is not None)
+        ctx.note(f"R² of the model on {p.report.rows['table']} rows of the table: {r2 or 'unknown'}")
     parts = Parts(out, _identity(p, frame))
     tally = _Tally()
     for first, answers in pipeline.invert_many(

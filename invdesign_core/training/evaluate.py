@@ -77,18 +77,12 @@ class Evaluator:
             builder = builder.prepared(ctx)
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.table = table if table is not None else TrialTable()
-        self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train])
+        self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
+        check_learnable(builder, data)
         self._row_weights = data.weights
-        if self._row_weights is not None and not builder.differentiable:
-            raise PluginError(f"{builder.label} is no network, and weights of rows are for networks", "leave them out")
         self._partial = bool(np.isnan(rows.y).any())
-        if self._partial and not builder.differentiable:
-            raise PluginError(
-                f"{builder.label} is no network, and can't learn from rows where an output was not measured",
-                "leave those rows out, or train one surrogate for each output",
-            )
         self._models: dict[int, Any] = {}
         self.fault: Exception | None = None
         self.space: kt.HyperParameters = kt.HyperParameters()
@@ -413,6 +407,25 @@ def _tell_member(
 ) -> None:
     """Pass on that a network of a group has ended; `members` has each one's position among those built."""
     tell(members[at], built[members[at]], outcome, "")
+
+
+def check_learnable(builder: SurrogateBuilder, data: Data) -> None:
+    """Refuse data that only a network could learn from, where the builder builds none.
+
+    Raises
+    ------
+    PluginError
+        Naming what the data have.
+    """
+    if builder.differentiable:
+        return
+    if data.weights is not None:
+        raise PluginError(f"{builder.label} is no network, and weights of rows are for networks", "leave them out")
+    if np.isnan(data.y).any():
+        raise PluginError(
+            f"{builder.label} is no network, and can't learn from rows where an output was not measured",
+            "leave those rows out, or train one surrogate for each output",
+        )
 
 
 def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:

@@ -71,7 +71,8 @@ class ScaledRegressor:
     def z(self, x: Any) -> Any:
         """Answer (n, m) z for (n, e) raw inputs."""
         h = self.scaling.inputs(x) if self.scaled_inputs else x
-        return regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
+        z = regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
+        return z if self.scaling.constant is None else np.where(self.scaling.constant, 0.0, z)
 
 
 def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> FloatArray:
