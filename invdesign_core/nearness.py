@@ -14,6 +14,10 @@ from invdesign_core.space import FloatArray, Space
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""
+NEAR = 0.25
+"""No distance above this is near, however far apart the rows are: among few rows the usual distance is no measure."""
+ROUNDING = 1e-6
+"""Share of the limit by which a design at a corner of a box around a row may seem to be beyond it."""
 SAMPLE = 2048
 """Rows that the usual distance is read off, and that rankings look at."""
 
@@ -30,12 +34,15 @@ class Nearness:
         (n,) their numbers in the user's table.
     low, unit : ndarray
         (e,) what is subtracted from an encoded design, and what it is then divided by.
+    y : ndarray, optional
+        (n, m) what was measured there, NaN where it was not.
     """
 
     points: FloatArray
     rows: NDArray[np.intp] | None
     low: FloatArray
     unit: FloatArray
+    y: FloatArray | None = None
 
     @classmethod
     def of(cls, known: Known, space: Space) -> Nearness:
@@ -55,15 +62,16 @@ class Nearness:
                 unit[columns] = np.sqrt(2.0)  # two levels differ in two columns
         order = np.arange(len(known.x)) if known.rows is None else np.argsort(known.rows, kind="stable")
         first = order[np.unique(known.x[order], axis=0, return_index=True)[1]]
-        return cls((known.x[first] - low) / unit, None if known.rows is None else known.rows[first], low, unit)
+        rows = None if known.rows is None else known.rows[first]
+        return cls((known.x[first] - low) / unit, rows, low, unit, known.y[first])
 
     @cached_property
     def limit(self) -> float:
-        """The largest distance to a row that is usual among the rows themselves."""
+        """The largest distance to a row that is near: usual among the rows themselves, and at most `NEAR`."""
         if len(self.points) < 2:
             return 0.0
         some = self.points[_spaced(len(self.points), SAMPLE)]
-        return float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL))
+        return min(float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL)), NEAR)
 
     @cached_property
     def sample(self) -> Nearness:
@@ -77,6 +85,10 @@ class Nearness:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""
         distance, row = self._tree.query((x - self.low) / self.unit, workers=-1)
         return np.asarray(row, dtype=np.intp), np.asarray(distance, dtype=np.float64)
+
+    def inside(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Return (k,) whether encoded designs lie among the rows: near to one of them."""
+        return np.asarray(self.nearest(x)[1] <= self.limit * (1 + ROUNDING))
 
     def outside(self, x: FloatArray) -> FloatArray:
         """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data."""

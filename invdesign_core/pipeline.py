@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known, Rows, split_rows
-from invdesign_core.designs import Answers, answers, look_around
+from invdesign_core.designs import Answers, add_measured, answers, look_around
 from invdesign_core.discrete import Plan, plan_search
 from invdesign_core.doubts import doubts_about, doubts_of, facts_of
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
@@ -26,6 +26,7 @@ from invdesign_core.targets import Target, Targets
 from invdesign_core.training.evaluate import Evaluator
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
+from invdesign_core.trust import Tested
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +45,11 @@ class Fitted:
 
     @property
     def known(self) -> Known:
-        """The rows that it learnt from."""
+        """The rows that it learnt from, and those held out for the test."""
+        x, y, test = self.rows.x, self.rows.y, self.rows.test
         seen = np.concatenate([self.rows.train, self.rows.validation])
-        return Known(self.rows.x[seen], self.rows.y[seen], seen + 1)
+        held_out = Known(x[test], y[test], test + 1) if len(test) else None
+        return Known(x[seen], y[seen], seen + 1, held_out)
 
 
 def fit(
@@ -150,6 +153,7 @@ def invert(
     truth: Any = None,
     designs: int = 5,
     near_to: NearTo | None = None,
+    tested: Tested | None = None,
 ) -> Answers:
     """Find the designs whose output is the target.
 
@@ -166,13 +170,16 @@ def invert(
     ctx : Context
         Seeds and events.
     known : Known, optional
-        The training rows: to start from, and to say how near to them a design is. A plain (x, y) will do.
+        The training rows: to start from, and to say how near to them a design is; with those held out, to say which
+        rows are answers themselves. A plain (x, y) will do.
     truth : callable, optional
         The true forward model, to judge designs by.
     designs : int
         Distinct designs to report.
     near_to : NearTo, optional
         What answers are to be near to.
+    tested : Tested, optional
+        How good the surrogate is.
 
     Raises
     ------
@@ -191,11 +198,28 @@ def invert(
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
         near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
+        found = _with_evidence(found, known, space, surrogate.outputs, designs, tested)
         if not reached.interrupted:
             found = look_around(found, surrogate, space)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     return found
+
+
+def _with_evidence(
+    found: Answers,
+    known: Known | None,
+    space: Space,
+    outputs: tuple[str, ...],
+    count: int,
+    tested: Tested | None,
+    held: FloatArray | None = None,
+) -> Answers:
+    """Add what was measured, and the surrogate's typical errors."""
+    if known is not None:
+        found = add_measured(found, known, space, outputs, count, held)
+    errors = {} if tested is None else tested.errors
+    return replace(found, designs=found.designs.assign(**{f"error.{name}": value for name, value in errors.items()}))
 
 
 def _solving(plan: Plan, solver: Solver, near_to: NearTo | None) -> Event:
@@ -230,6 +254,7 @@ def invert_many(
     designs: int = 1,
     skip: Container[int] = (),
     near_to: NearTo | None = None,
+    tested: Tested | None = None,
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
@@ -246,6 +271,8 @@ def invert_many(
         Chunks that are there already; they are passed over.
     near_to : NearTo, optional
         What answers are to be near to.
+    tested : Tested, optional
+        How good the surrogate is.
 
     Yields
     ------
@@ -282,7 +309,8 @@ def invert_many(
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
             reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
-            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near)
+            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near, targets)
+            found = _with_evidence(found, known, space, surrogate.outputs, designs, tested, part)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))

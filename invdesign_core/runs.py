@@ -160,18 +160,18 @@ class RunFolder:
         return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: Known) -> None:
-        """Write the surrogate and the rows it learnt from."""
+        """Write the surrogate and the measured rows: those it learnt from, and those held out."""
         import numpy as np
 
         target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
         shutil.rmtree(partial, ignore_errors=True)
         surrogate.save(partial)
-        np.savez_compressed(partial / "known.npz", **{k: v for k, v in known._asdict().items() if v is not None})
+        np.savez_compressed(partial / "known.npz", **known.arrays())  # type: ignore[arg-type]
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
-        """Return the surrogate and the rows it learnt from."""
+        """Return the surrogate and the measured rows: those it learnt from, and those held out."""
         import numpy as np
 
         from invdesign_core.data import Known
@@ -182,7 +182,7 @@ class RunFolder:
         if not rows.exists():
             return surrogate, None
         with np.load(rows) as stored:
-            return surrogate, Known(stored["x"], stored["y"], stored.get("rows"))
+            return surrogate, Known.from_arrays(stored)
 
     def write_trials(self, results: Any) -> None:
         """Write the finished trials as a table."""

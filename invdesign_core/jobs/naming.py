@@ -93,8 +93,11 @@ def name_ports(
         if not np.issubdtype(frame[name].dtype, np.number):  # type: ignore[arg-type]
             raise DataError(f"{table}: output column {name!r} holds text such as {frame[name].iloc[0]!r}")
     x, y = space.encode(frame), frame[y_names].to_numpy(dtype=np.float64)
-    whole = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-    rows = Known(x[whole], y[whole], np.flatnonzero(whole) + 1) if whole.any() else None
+    there = np.isfinite(x).all(axis=1)
+    whole = there & np.isfinite(y).all(axis=1)
+    part = there & ~whole & np.isfinite(y).any(axis=1)  # some outputs were measured: an answer where those are asked
+    held_out = Known(x[part], y[part], np.flatnonzero(part) + 1) if part.any() else None
+    rows = Known(x[whole], y[whole], np.flatnonzero(whole) + 1, held_out) if whole.any() else None
     return Named(space, tuple(y_names), rows)
 
 

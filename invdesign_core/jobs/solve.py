@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdesign_core import pipeline
 from invdesign_core.designs import Answers
@@ -16,7 +17,9 @@ from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
 from invdesign_core.jobs.result import Result, make_report
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
-from invdesign_core.targets import Target, parse_targets
+from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.trust import Tested
+from invdesign_core.verdict import table_verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,15 +78,16 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
         from invdesign_core.influence import describe
 
         describe(p.sampled, p.space, outputs, wanted, ctx)
+    tested = _tested(p)
     answers = pipeline.invert(
-        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to
+        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, tested
     )
     saved = None
     if p.folder is not None:
         saved = p.folder.write_answers(answers, p.folder.next_solve())
         ctx.note(f"every start and design is in {saved}")
     where = None if p.folder is None else p.folder.path
-    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report())
+    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report(), tested)
     if p.folder is not None and saved is not None:
         p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     return Result(report, answers, p.surrogate)
@@ -112,9 +116,20 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     p, ctx = prepared, prepared.ctx
     pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
     parts = Parts(out, _identity(p, frame))
-    tally = _Tally()
+    tally, tested = _Tally(), _tested(p)
     for first, answers in pipeline.invert_many(
-        p.surrogate, frame, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, parts.done, p.near_to
+        p.surrogate,
+        frame,
+        p.space,
+        p.objective,
+        p.solver,
+        ctx,
+        p.known,
+        p.truth,
+        p.designs,
+        parts.done,
+        p.near_to,
+        tested,
     ):
         if answers is None:
             continue
@@ -129,14 +144,22 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     parts.join()
     import pandas as pd
 
-    met = pd.read_parquet(out) if out.suffix.lower() == ".parquet" else pd.read_csv(out)
-    reached = int(met.groupby("target")["met"].any().sum())
-    return TableReport(
+    written = pd.read_parquet(out) if out.suffix.lower() == ".parquet" else pd.read_csv(out)
+    wanted = Targets.from_frame(frame, p.surrogate.outputs, p.surrogate.spread)
+    extremum, every = wanted.extremum.any(axis=1), np.arange(1, len(frame) + 1)
+    reached = np.isin(every, _targets_of(written, "met", gaps=True))
+    by_rows = ~reached & np.isin(every, _targets_of(written, "measured.met", gaps=False))
+    fine = bool((reached | by_rows).all())
+    asked = [wanted.outputs[m] for m in np.flatnonzero(wanted.asked.any(axis=0))]
+    report = TableReport(
         out=str(out),
         run=p.source,
-        status="met" if reached == len(frame) else "not met",
+        status="not met" if not fine else "optimised" if extremum.any() else "met",
+        verdict="",
         targets=len(frame),
-        met=reached,
+        met=int((reached & ~extremum).sum()),
+        optimised=int((reached & extremum).sum()),
+        measured=int(by_rows.sum()),
         starts=tally.counts,  # type: ignore[arg-type]
         plugins=dict(p.plugins),
         seed=ctx.seed,
@@ -144,6 +167,25 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         notes=list(p.notes),
         seconds=ctx.clock.report(),
     )
+    doubt = tested.doubt(asked) if p.truth is None else ""
+    return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
+
+
+def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.intp]:
+    """Return the targets with a row in which a column is true; `gaps` says what a cell without a value counts as."""
+    if column not in written:
+        return np.zeros(0, dtype=np.intp)
+    fine = written[column].astype("boolean").fillna(gaps).to_numpy(dtype=np.bool_)
+    return np.unique(written["target"].to_numpy(dtype=np.intp)[fine])
+
+
+def _tested(p: Prepared) -> Tested:
+    """Return how good a surrogate is: on its test rows, or a model of the user's own on the rows of its table."""
+    if p.report.test or p.report.plugin is not None or p.known is None:
+        return Tested.of(p.report)
+    rows = p.known.measured
+    metrics = pipeline.test_metrics(p.surrogate, rows.x, rows.y)
+    return Tested(metrics, f"the {len(rows.x)} rows of the table")
 
 
 class _Tally:
@@ -151,12 +193,14 @@ class _Tally:
 
     def __init__(self) -> None:
         self.targets = 0
-        self.counts = dict.fromkeys(("total", "converged", "hit", "unmoved", "not_finite"), 0)
+        self.counts: dict[str, int | None] = dict.fromkeys(("total", "converged", "unmoved", "not_finite"), 0)
+        self.counts["hit"] = None
 
     def add(self, answers: Answers) -> None:
         self.targets += len(answers.targets)
         for key, value in answers.counts().items():
-            self.counts[key] += value
+            if value is not None:
+                self.counts[key] = (self.counts[key] or 0) + value
 
 
 def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
