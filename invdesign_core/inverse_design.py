@@ -27,7 +27,7 @@ from invdesign_core.results import SurrogateReport
 from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
-from invdesign_core.trust import Tested
+from invdesign_core.trust import Quality
 from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.truth_,
             design.designs,
             design.near_to(space),
-            Tested.of(self.report_),
+            Quality.of(self.report_),
         )
 
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
@@ -261,7 +261,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.truth_,
             design.designs,
             near_to=design.near_to(space),
-            tested=Tested.of(self.report_),
+            quality=Quality.of(self.report_),
         )
         targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
         return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))

@@ -26,7 +26,7 @@ from invdesign_core.targets import Target, Targets
 from invdesign_core.training.evaluate import Evaluator
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
-from invdesign_core.trust import Tested
+from invdesign_core.trust import Quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def invert(
     truth: Any = None,
     designs: int = 5,
     near_to: NearTo | None = None,
-    tested: Tested | None = None,
+    quality: Quality | None = None,
 ) -> Answers:
     """Find the designs whose output is the target.
 
@@ -178,7 +178,7 @@ def invert(
         Distinct designs to report.
     near_to : NearTo, optional
         What answers are to be near to.
-    tested : Tested, optional
+    quality : Quality, optional
         How good the surrogate is.
 
     Raises
@@ -198,7 +198,7 @@ def invert(
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
         near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
-        found = _with_evidence(found, known, space, surrogate.outputs, designs, tested)
+        found = _with_evidence(found, known, space, surrogate.outputs, designs, quality)
         if not reached.interrupted:
             found = look_around(found, surrogate, space)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
@@ -212,13 +212,13 @@ def _with_evidence(
     space: Space,
     outputs: tuple[str, ...],
     count: int,
-    tested: Tested | None,
+    quality: Quality | None,
     held: FloatArray | None = None,
 ) -> Answers:
     """Add what was measured, and the surrogate's typical errors."""
     if known is not None:
         found = add_measured(found, known, space, outputs, count, held)
-    errors = {} if tested is None else tested.errors
+    errors = {} if quality is None else quality.errors
     return replace(found, designs=found.designs.assign(**{f"error.{name}": value for name, value in errors.items()}))
 
 
@@ -254,7 +254,7 @@ def invert_many(
     designs: int = 1,
     skip: Container[int] = (),
     near_to: NearTo | None = None,
-    tested: Tested | None = None,
+    quality: Quality | None = None,
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
@@ -271,7 +271,7 @@ def invert_many(
         Chunks that are there already; they are passed over.
     near_to : NearTo, optional
         What answers are to be near to.
-    tested : Tested, optional
+    quality : Quality, optional
         How good the surrogate is.
 
     Yields
@@ -310,7 +310,7 @@ def invert_many(
             before = forward.compile_seconds
             reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
             found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near, targets)
-            found = _with_evidence(found, known, space, surrogate.outputs, designs, tested, part)
+            found = _with_evidence(found, known, space, surrogate.outputs, designs, quality, part)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))

@@ -14,7 +14,7 @@ GUESS = 0.5
 
 
 @dataclass(frozen=True)
-class Tested:
+class Quality:
     """A surrogate's metrics on rows with measured outputs.
 
     Attributes
@@ -29,7 +29,7 @@ class Tested:
     rows: str = ""
 
     @classmethod
-    def of(cls, report: SurrogateReport) -> Tested:
+    def of(cls, report: SurrogateReport) -> Quality:
         """Return the metrics on the test rows of a training."""
         count = report.rows.get("test", 0)
         return cls(report.test, f"{count} test row{'s' if count != 1 else ''}")

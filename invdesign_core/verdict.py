@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from invdesign_core.results import DesignReport, MeasuredReport, Report, TableReport
-    from invdesign_core.trust import Tested
+    from invdesign_core.trust import Quality
 
 JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
 
 
-def verdict_of(report: Report, tested: Tested) -> str:
+def verdict_of(report: Report, quality: Quality) -> str:
     """Return the line for one target.
 
     Parameters
     ----------
     report : Report
         All but the line.
-    tested : Tested
+    quality : Quality
         How good the surrogate is.
     """
     if report.status == "no target":
         return f"no target was named; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
     judged = "truth" if report.designs and report.designs[0].truth else "prediction"
-    doubt = "" if judged == "truth" and report.met_by != "measured row" else tested.doubt(report.target)
+    doubt = "" if judged == "truth" and report.met_by != "measured row" else quality.doubt(report.target)
     if report.status == "interrupted":
         return _joined("interrupted: these are the best designs so far", doubt)
     if report.met_by == "measured row":

@@ -16,7 +16,7 @@ AT_ONCE = 2_000_000
 """Numbers compared at once, for many targets and rows."""
 ROUNDING = 1e-9
 """Share of a value by which a row may be off what exists or off an inequality."""
-AS_WRITTEN = 1e-3
+AS_WRITTEN = 2e-3
 """Share of its terms by which a row may be off an equation: measured shares are written with few digits."""
 BETTER = 1e-4
 """Share of the range by which a row has to be better than a design; less is rounding."""
@@ -79,8 +79,8 @@ def add_measured(
     designs = found.designs.copy()
     best = table[table["rank"] == 1].set_index("target")
     if rows.rows is not None:
-        designs["measured.row"] = best["row"].reindex(designs["target"]).astype("Int64").to_numpy()
-    designs["measured.met"] = best["met"].astype("boolean").reindex(designs["target"]).to_numpy()
+        designs["measured.row"] = best["row"].reindex(designs["target"]).astype("Int64").array
+    designs["measured.met"] = best["met"].astype("boolean").reindex(designs["target"]).array
     return replace(found, measured=table, designs=designs)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from invdesign_core.context import Context, Event
 from invdesign_core.registry import Registry
 from invdesign_core.results import Report, SurrogateReport, design_reports, measured_reports, target_reports
-from invdesign_core.trust import Tested
+from invdesign_core.trust import Quality
 from invdesign_core.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def make_report(
     running: str,
     notes: Sequence[str],
     seconds: Mapping[str, float],
-    tested: Tested | None = None,
+    quality: Quality | None = None,
 ) -> Report:
     """Put a report together; by default the surrogate was tested on its test rows."""
     measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
@@ -70,7 +70,7 @@ def make_report(
         notes=list(notes),
         seconds=dict(seconds),
     )
-    return report.model_copy(update={"verdict": verdict_of(report, tested or Tested.of(surrogate))})
+    return report.model_copy(update={"verdict": verdict_of(report, quality or Quality.of(surrogate))})
 
 
 def pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:

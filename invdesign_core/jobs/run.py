@@ -19,7 +19,7 @@ from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
-from invdesign_core.trust import Tested
+from invdesign_core.trust import Quality
 
 if TYPE_CHECKING:
     from invdesign_core.experiment import Experiment
@@ -102,7 +102,7 @@ def run_experiment(
                 data.truth,
                 experiment.design.designs,
                 checked.near_to,
-                Tested.of(fitted.report),
+                Quality.of(fitted.report),
             )
             folder.write_answers(answers, "1")
         else:

@@ -18,7 +18,7 @@ from invdesign_core.jobs.result import Result, make_report
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, Targets, parse_targets
-from invdesign_core.trust import Tested
+from invdesign_core.trust import Quality
 from invdesign_core.verdict import table_verdict_of
 
 if TYPE_CHECKING:
@@ -78,16 +78,16 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
         from invdesign_core.influence import describe
 
         describe(p.sampled, p.space, outputs, wanted, ctx)
-    tested = _tested(p)
+    quality = _quality(p)
     answers = pipeline.invert(
-        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, tested
+        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, quality
     )
     saved = None
     if p.folder is not None:
         saved = p.folder.write_answers(answers, p.folder.next_solve())
         ctx.note(f"every start and design is in {saved}")
     where = None if p.folder is None else p.folder.path
-    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report(), tested)
+    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report(), quality)
     if p.folder is not None and saved is not None:
         p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     return Result(report, answers, p.surrogate)
@@ -116,7 +116,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     p, ctx = prepared, prepared.ctx
     pipeline.check_columns(frame, p.surrogate.outputs, p.space.names)
     parts = Parts(out, _identity(p, frame))
-    tally, tested = _Tally(), _tested(p)
+    tally, quality = _Tally(), _quality(p)
     for first, answers in pipeline.invert_many(
         p.surrogate,
         frame,
@@ -129,7 +129,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         p.designs,
         parts.done,
         p.near_to,
-        tested,
+        quality,
     ):
         if answers is None:
             continue
@@ -167,7 +167,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         notes=list(p.notes),
         seconds=ctx.clock.report(),
     )
-    doubt = tested.doubt(asked) if p.truth is None else ""
+    doubt = quality.doubt(asked) if p.truth is None else ""
     return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
 
 
@@ -179,13 +179,13 @@ def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.in
     return np.unique(written["target"].to_numpy(dtype=np.intp)[fine])
 
 
-def _tested(p: Prepared) -> Tested:
+def _quality(p: Prepared) -> Quality:
     """Return how good a surrogate is: on its test rows, or a model of the user's own on the rows of its table."""
     if p.report.test or p.report.plugin is not None or p.known is None:
-        return Tested.of(p.report)
+        return Quality.of(p.report)
     rows = p.known.measured
     metrics = pipeline.test_metrics(p.surrogate, rows.x, rows.y)
-    return Tested(metrics, f"the {len(rows.x)} rows of the table")
+    return Quality(metrics, f"the {len(rows.x)} rows of the table")
 
 
 class _Tally:
