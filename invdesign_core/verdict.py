@@ -54,11 +54,11 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
     doubt : str
         What the surrogate explains too little of, where designs are judged by it.
     """
-    parts = [f"{report.met} of {report.targets} targets are met"]
-    if report.optimised:
-        parts = ([parts[0]] if report.met + report.optimised < report.targets or report.met else []) + [
-            f"{report.optimised} of {report.targets} are optimised"
-        ]
+    if report.optimised == report.targets:
+        parts = [f"{report.optimised} of {report.targets} targets are optimised"]
+    else:
+        parts = [f"{report.met} of {report.targets} targets are met"]
+        parts += [f"{report.optimised} optimised"] if report.optimised else []
     if report.measured:
         parts.append(f"{report.measured} more by measured rows alone (measured.row)")
     return _joined(", ".join(parts), f"{doubt}: what it predicts is a guess" if doubt else "")
