@@ -196,11 +196,45 @@ class Known(NamedTuple):
         (n, e) encoded designs and (n, m) measured outputs, in the user's units.
     rows : ndarray of int, optional
         (n,) their numbers in the user's table, of which the first is 1.
+    held_out : Known, optional
+        Measured rows of the same table that it did not learn from: searches don't start from them, but they are
+        answers where they meet a target.
     """
 
     x: FloatArray
     y: FloatArray
     rows: NDArray[np.intp] | None = None
+    held_out: Known | None = None
+
+    @property
+    def measured(self) -> Known:
+        """All measured rows, those held out too, in the order of the table."""
+        if self.held_out is None:
+            return self
+        x, y = (np.concatenate(pair) for pair in ((self.x, self.held_out.x), (self.y, self.held_out.y)))
+        if self.rows is None or self.held_out.rows is None:
+            return Known(x, y)
+        rows = np.concatenate([self.rows, self.held_out.rows])
+        order = np.argsort(rows, kind="stable")
+        return Known(x[order], y[order], rows[order])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what a file keeps, by name; `from_arrays` is the way back."""
+        own: dict[str, NDArray[Any]] = {"x": self.x, "y": self.y}
+        if self.rows is not None:
+            own["rows"] = self.rows
+        beside = {} if self.held_out is None else self.held_out.arrays()
+        return own | {f"held_out_{name}": array for name, array in beside.items()}
+
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Known:
+        """Build from what `arrays` returned; older versions kept fewer."""
+        sides = [
+            (stored[f"{prefix}x"], stored[f"{prefix}y"], stored.get(f"{prefix}rows"))
+            for prefix in ("", "held_out_")
+            if f"{prefix}x" in stored
+        ]
+        return cls(*sides[0], *(cls(*side) for side in sides[1:]))
 
 
 @dataclass(frozen=True)

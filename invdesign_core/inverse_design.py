@@ -29,6 +29,7 @@ from invdesign_core.results import SurrogateReport
 from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
+from invdesign_core.trust import Quality
 from invdesign_core.variables import plain
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         What it learnt from; not there after `load`.
     known_ : Known
         The rows that training saw, from which searches may start: ``x``, (n, e) encoded designs, ``y``, (n, m)
-        outputs, and ``rows``, (n,) their numbers in the table, of which the first is 1.
+        outputs, and ``rows``, (n,) their numbers in the table, of which the first is 1; ``held_out``, the same of
+        the rows for the test.
     truth_ : callable or None
         The true forward model that came with the data, by which designs are judged.
     n_features_in_ : int
@@ -240,6 +242,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.truth_,
             design.designs,
             design.near_to(space),
+            Quality.of(self.report_),
         )
 
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
@@ -263,6 +266,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.truth_,
             design.designs,
             near_to=design.near_to(space, held_names(space, frame)),
+            quality=Quality.of(self.report_),
         )
         targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
         return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))

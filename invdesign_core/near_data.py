@@ -67,9 +67,9 @@ def near_rows(
 ) -> tuple[FloatArray, FloatArray]:
     """Return boxes around the measured designs that come nearest to each target.
 
-    Inside such a box every point is as near to a measured design as measured designs are to each other: their
-    distance to the nearest other one, which 99 of 100 don't exceed. Each box holds a design that exists and satisfies
-    the constraints, and where a variable is discrete, its ends are values that exist.
+    Inside such a box every point is inside the data, as `Nearness` has it: as near to a measured design as 99 of 100
+    measured designs are to their nearest other one, and never farther than a quarter of the ranges. Each box holds a
+    design that exists and satisfies the constraints, and where a variable is discrete, its ends are values that exist.
 
     Parameters
     ----------

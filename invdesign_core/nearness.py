@@ -16,8 +16,10 @@ from invdesign_core.training.scaling import is_constant
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""
-ROUNDING = 1e-9
-"""A distance that is larger than the limit by no more than this is no larger."""
+NEAR = 0.25
+"""No distance above this is near, however far apart the rows are: among few rows the usual distance is no measure."""
+ROUNDING = 1e-6
+"""Share of the limit by which a design at a corner of a box around a row may seem to be beyond it."""
 SAMPLE = 2048
 """Rows that the usual distance is read off, and that rankings look at."""
 
@@ -36,6 +38,8 @@ class Nearness:
         (e,) what is subtracted from an encoded design, and what it is then divided by.
     rules : Rules, optional
         The equations that all rows satisfy.
+    y : ndarray, optional
+        (n, m) what was measured there, NaN where it was not.
     """
 
     points: FloatArray
@@ -43,6 +47,7 @@ class Nearness:
     low: FloatArray
     unit: FloatArray
     rules: Rules | None = None
+    y: FloatArray | None = None
 
     @classmethod
     def of(cls, known: Known, space: Space) -> Nearness:
@@ -63,15 +68,15 @@ class Nearness:
         order = np.arange(len(known.x)) if known.rows is None else np.argsort(known.rows, kind="stable")
         first = order[np.unique(known.x[order], axis=0, return_index=True)[1]]
         rows = None if known.rows is None else known.rows[first]
-        return cls((known.x[first] - low) / unit, rows, low, unit, Rules(known.x, space))
+        return cls((known.x[first] - low) / unit, rows, low, unit, Rules(known.x, space), known.y[first])
 
     @cached_property
     def limit(self) -> float:
-        """The largest distance to a row that is usual among the rows themselves."""
+        """The largest distance to a row that is near: usual among the rows themselves, and at most `NEAR`."""
         if len(self.points) < 2:
             return 0.0
         some = self.points[_spaced(len(self.points), SAMPLE)]
-        return float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL))
+        return min(float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL)), NEAR)
 
     @cached_property
     def sample(self) -> Nearness:
@@ -85,6 +90,10 @@ class Nearness:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""
         distance, row = self._tree.query((x - self.low) / self.unit, workers=-1)
         return np.asarray(row, dtype=np.intp), np.asarray(distance, dtype=np.float64)
+
+    def inside(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Return (k,) whether encoded designs lie among the rows: near to one, and true to the equations of all."""
+        return np.asarray((self.nearest(x)[1] <= self.limit * (1 + ROUNDING)) & ~self.breaks(x))
 
     def outside(self, x: FloatArray) -> FloatArray:
         """Return (k,) distances to the nearest row in multiples of `limit`; above 1 is outside the data.
@@ -101,10 +110,9 @@ class Nearness:
 
     def holds(self, x: FloatArray) -> NDArray[np.bool_]:
         """Say which of (k, e) encoded designs are as near to a row as `limit`."""
-        far = self.limit + ROUNDING
-        distance = self._tree.query((x - self.low) / self.unit, distance_upper_bound=far * (1 + ROUNDING), workers=-1)[
-            0
-        ]
+        far = self.limit * (1 + ROUNDING)
+        scaled = (x - self.low) / self.unit
+        distance = self._tree.query(scaled, distance_upper_bound=far * (1 + ROUNDING) + 1e-300, workers=-1)[0]
         return np.asarray(distance <= far)
 
     @cached_property

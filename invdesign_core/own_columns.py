@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "nearest.row", "nearest.distance", "inside", "free"),
+    *("evaluations", "moved", "inside", "free", "measured.row", "measured.met", "nearest.row", "nearest.distance"),
 )
 """Columns of results that stand for themselves."""
-OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "measured", "typical")
+OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")
 """Columns of results that belong to a design variable or an output, whose name follows after a dot."""
 
 
@@ -59,8 +59,8 @@ def is_written_by_us(columns: Iterable[str]) -> bool:
 
 def is_result(column: str, names: Collection[str]) -> bool:
     """Whether a column of a table that invdesign wrote holds a result, given all variables and outputs."""
-    kind, _, name = column.partition(".")
-    return column in RESULTS or (kind in OF_A_NAME and (name in names or kind == "measured"))
+    kind, _, name = column.removeprefix("nearest.").partition(".")
+    return column in RESULTS or (kind in (*OF_A_NAME, "measured") and name in names)
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Known, Rows, split_rows
-from invdesign_core.designs import Answers, answers, look_around
+from invdesign_core.designs import Answers, add_measured, answers, look_around
 from invdesign_core.discrete import Plan, plan_search
 from invdesign_core.doubts import doubts_about, doubts_of_split
 from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
@@ -29,6 +29,7 @@ from invdesign_core.training.evaluate import Evaluator
 from invdesign_core.training.scaling import is_constant
 from invdesign_core.training.settings import Training
 from invdesign_core.training.table import TrialTable
+from invdesign_core.trust import Quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +48,11 @@ class Fitted:
 
     @property
     def known(self) -> Known:
-        """The rows that it learnt from."""
+        """The rows that it learnt from, and those held out for the test."""
+        x, y, test = self.rows.x, self.rows.y, self.rows.test
         seen = np.concatenate([self.rows.train, self.rows.validation])
-        return Known(self.rows.x[seen], self.rows.y[seen], seen + 1)
+        held_out = Known(x[test], y[test], test + 1) if len(test) else None
+        return Known(x[seen], y[seen], seen + 1, held_out)
 
 
 def fit(
@@ -149,6 +152,7 @@ def invert(
     truth: Any = None,
     designs: int = 5,
     near_to: NearTo | None = None,
+    quality: Quality | None = None,
 ) -> Answers:
     """Find the designs whose output is the target.
 
@@ -165,13 +169,16 @@ def invert(
     ctx : Context
         Seeds and events.
     known : Known, optional
-        The training rows: to start from, and to say how near to them a design is. A plain (x, y) will do.
+        The training rows: to start from, and to say how near to them a design is; with those held out, to say which
+        rows are answers themselves. A plain (x, y) will do.
     truth : callable, optional
         The true forward model, to judge designs by.
     designs : int
         Distinct designs to report.
     near_to : NearTo, optional
         What answers are to be near to.
+    quality : Quality, optional
+        How good the surrogate is.
 
     Raises
     ------
@@ -190,6 +197,7 @@ def invert(
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
         near = None if known is None else Nearness.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
+        found = _with_evidence(found, known, space, surrogate.outputs, designs, quality)
         if not reached.interrupted:
             near = near if near_to is not None and near_to.to_data else None
             found = look_around(found, surrogate, space, near)
@@ -209,6 +217,22 @@ def _plan(
     """Decide how variables of which only some values exist are searched."""
     plan = plan_search(space, solver, ctx, held)
     return near_plan(plan, space, measured(known, space)) if near_to is not None and near_to.to_data else plan
+
+
+def _with_evidence(
+    found: Answers,
+    known: Known | None,
+    space: Space,
+    outputs: tuple[str, ...],
+    count: int,
+    quality: Quality | None,
+    held: FloatArray | None = None,
+) -> Answers:
+    """Add what was measured, and the surrogate's typical errors."""
+    if known is not None:
+        found = add_measured(found, known, space, outputs, count, held)
+    errors = {} if quality is None else quality.errors
+    return replace(found, designs=found.designs.assign(**{f"error.{name}": value for name, value in errors.items()}))
 
 
 def _solving(plan: Plan, solver: Solver) -> Event:
@@ -242,6 +266,7 @@ def invert_many(
     designs: int = 1,
     skip: Container[int] = (),
     near_to: NearTo | None = None,
+    quality: Quality | None = None,
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
@@ -258,6 +283,8 @@ def invert_many(
         Chunks that are there already; they are passed over.
     near_to : NearTo, optional
         What answers are to be near to.
+    quality : Quality, optional
+        How good the surrogate is.
 
     Yields
     ------
@@ -293,7 +320,8 @@ def invert_many(
         with ctx.clock.stage("solve"):
             before = forward.compile_seconds
             reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
-            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near)
+            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near, targets)
+            found = _with_evidence(found, known, space, surrogate.outputs, designs, quality, part)
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))

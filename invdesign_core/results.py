@@ -33,7 +33,22 @@ class NearestReport(_Part):
 
     row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
     distance: float = Field(description="Distance to it, each input scaled by its training range.")
-    inside: bool = Field(description="Whether that is as near as 99 % of the rows are to their nearest other one.")
+    inside: bool = Field(
+        description="Whether that is near: no farther than 99 % of the rows are from their nearest other one, and no "
+        "farther than 0.25."
+    )
+    measured: dict[str, Number] | None = Field(
+        description="What was measured there, for every output; null where it was not kept."
+    )
+
+
+class MeasuredReport(_Part):
+    """A measured row that is an answer itself."""
+
+    row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
+    inputs: dict[str, Any] = Field(description="Its design.")
+    outputs: dict[str, Number] = Field(description="What was measured, for every output; null where it was not.")
+    met: dict[str, bool] = Field(description="As `met` of a design.")
 
 
 class DesignReport(_Part):
@@ -42,10 +57,20 @@ class DesignReport(_Part):
     inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
     spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
+    error: dict[str, Number] | None = Field(
+        description="The surrogate's typical error, for every output, in its units: the root mean squared error on the "
+        "test rows, or on the table's rows for a model file; null where there are none."
+    )
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
     variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
-    met: dict[str, bool] = Field(description="For each asked output whether it is within its tolerance.")
-    miss: dict[str, Number] = Field(description="How far outside the wanted interval: negative below, 0 inside.")
+    met: dict[str, bool] = Field(
+        description="For each output with a value or limits to meet whether it is within its tolerance; a maximum or "
+        "minimum without limits is not listed."
+    )
+    miss: dict[str, Number] = Field(
+        description="How far outside the wanted interval: negative below, 0 inside; null where no value is known, as "
+        "where the true model failed."
+    )
     truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
     starts: int = Field(description="How many starts led here.")
     nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
@@ -65,7 +90,10 @@ class StartsReport(_Part):
 
     total: int = Field(description="Number of starts.")
     converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
-    hit: int = Field(description="Starts whose design meets the target.")
+    hit: int | None = Field(
+        description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
+        "nothing else is asked for."
+    )
     unmoved: int = Field(description="Starts that ended where they began.")
     not_finite: int = Field(description="Starts whose design has no finite prediction.")
 
@@ -111,10 +139,26 @@ class Report(_Part):
     """The result of `invdesign run` and `invdesign solve`."""
 
     run: str | None = Field(description="The run folder; null where nothing was saved.")
-    status: Literal["met", "not met", "no target", "interrupted"] = Field(description="What came of it.")
+    status: Literal["met", "not met", "optimised", "no target", "interrupted"] = Field(
+        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold."
+    )
+    met_by: Literal["truth", "prediction", "measured row"] | None = Field(
+        description="What says that the target is met, or all limits held: the true model, the prediction, or, where "
+        "no proposed design does it, a measured row; null where it is not, or nothing can be met."
+    )
+    verdict: str = Field(description="What came of it in words: the last line on the screen.")
     target: dict[str, TargetReport] = Field(description="What was asked for.")
     distinct: int = Field(description="Number of distinct designs.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
+    measured: list[MeasuredReport] = Field(
+        description="Measured rows that meet the target themselves, or beat the best design where a maximum or minimum "
+        "is asked for; best first, at most as many as designs are asked for."
+    )
+    measured_count: int = Field(description="Number of such rows in the table.")
+    measured_best: MeasuredReport | None = Field(
+        description="The best measured row, whether it meets the target or not; null where none lies inside the "
+        "bounds and constraints."
+    )
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumerated`, `each combination "
@@ -136,9 +180,15 @@ class TableReport(_Part):
 
     out: str = Field(description="The file with the designs of each target, best first.")
     run: str = Field(description="The run folder or model that was inverted.")
-    status: Literal["met", "not met"] = Field(description="Whether every target has a design that meets it.")
+    status: Literal["met", "not met", "optimised"] = Field(
+        description="`met` or, where any asks for a maximum or minimum, `optimised` if every target has a design or a "
+        "measured row that meets it or holds all limits."
+    )
+    verdict: str = Field(description="What came of it in words: the line on the screen.")
     targets: int = Field(description="Number of targets.")
-    met: int = Field(description="Targets with a design that meets them.")
+    met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
+    optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
+    measured: int = Field(description="Targets that no design meets, but a measured row does.")
     starts: StartsReport = Field(description="What became of the starts of this call.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")
@@ -168,6 +218,23 @@ def design_reports(answers: Answers) -> list[DesignReport]:
     return [_design(row) for _, row in answers.designs.iterrows()]
 
 
+def measured_reports(answers: Answers) -> tuple[list[MeasuredReport], int, MeasuredReport | None]:
+    """Return the measured rows that are answers, how many there are in all, and the best row of all."""
+    if answers.measured is None or not len(answers.measured):
+        return [], 0, None
+    found = [
+        MeasuredReport(
+            row=int(row["row"]) if "row" in row else None,
+            inputs=_part(row, "design"),
+            outputs=_part(row, "measured"),
+            met=_part(row, "met"),
+        )
+        for _, row in answers.measured.iterrows()
+    ]
+    listed = [part for part, fine in zip(found, answers.measured["answer"], strict=True) if fine]
+    return listed, int(answers.measured["answers"].iloc[0]), found[0]
+
+
 def target_reports(answers: Answers) -> dict[str, TargetReport]:
     """Return what was asked for, output by output."""
     t = answers.targets
@@ -189,6 +256,7 @@ def _design(row: pd.Series) -> DesignReport:
         inputs=_part(row, "design"),
         prediction=_part(row, "prediction"),
         spread=_part(row, "spread") or None,
+        error=_part(row, "error") or None,
         loss=float(row["loss"]),
         variance=float(row["variance"]),
         met=_part(row, "met"),
@@ -206,7 +274,10 @@ def _nearest(row: pd.Series) -> NearestReport | None:
         return None
     number = row.get("nearest.row")
     return NearestReport(
-        row=None if number is None else int(number), distance=float(row["nearest.distance"]), inside=bool(row["inside"])
+        row=None if number is None else int(number),
+        distance=float(row["nearest.distance"]),
+        inside=bool(row["inside"]),
+        measured=_part(row, "nearest.measured") or None,
     )
 
 

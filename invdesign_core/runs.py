@@ -214,13 +214,13 @@ class RunFolder:
         return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: Known, report: SurrogateReport | None = None) -> None:
-        """Write the surrogate, the rows it learnt from and how good it is."""
+        """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
         import numpy as np
 
         target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        np.savez_compressed(partial / KNOWN, **{k: v for k, v in known._asdict().items() if v is not None})
+        np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
         if report is not None:
             (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
         surrogate.save(partial)  # last, since it takes down the checksums of what is there
@@ -228,7 +228,7 @@ class RunFolder:
         partial.rename(target)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
-        """Return the surrogate and the rows it learnt from.
+        """Return the surrogate and the measured rows: those it learnt from, and those held out.
 
         Raises
         ------
@@ -249,14 +249,17 @@ class RunFolder:
             lacking = {"x", "y"} - set(stored.files)
             if lacking:
                 raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
-            known = Known(stored["x"], stored["y"], stored.get("rows"))
-        n = len(known.x)
-        shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
-        for name, array in known._asdict().items():
-            if array is not None and array.shape != shapes[name]:
-                raise RunStoreError(
-                    f"{path}: {name!r} has the shape {array.shape}, expected {shapes[name]}, as meta.json says", DAMAGED
-                )
+            known = Known.from_arrays(stored)
+        for prefix, part in (("", known), ("held_out_", known.held_out)):
+            n = 0 if part is None else len(part.x)
+            shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
+            for name, array in ({} if part is None else {key: getattr(part, key) for key in shapes}).items():
+                if array is not None and array.shape != shapes[name]:
+                    raise RunStoreError(
+                        f"{path}: {prefix + name!r} has the shape {array.shape}, expected {shapes[name]}, as meta.json "
+                        "says",
+                        DAMAGED,
+                    )
         return surrogate, known
 
     def write_trials(self, results: Any) -> None:

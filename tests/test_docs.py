@@ -49,6 +49,7 @@ TABLES = {
         "invdesign_core.results.TargetReport",
         "invdesign_core.results.DesignReport",
         "invdesign_core.results.NearestReport",
+        "invdesign_core.results.MeasuredReport",
         "invdesign_core.results.StartsReport",
         "invdesign_core.results.SurrogateReport",
         "invdesign_core.results.OutputMetrics",

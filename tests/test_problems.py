@@ -336,7 +336,7 @@ RISING = [[float(i)] for i in range(1, 11)]
 def test_f19_ten_fractions_that_sum_to_one(ask, solver):
     for target, y in (("y=5.5", 5.5), ("y=max", 10), ("y=min", 1)):
         result = ask(lin(RISING), [target], TEN, solver=solver, constraints=[TO_ONE])
-        assert result.report.status == "met"
+        assert result.report.status == ("met" if target == "y=5.5" else "optimised")
         x = np.array(best(result))
         assert x @ np.arange(1, 11) == pytest.approx(y, abs=0.01)
         if target != "y=5.5":

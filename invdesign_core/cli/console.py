@@ -12,10 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from invdesign_core.verdict import as_written as _as_written
+from invdesign_core.verdict import miss_of
+
 if TYPE_CHECKING:
     from invdesign_core.context import Event
-    from invdesign_core.results import DesignReport, Report, TableReport, TargetReport
+    from invdesign_core.results import DesignReport, Report, StartsReport, TableReport, TargetReport
 
+ROWS_SHOWN = 3
+"""Measured rows on the screen at most; the report has more."""
 WORDS = {"load": "loading", "tune": "tuning", "train": "training", "solve": "solving"}
 
 
@@ -101,14 +106,15 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     """
     console = Console(file=stream, highlight=False, width=_width(stream))
     _surrogate(report, console)
+    if report.measured:
+        _measured(report, console)
     if report.designs:
         _designs(report, console)
         _around(report.designs[0], console)
     if report.starts is not None:
-        s = report.starts
-        text = f"{s.total} starts: {s.hit} hit the target, {s.converged} converged, {s.unmoved} never moved"
-        console.print(text + (f", {s.not_finite} not finite" if s.not_finite else ""))
-    console.print(_verdict(report))
+        goal = any(target.goal for target in report.target.values())
+        console.print(_counts(report.starts, "hold all limits" if goal else "hit the target"))
+    console.print(escape(report.verdict))
     stream.flush()
     if quiet:
         return
@@ -118,12 +124,19 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
 
 def show_table(report: TableReport, stream: TextIO) -> None:
     """Print the report of a table of targets for people."""
-    s = report.starts
-    stream.write(f"{report.met} of {report.targets} targets are met; the designs are in {report.out}\n")
-    if s.total:
-        stream.write(f"{s.total} starts: {s.hit} hit their target, {s.converged} converged, {s.unmoved} never moved\n")
+    if report.starts.total:
+        stream.write(_counts(report.starts, "hit their target") + "\n")
+    stream.write(f"{report.verdict}; the designs are in {report.out}\n")
     stream.flush()
     print(f"{report.seconds['total']:.1f} s", file=sys.stderr)
+
+
+def _counts(starts: StartsReport, what: str) -> str:
+    """Say what became of the starts; nothing of hits where nothing can be hit."""
+    hit = [] if starts.hit is None else [f"{starts.hit} {what}"]
+    lost = [f"{starts.not_finite} not finite"] if starts.not_finite else []
+    parts = [*hit, f"{starts.converged} converged", f"{starts.unmoved} never moved", *lost]
+    return f"{starts.total} starts: {', '.join(parts)}"
 
 
 def _surrogate(report: Report, console: Console) -> None:
@@ -152,33 +165,54 @@ def _width(stream: TextIO) -> int | None:
     return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
 
 
+def _measured(report: Report, console: Console) -> None:
+    """Print the measured rows that are answers themselves, the best few."""
+    count, shown = report.measured_count, report.measured[:ROWS_SHOWN]
+    goal = any(target.goal for target in report.target.values())
+    many = "s" if count > 1 else ""
+    end = "beat{} the best design" if goal else "meet{} the target already"
+    title = f"{count} measured row{many} " + end.format("" if many else "s")
+    title += f"; the best {len(shown)}" if count > len(shown) else ""
+    rows = []
+    for row in shown:
+        cells = [] if row.row is None else [("row", str(row.row))]
+        cells += [(escape(name), _as_written(value)) for name, value in row.inputs.items()]
+        cells += [(f"measured {escape(name)}", _as_written(row.outputs[name])) for name in report.target]
+        rows.append(cells)
+    _cells_as_table(rows, title, console, bold=len(shown[0].inputs) + (shown[0].row is not None), what="measured")
+
+
 def _designs(report: Report, console: Console) -> None:
     """Print a row for each design, or a column for each where rows would not fit: no digit is cut."""
-    first = report.designs[0]
     wanted = ", ".join(_target(name, t) for name, t in report.target.items())
     title = f"designs for {escape(wanted)} ({report.distinct} distinct)"
     rows = [_cells(design, report) for design in report.designs]
-    table = Table(title=title, title_justify="left")
+    _cells_as_table(rows, title, console, bold=len(report.designs[0].inputs), what="design")
+
+
+def _cells_as_table(rows: list[list[tuple[str, str]]], title: str, console: Console, bold: int, what: str) -> None:
+    """Print rows of cells with their headings, the first few in bold, upright where they are too wide."""
+    console.print(title, style="italic")
+    table = Table()
     for at, (name, _) in enumerate(rows[0]):
-        bold = "bold" if at < len(first.inputs) else ""
-        table.add_column(name, justify="left" if name == "met" else "right", style=bold)
+        style = "bold" if at < bold else ""
+        table.add_column(name, justify="left" if name == "met" else "right", style=style)
     for row in rows:
         table.add_row(*(value for _, value in row))
     if _fits(table, console):
         console.print(table)
         return
-    console.print(title, style="italic")
     for beside in range(len(rows), 0, -1):
-        upright = [_upright(rows[at : at + beside], at + 1) for at in range(0, len(rows), beside)]
+        upright = [_upright(rows[at : at + beside], at + 1, what) for at in range(0, len(rows), beside)]
         if beside == 1 or all(_fits(table, console) for table in upright):
             console.print(*upright, sep="\n")
             return
 
 
-def _upright(rows: list[list[tuple[str, str]]], first: int) -> Table:
+def _upright(rows: list[list[tuple[str, str]]], first: int, what: str) -> Table:
     """Return a table with a column for each of some designs, of which the first has the number `first`."""
     table = Table()
-    table.add_column("design", overflow="fold")
+    table.add_column(what, overflow="fold")
     for number in range(first, first + len(rows)):
         table.add_column(str(number), justify="right", overflow="fold")
     for cells in zip(*rows, strict=True):
@@ -195,9 +229,15 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
     cells = [(escape(name), _number(value)) for name, value in design.inputs.items()]
     for name in report.target:
-        cells.append((f"predicted {escape(name)}", _number(design.prediction[name])))
+        error = design.error[name] if design.error and name in design.error else None
+        heading = f"predicted {escape(name)}" + ("" if error is None else f" ± {_number(error)}")
+        cells.append((heading, _number(design.prediction[name])))
+        if design.spread:
+            cells.append((f"spread {escape(name)}", _number(design.spread[name])))
         if design.truth:
             cells.append((f"true {escape(name)}", _number(design.truth[name])))
+        if design.nearest is not None and design.nearest.measured:
+            cells.append((f"nearest row's {escape(name)}", _as_written(design.nearest.measured[name])))
     cells += [("met", _met(design)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
@@ -244,30 +284,16 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
 
 
 def _met(design: DesignReport) -> str:
-    if all(design.met.values()):
+    """Say whether a design meets the target; nothing of a maximum or minimum, which can only be missed by limits."""
+    if not design.met:
+        return "–"
+    missed = [name for name, met in design.met.items() if not met]
+    if not missed:
         return "yes"
-    misses = {name: f"misses by {_number(abs(design.miss[name] or 0))}" for name, met in design.met.items() if not met}
+    texts = [miss_of(name, design) for name in missed]
     if len(design.met) == 1:
-        return escape(next(iter(misses.values())))
-    return escape("; ".join(f"{name} {text}" for name, text in misses.items()))
-
-
-def _verdict(report: Report) -> str:
-    if report.status == "no target":
-        return f"no target was named; the outputs are {escape(', '.join(report.surrogate.test) or 'untested')}"
-    if report.status == "met":
-        return "the best design meets the target"
-    if report.status == "interrupted":
-        return "interrupted: these are the best designs so far"
-    if not report.designs:
-        return "no start reached a design with a finite prediction"
-    best = report.designs[0]
-    parts = [
-        f"{name} misses by {_number(abs(best.miss[name] or 0))} (tolerance {_number(report.target[name].tolerance)})"
-        for name, met in best.met.items()
-        if not met
-    ]
-    return escape("no design meets the target; the nearest: " + ", ".join(parts))
+        return escape(texts[0].removeprefix(f"{missed[0]} "))
+    return escape("; ".join(texts))
 
 
 def _target(name: str, target: TargetReport) -> str:

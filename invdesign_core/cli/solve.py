@@ -174,7 +174,7 @@ def solve(
             stdout.write(report.model_dump_json(indent=1) + "\n")
         else:
             show_table(report, stdout)
-        return int(ExitCode.OK if report.status == "met" else ExitCode.NOT_MET)
+        return int(ExitCode.NOT_MET if report.status == "not met" else ExitCode.OK)
 
 
 def _sections(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, blamed
-from invdesign_core.nearness import ROUNDING, Nearness
+from invdesign_core.nearness import Nearness
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
@@ -42,12 +42,20 @@ class Answers:
     designs : pandas.DataFrame
         The distinct designs, best first: ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``,
         ``spread.NAME`` of an ensemble, ``truth.NAME`` where it is known, ``loss``, ``variance``,
-        ``met.NAME`` and ``miss.NAME`` for each asked output, ``met``, ``starts``; where training rows are known
-        ``nearest.row``, ``nearest.distance`` and ``inside``; for one target what `look_around` adds.
+        ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME`` for each asked output, ``met``,
+        which has no value where nothing but a maximum or minimum is asked for, ``starts``; where training rows are
+        known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance`` and ``inside``, and what
+        `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
+        `look_around` adds.
     interrupted : bool
         Whether the search was cut short.
     search : str
         How variables of which only some values exist were searched.
+    measured : pandas.DataFrame, optional
+        Measured rows, best first: ``target``, ``rank``, ``row`` (its number in the table), ``design.NAME``,
+        ``measured.NAME``, ``met.NAME`` and ``met`` as those of designs, ``answer``, whether the row meets the target
+        or, beside a maximum or minimum, is better than the best design, and ``answers``, how many such rows there
+        are. Without any, a target's best row is there alone.
     """
 
     targets: Targets
@@ -55,11 +63,44 @@ class Answers:
     designs: pd.DataFrame
     interrupted: bool
     search: str = "continuous"
+    measured: pd.DataFrame | None = None
 
     @property
     def met(self) -> bool:
-        """Whether every target has a design that meets it."""
-        return bool(self.designs.groupby("target")["met"].any().all()) and len(self.designs) > 0
+        """Whether every target has a design that misses nothing; a maximum or minimum alone can't be missed."""
+        met = self.designs["met"].astype("boolean").fillna(True)
+        return bool(met.groupby(self.designs["target"]).any().all()) and len(self.designs) > 0
+
+    @property
+    def status(self) -> Literal["met", "not met", "optimised", "interrupted"]:
+        """What came of it: a maximum or minimum is optimised where all limits hold, and never met.
+
+        A target that no design meets is met where a measured row does.
+        """
+        if self.interrupted:
+            return "interrupted"
+        if not (self.met or self.met_by_rows):
+            return "not met"
+        return "optimised" if self.targets.extremum.any() else "met"
+
+    @property
+    def met_by_rows(self) -> bool:
+        """Whether each target has a measured row that is an answer."""
+        if self.measured is None:
+            return False
+        return len(self.targets) == int(self.measured.loc[self.measured["answer"], "target"].nunique())
+
+    @property
+    def met_by(self) -> Literal["truth", "prediction", "measured row"] | None:
+        """What says that all targets are met, or the limits beside their extrema held; None where nothing is."""
+        if not self.met:
+            return "measured row" if self.met_by_rows else None
+        return self.judged_by if self.targets.limited.any() else None
+
+    @property
+    def judged_by(self) -> Literal["truth", "prediction"]:
+        """What decides whether a design meets a target."""
+        return "truth" if any(str(name).startswith("truth.") for name in self.designs.columns) else "prediction"
 
     @classmethod
     def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
@@ -67,26 +108,35 @@ class Answers:
         import pandas as pd
 
         found = list(parts)
-        starts, designs = (
-            pd.concat([getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found])
-            for name in ("starts", "designs")
+        starts, designs, measured = (
+            None
+            if getattr(found[0][1], name) is None
+            else pd.concat(
+                [getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found],
+                ignore_index=True,
+            )
+            for name in ("starts", "designs", "measured")
         )
         interrupted = any(answers.interrupted for _, answers in found)
         return cls(
             targets,
-            starts.reset_index(drop=True),
-            designs.reset_index(drop=True),
+            starts,  # type: ignore[arg-type]
+            designs,  # type: ignore[arg-type]
             interrupted,
             found[0][1].search,
+            measured,
         )
 
-    def counts(self) -> dict[str, int]:
-        """Return how many starts there were, converged, hit, stayed where they began, and were not finite."""
+    def counts(self) -> dict[str, int | None]:
+        """Return how many starts there were, converged, hit, stayed where they began, and were not finite.
+
+        None can hit where nothing but extrema is asked for: that number is None.
+        """
         status = self.starts["status"]
         return {
             "total": len(self.starts),
             "converged": int((status == "converged").sum()),
-            "hit": int(self.starts["hit"].sum()),
+            "hit": int(self.starts["hit"].sum()) if self.targets.limited.any() else None,
             "unmoved": int((~self.starts["moved"]).sum()),
             "not_finite": int((status == "not finite").sum()),
         }
@@ -100,12 +150,13 @@ def answers(
     truth: Truth | None,
     count: int,
     near: Nearness | None = None,
+    whole: Targets | None = None,
 ) -> Answers:
     """Judge what the starts reached, and pick the distinct designs.
 
-    A design meets a target by the truth where there is one, else by the prediction. Where any meets,
-    only such are reported. They are ranked by loss plus the members' variance: an exact solver brings the
-    loss of many designs to nothing, and the spread tells which of them to trust.
+    A design meets a target by the truth where there is one, else by the prediction; where the true model gave no
+    value, it doesn't. Where any meets, only such are reported. They are ranked by loss plus the members' variance: an
+    exact solver brings the loss of many designs to nothing, and the spread tells which of them to trust.
 
     Parameters
     ----------
@@ -123,6 +174,8 @@ def answers(
         Designs to report for each target.
     near : Nearness, optional
         The training rows.
+    whole : Targets, optional
+        All targets of the work, where these are some of them: every part has the columns that the whole needs.
     """
     import pandas as pd
 
@@ -134,6 +187,8 @@ def answers(
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
     hit: NDArray[np.bool_] = np.asarray(met.all(axis=1))
+    limited = targets.limited[reached.groups]
+    can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
     columns: dict[str, Any] = {}
     _add(columns, "design", space.names, [written[name] for name in space.names])
     _add(columns, "prediction", surrogate.outputs, reached.prediction.mean.T)
@@ -145,17 +200,19 @@ def answers(
     starts: dict[str, Any] = {"target": reached.groups, "start": _within(reached.groups)}
     _add(starts, "guess", _encoded_names(surrogate), reached.guess.T)
     starts |= columns | {
-        "hit": hit,
+        "hit": can_tell,
         "status": reached.status,
         "message": reached.message,
         "evaluations": reached.evaluations,
         "moved": reached.moved,
     }
-    asked = np.asarray(targets.asked.any(axis=0))
+    every = targets if whole is None else whole
     for m, name in enumerate(surrogate.outputs):
-        if asked[m]:
-            columns |= {f"met.{name}": met[:, m], f"miss.{name}": misses[:, m]}
-    columns["met"] = hit
+        if every.limited[:, m].any():
+            columns[f"met.{name}"] = with_gaps(met[:, m], limited[:, m])
+        if every.asked[:, m].any():
+            columns[f"miss.{name}"] = misses[:, m]
+    columns["met"] = can_tell
     table = pd.DataFrame(columns)
     low, high = surrogate.box
     width = np.where(high > low, high - low, 1.0)
@@ -179,9 +236,18 @@ def answers(
         row, distance = near.nearest(reached.x[picked.rows])
         if near.rows is not None:
             designs["nearest.row"] = near.rows[row]
-        designs["nearest.distance"], designs["inside"] = distance, distance <= near.limit + ROUNDING
-        designs["inside"] &= ~near.breaks(reached.x[picked.rows])
+        if near.y is not None:
+            for m, name in enumerate(surrogate.outputs):
+                designs[f"nearest.measured.{name}"] = near.y[row, m]
+        designs["nearest.distance"], designs["inside"] = distance, near.inside(reached.x[picked.rows])
     return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
+
+
+def with_gaps(fine: NDArray[np.bool_], told: NDArray[np.bool_]) -> Any:
+    """Return (n,) truth values, and no value where there is nothing to tell."""
+    import pandas as pd
+
+    return fine if told.all() else pd.arrays.BooleanArray(fine.copy(), ~told)
 
 
 def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets: Targets) -> NDArray[np.bool_]:

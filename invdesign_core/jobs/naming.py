@@ -100,8 +100,12 @@ def name_ports(
     y = np.where(np.isfinite(y), y, np.nan)
     usable = np.isfinite(x).all(axis=1) & np.isfinite(y).any(axis=1)
     whole = usable & np.isfinite(y).all(axis=1)
-    measured, rows = (Known(x[part], y[part], np.flatnonzero(part) + 1) for part in (usable, whole))
-    return Named(space, tuple(y_names), rows if whole.any() else None, measured if usable.any() else None)
+    # Rows where only some outputs were measured are answers where those are asked.
+    measured, rows, beside = (
+        Known(x[part], y[part], np.flatnonzero(part) + 1) if part.any() else None
+        for part in (usable, whole, usable & ~whole)
+    )
+    return Named(space, tuple(y_names), None if rows is None else rows._replace(held_out=beside), measured)
 
 
 def _given(given: Sequence[str] | None, own: Sequence[str], named: bool, path: Path, what: str) -> list[str]:

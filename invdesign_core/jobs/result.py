@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invdesign_core.context import Context, Event
 from invdesign_core.registry import Registry
-from invdesign_core.results import Report, SurrogateReport, design_reports, target_reports
+from invdesign_core.results import Report, SurrogateReport, design_reports, measured_reports, target_reports
+from invdesign_core.trust import Quality
+from invdesign_core.verdict import verdict_of
 
 if TYPE_CHECKING:
     from invdesign_core.designs import Answers
@@ -44,17 +46,21 @@ def make_report(
     running: str,
     notes: Sequence[str],
     seconds: Mapping[str, float],
+    quality: Quality | None = None,
 ) -> Report:
-    """Put a report together."""
-    status: Any = "no target"
-    if answers is not None:
-        status = "interrupted" if answers.interrupted else "met" if answers.met else "not met"
-    return Report(
+    """Put a report together; by default the surrogate was tested on its test rows."""
+    measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
+    report = Report(
         run=None if run is None else str(run),
-        status=status,
+        status="no target" if answers is None else answers.status,
+        met_by=None if answers is None else answers.met_by,
+        verdict="",
         target={} if answers is None else target_reports(answers),
         distinct=0 if answers is None else len(answers.designs),
         designs=[] if answers is None else design_reports(answers),
+        measured=measured,
+        measured_count=count,
+        measured_best=best,
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
         search=None if answers is None else answers.search,
         surrogate=surrogate,
@@ -64,6 +70,7 @@ def make_report(
         notes=list(notes),
         seconds=dict(seconds),
     )
+    return report.model_copy(update={"verdict": verdict_of(report, quality or Quality.of(surrogate))})
 
 
 def pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:

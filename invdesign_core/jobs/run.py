@@ -16,6 +16,7 @@ from invdesign_core.jobs.result import Result, make_report, pass_on
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
+from invdesign_core.trust import Quality
 from invdesign_core.user_code import UserObject
 from invdesign_core.variables import plain
 
@@ -101,6 +102,7 @@ def run_experiment(
                 data.truth,
                 experiment.design.designs,
                 checked.near_to,
+                Quality.of(fitted.report),
             )
             folder.write_answers(answers, "1")
         else:

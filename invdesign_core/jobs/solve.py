@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from invdesign_core import identity, pipeline
 from invdesign_core.designs import Answers
 from invdesign_core.errors import ConfigError
@@ -14,8 +17,10 @@ from invdesign_core.jobs.result import Result, make_report
 from invdesign_core.own_columns import as_targets
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
-from invdesign_core.targets import Target, parse_targets
+from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.trust import Quality
 from invdesign_core.variables import plain
+from invdesign_core.verdict import table_verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,15 +79,16 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
         from invdesign_core.influence import describe
 
         describe(p.sampled, p.space, outputs, wanted, ctx)
+    quality = Quality.of(p.report)
     answers = pipeline.invert(
-        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to
+        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, quality
     )
     saved = None
     if p.folder is not None:
         saved = p.folder.write_answers(answers, p.folder.next_solve())
         ctx.note(f"every start and design is in {saved}")
     where = None if p.folder is None else p.folder.path
-    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report())
+    report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report(), quality)
     if p.folder is not None and saved is not None:
         p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     return Result(report, answers, p.surrogate)
@@ -118,9 +124,20 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in p.report.test.items() if m.r2 is not None)
         ctx.note(f"R² of the model on {p.report.rows['table']} rows of the table: {r2 or 'unknown'}")
     parts = Parts(out, _identity(p, frame))
-    tally = _Tally()
+    tally, quality = _Tally(), Quality.of(p.report)
     for first, answers in pipeline.invert_many(
-        p.surrogate, frame, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, parts.done, p.near_to
+        p.surrogate,
+        frame,
+        p.space,
+        p.objective,
+        p.solver,
+        ctx,
+        p.known,
+        p.truth,
+        p.designs,
+        parts.done,
+        p.near_to,
+        quality,
     ):
         if answers is None:
             continue
@@ -132,14 +149,26 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     resumed = len(frame) - tally.targets
     if resumed:
         ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
-    reached = sum(int(part.groupby("target")["met"].any().sum()) for part in parts.tables(["target", "met"]))
+    import pandas as pd
+
+    needed = ("target", "met", "measured.met")
+    written = pd.concat(part[[name for name in needed if name in part]] for part in parts.tables())
+    wanted = Targets.from_frame(frame, p.surrogate.outputs, p.surrogate.spread)
+    extremum, every = wanted.extremum.any(axis=1), np.arange(1, len(frame) + 1)
+    reached = np.isin(every, _targets_of(written, "met", gaps=True))
+    by_rows = ~reached & np.isin(every, _targets_of(written, "measured.met", gaps=False))
+    fine = bool((reached | by_rows).all())
+    asked = [wanted.outputs[m] for m in np.flatnonzero(wanted.asked.any(axis=0))]
     parts.join()
-    return TableReport(
+    report = TableReport(
         out=str(out),
         run=p.source,
-        status="met" if reached == len(frame) else "not met",
+        status="not met" if not fine else "optimised" if extremum.any() else "met",
+        verdict="",
         targets=len(frame),
-        met=reached,
+        met=int((reached & ~extremum).sum()),
+        optimised=int((reached & extremum).sum()),
+        measured=int(by_rows.sum()),
         starts=tally.counts,  # type: ignore[arg-type]
         plugins=dict(p.plugins),
         seed=ctx.seed,
@@ -147,6 +176,16 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         notes=list(p.notes),
         seconds=ctx.clock.report(),
     )
+    doubt = quality.doubt(asked) if p.truth is None else ""
+    return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
+
+
+def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.intp]:
+    """Return the targets with a row in which a column is true; `gaps` says what a cell without a value counts as."""
+    if column not in written:
+        return np.zeros(0, dtype=np.intp)
+    fine = written[column].astype("boolean").fillna(gaps).to_numpy(dtype=np.bool_)
+    return np.unique(written["target"].to_numpy(dtype=np.intp)[fine])
 
 
 class _Tally:
@@ -154,12 +193,14 @@ class _Tally:
 
     def __init__(self) -> None:
         self.targets = 0
-        self.counts = dict.fromkeys(("total", "converged", "hit", "unmoved", "not_finite"), 0)
+        self.counts: dict[str, int | None] = dict.fromkeys(("total", "converged", "unmoved", "not_finite"), 0)
+        self.counts["hit"] = None
 
     def add(self, answers: Answers) -> None:
         self.targets += len(answers.targets)
         for key, value in answers.counts().items():
-            self.counts[key] += value
+            if value is not None:
+                self.counts[key] = (self.counts[key] or 0) + value
 
 
 def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
