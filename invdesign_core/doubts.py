@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from invdesign_core.data import Data, together
+from invdesign_core.digits import near, span
 from invdesign_core.results import OutputMetrics
 from invdesign_core.space import Space
 
@@ -40,9 +41,11 @@ def doubts_of(data: Data) -> list[str]:
         values = column.to_numpy(dtype=np.float64)
         spread, size = float(np.nanmax(values) - np.nanmin(values)), float(np.nanmax(np.abs(values)))
         if spread < FLAT * size:
+            mean = float(np.nanmean(values))
             said.append(
-                f"{what} {name!r} varies by {spread:.3g} around {size:.6g}, too flat for the network's float32; "
-                f"subtract {np.nanmean(values):.6g} from it, or use another unit"
+                f"{what} {name!r} varies by {spread:.3g} "
+                f"around {near(mean, spread)}, too flat for the network's float32; "
+                f"subtract {near(mean, 10 * spread)} from it, or use another unit"
             )
     rows = together(data.x)
     distinct = int(rows.max()) + 1
@@ -98,7 +101,7 @@ def doubts_of_bounds(space: Space, data: Space) -> list[str]:
         low, high, least, most = np.log(ends) if searched.scale == "log" and ends[0] > 0 else ends
         room = BEYOND * (high - low)
         if least < low - room or most > high + room:
-            beyond.append(f"{searched.name!r} {searched.span} (data {ends[0]:g} to {ends[1]:g})")
+            beyond.append(f"{searched.name!r} {searched.span} (data {span(ends[0], ends[1])})")
     if not beyond:
         return []
     more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""

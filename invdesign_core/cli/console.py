@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from types import TracebackType
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from invdesign_core.digits import SHARE, given, near, telling, typed
+from invdesign_core.targets import ROUNDOFF
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
@@ -190,12 +194,13 @@ def _fits(table: Table, console: Console) -> bool:
 
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
-    cells = [(escape(name), _number(value)) for name, value in design.inputs.items()]
+    cells = [(escape(name), escape(typed(value))) for name, value in design.inputs.items()]
     for name in report.target:
-        cells.append((f"predicted {escape(name)}", _number(design.prediction[name])))
+        target = report.target[name]
+        cells.append((f"predicted {escape(name)}", _output(design.prediction[name], target)))
         if design.truth:
-            cells.append((f"true {escape(name)}", _number(design.truth[name])))
-    cells += [("met", _met(design)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
+            cells.append((f"true {escape(name)}", _output(design.truth[name], target)))
+    cells += [("met", _met(design, report)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
     return cells
@@ -218,8 +223,8 @@ def _around(best: DesignReport, console: Console) -> None:
 
 def _room(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
-        return f"{_plain(ends[0])}..{_plain(ends[1])}"
-    return " or ".join(map(str, ends))
+        return f"{typed(ends[0])}..{typed(ends[1])}"
+    return " or ".join(map(typed, ends))
 
 
 def _free(directions: list[dict[str, float]], names: list[str]) -> str:
@@ -238,10 +243,14 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
     return text
 
 
-def _met(design: DesignReport) -> str:
+def _met(design: DesignReport, report: Report) -> str:
     if all(design.met.values()):
         return "yes"
-    misses = {name: f"misses by {_number(abs(design.miss[name] or 0))}" for name, met in design.met.items() if not met}
+    misses = {
+        name: f"misses by {_miss(design.miss[name], report.target[name])}"
+        for name, met in design.met.items()
+        if not met
+    }
     if len(design.met) == 1:
         return escape(next(iter(misses.values())))
     return escape("; ".join(f"{name} {text}" for name, text in misses.items()))
@@ -258,7 +267,7 @@ def _verdict(report: Report) -> str:
         return "no start reached a design with a finite prediction"
     best = report.designs[0]
     parts = [
-        f"{name} misses by {_number(abs(best.miss[name] or 0))} (tolerance {_number(report.target[name].tolerance)})"
+        f"{name} misses by {_miss(best.miss[name], report.target[name])}{_tolerance(report.target[name])}"
         for name, met in best.met.items()
         if not met
     ]
@@ -266,22 +275,58 @@ def _verdict(report: Report) -> str:
 
 
 def _target(name: str, target: TargetReport) -> str:
-    low, high = _number(target.lower), _number(target.upper)
+    """Return what was asked of an output as it was typed, with the tolerance in force."""
+    low, high = (None if side is None else typed(side) for side in (target.lower, target.upper))
     if target.goal is not None:
-        sides = [f">= {low}"] * (target.lower is not None) + [f"<= {high}"] * (target.upper is not None)
-        return ", ".join([f"{name} = {target.goal}", *sides])
-    if target.lower is None:
-        return f"{name} <= {high}"
-    if target.upper is None:
-        return f"{name} >= {low}"
-    return f"{name} = {low}" if target.lower == target.upper else f"{name} = {low}..{high}"
+        sides = [f">= {low}"] * (low is not None) + [f"<= {high}"] * (high is not None)
+        text = ", ".join([f"{name} = {target.goal}", *sides])
+    elif low is None or high is None:
+        text = f"{name} <= {high}" if low is None else f"{name} >= {low}"
+    elif low == high:
+        return f"{name} = {low} ± {_computed(target.tolerance)}" if target.tolerance else f"{name} = {low}"
+    else:
+        text = f"{name} = {low}..{high}"
+    return text + _tolerance(target)
+
+
+def _tolerance(target: TargetReport) -> str:
+    return f" (tolerance {_computed(target.tolerance)})" if target.tolerance else ""
+
+
+def _output(value: float | None, target: TargetReport) -> str:
+    """Return an output to a small share of its range and tolerance, so that it can be seen to meet or miss."""
+    if value is None:
+        return "–"
+    low, high = (
+        side if limit is None else limit for side, limit in ((-math.inf, target.lower), (math.inf, target.upper))
+    )
+
+    allowed = target.tolerance if low == high else max(target.tolerance, ROUNDOFF * (target.range or 0.0))
+
+    def alike(shown: float) -> bool:
+        """Whether a number is inside where the output is, and met where it is."""
+        before, after = (max(low - y, y - high, 0.0) for y in (value, shown))
+        return (after > allowed) == (before > allowed) and (low == high or before > 0 or after == 0)
+
+    unit = SHARE * (target.range or 0.0)
+    if target.tolerance:
+        unit = min(unit, target.tolerance / 10) if unit else target.tolerance / 10
+    return telling(value, unit, alike)
+
+
+def _miss(miss: float | None, target: TargetReport) -> str:
+    size = abs(miss or 0.0)
+    return (
+        telling(size, 1e-4 * size, lambda shown: shown > target.tolerance) if size > target.tolerance else _number(size)
+    )
+
+
+def _computed(value: float) -> str:
+    """Return a number as it was typed, or to five digits where it was computed."""
+    return given(value, 1e-4 * value)
 
 
 def _number(value: Any) -> str:
     if value is None:
         return "–"
-    return escape(_plain(value))
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return escape(near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.designs.probe import predict
+from invdesign_core.digits import inward
 from invdesign_core.space import FloatArray, Space, Variable
 from invdesign_core.surrogate import Surrogate
 from invdesign_core.targets import Targets
@@ -64,6 +65,8 @@ def rooms(surrogate: Surrogate, space: Space, targets: Targets, x: FloatArray) -
         for room, answer in zip(found, _by_value(meets, variable, columns, values, x), strict=True):
             room[variable.name] = answer
     ends = _by_halving(meets, np.array([c for _, c in smooth], dtype=np.intp), *_limits(smooth), x)
+    own = x[:, [columns for _, columns in smooth]]
+    ends = inward(ends, own, np.stack([*_limits(smooth)], axis=-1)[None]) if smooth else ends
     for j, (variable, _) in enumerate(smooth):
         for room, (low, high) in zip(found, ends[:, j], strict=True):
             whole = variable.kind == "integer"
