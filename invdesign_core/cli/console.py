@@ -322,8 +322,8 @@ def _miss(miss: float | None, target: TargetReport) -> str:
 
 
 def _computed(value: float) -> str:
-    """Return a number as it was typed, or to five digits where it was computed."""
-    return given(value, 1e-4 * value)
+    """Return a number as it was typed, or to three digits where it was computed."""
+    return given(value, 1e-2 * value)
 
 
 def _number(value: Any) -> str:
