@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from invdesign_core.goal import Goal
 from invdesign_core.problem import Forward, Problem, SolverResult, part_of
 from invdesign_core.space import FloatArray
-from invdesign_core.targets import HAIR, IDEAL, Targets
+from invdesign_core.targets import HAIR, IDEAL, MARGIN, Targets
 
 Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
 """Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""
@@ -65,6 +65,7 @@ def hold_limits(
     targets: Targets,
     goal: Goal,
     slopes: bool = True,
+    near: bool = False,
 ) -> Held:
     """Solve, and solve on where an extremum is asked for, until the limits beside it hold.
 
@@ -75,7 +76,7 @@ def hold_limits(
     near, it aims further inside by what it still violates, as a multiplier would have it: that converges at
     weights which leave the problem well conditioned. Rows in which that leads nowhere look for the limits alone,
     and for the extremum from there; where the limits can't all hold, they end where these are violated
-    least. Targets without an extremum are solved once.
+    least. Targets of set points alone are solved once, and limits without an extremum as `_from_inside` says.
 
     Parameters
     ----------
@@ -94,8 +95,12 @@ def hold_limits(
     slopes : bool
         Whether the solver follows gradients, which very unlike weights would spoil. One that follows none, such as
         a population that can't move once it agrees, has the limits at their heaviest from the start.
+    near : bool
+        Whether answers are to be near to a present design, which a margin inside the limits would cost.
     """
     if not targets.extremum.any():
+        if targets.open.any():
+            return _from_inside(solve, forward, problem, u0, targets, goal, near)
         result, interrupted = solve(problem, u0)
         return Held(result, goal, interrupted)
     state = _State(solve, forward, problem, u0, targets, goal, HEAVIER if slopes else FIRM)
@@ -105,6 +110,41 @@ def hold_limits(
             break
         state.hold()
     return Held(state.result, state.goal, state.interrupted)
+
+
+def _from_inside(
+    solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal, near: bool
+) -> Held:
+    """Solve for limits from a margin inside them, so that rounding and small errors don't turn a hit into a miss.
+
+    A start that is inside stays where it is. Rows that miss, since the margin can't be had or contradicts what else
+    is wanted, go on with a smaller one and at last with none.
+    """
+    surrogate, groups = forward.surrogate, problem.groups
+    u, interrupted = u0.copy(), False
+    status, message = (np.full(len(u0), "", dtype=object) for _ in range(2))
+    for share in (None, HAIR, 0.0):
+        y = surrogate.units(surrogate.predict_z(forward.to_x(u)).mean)
+        miss = np.abs(targets.miss(y, groups))
+        if share is None:
+            aim = targets.goal(surrogate.shift, surrogate.scale, inside=targets.margin(near)).take(groups)
+            inside, plain = (miss == 0).all(axis=1)[:, None], goal.take(groups)
+            lower, upper = np.where(inside, plain.lower, aim.lower), np.where(inside, plain.upper, aim.upper)
+            asked, rows = Goal(lower, upper, plain.weight), np.arange(len(u0))
+        else:
+            asked = targets.goal(surrogate.shift, surrogate.scale, inside=share).take(groups)
+            left = ~targets.met(y, groups).all(axis=1)
+            # A smaller margin helps only where the larger one may have been what kept the point outside.
+            rows = np.flatnonzero(left & ((miss <= 2 * MARGIN * targets.spread).all(axis=1) | (share == 0)))
+        if not len(rows):
+            continue
+        part = part_of(problem, rows, asked.take(rows))
+        result, interrupted = solve(part, u[rows])
+        problem.evaluations[rows] += part.evaluations
+        u[rows], status[rows], message[rows] = result.u, [str(s) for s in result.status], list(result.message)
+        if interrupted:
+            break
+    return Held(SolverResult(u, list(status), list(message)), goal, interrupted)
 
 
 class _State:
@@ -123,10 +163,11 @@ class _State:
         self._solve, self._forward, self._problem, self._targets = solve, forward, problem, targets
         self._groups, self.goal, self.interrupted = problem.groups, goal, False
         self._ideal = np.full(targets.direction.shape, IDEAL)
+        self._aim = self._aimed()
         self._spread = np.where(targets.spread > 0, targets.spread, forward.surrogate.scale)
         self._u0, self._u, self._heavy = u0, u0.copy(), heavy
         self._status, self._message = (np.full(len(u0), "", dtype=object) for _ in range(2))
-        self._go_on(np.arange(len(u0)), firm(goal, targets, heavy).take(self._groups))
+        self._go_on(np.arange(len(u0)), firm(self._aim, targets, heavy).take(self._groups))
 
     @property
     def result(self) -> SolverResult:
@@ -145,9 +186,9 @@ class _State:
         if self.interrupted or not reached.any():
             return False
         self._ideal = np.where(reached, self._ideal * FARTHER, self._ideal)
-        self.goal = targets.goal(surrogate.shift, surrogate.scale, self._ideal)
+        self.goal, self._aim = targets.goal(surrogate.shift, surrogate.scale, self._ideal), self._aimed()
         rows = np.flatnonzero(np.asarray(reached.any(axis=1))[self._groups])
-        self._go_on(rows, firm(self.goal, targets, self._heavy).take(self._groups[rows]))
+        self._go_on(rows, firm(self._aim, targets, self._heavy).take(self._groups[rows]))
         return True
 
     def hold(self) -> None:
@@ -156,7 +197,7 @@ class _State:
         if not len(lost) or self.interrupted:
             return
         surrogate = self._forward.surrogate
-        limits = self._targets.limits(surrogate.shift, surrogate.scale)
+        limits = self._targets.limits(surrogate.shift, surrogate.scale, HAIR)
         # The extremum led them astray, so the limits alone are searched for from where it all began.
         self._u[lost] = self._u0[lost]
         self._go_on(lost, limits.take(self._groups[lost]))
@@ -168,8 +209,8 @@ class _State:
     def _tighten(self, rows: NDArray[np.intp], heavy: float) -> NDArray[np.intp]:
         """Search on with ever heavier limits, beginning so many times as heavy; return rows that still violate them."""
         surrogate = self._forward.surrogate
-        asked = self.goal.take(self._groups[rows])
-        limits = self._targets.limits(surrogate.shift, surrogate.scale).take(self._groups[rows])
+        asked = self._aim.take(self._groups[rows])
+        limits = self._targets.limits(surrogate.shift, surrogate.scale, HAIR).take(self._groups[rows])
         weight = asked.weight * np.where(self._targets.extremum[self._groups[rows]], 1.0, heavy)
         ended, inside = np.zeros(weight.shape, dtype=bool), np.zeros(weight.shape)
         live, slow = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
@@ -192,6 +233,11 @@ class _State:
             slow[live] = np.where((after < FALLS * total) | (total == 0), 0, slow[live] + 1)
             live = live[(after > 0) & (slow[live] < PATIENCE)]
         return rows[excess.any(axis=1)]
+
+    def _aimed(self) -> Goal:
+        """Return the goal with limits a hair inside the user's: the best design lies on them."""
+        surrogate = self._forward.surrogate
+        return self._targets.goal(surrogate.shift, surrogate.scale, self._ideal, HAIR)
 
     def _violating(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         return rows[self._excess(rows).any(axis=1)]

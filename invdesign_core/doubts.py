@@ -8,6 +8,7 @@ import numpy as np
 
 from invdesign_core.context import Context
 from invdesign_core.data import Data, Rows, together
+from invdesign_core.digits import near, span
 from invdesign_core.equations import advice_of
 from invdesign_core.results import OutputMetrics
 from invdesign_core.space import FloatArray, Space
@@ -81,8 +82,8 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
             f"{what} goes to {max(-low, high, key=abs):.3g}, more than the network's float32 holds; use another unit"
         ]
     seen = len(np.unique(in_float32(values)))
-    around = f"{what} varies by {high - low:.3g} around {low + (high - low) / 2:.6g}"
-    advice = f"subtract {low:.6g} from it, or use another unit"
+    around = f"{what} varies by {high - low:.3g} around {near(low + (high - low) / 2, high - low)}"
+    advice = f"subtract {near(low, 10 * (high - low))} from it, or use another unit"
     if seen == 1:
         return [
             f"{around}, too flat for the network's float32, in which it is one number and teaches nothing; {advice}"
@@ -143,7 +144,7 @@ def doubts_of_bounds(space: Space, data: Space) -> list[str]:
         low, high, least, most = np.log(ends) if searched.scale == "log" and ends[0] > 0 else ends
         room = BEYOND * (high - low)
         if least < low - room or most > high + room:
-            beyond.append(f"{searched.name!r} {searched.span} (data {ends[0]:g} to {ends[1]:g})")
+            beyond.append(f"{searched.name!r} {searched.span} (data {span(ends[0], ends[1])})")
     if not beyond:
         return []
     more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""

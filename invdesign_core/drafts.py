@@ -10,6 +10,7 @@ import numpy as np
 
 from invdesign_core.data import Data
 from invdesign_core.design import Design
+from invdesign_core.digits import near, typed
 from invdesign_core.doubts import doubts_of, facts_of
 from invdesign_core.equations import equations_among, toml_text
 from invdesign_core.errors import InvdesignError
@@ -63,9 +64,11 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
     ]
     for m, name in enumerate(data.outputs):
         measured = data.y[np.isfinite(data.y[:, m]), m]
-        lines.append(
-            f"# {toml_key(name)} = {np.median(measured):.4g}  # measured: {measured.min():.4g} to {measured.max():.4g}"
+        middle, low, high = (
+            near(float(value), 1e-3 * float(np.ptp(measured)))
+            for value in (np.median(measured), measured.min(), measured.max())
         )
+        lines.append(f"# {toml_key(name)} = {middle}  # measured: {low} to {high}")
     odd = [*doubts_of(data, _constrained(data)[0]), *facts_of(data)]
     if odd:
         lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
@@ -129,7 +132,7 @@ def _readable_step(data: Data, name: str) -> str:
     """Return a power of ten that cuts a variable's range into 10 to 100 steps; a whole one for whole numbers."""
     variable = data.space[name]
     step = 10.0 ** np.floor(np.log10((variable.upper - variable.lower) / 10))
-    return "1" if variable.kind == "integer" else f"{step:g}"
+    return "1" if variable.kind == "integer" else typed(step)
 
 
 def toml(value: object) -> str:

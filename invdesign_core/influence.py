@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
+from invdesign_core.digits import near
 from invdesign_core.errors import DataError
 from invdesign_core.space import FloatArray, Space
 
@@ -164,8 +165,9 @@ def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx:
         if not flat.any():
             return
     for m, value in zip(named[flat], y[0, flat], strict=True):
+        level = near(value, RESOLUTION * abs(value))
         ctx.warn(
-            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {value:g}; "
+            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {level}; "
             "check them, the units of the inputs, and the model"
         )
 

@@ -24,7 +24,7 @@ from invdesign_core.rows import check_held
 from invdesign_core.solving import reach
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
-from invdesign_core.targets import Target, Targets
+from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.training.evaluate import Evaluator
 from invdesign_core.training.scaling import is_constant
 from invdesign_core.training.settings import Training
@@ -247,7 +247,7 @@ def _note_violated(found: Answers, ctx: Context) -> None:
     outputs = found.targets.outputs
     y = found.designs.loc[:0, [f"prediction.{name}" for name in outputs]].to_numpy(dtype=np.float64)
     first = np.zeros(1, dtype=np.intp)
-    violated = np.flatnonzero(found.targets.excess(y, first)[0])
+    violated = np.flatnonzero(np.abs(found.targets.excess(y, first)[0]) > ROUNDOFF)
     if len(violated):
         miss = found.targets.miss(y, first)[0]
         by = ", ".join(f"{outputs[m]!r} misses by {abs(miss[m]):.5g}" for m in violated)

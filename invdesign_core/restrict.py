@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from invdesign_core.digits import span, typed
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.grids import Grid
 from invdesign_core.variables import Variable
@@ -89,7 +90,8 @@ def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float
             ) from None
         if not low <= high:
             raise ConfigError(
-                f"{place}: the lower bound {low:g} is above the upper bound {high:g}", "write the smaller number first"
+                f"{place}: the lower bound {typed(low)} is above the upper bound {typed(high)}",
+                "write the smaller number first",
             )
         pairs.append((low, high))
     merged: list[tuple[float, float]] = []
@@ -107,11 +109,11 @@ def _bounded(variable: Variable, pairs: list[tuple[float, float]]) -> Variable:
         raise ConfigError(
             f"bounds of {name!r}: a {kind} variable has no bounds", "name the values that it may take (levels, fixed)"
         )
-    text = " or ".join(f"{low:g} to {high:g}" for low, high in pairs)
+    text = " or ".join(span(low, high) for low, high in pairs)
     if kind == "levels":
         levels = tuple(v for v in variable.levels if any(low <= v <= high for low, high in pairs))
         if not levels:
-            listed = ", ".join(f"{level:g}" for level in variable.levels[:10])
+            listed = ", ".join(typed(level) for level in variable.levels[:10])
             raise ConfigError(f"bounds of {name!r}: none of its levels lies in {text}", f"its levels are {listed}")
         return replace(variable, levels=levels)
     if kind == "integer" and not any(np.ceil(low) <= np.floor(high) for low, high in pairs):
@@ -138,15 +140,15 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
         if not _is_number(level):
             raise ConfigError(f"{place}: found {level!r}, expected a number")
         if variable.kind == "integer" and level != int(level):
-            raise ConfigError(f"{place}: found {level:g}, expected whole numbers")
+            raise ConfigError(f"{place}: found {typed(level)}, expected whole numbers")
         inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
         if bounded and not inside:
             raise ConfigError(
-                f"{place}: {level:g} lies outside its bounds {variable.span}", "change the ones or the others"
+                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the ones or the others"
             )
         if variable.kind == "levels" and level not in variable.levels:
-            listed = ", ".join(f"{v:g}" for v in variable.levels[:10])
-            raise ConfigError(f"{place}: {level:g} is none of the values that exist", f"these are {listed}")
+            listed = ", ".join(typed(v) for v in variable.levels[:10])
+            raise ConfigError(f"{place}: {typed(level)} is none of the values that exist", f"these are {listed}")
     numbers = tuple(int(v) for v in levels) if variable.kind == "integer" else tuple(levels)
     return replace(variable, kind="levels", levels=numbers, ranges=(), step=None)
 
@@ -175,10 +177,12 @@ def _stepped(variable: Variable, step: float | Mapping[str, float]) -> Variable:
     if variable.kind == "integer":
         for number, key in ((by, "step"), (origin, "start")):
             if number != int(number):
-                raise ConfigError(f"{place}: found {number:g}, and {name!r} takes whole numbers", f"give a whole {key}")
+                raise ConfigError(
+                    f"{place}: found {typed(number)}, and {name!r} takes whole numbers", f"give a whole {key}"
+                )
     low, high = float(variable.lower), float(variable.upper)
     if np.isfinite([low, high]).all() and Decimal(repr(by)) > Decimal(repr(high)) - Decimal(repr(low)):
-        raise ConfigError(f"{place}: {by:g} is wider than its range {low:g} to {high:g}", "take a smaller step")
+        raise ConfigError(f"{place}: {typed(by)} is wider than its range {span(low, high)}", "take a smaller step")
     return replace(variable, step=by, origin=origin)
 
 
@@ -222,16 +226,18 @@ def _fixed(variable: Variable, value: Any, wish: Wish) -> Variable:
             raise ConfigError(f"{place}: found {value!r}, expected a number")
         ranges = variable.ranges or ((variable.lower, variable.upper),)
         if wish.bounds is not None and not any(low <= value <= high for low, high in ranges):
-            text = " or ".join(f"{low:g} to {high:g}" for low, high in ranges)
+            text = " or ".join(span(low, high) for low, high in ranges)
             raise ConfigError(
-                f"{variable.name!r} is fixed at {value:g}, outside its bounds {text}", "change the one or the other"
+                f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}",
+                "change the one or the other",
             )
         if variable.kind == "integer" and value != int(value):
-            raise ConfigError(f"{place}: found {value:g}, expected a whole number")
+            raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
         if variable.step and not Grid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
-            series = f"{variable.origin:g} + k·{variable.step:g}" if variable.origin else f"k·{variable.step:g}"
+            by = f"k·{typed(variable.step)}"
+            series = f"{typed(variable.origin)} + {by}" if variable.origin else by
             raise ConfigError(
-                f"{place}: {value:g} is not on its step, {series} with a whole k", "change the one or the other"
+                f"{place}: {typed(value)} is not on its step, {series} with a whole k", "change the one or the other"
             )
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)

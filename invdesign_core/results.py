@@ -133,6 +133,7 @@ class TargetReport(_Part):
     upper: Number = Field(description="Highest wanted value; null where that side is open.")
     weight: float = Field(description="Weight of its misses.")
     tolerance: float = Field(description="The miss that still counts as met.")
+    range: Number = Field(description="The output's range over the training rows.")
 
 
 class Report(_Part):
@@ -245,6 +246,7 @@ def target_reports(answers: Answers) -> dict[str, TargetReport]:
             upper=float(t.upper[0, m]),
             weight=float(t.weight[0, m]),
             tolerance=float(t.tolerance[0, m]),
+            range=float(t.spread[m]),
         )
         for m, name in enumerate(t.outputs)
         if t.asked[0, m]

@@ -25,7 +25,7 @@ from invdesign_core.rows import Rows, make_rows, no_design
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.starts import losses_of
 from invdesign_core.targets import Targets
-from invdesign_core.written import mended, written
+from invdesign_core.written import mended, shortened, written
 
 if TYPE_CHECKING:
     from invdesign_core.discrete.neighbours import Score
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 NEXT_TO_NOTHING = 1e-4
 """Weight of the distance to a present design beside an extremum, and a loss that counts for none."""
+
+
+SAME = 5e-6
+"""A design may be written with fewer digits where that changes no output by more, in standardised units."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,10 @@ class Search:
                 problem = Problem(
                     through, goal, rows.groups, lower, upper, space.discrete, ctx, rows.first, linear
                 )  # fmt: skip
-                reached = hold_limits(solve, through, problem, u, self.targets, goal, bool(self.solver.needs))
+                reached = hold_limits(
+                    solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
+                    self.near.present is not None,
+                )  # fmt: skip
                 goal, interrupted, u = reached.goal, reached.interrupted, reached.result.u
                 evaluations = evaluations + problem.evaluations
                 if interrupted:
@@ -260,6 +267,7 @@ class Search:
                 self._kept(rows), polish if others else None, ctx,
             )  # fmt: skip
             u, evaluations = forward.to_u(x), evaluations + more
+        x = self._shortened(x, rows.groups, rows.low, rows.high)
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
         return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
 
@@ -307,6 +315,8 @@ class Search:
         x, fine = mended(
             self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
         )  # fmt: skip
+        if (x != ended.x).any():
+            x = self._shortened(x, ended.groups, *(side[ended.groups] for side in self.bounds))
         if self.data is not None:
             fine &= self.data.holds(x)
         lost = np.setdiff1d(np.arange(len(self.targets)), ended.groups[fine])
@@ -318,6 +328,30 @@ class Search:
         if len(lost):
             raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
         return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+
+    def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
+        """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""
+        present = np.full(self.space.width, np.nan) if self.near.present is None else self.near.present
+        surrogate, targets = self.forward.surrogate, self.targets
+        asked, open_ = targets.asked[groups], targets.open[groups]
+        allowed = np.where(
+            open_ | targets.extremum[groups], SAME, np.minimum(SAME, targets.tolerance[groups] / 10 / surrogate.scale)
+        )
+        z: FloatArray | None = None
+
+        def as_good(tried: FloatArray, before: FloatArray) -> NDArray[np.bool_]:
+            nonlocal z
+            z = surrogate.predict_z(before).mean if z is None else z
+            now = surrogate.predict_z(tried).mean
+            y, changed = surrogate.units(z), surrogate.units(now)
+            worse = (np.abs(now - z) > allowed) | (np.isfinite(z) & ~np.isfinite(now))
+            worse |= targets.met(y, groups) & ~targets.met(changed, groups)
+            worse |= open_ & (targets.miss(y, groups) == 0) & (targets.miss(changed, groups) != 0)
+            worse |= (targets.excess(y, groups) == 0) & (targets.excess(changed, groups) != 0)
+            good = ~np.asarray((worse & asked).any(axis=1))
+            return good if self.data is None else good & (self.data.holds(tried) | ~self.data.holds(before))
+
+        return shortened(self.space, x, low, high, x == present, as_good)
 
     @property
     def _compared(self) -> Goal:

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Target", "Targets", "parse_target", "parse_targets"]
 
 DEFAULT_TOLERANCE = 0.02
-"""Share of an output's training range by which it may miss and still count as met."""
+"""Share of an output's training range by which it may miss a set point and still count as met."""
+ROUNDOFF = 1e-6
+"""Share of the range that single precision can't resolve: what oversteps a limit by less lies on it."""
 HAIR = 1e-4
-"""Share of the range by which the search aims inside limits that must hold exactly."""
+"""Share of the range by which the search aims inside limits, where more would cost something."""
+MARGIN = 0.01
+"""Share of the range by which it aims inside limits where nothing else is wanted."""
 IDEAL = 2.0
 """Where a maximum is looked for first: so many ranges above the mean, which is a range beyond the best row at least."""
 
@@ -92,8 +96,11 @@ class Targets:
     ----------
     outputs : tuple of str
         The m outputs.
-    lower, upper, weight, tolerance : ndarray
+    lower, upper, weight : ndarray
         (t, m) each; weight 0 where an output is free.
+    tolerance : ndarray
+        (t, m) the miss that counts as met. Unless one is asked for it is a share of the training range for a set
+        point, and 0 for a limit or a range, inside which nothing is left to tolerate.
     direction : ndarray of int
         (t, m) 1 where an output is to be maximised, -1 where it is to be minimised, else 0.
     spread : ndarray
@@ -159,7 +166,7 @@ class Targets:
                     raise ConfigError(f"targets, column {name!r}, row {int(np.argmax(infinite)) + 1}: found infinity")
                 given = np.isfinite(wanted)
                 found.lower[given, m] = found.upper[given, m] = wanted[given]
-                found.weight[given, m] = 1.0
+                found.weight[given, m], found.tolerance[given, m] = 1.0, DEFAULT_TOLERANCE * spread[m]
                 continue
             codes, texts = pd.factorize(column)
             for code, text in enumerate(texts):  # as many as there are different texts
@@ -174,9 +181,9 @@ class Targets:
     def _free(cls, count: int, outputs: Sequence[str], spread: FloatArray) -> Targets:
         """Return targets that ask for nothing yet."""
         shape = (count, len(outputs))
-        tolerance = np.tile(DEFAULT_TOLERANCE * spread, (count, 1))
         lower, upper = np.full(shape, -np.inf), np.full(shape, np.inf)
-        return cls(tuple(outputs), lower, upper, np.zeros(shape), tolerance, np.zeros(shape, np.int8), spread)
+        weight, tolerance, direction = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int8)
+        return cls(tuple(outputs), lower, upper, weight, tolerance, direction, spread)
 
     def _put(self, rows: NDArray[np.intp], m: int, target: Target) -> None:
         """Ask some rows for one output; only while the arrays are being laid out."""
@@ -186,6 +193,8 @@ class Targets:
         self.direction[rows, m] = {"max": 1, "min": -1, None: 0}[target.goal]
         if target.tolerance is not None:
             self.tolerance[rows, m] = target.tolerance
+        elif target.lower == target.upper:
+            self.tolerance[rows, m] = DEFAULT_TOLERANCE * self.spread[m]
 
     def take(self, rows: slice | NDArray[np.intp]) -> Targets:
         """Return some of the targets."""
@@ -217,17 +226,35 @@ class Targets:
         """(t, m) whether anything is wanted of an output."""
         return self.limited | self.extremum
 
-    def limits(self, shift: FloatArray, scale: FloatArray) -> Goal:
+    @property
+    def open(self) -> NDArray[np.bool_]:
+        """(t, m) whether an output has to stay inside an interval of some length."""
+        return self.limited & (self.lower < self.upper)
+
+    def margin(self, near: bool) -> FloatArray:
+        """Return the (t, 1) shares of the ranges by which to aim inside limits: little where it costs something.
+
+        It does beside set points and extrema, and where answers are to be near to a present design.
+        """
+        costs = near | (self.asked & ~self.open).any(axis=1, keepdims=True) | self.extremum.any(axis=1, keepdims=True)
+        return np.where(costs, HAIR, MARGIN)
+
+    def limits(self, shift: FloatArray, scale: FloatArray, inside: FloatArray | float = 0.0) -> Goal:
         """Return the intervals in z, where ``y = shift + scale * z``, and nothing of the extrema.
 
-        Limits beside an extremum are aimed at from a hair inside, since the best design lies on them.
+        The ends of open intervals are moved inside by some shares of the training ranges.
         """
-        strict = self.extremum.any(axis=1, keepdims=True) & (self.lower < self.upper)
-        hair = np.where(strict, np.minimum(HAIR * self.spread, (self.upper - self.lower) / 4), 0.0)
-        lower, upper = (self.lower + hair - shift) / scale, (self.upper - hair - shift) / scale
+        inset = np.where(self.open, np.minimum(inside * self.spread, (self.upper - self.lower) / 4), 0.0)
+        lower, upper = (self.lower + inset - shift) / scale, (self.upper - inset - shift) / scale
         return Goal(lower, upper, np.where(self.limited, self.weight, 0.0))
 
-    def goal(self, shift: FloatArray, scale: FloatArray, ideal: FloatArray | None = None) -> Goal:
+    def goal(
+        self,
+        shift: FloatArray,
+        scale: FloatArray,
+        ideal: FloatArray | None = None,
+        inside: FloatArray | float = 0.0,
+    ) -> Goal:
         """Return all that is wanted as intervals in z; an extremum is one beyond reach, so that any objective pulls.
 
         Parameters
@@ -236,8 +263,10 @@ class Targets:
             (m,) units of the outputs: ``y = shift + scale * z``.
         ideal : ndarray, optional
             (t, m) how far from the mean extrema are asked for, in training ranges; by default `IDEAL`.
+        inside : ndarray or float
+            By what share of the training ranges to aim inside limits.
         """
-        limits = self.limits(shift, scale)
+        limits = self.limits(shift, scale, inside)
         far = (IDEAL if ideal is None else ideal) * np.where(self.spread > 0, self.spread / scale, 1.0)
         lower = np.where(self.direction > 0, np.minimum(far, limits.upper), limits.lower)
         upper = np.where(self.direction < 0, np.maximum(-far, limits.lower), limits.upper)
@@ -249,8 +278,12 @@ class Targets:
         return np.maximum(y - upper, 0.0) - np.maximum(lower - y, 0.0)
 
     def met(self, y: FloatArray, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return (r, m) whether each output is met within its tolerance; a NaN never is."""
-        inside = np.abs(self.miss(y, rows)) <= self.tolerance[rows] * (1 + 1e-12)
+        """Return (r, m) whether each output is met within its tolerance; a NaN never is.
+
+        A limit that is overstepped by less than single precision resolves is met.
+        """
+        allowed = np.maximum(self.tolerance[rows] * (1 + 1e-12), np.where(self.open[rows], ROUNDOFF * self.spread, 0.0))
+        inside = np.abs(self.miss(y, rows)) <= allowed
         return np.asarray(inside | ~self.asked[rows])
 
     def excess(self, y: FloatArray, rows: NDArray[np.intp]) -> FloatArray:

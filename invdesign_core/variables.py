@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.digits import given, span, typed
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.grids import Grid
 
@@ -77,12 +78,13 @@ class Variable:
             object.__setattr__(self, "upper", self.ranges[-1][1])
         if self.kind != "categorical" and not self.lower <= self.upper:
             raise ConfigError(
-                f"bounds of {self.name!r}: the lower bound {self.lower:g} is above the upper bound {self.upper:g}",
+                f"bounds of {self.name!r}: the lower bound {typed(self.lower)} is above the upper bound "
+                f"{typed(self.upper)}",
                 "write the smaller number first",
             )
         if self.scale == "log" and not self.lower > 0 and np.isfinite(self.lower):
             raise ConfigError(
-                f"log scale of {self.name!r}: its lowest value is {self.lower:g}, expected one above 0",
+                f"log scale of {self.name!r}: its lowest value is {typed(self.lower)}, expected one above 0",
                 "give it bounds above 0, or leave its scale linear",
             )
 
@@ -118,16 +120,16 @@ class Variable:
     def span(self) -> str:
         """Its values in words."""
         if self.fixed is not None:
-            return str(self.fixed)
+            return typed(self.fixed)
         if self.kind == "categorical":
             return ", ".join(map(str, self._labels))
         if self.kind == "levels" and len(self.levels) <= 10:
-            return ", ".join(f"{level:g}" for level in self.levels)
+            return ", ".join(given(level, 1e-6 * (self.upper - self.lower)) for level in self.levels)
         pairs = self.ranges or ((self.lower, self.upper),)
         if self.step and np.isfinite(pairs).all():  # what exists, not what limits it
             pairs = ((float(self.bounds()[0][0]), float(self.bounds()[1][0])),)
-        text = " or ".join(f"{low:g} to {high:g}" for low, high in pairs)
-        return text + (f" by {self.step:g}" if self.step else "") + (", log scale" if self.scale == "log" else "")
+        text = " or ".join(span(low, high) for low, high in pairs)
+        return text + (f" by {typed(self.step)}" if self.step else "") + (", log scale" if self.scale == "log" else "")
 
     def encode(self, values: Sequence[Any] | NDArray[Any]) -> FloatArray:
         """Turn (n,) values as the user writes them into (n, width) numbers."""

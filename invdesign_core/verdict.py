@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core.digits import SHARE, given, near, telling, typed
+from invdesign_core.targets import ROUNDOFF
 
 if TYPE_CHECKING:
-    from invdesign_core.results import DesignReport, MeasuredReport, Report, TableReport
+    from invdesign_core.results import DesignReport, MeasuredReport, Report, TableReport, TargetReport
     from invdesign_core.trust import Quality
 
 JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
@@ -68,18 +72,18 @@ def misses(report: Report) -> list[str]:
     """Say by how much the best design misses each output."""
     best = report.designs[0]
     return [
-        f"{miss_of(name, best)} (tolerance {_number(report.target[name].tolerance)})"
+        f"{miss_of(name, best, report.target[name])}{tolerance_text(report.target[name])}"
         for name, met in best.met.items()
         if not met
     ] or [f"no finite {name} {'by the true model' if best.truth else 'predicted'}" for name in report.target]
 
 
-def miss_of(name: str, design: DesignReport) -> str:
+def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
     """Say by how much a design misses an output, or that nothing is known of it there."""
     miss = design.miss[name]
     if miss is None:
         return f"the true model gave no value of {name} there" if design.truth else f"no finite {name} is predicted"
-    return f"{name} misses by {_number(abs(miss))}"
+    return f"{name} misses by {miss_text(miss, target)}"
 
 
 def values_of(row: MeasuredReport, report: Report) -> str:
@@ -109,7 +113,7 @@ def _reached(report: Report, judge: str) -> str:
         if target.goal is not None:
             reached = (best.truth or best.prediction)[name]
             most = "largest" if target.goal == "max" else "smallest"
-            parts.append(f"the {most} {name} found{held} is {_number(reached)} {judge}")
+            parts.append(f"the {most} {name} found{held} is {output_text(reached, target)} {judge}")
     text = ", ".join(parts)
     if row is None or not all(row.met.values()):
         return text
@@ -137,10 +141,51 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5g}"
+def number_text(value: Any) -> str:
+    """Return a value to four digits of itself where it is a fraction."""
+    if value is None:
+        return "–"
+    return near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value)
+
+
+def computed_text(value: float) -> str:
+    """Return a number as it was typed, or to three digits where it was computed."""
+    return given(value, 1e-2 * value)
 
 
 def as_written(value: object) -> str:
     """Write a measured value with all its digits."""
-    return "–" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
+    return "–" if value is None else typed(value)
+
+
+def tolerance_text(target: TargetReport) -> str:
+    """Return the tolerance in force in brackets; nothing where there is none."""
+    return f" (tolerance {computed_text(target.tolerance)})" if target.tolerance else ""
+
+
+def output_text(value: float | None, target: TargetReport) -> str:
+    """Return an output to a small share of its range and tolerance, so that it can be seen to meet or miss."""
+    if value is None:
+        return "–"
+    low, high = (
+        side if limit is None else limit for side, limit in ((-math.inf, target.lower), (math.inf, target.upper))
+    )
+    allowed = target.tolerance if low == high else max(target.tolerance, ROUNDOFF * (target.range or 0.0))
+
+    def alike(shown: float) -> bool:
+        """Whether a number is inside where the output is, and met where it is."""
+        before, after = (max(low - y, y - high, 0.0) for y in (value, shown))
+        return (after > allowed) == (before > allowed) and (low == high or before > 0 or after == 0)
+
+    unit = SHARE * (target.range or 0.0)
+    if target.tolerance:
+        unit = min(unit, target.tolerance / 10) if unit else target.tolerance / 10
+    return telling(value, unit, alike)
+
+
+def miss_text(miss: float, target: TargetReport) -> str:
+    """Return the size of a miss with so many digits that it can be seen to be above the tolerance."""
+    size = abs(miss)
+    if size > target.tolerance:
+        return telling(size, 1e-4 * size, lambda shown: shown > target.tolerance)
+    return number_text(size)

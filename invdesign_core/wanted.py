@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from invdesign_core.digits import typed
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.words import parse_number, parse_range
 
@@ -37,7 +38,8 @@ class Target:
     weight : float
         How much a miss counts beside the other outputs'.
     tolerance : float, optional
-        The miss that still counts as met; by default 2 % of the output's training range.
+        The miss that still counts as met; by default 2 % of the output's training range for a set point, and 0 for
+        a limit or a range.
     goal : str, optional
         ``max`` or ``min`` where the output is to be as large or as small as it can be, inside the limits.
     """
@@ -67,12 +69,17 @@ class Target:
         return found if self.tolerance is None else found | {"tolerance": self.tolerance}
 
     def __str__(self) -> str:
-        sides = [f"{sign} {side:g}" for sign, side in ((">=", self.lower), ("<=", self.upper)) if np.isfinite(side)]
+        sides = [
+            f"{sign} {typed(side)}" for sign, side in ((">=", self.lower), ("<=", self.upper)) if np.isfinite(side)
+        ]
         if self.goal is not None:
-            return ", ".join([f"= {self.goal}", *sides])
-        if self.lower == self.upper:
-            return f"= {self.lower:g}"
-        return f"= {self.lower:g}..{self.upper:g}" if len(sides) == 2 else sides[0] if sides else "= free"
+            text = ", ".join([f"= {self.goal}", *sides])
+        elif self.lower == self.upper:
+            text = f"= {typed(self.lower)}"
+        else:
+            both = f"= {typed(self.lower)}..{typed(self.upper)}"
+            text = both if len(sides) == 2 else sides[0] if sides else "= free"
+        return text if self.tolerance is None else f"{text} tolerance {typed(self.tolerance)}"
 
 
 _EXTRA = re.compile(r"(?P<rest>.*\S)\s+(?P<key>tolerance|weight)\s+(?P<number>\S+)", re.S)
@@ -167,5 +174,5 @@ def _checked(target: Target, place: str) -> Target:
     if target.weight < 0 or (target.tolerance or 0.0) < 0:
         raise ConfigError(f"{place}: weight and tolerance can't be negative")
     if target.lower > target.upper:
-        raise ConfigError(f"{place}: at least {target.lower:g} contradicts at most {target.upper:g}")
+        raise ConfigError(f"{place}: at least {typed(target.lower)} contradicts at most {typed(target.upper)}")
     return target

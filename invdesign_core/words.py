@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from invdesign_core.digits import typed
 from invdesign_core.errors import ConfigError, near_match
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
@@ -40,7 +41,7 @@ def parse_range(text: str, place: str) -> tuple[float, float]:
     low, high = float(match[1]), float(match[2])
     if low > high:
         raise ConfigError(
-            f"{place}: the lower end {low:g} is above the upper end {high:g}",
+            f"{place}: the lower end {typed(low)} is above the upper end {typed(high)}",
             "write the smaller number first",
         )
     return low, high

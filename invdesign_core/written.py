@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.constraints import Lattice, feasible, nearest, nearest_integer, settle
+from invdesign_core.constraints import Lattice, broken, feasible, nearest, nearest_integer, settle
+from invdesign_core.digits import power_of_ten, rounded
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.variables import IndexArray
 
 ROUNDING = 1e-8
 """A continuous column that misses a bound by this share of its range is meant to lie on it."""
+DIGITS = (6, 8, 10, 12)
+"""Digits that a continuous column is written to, counted from the first one of its range: the fewest that do."""
 
 
 def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
@@ -99,3 +104,91 @@ def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray)
     found, moved = nearest(linear, lower, upper, onto), x.copy()
     moved[moves] = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, x[moves])
     return moved
+
+
+def shortened(
+    space: Space,
+    x: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    stays: NDArray[np.bool_],
+    as_good: Callable[[FloatArray, FloatArray], NDArray[np.bool_]],
+) -> FloatArray:
+    """Return designs with as few digits as leave them what they are, so that they can be read and typed in again.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables and constraints.
+    x : ndarray
+        (n, e) designs as written.
+    low, high : ndarray
+        (n, e) bounds of each.
+    stays : ndarray of bool
+        (n, e) or (e,) columns that are as somebody typed them.
+    as_good : callable
+        Compares (n, e) designs with those before: (n,) whether each may take their place.
+
+    Returns
+    -------
+    ndarray
+        (n, e). Continuous columns are rounded to the first of `DIGITS` that breaks no constraint and that `as_good`
+        accepts, and lie on a bound that they miss by less than that; where none does, the design is as before.
+    """
+    smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
+    low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
+    free = np.asarray(smooth & ~stays & (low < high))
+    ends = Lattice.of(space).range_of(x)
+    low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+    found, left = x, np.asarray(free.any(axis=1))
+    before, lost = broken(space, x), ~feasible(space, x)
+    for digits in DIGITS:
+        if not left.any():
+            break
+        tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits), x)
+        fine = left & (feasible(space, tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
+        fine &= as_good(tried, x)
+        found = np.where(fine[:, None], tried, found)
+        left &= ~fine
+    return found
+
+
+def _rounded(
+    space: Space, x: FloatArray, low: FloatArray, high: FloatArray, free: NDArray[np.bool_], digits: int
+) -> FloatArray:
+    """Return (n, e) designs of which the free columns are rounded; one column of each constraint makes up for it."""
+    least, most = space.bounds
+    with np.errstate(divide="ignore", invalid="ignore"):
+        span = np.where(space.logarithmic, np.abs(x) * np.log(most / least), most - least)
+    span = np.where(np.isfinite(span) & (span > 0), span, np.maximum(np.abs(x), 1.0))
+    unit, close = power_of_ten(span) / 10.0**digits, span / 10.0**digits
+    short = np.clip(np.where(free, rounded(x, unit), x), low, high)
+    short = np.where(free & (x - low <= close), low, np.where(free & (high - x <= close), high, short))
+    linear = space.constraints.linear
+    each = np.arange(len(x))
+    for at in range(2 * len(linear)):  # twice: what mends one row may break another
+        row = at % len(linear)
+        if row == 0:
+            violated = broken(space, short).astype(np.float64)
+        coefficient = linear.matrix[row]
+        value = short @ coefficient
+        above, below = value - linear.upper[row], linear.lower[row] - value
+        if linear.equations[row]:
+            over, must = above, np.zeros(len(x))
+        else:
+            # What rounding alone has broken needs a whole step inwards.
+            must = violated[:, row]
+            over = np.where(above >= below, np.maximum(above, 0.0), -np.maximum(below, 0.0))
+            over = np.where((over == 0) & (must > 0), np.where(above >= below, 1e-300, -1e-300), over)
+        # Of the columns that lie on no bound, the finest one: the others' steps are whole multiples of its own.
+        size = np.where(free & (coefficient != 0) & (short > low) & (short < high), np.abs(coefficient) * unit, np.inf)
+        column = np.argmin(size, axis=1)
+        step, own = size[each, column], unit[each, column]
+        moves = np.isfinite(step) & np.isfinite(over) & (over != 0)
+        count = np.where(moves, np.abs(over) / np.where(moves, step, 1.0), 0.0)
+        count = np.rint(count) if linear.equations[row] else np.maximum(np.ceil(count - 1e-6), must)
+        moved = rounded(short[each, column] - np.sign(over) * np.sign(coefficient[column]) * count * own, own)
+        fits = moves & (count > 0)
+        moved = np.clip(moved, low[each, column], high[each, column])
+        short[each, column] = np.where(fits, moved, short[each, column])
+    return short

@@ -253,7 +253,7 @@ def test_limits_hold_with_whole_numbers_too():
     assert best["design.x"] == pytest.approx(0.5 / 3, abs=1e-3)
 
 
-def test_nothing_is_solved_again_without_an_extremum():
+def test_set_points_are_solved_once_and_limits_that_miss_once_more_without_a_margin():
     from invdesign_core.plugin import Solver, SolverResult, Status
 
     calls = []
@@ -270,8 +270,10 @@ def test_nothing_is_solved_again_without_an_extremum():
     space = box(2)
     surrogate = Surrogate.of_model(lin([[1, 1], [1, 2]]), space, TWO)
     mse = REGISTRY.create("objective", "mse", {})
-    invert(surrogate, parse_targets({"y1": "<=0.1", "y2": ">=2.9"}, TWO), space, mse, Counts(), Context())
-    assert calls == [64]
+    for targets, expected in (({"y1": 0.1, "y2": 2.9}, [64]), ({"y1": "<=0.1", "y2": ">=2.9"}, [64, 64])):
+        calls.clear()
+        invert(surrogate, parse_targets(targets, TWO), space, mse, Counts(), Context())
+        assert calls == expected
     frame = pd.DataFrame({"y1": ["max", 0.5], "y2": ["<=0.001", "<=0.001"]})
     calls.clear()
     list(invert_many(surrogate, frame, space, mse, Counts(init="uniform"), Context()))

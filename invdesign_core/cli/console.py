@@ -12,8 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from invdesign_core.verdict import as_written as _as_written
-from invdesign_core.verdict import miss_of
+from invdesign_core.digits import typed
+from invdesign_core.verdict import (
+    as_written,
+    computed_text,
+    miss_of,
+    number_text,
+    output_text,
+    tolerance_text,
+)
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
@@ -176,8 +183,8 @@ def _measured(report: Report, console: Console) -> None:
     rows = []
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]
-        cells += [(escape(name), _as_written(value)) for name, value in row.inputs.items()]
-        cells += [(f"measured {escape(name)}", _as_written(row.outputs[name])) for name in report.target]
+        cells += [(escape(name), as_written(value)) for name, value in row.inputs.items()]
+        cells += [(f"measured {escape(name)}", as_written(row.outputs[name])) for name in report.target]
         rows.append(cells)
     _cells_as_table(rows, title, console, bold=len(shown[0].inputs) + (shown[0].row is not None), what="measured")
 
@@ -227,18 +234,19 @@ def _fits(table: Table, console: Console) -> bool:
 
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
-    cells = [(escape(name), _number(value)) for name, value in design.inputs.items()]
+    cells = [(escape(name), escape(typed(value))) for name, value in design.inputs.items()]
     for name in report.target:
+        target = report.target[name]
         error = design.error[name] if design.error and name in design.error else None
         heading = f"predicted {escape(name)}" + ("" if error is None else f" ± {_number(error)}")
-        cells.append((heading, _number(design.prediction[name])))
+        cells.append((heading, output_text(design.prediction[name], target)))
         if design.spread:
             cells.append((f"spread {escape(name)}", _number(design.spread[name])))
         if design.truth:
-            cells.append((f"true {escape(name)}", _number(design.truth[name])))
+            cells.append((f"true {escape(name)}", output_text(design.truth[name], target)))
         if design.nearest is not None and design.nearest.measured:
-            cells.append((f"nearest row's {escape(name)}", _as_written(design.nearest.measured[name])))
-    cells += [("met", _met(design)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
+            cells.append((f"nearest row's {escape(name)}", as_written(design.nearest.measured[name])))
+    cells += [("met", _met(design, report)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
     return cells
@@ -262,9 +270,9 @@ def _around(best: DesignReport, console: Console) -> None:
 def _room(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
         if ends[0] == ends[1]:
-            return f"{_plain(ends[0])} only"
-        return f"{_plain(ends[0])}..{_plain(ends[1])}"
-    return " or ".join(map(str, ends))
+            return f"{typed(ends[0])} only"
+        return f"{typed(ends[0])}..{typed(ends[1])}"
+    return " or ".join(map(typed, ends))
 
 
 def _free(directions: list[dict[str, float]], names: list[str]) -> str:
@@ -283,36 +291,33 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
     return text
 
 
-def _met(design: DesignReport) -> str:
+def _met(design: DesignReport, report: Report) -> str:
     """Say whether a design meets the target; nothing of a maximum or minimum, which can only be missed by limits."""
     if not design.met:
         return "–"
     missed = [name for name, met in design.met.items() if not met]
     if not missed:
         return "yes"
-    texts = [miss_of(name, design) for name in missed]
+    texts = [miss_of(name, design, report.target[name]) for name in missed]
     if len(design.met) == 1:
         return escape(texts[0].removeprefix(f"{missed[0]} "))
     return escape("; ".join(texts))
 
 
 def _target(name: str, target: TargetReport) -> str:
-    low, high = _number(target.lower), _number(target.upper)
+    """Return what was asked of an output as it was typed, with the tolerance in force."""
+    low, high = (None if side is None else typed(side) for side in (target.lower, target.upper))
     if target.goal is not None:
-        sides = [f">= {low}"] * (target.lower is not None) + [f"<= {high}"] * (target.upper is not None)
-        return ", ".join([f"{name} = {target.goal}", *sides])
-    if target.lower is None:
-        return f"{name} <= {high}"
-    if target.upper is None:
-        return f"{name} >= {low}"
-    return f"{name} = {low}" if target.lower == target.upper else f"{name} = {low}..{high}"
+        sides = [f">= {low}"] * (low is not None) + [f"<= {high}"] * (high is not None)
+        text = ", ".join([f"{name} = {target.goal}", *sides])
+    elif low is None or high is None:
+        text = f"{name} <= {high}" if low is None else f"{name} >= {low}"
+    elif low == high:
+        return f"{name} = {low} ± {computed_text(target.tolerance)}" if target.tolerance else f"{name} = {low}"
+    else:
+        text = f"{name} = {low}..{high}"
+    return text + tolerance_text(target)
 
 
 def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return escape(_plain(value))
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return escape(number_text(value))

@@ -7,7 +7,7 @@ from invdesign_core.constraints.parsing import parse_constraints
 from invdesign_core.constraints.projection import nearest
 from invdesign_core.constraints.repair import nearest_integer
 from invdesign_core.constraints.sampling import sample
-from invdesign_core.constraints.settling import feasible, satisfied, settle
+from invdesign_core.constraints.settling import broken, feasible, settle
 from invdesign_core.constraints.supports import supports
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Constraints",
     "Lattice",
     "Linear",
+    "broken",
     "check_feasible",
     "culprits",
     "feasible",
@@ -22,7 +23,6 @@ __all__ = [
     "nearest_integer",
     "parse_constraints",
     "sample",
-    "satisfied",
     "settle",
     "supports",
 ]

@@ -12,6 +12,7 @@ from invdesign_core.constraints.expressions import Expression, Form, Name, Refus
 from invdesign_core.constraints.grammar import Comparison, Limit, read
 from invdesign_core.constraints.linear import AtMost, Constraints, Linear
 from invdesign_core.constraints.words import Word, cuts, show
+from invdesign_core.digits import span
 from invdesign_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -137,12 +138,12 @@ def _limit(limit: Limit, space: Space, outputs: Sequence[str], columns: dict[str
         low, high = (float(side[0]) for side in variable.bounds())
         if low < 0:
             raise Refusal(
-                f"{name.name!r} may be below zero ({low:g} to {high:g}), expected a lower bound of 0", name.at,
+                f"{name.name!r} may be below zero ({span(low, high)}), expected a lower bound of 0", name.at,
                 "raise its lower bound to 0, or leave it out of the list",
             )  # fmt: skip
         if low > 0:
             raise Refusal(
-                f"{name.name!r} is always above zero ({low:g} to {high:g}), expected a range that holds 0", name.at,
+                f"{name.name!r} is always above zero ({span(low, high)}), expected a range that holds 0", name.at,
                 "lower its lower bound to 0, or leave it out of the list",
             )  # fmt: skip
         if name.name in seen:

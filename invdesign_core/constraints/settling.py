@@ -52,11 +52,6 @@ def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> Mask:
     return np.asarray(fine)
 
 
-def satisfied(space: Space, x: FloatArray) -> Mask:
-    """Return (n, k) which inequalities hold for (n, e) designs in double precision, as they are written."""
-    return ~_broken(space, x)
-
-
 def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
     """Move designs by a few units in the last place, so that they satisfy inequalities exactly as they are written.
 
@@ -99,11 +94,11 @@ def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: 
     scale = lengths(*space.bounds)
     tight, rigid = np.zeros((2, len(x), len(linear)), dtype=bool)
     for _ in range(_ROUNDS):
-        broken = _broken(space, settled)
-        rows = np.flatnonzero(broken.any(axis=1))
+        violated = broken(space, settled)
+        rows = np.flatnonzero(violated.any(axis=1))
         if not len(rows):
             break
-        tight[rows] |= broken[rows]
+        tight[rows] |= violated[rows]
         settled[rows], possible = _moved(
             linear, scale, settled[rows], low[rows], high[rows], tight[rows] & ~rigid[rows]
         )
@@ -180,19 +175,19 @@ def _emptied(space: Space, x: FloatArray) -> FloatArray:
     return x
 
 
-def _broken(space: Space, x: FloatArray) -> Mask:
-    """(n, k) which inequalities do not hold in double precision."""
+def broken(space: Space, x: FloatArray) -> Mask:
+    """Return (n, k) which inequalities do not hold in double precision, as they are written."""
     rules = space.constraints
     linear = rules.linear
     terms = x[:, None, :] * linear.matrix
-    broken = np.zeros(terms.shape[:2], dtype=bool)
+    found = np.zeros(terms.shape[:2], dtype=bool)
     # Readers add from left to right, or as NumPy does, pairwise.
     for value in (np.cumsum(terms, axis=2)[:, :, -1], terms.sum(axis=2)):
-        broken |= (value > linear.upper) | (value < linear.lower)
+        found |= (value > linear.upper) | (value < linear.lower)
     columns = {v.name: x[:, s.start] for v, s in zip(space.variables, space.slices, strict=True)}
     for row, (small, large) in enumerate(rules.written):
-        broken[:, row] |= np.asarray(small.value(columns) > large.value(columns))
-    return broken & ~linear.equations
+        found[:, row] |= np.asarray(small.value(columns) > large.value(columns))
+    return found & ~linear.equations
 
 
 def _sizes(space: Space, x: FloatArray) -> FloatArray:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.constraints import Lattice, feasible, satisfied
+from invdesign_core.constraints import Lattice, broken, feasible
 from invdesign_core.designs.probe import predict
+from invdesign_core.digits import inward
 from invdesign_core.nearness import Nearness
 from invdesign_core.space import FloatArray, Space, Variable
 from invdesign_core.surrogate import Surrogate
@@ -62,10 +63,10 @@ def rooms(
         y = surrogate.units(predict(surrogate, points))
         return np.asarray(targets.met(y, np.zeros(len(points), dtype=np.intp)).all(axis=1))
 
-    broken = ~satisfied(space, x)  # what rounding has broken in a design itself is no matter of its room
+    already = broken(space, x)  # what rounding has broken in a design itself is no matter of its room
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
-        good = feasible(space, points) & (satisfied(space, points) | broken[which]).all(axis=1)
+        good = feasible(space, points) & (~broken(space, points) | already[which]).all(axis=1)
         if near is not None:
             good &= near.holds(points)
         rows = np.flatnonzero(good)
@@ -75,11 +76,15 @@ def rooms(
     there = meets(x)
     free = [(v, s) for v, s in zip(space.variables, space.slices, strict=True) if v.fixed is None]
     numbers = [(v, s.start) for v, s in free if v.ordered and v.kind != "binary"]
-    ends = iter(_spans(fine, numbers, *_ends(space, x), x)) if numbers else iter(())
+    low, high = _ends(space, x)
+    ends = iter(_spans(fine, numbers, low, high, x)) if numbers else iter(())
     rows: list[Room] = [{} for _ in x]
     for variable, columns in free:
         if (variable, columns.start) in numbers:
-            answers = [variable.decode(pair[:, None]) for pair in next(ends)]
+            pairs, j = next(ends), columns.start
+            if not variable.discrete:
+                pairs = inward(pairs, x[:, j], np.stack([low[:, j], high[:, j]], axis=-1))
+            answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
         for room, answer in zip(rows, answers, strict=True):

@@ -15,7 +15,7 @@ from invdesign_core.nearness import Nearness
 from invdesign_core.solving import Reached
 from invdesign_core.space import FloatArray, Space
 from invdesign_core.surrogate import Surrogate
-from invdesign_core.targets import Targets
+from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -221,6 +221,7 @@ def answers(
     score = reached.loss + reached.variance
     # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
     excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
+    excess = np.where(excess <= ROUNDOFF, 0.0, excess)
     score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
     if reached.far is not None:  # of designs that are as good as the best, the nearest to the present one
         fine = hit & (excess == 0)
@@ -257,7 +258,8 @@ def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets
     first = order[np.r_[True, groups[order][1:] != groups[order][:-1]]]
     best[groups[first]] = first
     less = targets.direction[groups] * (y[best[groups]] - y)
-    return np.asarray((less <= targets.tolerance[groups]).all(axis=1))
+    tolerance = np.where(targets.tolerance > 0, targets.tolerance, DEFAULT_TOLERANCE * targets.spread)
+    return np.asarray((less <= tolerance[groups]).all(axis=1))
 
 
 def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
