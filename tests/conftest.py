@@ -71,10 +71,15 @@ Command = Callable[..., Finished]
 
 
 @pytest.fixture
-def invdesign(tmp_path: Path) -> Command:
-    """Run the command line in an empty folder, inside this process: most of a process's time goes into imports."""
+def invdesign(tmp_path: Path, invdesign_process: Command) -> Command:
+    """Run the command line in an empty folder, inside this process: most of a process's time goes into imports.
 
-    def run(*args: object, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, timeout: int = 300) -> Finished:
+    What asks for TensorFlow gets a process of its own, since Keras runs on JAX in this one.
+    """
+
+    def run(*args: object, cwd: Path = tmp_path, env: Mapping[str, str] | None = None) -> Finished:
+        if "tensorflow" in (*args, *(env or {}).values()):
+            return invdesign_process(*args, cwd=cwd, env=env)
         return called([str(arg) for arg in args], cwd, env or {})
 
     return run

@@ -301,9 +301,8 @@ def test_stdout_holds_the_result_only_on_either_backend(invdesign_process, backe
 
 
 @pytest.mark.slow
-def test_a_surrogate_trained_on_one_backend_is_solved_on_the_other(invdesign, invdesign_process):
+def test_a_surrogate_trained_on_one_backend_is_solved_on_the_other(invdesign):
     assert invdesign("run", "--out", "out", *QUICK, "--set", "training.epochs=100").code in (0, 1)
-    ask = ("solve", "out", "--target", "1", "--json", "--backend")
-    on = {"jax": invdesign(*ask, "jax"), "tensorflow": invdesign_process(*ask, "tensorflow")}
+    on = {b: invdesign("solve", "out", "--backend", b, "--target", "1", "--json") for b in ("jax", "tensorflow")}
     losses = [on[b].json["designs"][0]["loss"] for b in on]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -27,6 +27,7 @@ def fitted(xy):
     return InverseDesign(NET, training=QUICK).fit(*xy)
 
 
+@pytest.mark.slow
 def test_arrays_get_names_and_predictions_keep_their_shape(fitted, xy):
     X, y = xy
     assert fitted.predict(X).shape == y.shape
@@ -45,6 +46,7 @@ def test_the_best_design_hits_the_target(fitted):
     ), "the reported prediction is that of the design as written"
 
 
+@pytest.mark.slow
 def test_tables_keep_their_names(xy):
     X = pd.DataFrame(xy[0], columns=["flow rate", "x-1"])
     y = pd.DataFrame({"sum": xy[1], "difference": xy[0][:, 0] - xy[0][:, 1]})
@@ -77,11 +79,13 @@ def test_auto_takes_options_that_every_solver_has(fitted):
     assert len(answers.starts) == 5
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result(xy):
     first, again = (InverseDesign(NET, training=QUICK, seed=3).fit(*xy).invert(1.0).starts for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
 
 
+@pytest.mark.slow
 def test_an_ensemble_reports_its_spread(xy):
     answers = InverseDesign(NET, training=QUICK | {"members": 3}).fit(*xy).invert(1.0)
     assert (answers.designs["spread.y"] > 0).all()
@@ -124,6 +128,7 @@ def test_an_experiment_is_the_same_thing_underneath(xy, tmp_path, monkeypatch):
     assert result.report.status == "met"
 
 
+@pytest.mark.slow
 def test_one_input_and_one_output(xy):
     x = np.linspace(0, 1, 100)[:, None]
     answers = InverseDesign(NET, training={"epochs": 200}).fit(x, x[:, 0] ** 2).invert(0.25)

@@ -363,6 +363,7 @@ def test_f19_a_solver_that_can_not_is_refused_before_any_work(ask):
         assert name in str(error.value)
 
 
+@pytest.mark.slow
 def test_f19_every_guess_of_a_run_satisfies_what_the_file_asks(tmp_path, invdesign):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.dirichlet(np.ones(10), 300), columns=TEN)
@@ -551,6 +552,7 @@ def strip():
     return model.fit(frame, frame["x1"].rename("y")), frame
 
 
+@pytest.mark.slow
 def test_f30_staying_near_the_data_and_not(strip):
     model, frame = strip
     free = model.set_params(stay_near_data=False, designs=10).invert(0.9).designs
