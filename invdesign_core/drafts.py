@@ -12,7 +12,7 @@ from invdesign_core.data import Data
 from invdesign_core.doubts import doubts_of, facts_of
 
 
-def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
+def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
     """Return the text of a commented experiment file.
 
     Parameters
@@ -21,6 +21,8 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         What the table holds.
     options : sequence of pairs
         Options of the `table` dataset that reading it needs, such as its path.
+    use : str
+        What that dataset is called: with its distribution where another one has a dataset of that name.
     """
     lines = [
         f"# Inverse design with {data.name}: {len(data.frame)} rows.",
@@ -29,7 +31,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         "seed = 0",
         "",
         "[dataset]",
-        'use = "table"',
+        f"use = {toml(use)}",
         *(f"{key} = {toml(value)}" for key, value in options),
         "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
         f"inputs = {toml(list(data.space.names))}",

@@ -22,7 +22,7 @@ from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import Experiment
 from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.plugin import KINDS, Plugin, Solver
-from invdesign_core.registry import Registry
+from invdesign_core.registry import OWN, Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
@@ -47,7 +47,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     surrogate, tuner, objective, solver : str, mapping or plugin
-        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. The
+        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. A name may have its
+        distribution in front, as the defaults have: ``invdesign:mse`` is never the ``mse`` of another one. The
         solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
@@ -99,9 +100,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        surrogate: PluginLike = "selu-mlp",
-        tuner: PluginLike = "grid-search",
-        objective: PluginLike = "mse",
+        surrogate: PluginLike = f"{OWN}:selu-mlp",
+        tuner: PluginLike = f"{OWN}:grid-search",
+        objective: PluginLike = f"{OWN}:mse",
         solver: PluginLike = "auto",
         *,
         training: Mapping[str, Any] | None = None,

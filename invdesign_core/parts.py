@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import ConfigError, RunStoreError
+from invdesign_core.errors import ConfigError, RunStoreError, reason, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,9 @@ class Parts:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check(json.loads(json.dumps(identity)))
         except OSError as error:
-            raise RunStoreError(f"{target}: can't be written: {error.strerror}", "choose another --out") from None
+            if not self.done:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise RunStoreError(f"{target}: can't be written: {reason(error)}", "choose another --out") from None
 
     @property
     def done(self) -> set[int]:
@@ -50,18 +54,36 @@ class Parts:
         return {int(path.stem) for path in self.folder.glob("*.parquet") if path.stem.isdigit()}
 
     def write(self, number: int, table: pd.DataFrame) -> None:
-        """Write one part under a temporary name, and rename it."""
+        """Write one part under a temporary name, and rename it.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
         partial = self.folder / f"{number}.partial"
-        table.to_parquet(partial, index=False)
-        partial.replace(self.folder / f"{number}.parquet")
+        with self._writing(partial):
+            table.to_parquet(partial, index=False)
+            partial.replace(self.folder / f"{number}.parquet")
 
     def join(self) -> None:
-        """Join the parts in their order into the file, part by part, and take them away."""
+        """Join the parts in their order into the file, part by part, and take them away.
+
+        Raises
+        ------
+        RunStoreError
+            If the file can't be written; the parts stay.
+        """
+        partial = self.target.with_name(f".{self.target.name}.partial")
+        with self._writing(partial):
+            self._join(partial)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _join(self, partial: Path) -> None:
         import pyarrow as pa
         import pyarrow.csv
         import pyarrow.parquet as pq
 
-        partial = self.target.with_name(f".{self.target.name}.partial")
         writer: Any = None
         for number in sorted(self.done):
             table = pq.read_table(self.folder / f"{number}.parquet")
@@ -73,7 +95,18 @@ class Parts:
         if writer is not None:
             writer.close()
             partial.replace(self.target)
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self, partial: Path) -> Iterator[None]:
+        """Say of a failure to write what is kept; what was half written goes, to make room."""
+        try:
+            hint = f"what is solved is kept in {self.folder}; make room, and the same command goes on with it"
+            with writing(self.target, hint):
+                yield
+        except RunStoreError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"

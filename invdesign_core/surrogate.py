@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import backend
-from invdesign_core.errors import DataError, RunStoreError
+from invdesign_core.errors import DataError, RunStoreError, blamed, writing
 from invdesign_core.goal import Prediction
 from invdesign_core.influence import Sampled, sample
 from invdesign_core.space import FloatArray, Space
@@ -127,7 +127,8 @@ class Surrogate:
         """Answer in z, in the backend's own operations, for compilation; x is an (r, e) tensor."""
         from keras import ops
 
-        answers = [net(x, training=False) for net in self._z_nets]
+        with blamed("the surrogate's network", "this is a fault of its layers"):
+            answers = [net(x, training=False) for net in self._z_nets]
         if not self._ends_in_z:
             shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
             answers = [(y - shift) / scale for y in answers]
@@ -156,7 +157,17 @@ class Surrogate:
         return self.shift + self.scale * z
 
     def save(self, folder: Path) -> None:
-        """Write the members and their units into a folder."""
+        """Write the members and their units into a folder.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
+        with writing(folder):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         names = []
         for i, member in enumerate(self.members):
@@ -216,7 +227,7 @@ class Surrogate:
                     f"{folder / name}: this surrogate is a pickled regressor, and unpickling runs code from the file",
                     "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
                 )
-            members.append(pickle.loads((folder / name).read_bytes()))
+            members.append(_unpickled(folder / name))
         arrays = {key: np.array(meta[key], dtype=np.float64) for key in ("shift", "scale", "box", "spread")}
         return cls(tuple(members), Space.from_json(meta["space"]), tuple(meta["outputs"]), **arrays)
 
@@ -241,6 +252,12 @@ class Surrogate:
             return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
 
         return backend.load().value(both, self.variables)
+
+
+def _unpickled(path: Path) -> Any:
+    """Return a pickled regressor; whatever its code raises is a fault of the file."""
+    with blamed(f"{path}: loading the regressor", "load it with the packages that it was made with", DataError):
+        return pickle.loads(path.read_bytes())
 
 
 @contextmanager

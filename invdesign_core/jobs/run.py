@@ -15,7 +15,7 @@ from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import InvdesignError, RunStoreError
 from invdesign_core.jobs.check import Checked, check
-from invdesign_core.jobs.result import Result, make_report, pass_on
+from invdesign_core.jobs.result import Result, Unsaved, make_report, pass_on, put_off
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
@@ -57,6 +57,8 @@ def run_experiment(
     ------
     InvdesignError
         If anything is wrong with the request, the data, a plugin or the run folder.
+    Unsaved
+        If all went well, but not everything could be written; its `result` is what would have been returned.
     """
     outer = ctx or Context()
     clock = outer.clock
@@ -71,12 +73,17 @@ def run_experiment(
 
     def emit(event: Event) -> None:
         if folder is not None:
-            folder.event(event)
+            try:
+                folder.event(event)
+            except RunStoreError as fault:
+                text = f"{fault.message}; the log of this run ends here"
+                pass_on(Event("warning", {"text": text}), notes, registry, outer)
         pass_on(event, notes, registry, outer)
 
     ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
     checked = check(experiment, registry, ctx, targets)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
+    faults: list[RunStoreError] = []
     try:
         decides = _decides_training(experiment, checked, running)
         if resume:
@@ -86,8 +93,10 @@ def run_experiment(
         stages, data = checked.stages, checked.data
         table = folder.trials()
         fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
-        folder.write_trials(table.results)
-        folder.write_surrogate(fitted.surrogate, fitted.known)
+        with put_off(faults):
+            folder.write_trials(table.results)
+        with put_off(faults):
+            folder.write_surrogate(fitted.surrogate, fitted.known)
         answers = None
         if checked.targets:
             answers = pipeline.invert(
@@ -102,7 +111,8 @@ def run_experiment(
                 experiment.design.designs,
                 checked.near_to,
             )
-            folder.write_answers(answers, "1")
+            with put_off(faults):
+                folder.write_answers(answers, "1")
         else:
             name = data.outputs[0]
             ctx.note(
@@ -112,20 +122,29 @@ def run_experiment(
         report = make_report(
             answers,
             fitted.report,
-            folder.path,
+            None if faults else folder.path,
             {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
             experiment.seed,
             str(keras.backend.backend()),
             notes,
             clock.report(),
         )
-        folder.finish(report)
+        if not faults:
+            with put_off(faults):
+                folder.finish(report)
     except InvdesignError:
         folder.discard_if_empty()
         raise
     finally:
         folder.close()
-    return Result(report, answers, fitted.surrogate)
+    if faults:
+        kept = "" if table.lost else "the trials are kept; "
+        raise Unsaved(
+            faults,
+            f"{kept}make room, and go on with the same command and --out {folder.path} --resume",
+            Result(report.model_copy(update={"run": None}), answers, fitted.surrogate),
+        )
+    return Result(report, answers, fitted.surrogate, folder.path)
 
 
 def _decides_training(experiment: Experiment, checked: Checked, running: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.training.trials import Trial, TrialResult
 
 
@@ -27,11 +28,14 @@ class TrialTable:
         The finished trials, by their numbers.
     spaces : mapping
         For each the configuration of the hyper-parameters that were known when it had ended.
+    lost : RunStoreError or None
+        Why trials that have ended since are not kept on disk.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.results: list[TrialResult] = []
         self.spaces: dict[int, dict[str, Any]] = {}
+        self.lost: RunStoreError | None = None
         self._ids: dict[str, int] = {}
         self._folder = folder
         if folder is not None:
@@ -53,12 +57,26 @@ class TrialTable:
         """Remember a finished trial, weights first, so that a killed run never lists one without them."""
         if result.space is not None:
             self.spaces[result.id] = result.space.get_config()
-        if self._folder is not None:
+        if self._folder is not None and self.lost is None:
+            try:
+                self._keep(self._folder, trial, result, weights)
+            except RunStoreError as error:  # a search goes on without its memory; later trials need this one's line
+                self.lost = error
+        self._ids[trial.key] = result.id
+        self.results.append(result)
+
+    def _keep(self, folder: Path, trial: Trial, result: TrialResult, weights: Sequence[Any] | None) -> None:
+        """Write down a finished trial."""
+        with writing(folder / "trials.jsonl"):
             if weights is not None:
-                partial = self._folder / f".{result.id}.npz"
-                with partial.open("wb") as file:
-                    np.savez(file, *weights)
-                partial.replace(self._folder / f"{result.id}.npz")
+                partial = folder / f".{result.id}.npz"
+                try:
+                    with partial.open("wb") as file:
+                        np.savez(file, *weights)
+                    partial.replace(folder / f"{result.id}.npz")
+                except BaseException:
+                    partial.unlink(missing_ok=True)
+                    raise
             line = {
                 "key": trial.key,
                 "id": result.id,
@@ -70,10 +88,8 @@ class TrialTable:
                 "message": result.message,
                 "space": self.spaces.get(result.id),
             }
-            with (self._folder / "trials.jsonl").open("a", encoding="utf-8") as file:
+            with (folder / "trials.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, default=str) + "\n")
-        self._ids[trial.key] = result.id
-        self.results.append(result)
 
     def weights(self, trial: int) -> list[Any] | None:
         """Return the weights of a finished trial, or None where they were not kept."""
