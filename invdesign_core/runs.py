@@ -126,7 +126,8 @@ class RunFolder:
         except OSError as error:
             if fresh:
                 with suppress(OSError):
-                    shutil.rmtree(path)
+                    (path / ".lock").unlink(missing_ok=True)
+                    path.rmdir()
             raise RunStoreError(
                 f"{path}: the folder can't be written: {reason(error)}", "choose another --out"
             ) from None

@@ -206,8 +206,9 @@ def _is_in(folder: Path, name: str) -> bool:
 
 def _comes_from(module: ModuleType, folder: Path) -> bool:
     """Whether a top-level module or package lies in a folder."""
-    file = getattr(module, "__file__", None)
+    own = getattr(module, "__dict__", {})  # its own __getattr__, which may do anything, is not asked
+    file = own.get("__file__")
     places = [Path(file)] if file else []
     places = [place.parent if place.name == "__init__.py" else place for place in places]
-    places += [Path(path) for path in getattr(module, "__path__", [])]
+    places += [Path(path) for path in own.get("__path__") or []]
     return any(place.resolve().parent == folder.resolve() for place in places)

@@ -24,7 +24,7 @@ from invdesign_core.cli.options import (
 )
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.context import Context
-from invdesign_core.errors import ExitCode
+from invdesign_core.errors import ExitCode, RunStoreError
 from invdesign_core.plugin import KINDS
 
 
@@ -97,21 +97,25 @@ def finish(job: Callable[[], Any], as_json: bool, stdout: Any, quiet: bool = Fal
     RunStoreError
         If the result could not be written, after it is printed; or if it could not be printed.
     """
-    from invdesign_core.jobs.result import Unsaved
+    from invdesign_core.jobs.result import UnsavedError
 
     unsaved = None
     try:
         result = job()
-    except Unsaved as error:
+    except UnsavedError as error:
         unsaved, result = error, error.result
     if as_json:
         stdout.write(result.report.model_dump_json(indent=1) + "\n")
     else:
         show(result.report, stdout, quiet)
+    nowhere = "the result is kept nowhere: send the output somewhere else, and ask again"
+    try:
+        check_printed(stdout, nowhere if result.saved is None else f"the result is in {result.saved}")
+    except RunStoreError as unprinted:
+        if unsaved is None:
+            raise
+        raise RunStoreError(f"{unsaved.message}; {unprinted.message}", unsaved.hint) from unsaved
     if unsaved is not None:
-        stdout.flush()
         raise unsaved
-    nowhere = "it is kept nowhere: send the output somewhere else, and ask again"
-    check_printed(stdout, nowhere if result.saved is None else f"the result is in {result.saved}")
     codes = {"not met": ExitCode.NOT_MET, "interrupted": ExitCode.INTERRUPTED}
     return int(codes.get(result.report.status, ExitCode.OK))

@@ -40,7 +40,7 @@ class Result:
     saved: Path | None = None
 
 
-class Unsaved(RunStoreError):
+class UnsavedError(RunStoreError):
     """A result that was computed, and could not be written.
 
     Parameters

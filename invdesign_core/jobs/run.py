@@ -15,7 +15,7 @@ from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import InvdesignError, RunStoreError
 from invdesign_core.jobs.check import Checked, check
-from invdesign_core.jobs.result import Result, Unsaved, make_report, pass_on, put_off
+from invdesign_core.jobs.result import Result, UnsavedError, make_report, pass_on, put_off
 from invdesign_core.plugin import KINDS
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
@@ -57,7 +57,7 @@ def run_experiment(
     ------
     InvdesignError
         If anything is wrong with the request, the data, a plugin or the run folder.
-    Unsaved
+    UnsavedError
         If all went well, but not everything could be written; its `result` is what would have been returned.
     """
     outer = ctx or Context()
@@ -139,7 +139,7 @@ def run_experiment(
         folder.close()
     if faults:
         kept = "" if table.lost else "the trials are kept; "
-        raise Unsaved(
+        raise UnsavedError(
             faults,
             f"{kept}make room, and go on with the same command and --out {folder.path} --resume",
             Result(report.model_copy(update={"run": None}), answers, fitted.surrogate),

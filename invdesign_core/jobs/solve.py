@@ -13,7 +13,7 @@ from invdesign_core import pipeline
 from invdesign_core.designs import Answers
 from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
-from invdesign_core.jobs.result import Result, Unsaved, make_report, put_off
+from invdesign_core.jobs.result import Result, UnsavedError, make_report, put_off
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
 from invdesign_core.targets import Target, parse_targets
@@ -66,7 +66,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
     ------
     ConfigError
         If no target is named.
-    Unsaved
+    UnsavedError
         If the answers could not be written; its `result` is what would have been returned.
     """
     p, ctx = prepared, prepared.ctx
@@ -93,7 +93,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
     result = Result(report, answers, p.surrogate, saved)
     if faults:
         hint = "make room and solve again, or keep what was printed"
-        raise Unsaved(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
+        raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
 
 
