@@ -78,7 +78,7 @@ class SolverError(InvdesignError):
 
 
 class RunStoreError(InvdesignError):
-    """A run folder can't be written or read."""
+    """A run folder or another file can't be written, or a run can't be read."""
 
     exit_code = ExitCode.RUN_STORE
 

@@ -40,23 +40,32 @@ PACKAGES = (
 )
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str, hint: str = "make room, or choose another --out") -> None:
     """Write a text file under a temporary name, and rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : str
+        What it is to hold.
+    hint : str
+        What to do where it can't be written.
 
     Raises
     ------
     RunStoreError
         If it can't be written; nothing is left of it then.
     """
-    with _replacing(path) as partial:
+    with _replacing(path, hint) as partial:
         partial.write_text(content, encoding="utf-8")
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path, hint: str | None = None) -> Iterator[Path]:
     """Yield a temporary name beside a file or folder, and rename it; nothing of it is left where that fails."""
     partial = target.with_name(f".{target.name}.partial")
-    with writing(target):
+    with writing(target, hint):
         try:
             _take_away(partial)
             yield partial

@@ -234,6 +234,7 @@ def test_what_is_no_fault_passes_through(signal):
     ("raised", "expected", "message"),
     [
         (SystemExit(0), PluginError, r"test_plugins_that_exit.py, line \d+: SystemExit: 0"),
+        (Odd("out of order"), PluginError, "Odd: out of order"),
         (EOFError("No data left"), RuntimeError, "EOFError: No data left"),
         (BrokenPipeError(32, "Broken pipe"), RuntimeError, "BrokenPipeError"),
     ],

@@ -48,7 +48,9 @@ class Lazy(click.Group):
             return super().invoke(ctx)
         except (EOFError, BrokenPipeError) as error:  # for click Ctrl-C at a prompt, and a reader who went away
             raise RuntimeError(described(error)) from error
-        except SystemExit as error:  # no command ends the program
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # no command ends the program, nor raises what nobody would catch
             frames = traceback.extract_tb(error.__traceback__)
             raise PluginError(
                 f"{frames[-1].filename}, line {frames[-1].lineno}: {described(error)}", "this is a fault of the plugin"

@@ -13,10 +13,10 @@ import numpy as np
 
 from invdesign_core import backend, pipeline
 from invdesign_core.context import Context, Event
-from invdesign_core.errors import InvdesignError, RunStoreError
+from invdesign_core.errors import InvdesignError, RunStoreError, blamed
 from invdesign_core.jobs.check import Checked, check
 from invdesign_core.jobs.result import Result, UnsavedError, make_report, pass_on, put_off
-from invdesign_core.plugin import KINDS
+from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
 
@@ -160,11 +160,17 @@ def _decides_training(experiment: Experiment, checked: Checked, running: str) ->
         "backend": running,
         "the data": digest.hexdigest()[:16],
         "surrogate": stages.surrogate.name,
-        **{f"surrogate.{key}": value for key, value in stages.surrogate.model_dump(mode="json").items()},
+        **{f"surrogate.{key}": value for key, value in _options(stages.surrogate).items()},
         **{f"training.{key}": value for key, value in training.items()},
         "tuner.objective": stages.tuner.objective,
         "tuner.direction": stages.tuner.direction,
     }
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    """Return a plugin's options as JSON holds them; that they can be written so is for the plugin to see to."""
+    with blamed(f"{plugin.label}: writing its options down"):
+        return plugin.model_dump(mode="json")
 
 
 def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
@@ -206,7 +212,7 @@ def _write_settings(
             "name": entry.name,
             "distribution": entry.provider.distribution,
             "version": entry.provider.version,
-            "options": getattr(checked.stages, kind).model_dump(mode="json"),
+            "options": _options(getattr(checked.stages, kind)),
         }
     values = experiment.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
