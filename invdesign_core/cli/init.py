@@ -11,7 +11,7 @@ import click
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import quiet_option
-from invdesign_core.cli.output import discover, results_only_on_stdout
+from invdesign_core.cli.output import check_printed, discover, results_only_on_stdout
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import build_options
 from invdesign_core.runs import write_text
@@ -68,6 +68,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         stdout.write(f"{path} is written; fill in a target there, or name one:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
         stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
+        check_printed(stdout, f"{path} is written all the same")
 
 
 def _relative(table: Path, folder: Path) -> str:
