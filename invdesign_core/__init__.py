@@ -27,5 +27,13 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         from importlib import import_module
 
-        return getattr(import_module(_LAZY[name]), name)
+        try:
+            return getattr(import_module(_LAZY[name]), name)
+        except Exception as error:
+            from invdesign_core.distributions import stopped_by
+
+            damaged = stopped_by(error)
+            if damaged is None:
+                raise
+            raise damaged from error
     raise AttributeError(f"module 'invdesign_core' has no attribute {name!r}")

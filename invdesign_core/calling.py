@@ -8,12 +8,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
-from invdesign_core.errors import InvdesignError, SolverError
-from invdesign_core.problem import Problem, SolverResult, Status, StopSolving
+from invdesign_core.errors import SolverError, StopSolving, blamed
+from invdesign_core.problem import Problem, SolverResult, Status
 from invdesign_core.space import FloatArray
 
 if TYPE_CHECKING:
     from invdesign_core.plugin import Solver
+
+FAULT = "this is a fault of the plugin"
 
 
 def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
@@ -44,28 +46,20 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
     """
     try:
         # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
-        with threadpool_limits(limits=1, user_api="blas"):
+        with blamed(solver.label, FAULT, SolverError), threadpool_limits(limits=1, user_api="blas"):
             result = solver.solve(problem, u0, ctx)
     except (StopSolving, KeyboardInterrupt) as stop:
         seen = np.isfinite(problem.best_loss)
         u = np.where(seen[:, None], problem.best_u, u0)
         why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
         return SolverResult(u, [Status.LIMIT] * len(u), [why] * len(u)), True
-    except InvdesignError:
-        raise
-    except Exception as error:
-        raise SolverError(
-            f"{solver.label} failed: {type(error).__name__}: {error}", "this is a fault of the plugin"
-        ) from error
     if not isinstance(result, SolverResult):
-        raise SolverError(
-            f"{solver.label} answered {result!r}, expected a SolverResult", "this is a fault of the plugin"
-        )
+        raise SolverError(f"{solver.label} answered {result!r}, expected a SolverResult", FAULT)
     strange = {str(s) for s in result.status} - set(Status)
     if strange:
         raise SolverError(
             f"{solver.label} answered the status {min(strange)!r}, expected one of {[str(s) for s in Status]}",
-            "this is a fault of the plugin",
+            FAULT,
         )
     b, e = problem.shape
     u = np.asarray(result.u, dtype=np.float64)
@@ -73,7 +67,7 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         raise SolverError(
             f"{solver.label} answered points of shape {u.shape} with {len(result.status)} states and "
             f"{len(result.message)} messages, expected ({b}, {e}), {b} and {b}",
-            "this is a fault of the plugin",
+            FAULT,
         )
     u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
     seen = problem.best_loss.copy()

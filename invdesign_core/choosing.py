@@ -153,9 +153,9 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Demand, options
                 f"{near_match(key, Solver.model_fields)}; options of one solver need that solver named (use = ...)",
             )
 
-    def place(item: tuple[str, type[Solver]]) -> tuple[bool, int, str]:
-        label, solver = item
-        return demand.extremum and "residuals" in solver.needs, solver.rank or 0, label
+    def place(item: tuple[str, type[Solver]]) -> tuple[bool, int, str, str]:
+        label, solver = item  # the label has the distribution in front where another one shares the name
+        return demand.extremum and "residuals" in solver.needs, solver.rank or 0, solver.name, label
 
     for label, solver in sorted((item for item in _solvers(installed) if item[1].rank is not None), key=place):
         if not _lack(solver, demand):

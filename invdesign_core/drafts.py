@@ -17,7 +17,7 @@ from invdesign_core.errors import InvdesignError
 from invdesign_core.space import Space
 
 
-def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
+def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
     """Return the text of a commented experiment file.
 
     Parameters
@@ -26,6 +26,8 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         What the table holds.
     options : sequence of pairs
         Options of the `table` dataset that reading it needs, such as its path.
+    use : str
+        What that dataset is called: with its distribution where another one has a dataset of that name.
     """
     lines = [
         f"# Inverse design with {data.name}: {len(data.frame)} rows.",
@@ -34,7 +36,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]]) -> str:
         "seed = 0",
         "",
         "[dataset]",
-        'use = "table"',
+        f"use = {toml(use)}",
         *(f"{key} = {toml(value)}" for key, value in options),
         "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
         f"inputs = {toml(list(data.space.names))}",

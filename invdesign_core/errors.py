@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -76,29 +78,114 @@ class SolverError(InvdesignError):
 
 
 class RunStoreError(InvdesignError):
-    """A run folder can't be written or read."""
+    """A run folder or another file can't be written, or a run can't be read."""
 
     exit_code = ExitCode.RUN_STORE
 
 
+class StopSolving(BaseException):
+    """Raised through a solver when there is no time left; no `Exception`, so that none swallows it."""
+
+
+NOT_FAULTS = (InvdesignError, KeyboardInterrupt, StopSolving)
+"""What may pass through the code of a plugin without being its fault; `sys.exit` is one."""
+
+
 @contextmanager
-def blamed(who: str) -> Iterator[None]:
-    """Turn an exception of a plugin into an error that names the plugin.
+def blamed(
+    who: str,
+    hint: str = "this is a fault of the plugin, or an option that it should have refused",
+    kind: type[InvdesignError] = PluginError,
+) -> Iterator[None]:
+    """Turn whatever a plugin raises into an error that names the plugin; `sys.exit` too, which must not end us.
 
     Parameters
     ----------
     who : str
-        The plugin's kind and name.
+        The plugin's kind and name, and maybe what it was doing.
+    hint : str
+        What the user can do.
+    kind : type
+        The error to raise.
+    """
+    try:
+        yield
+    except NOT_FAULTS:
+        raise
+    except BaseException as error:
+        raise kind(f"{who} failed: {described(error)}", hint) from error
+
+
+def described(error: BaseException) -> str:
+    """Return an exception's type and text; whatever its own text raises is left out.
+
+    Examples
+    --------
+    >>> described(SystemExit(0)), described(ValueError())
+    ('SystemExit: 0 (it called sys.exit)', 'ValueError')
+    """
+    name = type(error).__name__
+    try:
+        text = str(error).strip()
+    except Exception:
+        text = ""
+    return (f"{name}: {text}" if text else name) + (" (it called sys.exit)" if isinstance(error, SystemExit) else "")
+
+
+def reason(error: BaseException) -> str:
+    """Return why the operating system refused something, in its own words.
+
+    Examples
+    --------
+    >>> reason(OSError(28, "Error writing bytes to file"))
+    'No space left on device'
+    """
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__
+
+
+@contextmanager
+def writing(path: Path, hint: str | None = None) -> Iterator[None]:
+    """Turn a failure to write a file or folder into an error that names it.
+
+    Libraries may hide the operating system's error behind one of their own, so the errors that led to it are
+    looked at too.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written; a temporary name is shown as the name that it is to become.
+    hint : str, optional
+        What to do next.
+
+    Raises
+    ------
+    RunStoreError
+        Naming the path, and why it can't be written.
     """
     try:
         yield
     except InvdesignError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"{who} failed: {type(error).__name__}: {error}",
-            "this is a fault of the plugin, or an option that it should have refused",
-        ) from error
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        parts = [part[1 : -len(".partial")] if _is_temporary(part) else part for part in path.parts]
+        raise RunStoreError(f"{Path(*parts)}: can't be written: {reason(refusal)}", hint) from error
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """Return the operating system's error that an exception is, or came from."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".partial")
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

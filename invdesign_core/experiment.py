@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from invdesign_core.choosing import AUTO, Demand, asks_for_extremum, pick_solver
 from invdesign_core.design import Design as Design
@@ -66,21 +66,34 @@ class Experiment(BaseModel):
         description="Wanted outputs: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
     )
     folder: Path = Field(default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from.")
+    _unnamed: frozenset[str] = PrivateAttr(frozenset())
+    """The kinds of which nobody named a plugin."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _use_defaults(cls, values: Any) -> Any:
+    def _use_defaults(cls, values: Any, handler: ModelWrapValidatorHandler[Experiment]) -> Experiment:
         """Let a section leave out `use`, or be a bare name."""
         if not isinstance(values, Mapping):
-            return values
-        filled = dict(values)
+            return handler(values)
+        filled, unnamed = dict(values), set()
         for kind, default in DEFAULTS.items():
             section = filled.get(kind)
             if isinstance(section, str):
                 filled[kind] = {"use": section}
             elif isinstance(section, Mapping) and "use" not in section:
                 filled[kind] = {"use": default, **section}
-        return filled
+                unnamed.add(kind)
+            elif kind not in filled:
+                unnamed.add(kind)
+        experiment = handler(filled)
+        experiment._unnamed = frozenset(unnamed)
+        return experiment
+
+    def choice(self, kind: str, registry: Registry) -> tuple[str, dict[str, Any]]:
+        """Return the name to look a plugin up by, and its options; nobody else's is taken where none is named."""
+        section: Choice = getattr(self, kind)
+        use = registry.label(kind, section.use) if kind in self._unnamed else section.use
+        return use, section.options
 
     @classmethod
     def from_mapping(
@@ -132,13 +145,11 @@ class Experiment(BaseModel):
             If a plugin or an option doesn't exist, or an option's value is refused.
         """
         created: dict[str, Any] = {
-            kind: registry.create(kind, getattr(self, kind).use, getattr(self, kind).options)
-            for kind in KINDS
-            if kind != "solver"
+            kind: registry.create(kind, *self.choice(kind, registry)) for kind in KINDS if kind != "solver"
         }
         surrogate = created["surrogate"]
         demand = self.demand(created["objective"], surrogate.name, surrogate.differentiable, targets)
-        created["solver"] = pick_solver(registry, self.solver.use, self.solver.options, demand)
+        created["solver"] = pick_solver(registry, *self.choice("solver", registry), demand)
         return Stages(**created)
 
     def demand(self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()) -> Demand:

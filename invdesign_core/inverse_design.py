@@ -24,7 +24,7 @@ from invdesign_core.frames import UnfittedError, encode, join
 from invdesign_core.held import held_names
 from invdesign_core.own_columns import as_targets
 from invdesign_core.plugin import KINDS, Plugin, Solver
-from invdesign_core.registry import Registry
+from invdesign_core.registry import OWN, Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.space import Space
 from invdesign_core.surrogate import Surrogate
@@ -50,7 +50,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     surrogate, tuner, objective, solver : str, mapping or plugin
-        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. The
+        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. A name may have its
+        distribution in front, as the defaults have: ``invdesign:mse`` is never the ``mse`` of another one. The
         solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
@@ -103,9 +104,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        surrogate: PluginLike = "selu-mlp",
-        tuner: PluginLike = "grid-search",
-        objective: PluginLike = "mse",
+        surrogate: PluginLike = f"{OWN}:selu-mlp",
+        tuner: PluginLike = f"{OWN}:grid-search",
+        objective: PluginLike = f"{OWN}:mse",
         solver: PluginLike = "auto",
         *,
         training: Mapping[str, Any] | None = None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend
-from invdesign_core.errors import DataError, InvdesignError
+from invdesign_core.errors import NOT_FAULTS, DataError
 from invdesign_core.model_files import Archive
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
             archive.rewrite(readable)
         try:
             return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
-        except Exception as error:  # Keras raises nearly anything here; each is a fault of the file
+        except NOT_FAULTS:
+            raise
+        except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
             raise _diagnosis(archive, error, allow_code) from None
 
 
@@ -58,9 +60,9 @@ def evaluated(path: Path) -> Iterator[None]:
     """Turn whatever a model's layers raise while it is evaluated into an error of its file."""
     try:
         yield
-    except InvdesignError:
+    except NOT_FAULTS:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise DataError(
             f"{path}: the model can't be evaluated: {type(error).__name__}: {_reason(error)}",
             "try model.predict on a few rows; a layer that uses TensorFlow or JAX directly needs that --backend",
@@ -117,7 +119,7 @@ def _is_unknown(config: Any) -> bool:
     return keras.saving.get_registered_object(config.get("registered_name") or name) is None
 
 
-def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataError:
+def _diagnosis(archive: Archive, error: BaseException, allow_code: bool) -> DataError:
     """Return what is wrong with a file that Keras can't load: the first layer that can't be made, and why."""
     import keras
 
@@ -126,7 +128,9 @@ def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataErro
         if part.is_layer and "layers" not in part.config["config"]:
             try:
                 keras.saving.deserialize_keras_object(copy.deepcopy(dict(part.config)), safe_mode=not allow_code)
-            except Exception as reason:
+            except NOT_FAULTS:
+                raise
+            except BaseException as reason:
                 found, culprit = _reason(reason), f"layer {part.layer!r} ({part.class_name})"
                 break
     message = f"{archive.path}: {culprit or 'the model'} can't be loaded: {found}"
@@ -142,7 +146,7 @@ def _diagnosis(archive: Archive, error: Exception, allow_code: bool) -> DataErro
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return the innermost of the messages that Keras nests, without the configurations between them."""
     text = re.sub(r"\x1b\[\d*m", "", str(error)).rpartition("Exception encountered: ")[2]
     text = re.sub(r"^Exception encountered when calling (.+)\.\s+", r"\1: ", text.strip())

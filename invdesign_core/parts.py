@@ -7,10 +7,11 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.sealed import file_digest, read_bytes, read_sealed, seal
 from invdesign_core.table_files import check_ending, write_pieces
 
@@ -50,7 +51,9 @@ class Parts:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check(json.loads(json.dumps(identity)))
         except OSError as error:
-            raise RunStoreError(f"{target}: can't be written: {error.strerror}", "choose another --out") from None
+            if not self.done:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise RunStoreError(f"{target}: can't be written: {reason(error)}", "choose another --out") from None
         for number in self.done:
             self._read(number)
 
@@ -60,16 +63,42 @@ class Parts:
         return set(self._files())
 
     def write(self, number: int, table: pd.DataFrame) -> None:
-        """Write one part under a temporary name, and rename it."""
+        """Write one part under a temporary name, and rename it.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
         partial = self.folder / f"{number}.partial"
-        table.to_parquet(partial, index=False)
-        partial.replace(self.folder / f"{number}-{file_digest(partial)}.parquet")
+        with self._writing(partial):
+            table.to_parquet(partial, index=False)
+            partial.replace(self.folder / f"{number}-{file_digest(partial)}.parquet")
 
     def join(self) -> None:
-        """Join the parts in their order into the file, part by part, and take them away."""
+        """Join the parts in their order into the file, part by part, and take them away.
+
+        Raises
+        ------
+        RunStoreError
+            If the file can't be written; the parts stay.
+        """
         if self.done:
-            write_pieces(self.target, self.tables())
+            with self._writing(self.target.with_name(f".{self.target.name}.partial")):
+                write_pieces(self.target, self.tables())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self, partial: Path) -> Iterator[None]:
+        """Say of a failure to write what is kept; what was half written goes, to make room."""
+        try:
+            hint = f"what is solved is kept in {self.folder}; make room, and the same command goes on with it"
+            with writing(self.target, hint):
+                yield
+        except RunStoreError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
     def tables(self, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
         """Return the parts in their order, or some of their columns."""

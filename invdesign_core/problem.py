@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from invdesign_core import backend
 from invdesign_core.constraints import Linear
 from invdesign_core.context import Context
-from invdesign_core.errors import blamed
+from invdesign_core.errors import StopSolving, blamed
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.space import FloatArray
 
@@ -52,10 +52,6 @@ class SolverResult:
     u: FloatArray
     status: Any
     message: Any
-
-
-class StopSolving(BaseException):
-    """Raised through a solver when there is no time left; no `Exception`, so that none swallows it."""
 
 
 class Forward:
@@ -159,8 +155,9 @@ class Forward:
     @cached_property
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
+            z = self.surrogate.trace(x)
             with blamed(self.objective.label):
-                return _checked(self.objective.residuals(self.surrogate.trace(x), Goal(*goal)), 2)
+                return _checked(self.objective.residuals(z, Goal(*goal)), 2)
 
         return backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
 
@@ -173,8 +170,9 @@ class Forward:
         return backend.load().value(loss, [])
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
+        z = self.surrogate.trace(x)
         with blamed(self.objective.label):
-            return _checked(self.objective.loss(self.surrogate.trace(x), Goal(*goal)), 1)
+            return _checked(self.objective.loss(z, Goal(*goal)), 1)
 
 
 class Problem:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,19 @@ from pydantic import ValidationError
 
 from invdesign_core import hookspecs
 from invdesign_core._version import __version__
-from invdesign_core.errors import ConfigError, PluginError, near_match
+from invdesign_core.distributions import entry_points, identity, normal, said
+from invdesign_core.errors import ConfigError, PluginError, blamed, described, near_match
 from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
 
 GROUP = "invdesign"
+OWN = "invdesign"
+"""The distribution whose plugins a run takes where nobody names one."""
+DAMAGED = (
+    "its metadata are damaged: no file METADATA that says its name; take what is left of it away, or install it again"
+)
 HOOKS = {f"invdesign_{kind}s": kind for kind in KINDS}
 
 
@@ -63,7 +70,24 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first sentence of the plugin's docstring."""
-        return (inspect.getdoc(self.plugin) or "").split("\n", 1)[0]
+        return summary_of(self.plugin)
+
+
+def summary_of(plugin: type[Plugin]) -> str:
+    """Return the first line of a plugin's docstring."""
+    return (inspect.getdoc(plugin) or "").split("\n", 1)[0]
+
+
+def schema_of(plugin: type[Plugin]) -> dict[str, Any]:
+    """Return the JSON Schema of a plugin's options; of types that JSON does not have, the descriptions alone."""
+    try:
+        return plugin.model_json_schema()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # pydantic's own errors, and whatever the plugin does in its options
+        described_only = {key: {"description": info.description} for key, info in plugin.model_fields.items()}
+        required = [key for key, info in plugin.model_fields.items() if info.is_required()]
+        return {"type": "object", "properties": described_only, "required": required}
 
 
 class Registry:
@@ -99,21 +123,25 @@ class Registry:
         manager = pluggy.PluginManager("invdesign")
         manager.add_hookspecs(hookspecs)
         entries: list[Entry] = []
-        broken: list[Provider] = []
         observers: list[Provider] = []
-        points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (_distribution(p)[0], p.name))
-        for point in points:
-            provider = Provider(*_distribution(point), point.name)
+        points, damaged = entry_points(GROUP)
+        broken = [
+            Provider(item.name, item.version, item.file, f"the file is damaged: {item.fault}") for item in damaged
+        ]
+        named = sorted(((Provider(*identity(p.dist), p.name), p) for p in points), key=lambda item: _place(item[0]))
+        for provider, point in named:
             try:
+                if said(point.dist, "Name") is None:
+                    raise PluginError(DAMAGED)
                 found, observes = _load(point, provider, manager)
                 entries += found
                 observers += [provider] if observes else []
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: a plugin must not end the program
-                text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-                broken.append(Provider(provider.distribution, provider.version, point.name, text))
-        return cls(entries, broken, observers, manager)
+                text = str(error) if isinstance(error, PluginError) else described(error)
+                broken.append(replace(provider, error=text))
+        return cls(entries, sorted(broken, key=_place), observers, manager)
 
     def names(self, kind: str) -> list[str]:
         """Return the names of one kind."""
@@ -150,7 +178,7 @@ class Registry:
         found = [
             entry
             for entry in pool
-            if entry.name == bare and (not wanted_dist or _normal(entry.provider.distribution) == _normal(wanted_dist))
+            if entry.name == bare and (not wanted_dist or normal(entry.provider.distribution) == normal(wanted_dist))
         ]
         what = f"{kind} plugin" if kind else "plugin"
         if not found:
@@ -171,6 +199,16 @@ class Registry:
             )
         return found[0]
 
+    def label(self, kind: str, name: str) -> str:
+        """Return how a plugin of ours may be named: by its name alone, or with its distribution where others have it.
+
+        Examples
+        --------
+        >>> Registry.discover().label("objective", "mse")
+        'mse'
+        """
+        return name if sum(e.kind == kind and e.name == name for e in self.entries) < 2 else f"{OWN}:{name}"
+
     def entry_of(self, plugin: Plugin) -> Entry:
         """Return who brings an object's class."""
         return next(entry for entry in self.entries if entry.plugin is type(plugin))
@@ -190,13 +228,15 @@ class Registry:
         return created
 
     def emit(self, event: Event) -> None:
-        """Tell the observers; one that raises is left out of it."""
+        """Tell the observers; whatever one raises, the run goes on."""
         if self._manager is None:
             return
         for implementation in self._manager.hook.invdesign_event.get_hookimpls():
             try:
                 implementation.function(*([event] if implementation.argnames else []))
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # SystemExit too
                 continue
 
 
@@ -207,7 +247,14 @@ def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> A
     ------
     ConfigError
         Naming the option, what was found and what was expected.
+    PluginError
+        If a validator of a plugin fails with anything but a ValueError.
     """
+    with blamed(place) if issubclass(model, Plugin) else nullcontext():
+        return _built(model, options, place)
+
+
+def _built(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
     try:
         return model(**options)
     except ValidationError as error:
@@ -235,18 +282,12 @@ def _describe(model: type[Any], field: str) -> str | None:
     return f"{field}: {info.description}" if info is not None and info.description else None
 
 
-def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
-    if point.dist is None:
-        return "unknown", "unknown"
-    return point.dist.name, point.dist.version
+def _place(provider: Provider) -> tuple[str, str]:
+    return provider.distribution, provider.entry_point
 
 
 def _a(kind: str) -> str:
     return f"an {kind}" if kind == "objective" else f"a {kind}"
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> tuple[list[Entry], bool]:
@@ -302,7 +343,7 @@ def _check_core_version(point: metadata.EntryPoint) -> None:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if _normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
+        if normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
             continue
         if not requirement.specifier.contains(__version__, prereleases=True):
             raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {__version__}")

@@ -7,14 +7,15 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.sealed import read_bytes, read_sealed, seal
 from invdesign_core.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.training.table import TrialTable
@@ -44,6 +45,49 @@ PACKAGES = (
 )
 
 
+def write_text(path: Path, content: str, hint: str = "make room, or choose another --out") -> None:
+    """Write a text file under a temporary name, and rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : str
+        What it is to hold.
+    hint : str
+        What to do where it can't be written.
+
+    Raises
+    ------
+    RunStoreError
+        If it can't be written; nothing is left of it then.
+    """
+    with _replacing(path, hint) as partial:
+        partial.write_text(content, encoding="utf-8")
+
+
+@contextmanager
+def _replacing(target: Path, hint: str | None = None) -> Iterator[Path]:
+    """Yield a temporary name beside a file or folder, and rename it; nothing of it is left where that fails."""
+    partial = target.with_name(f".{target.name}.partial")
+    with writing(target, hint):
+        try:
+            _take_away(partial)
+            yield partial
+            partial.replace(target)
+        except BaseException:
+            _take_away(partial)
+            raise
+
+
+def _take_away(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 class RunFolder:
     """One run's files.
 
@@ -57,6 +101,7 @@ class RunFolder:
         self.path = path
         self._held: Any = None
         self._fresh = False
+        self._log_lost = False
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
@@ -93,8 +138,12 @@ class RunFolder:
             folder._fresh = fresh
             folder._lock()
         except OSError as error:
+            if fresh:
+                with suppress(OSError):
+                    (path / ".lock").unlink(missing_ok=True)
+                    path.rmdir()
             raise RunStoreError(
-                f"{path}: the folder can't be written: {error.strerror}", "choose another --out"
+                f"{path}: the folder can't be written: {reason(error)}", "choose another --out"
             ) from None
         return folder
 
@@ -125,11 +174,14 @@ class RunFolder:
         return (self.path / name).exists()
 
     def write(self, name: str, content: str) -> None:
-        """Write a text file under a temporary name, and rename it."""
-        target = self.path / name
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(target)
+        """Write a text file under a temporary name, and rename it.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
+        write_text(self.path / name, content)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file."""
@@ -187,10 +239,8 @@ class RunFolder:
         """Write down what the run ran on."""
         versions = {}
         for name in PACKAGES:
-            try:
+            with suppress(Exception):  # it is not installed, or its metadata are damaged
                 versions[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
         self.write_json(
             "environment.json",
             {
@@ -202,30 +252,46 @@ class RunFolder:
         )
 
     def event(self, event: Event) -> None:
-        """Append an event to the log."""
-        if event.kind == "progress":
+        """Append an event to the log; the first that can't be written is the last.
+
+        Raises
+        ------
+        RunStoreError
+            For that first one.
+        """
+        if event.kind == "progress" or self._log_lost:
             return
         line = {"time": datetime.now().isoformat(timespec="milliseconds"), "kind": event.kind, **event.data}
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        log = self.path / "events.jsonl"
+        try:
+            with writing(log), log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        except RunStoreError:
+            self._log_lost = True
+            raise
 
     def trials(self) -> TrialTable:
-        """Return the trial table, with what an unfinished run left in it."""
-        return TrialTable(self.path / "trials")
+        """Return the trial table, with what an unfinished run left in it.
+
+        Raises
+        ------
+        RunStoreError
+            If its folder can't be written.
+        """
+        with writing(self.path / "trials", "choose another --out"):
+            return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: Known, report: SurrogateReport | None = None) -> None:
         """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
         import numpy as np
 
-        target, partial = self.path / "surrogate", self.path / ".surrogate.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
-        if report is not None:
-            (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        surrogate.save(partial)  # last, since it takes down the checksums of what is there
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        with _replacing(self.path / "surrogate") as partial:
+            partial.mkdir()
+            np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
+            if report is not None:
+                (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            surrogate.save(partial)  # last, since it takes down the checksums of what is there
+            shutil.rmtree(self.path / "surrogate", ignore_errors=True)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
         """Return the surrogate and the measured rows: those it learnt from, and those held out.
@@ -283,12 +349,16 @@ class RunFolder:
     def write_answers(self, answers: Answers, name: str) -> Path:
         """Write the starts and designs of one inversion below ``solve/NAME``; return that folder."""
         folder = self.path / "solve" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
-        self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
-        partial = folder / ".designs.csv.partial"
-        answers.designs.to_csv(partial, index=False)
-        partial.replace(folder / "designs.csv")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
+            self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
+            with _replacing(folder / "designs.csv") as partial:
+                answers.designs.to_csv(partial, index=False)
+        except RunStoreError:  # half an answer is none
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return folder
 
     def next_solve(self) -> str:
@@ -302,24 +372,24 @@ class RunFolder:
 
     def discard_if_empty(self) -> None:
         """Take away the folder of a run that failed before its first trial ended, unless it was there before."""
-        if self._fresh and not (self.path / "trials" / "trials.jsonl").exists():
+        if self._fresh and not any((self.path / name).exists() for name in ("trials/trials.jsonl", "surrogate")):
             self.close()
             shutil.rmtree(self.path, ignore_errors=True)
-            if self.path.parent == RUNS and not any(RUNS.iterdir()):
-                RUNS.rmdir()
+            with suppress(OSError):
+                if self.path.parent == RUNS and not any(RUNS.iterdir()):
+                    RUNS.rmdir()
 
     def close(self) -> None:
         """Let others use the folder."""
         if self._held is not None:
             self._held.release()
             self._held = None
-            (self.path / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / ".lock").unlink(missing_ok=True)
 
     def _write_parquet(self, name: str, table: Any) -> None:
-        target = self.path / name
-        partial = target.with_name(f".{target.name}.partial")
-        table.to_parquet(partial, index=False)
-        partial.replace(target)
+        with _replacing(self.path / name) as partial:
+            table.to_parquet(partial, index=False)
 
     def _lock(self) -> None:
         from filelock import FileLock, Timeout

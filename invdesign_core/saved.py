@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core._version import __version__
-from invdesign_core.errors import ConfigError, PluginError, RunStoreError
+from invdesign_core.errors import ConfigError, PluginError, RunStoreError, reason
 from invdesign_core.plugin import Plugin
 from invdesign_core.runs import RunFolder
 from invdesign_core.sealed import check_file, file_digest, read_sealed
@@ -61,7 +61,9 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: K
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except OSError as error:
-        raise RunStoreError(f"{folder}: the folder can't be written: {error.strerror}") from None
+        raise RunStoreError(f"{folder}: the folder can't be written: {reason(error)}", "choose another") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

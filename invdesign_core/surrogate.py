@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import backend
-from invdesign_core.errors import DataError, InvdesignError, RunStoreError
+from invdesign_core.errors import DataError, InvdesignError, RunStoreError, blamed, writing
 from invdesign_core.goal import Prediction
 from invdesign_core.influence import RESOLUTION, Sampled, sample
 from invdesign_core.sealed import check_file, file_digest, read_sealed, seal
@@ -132,7 +132,8 @@ class Surrogate:
         """Answer in z, in the backend's own operations, for compilation; x is an (r, e) tensor."""
         from keras import ops
 
-        answers = [net(x, training=False) for net in self._z_nets]
+        with blamed("the surrogate's network", "this is a fault of its layers"):
+            answers = [net(x, training=False) for net in self._z_nets]
         if not self._ends_in_z:
             shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
             answers = [(y - shift) / scale for y in answers]
@@ -161,7 +162,17 @@ class Surrogate:
         return self.shift + self.scale * z
 
     def save(self, folder: Path) -> None:
-        """Write the members and their units into a folder, with checksums of all files that are in it then."""
+        """Write the members and their units into a folder, with checksums of all files that are in it then.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
+        with writing(folder):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         names = []
         for i, member in enumerate(self.members):
@@ -329,13 +340,9 @@ def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
             f"{path}: this surrogate is a pickled regressor, and unpickling runs code from the file",
             "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
         )
-    try:
+    hint = "install what it was made with, or name the module that defines it with --import"
+    with blamed(f"{path}: loading the regressor", hint, DataError):  # unpickling may raise anything
         return pickle.loads(path.read_bytes())
-    except Exception as error:  # unpickling may raise anything
-        raise DataError(
-            f"{path}: the pickled regressor can't be loaded: {type(error).__name__}: {error}",
-            "install what it was made with, or name the module that defines it with --import",
-        ) from None
 
 
 def spread_of(y: FloatArray) -> FloatArray:

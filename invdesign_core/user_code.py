@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from invdesign_core.errors import ConfigError, InvdesignError, PluginError, near_match
+from invdesign_core.errors import NOT_FAULTS, ConfigError, PluginError, described, near_match
 
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 PLACE = re.compile(rf"{MODULE.pattern}:{MODULE.pattern}")
@@ -64,7 +64,13 @@ class UserObject:
         module, _, path = place.partition(":")
         found: Any = import_module(module, folder, what)
         for name in path.split("."):
-            if not hasattr(found, name):
+            try:
+                there = hasattr(found, name)
+            except NOT_FAULTS:
+                raise
+            except BaseException as error:  # a module may compute its names
+                raise ConfigError(f"{what}: looking for {name!r} failed: {_fault(error, folder)}") from error
+            if not there:
                 public = [key for key in getattr(found, "__dict__", {}) if not key.startswith("_")]
                 owner = getattr(found, "__file__", None) or getattr(found, "__qualname__", module)
                 raise ConfigError(f"{what}: there is no {name!r} in {owner}", near_match(name, public))
@@ -101,9 +107,9 @@ class UserObject:
         with beside(self.folder):
             try:
                 yield
-            except InvdesignError:
+            except NOT_FAULTS:
                 raise
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: a plugin must not end the program
                 raise PluginError(f"{who} failed: {_fault(error, self.folder)}", hint) from error
 
 
@@ -188,8 +194,7 @@ def _fault(error: BaseException, folder: Path) -> str:
     """Return an exception in one line, with the place in the user's files where it came up."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename or '').name}, line {error.lineno})"
-    text = (str(error).strip().splitlines() or [""])[0]
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = described(error).splitlines()[0]
     inside = folder.resolve()
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(inside)]
@@ -209,8 +214,9 @@ def _is_in(folder: Path, name: str) -> bool:
 
 def _comes_from(module: ModuleType, folder: Path) -> bool:
     """Whether a top-level module or package lies in a folder."""
-    file = getattr(module, "__file__", None)
+    own = getattr(module, "__dict__", {})  # its own __getattr__, which may do anything, is not asked
+    file = own.get("__file__")
     places = [Path(file)] if file else []
     places = [place.parent if place.name == "__init__.py" else place for place in places]
-    places += [Path(path) for path in getattr(module, "__path__", [])]
+    places += [Path(path) for path in own.get("__path__") or []]
     return any(place.resolve().parent == folder.resolve() for place in places)

@@ -224,3 +224,14 @@ def fn(d: int, f: Callable[[Any], Any]) -> Any:
 
     inputs = keras.Input((d,))
     return keras.Model(inputs, f(inputs))
+
+
+@pytest.fixture(scope="session")
+def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run of the built-in example; tests that change it copy it."""
+    from invdesign_core import Experiment, run_experiment
+
+    folder = tmp_path_factory.mktemp("saved") / "run"
+    surrogate = {"widths": [8], "learning_rate": (0.02, 0.02)}
+    run_experiment(Experiment(training={"epochs": 20}, surrogate=surrogate), ["decimal=2"], folder)
+    return folder

@@ -11,9 +11,10 @@ import click
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import quiet_option
-from invdesign_core.cli.output import discover, results_only_on_stdout
+from invdesign_core.cli.output import check_printed, discover, results_only_on_stdout
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import build_options
+from invdesign_core.runs import write_text
 
 
 @click.command(short_help="Write a commented experiment file for a table of your own.")
@@ -54,18 +55,20 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         names = split_names(outputs, load_table(table, reading, strict=False).names)
         options: dict[str, Any] = {"path": _relative(table, path.parent), "outputs": names, **given}
         registry = discover()
+        use = registry.label("dataset", "table")
         with Watcher(quiet) as watcher:
             data: Any = load(
-                registry.create("dataset", "table", {**options, "path": table.resolve()}),  # type: ignore[arg-type]
+                registry.create("dataset", use, {**options, "path": table.resolve()}),  # type: ignore[arg-type]
                 replace(Context(), emit=watcher),
             )
         if path.exists():
             raise RunStoreError(f"{path}: the file is there already", "choose another --out")
-        path.write_text(draft(data, list(options.items())), encoding="utf-8")
+        write_text(path, draft(data, list(options.items()), use))
         wanted = shlex.quote(f"{names[0]}=VALUE")
         stdout.write(f"{path} is written; fill in a target there, or name one:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
         stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
+        check_printed(stdout, f"{path} is written all the same")
 
 
 def _relative(table: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,7 +11,9 @@ from typing import Any
 import click
 
 from invdesign_core._version import __version__
-from invdesign_core.errors import ExitCode, InvdesignError
+from invdesign_core.cli import output
+from invdesign_core.distributions import stopped_by
+from invdesign_core.errors import ExitCode, InvdesignError, PluginError, RunStoreError, described, reason
 
 COMMANDS = {
     "init": "invdesign_core.cli.init:init",
@@ -41,12 +44,18 @@ class Lazy(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a reader who goes away, as in `invdesign … | head`, is no failure, as click would have it."""
+        """Run a command, and keep from click what it would take for something else than it is."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return ExitCode.OK
+        except (EOFError, BrokenPipeError) as error:  # for click Ctrl-C at a prompt, and a reader who went away
+            raise RuntimeError(described(error)) from error
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # no command ends the program, nor raises what nobody would catch
+            frames = traceback.extract_tb(error.__traceback__)
+            raise PluginError(
+                f"{frames[-1].filename}, line {frames[-1].lineno}: {described(error)}", "this is a fault of the plugin"
+            ) from error
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,8 +77,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and leave with one of the documented exit codes."""
+    output.open_standard_streams()
     try:
         code = cli.main(standalone_mode=False)
+        output.check_printed(sys.stdout)
     except click.exceptions.Abort:
         code = _interrupted()
     except KeyboardInterrupt:
@@ -78,14 +89,9 @@ def main() -> None:
         error.show()
         code = ExitCode.CONFIG
     except InvdesignError as error:
-        _say("Error", "red", error.message)
-        if error.hint:
-            _say("Hint", "yellow", error.hint)
-        code = error.exit_code
-    except Exception:
-        traceback.print_exc()
-        _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
-        code = ExitCode.BUG
+        code = _tell(error)
+    except Exception as error:
+        code = _unforeseen(error)
     if code == ExitCode.INTERRUPTED:
         # JAX may still be computing on threads of its own, and taking the interpreter down would pull the memory
         # from under them. All files are written and closed by now.
@@ -93,6 +99,30 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(int(code))
     sys.exit(int(code or 0))
+
+
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE)
+"""What an operating system says that has no room, or does not allow something."""
+
+
+def _unforeseen(error: Exception) -> ExitCode:
+    """Say what went wrong where nothing was prepared for it: a fault of the machine, of another package, or of ours."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _tell(RunStoreError(f"{where}{reason(error)}", "so says the operating system: make room or allow it"))
+    damaged = stopped_by(error)
+    if damaged is not None:
+        return _tell(damaged)
+    traceback.print_exception(error)
+    _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
+    return ExitCode.BUG
+
+
+def _tell(error: InvdesignError) -> ExitCode:
+    _say("Error", "red", error.message)
+    if error.hint:
+        _say("Hint", "yellow", error.hint)
+    return error.exit_code
 
 
 def _interrupted() -> Any:

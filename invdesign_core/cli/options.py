@@ -12,6 +12,7 @@ import click
 from invdesign_core.design import laid_over
 from invdesign_core.errors import ConfigError
 from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
+from invdesign_core.registry import OWN
 from invdesign_core.words import parse_number, parse_range
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,12 +144,13 @@ def experiment_of(
         values = read_toml(path)
         source = path.read_text(encoding="utf-8-sig")
     elif plugins.get("dataset") is None and all(Path(f"{n}.parquet").exists() for n in ("features", "targets")):
-        values["dataset"] = {"use": "table", "features": "features.parquet", "targets": "targets.parquet"}
+        values["dataset"] = {"use": f"{OWN}:table", "features": "features.parquet", "targets": "targets.parquet"}
     for kind, name in plugins.items():
         section = values.get(kind, {})
         section = {"use": section} if isinstance(section, str) else section
-        if name is not None and section.get("use", DEFAULTS[kind]) != name:
-            values[kind] = {"use": name}  # another plugin has other options
+        if name is not None:
+            same = section.get("use", DEFAULTS[kind]) == name
+            values[kind] = {**section, "use": name} if same else {"use": name}  # another plugin has other options
     if seed is not None:
         values["seed"] = seed
     if backend is not None:

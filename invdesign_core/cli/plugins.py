@@ -10,7 +10,7 @@ import click
 
 from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
-from invdesign_core.registry import Entry, Provider
+from invdesign_core.registry import Entry, Provider, schema_of
 
 
 @click.group(short_help="List the installed plugins, or show one.")
@@ -61,7 +61,7 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     """
     entry = discover().find(name, kind)
     plugin = entry.plugin
-    schema = plugin.model_json_schema()
+    schema = schema_of(plugin)
     details: dict[str, Any] = {
         **_row(entry),
         "doc": inspect.getdoc(plugin) or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
+from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.context import Context
-from invdesign_core.errors import ExitCode
+from invdesign_core.errors import ExitCode, RunStoreError
 from invdesign_core.plugin import KINDS
 
 
@@ -73,24 +74,48 @@ def run(
             import_keras(chosen.backend)
         from invdesign_core.jobs.run import run_experiment
 
-        try:
-            result = run_experiment(
+        def job() -> Any:
+            return run_experiment(
                 chosen, targets, out, registry=registry, resume=resume, source=source, ctx=replace(ctx, emit=watcher)
             )
+
+        try:
+            return finish(job, as_json, stdout, quiet)
         except KeyboardInterrupt:
             if watcher.run is not None:
                 ended = (Path(watcher.run) / "trials" / "trials.jsonl").exists()
                 kept = "the trials that had ended are kept" if ended else "no trial had ended yet"
                 click.echo(f"{kept}; go on with the same command and --out {watcher.run} --resume", err=True)
             raise
-        return finish(result, as_json, stdout, quiet)
 
 
-def finish(result: Any, as_json: bool, stdout: Any, quiet: bool = False) -> int:
-    """Print a result and return the exit code that its status stands for."""
+def finish(job: Callable[[], Any], as_json: bool, stdout: Any, quiet: bool = False) -> int:
+    """Do a job, print its result, and return the exit code that its status stands for.
+
+    Raises
+    ------
+    RunStoreError
+        If the result could not be written, after it is printed; or if it could not be printed.
+    """
+    from invdesign_core.jobs.result import UnsavedError
+
+    unsaved = None
+    try:
+        result = job()
+    except UnsavedError as error:
+        unsaved, result = error, error.result
     if as_json:
         stdout.write(result.report.model_dump_json(indent=1) + "\n")
     else:
         show(result.report, stdout, quiet)
+    nowhere = "the result is kept nowhere: send the output somewhere else, and ask again"
+    try:
+        check_printed(stdout, nowhere if result.saved is None else f"the result is in {result.saved}")
+    except RunStoreError as unprinted:
+        if unsaved is None:
+            raise
+        raise RunStoreError(f"{unsaved.message}; {unprinted.message}", unsaved.hint) from unsaved
+    if unsaved is not None:
+        raise unsaved
     codes = {"not met": ExitCode.NOT_MET, "interrupted": ExitCode.INTERRUPTED}
     return int(codes.get(result.report.status, ExitCode.OK))

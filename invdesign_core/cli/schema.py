@@ -11,7 +11,7 @@ from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
 from invdesign_core.design import Design
 from invdesign_core.experiment import DEFAULTS, Experiment
-from invdesign_core.registry import Registry
+from invdesign_core.registry import Registry, schema_of, summary_of
 from invdesign_core.training.settings import Training
 
 
@@ -32,7 +32,8 @@ def schema(result: bool, as_json: bool) -> None:
 
         found = Report.model_json_schema()
     else:
-        found = experiment_schema(discover())
+        registry = discover()
+        found = experiment_schema(registry)
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -42,7 +43,7 @@ def schema(result: bool, as_json: bool) -> None:
     for name, item in found["properties"].items():
         if name in DEFAULTS:
             click.echo(f"\n[{name}]  {item['description']}")
-            click.echo(f'  use = "{DEFAULTS[name]}"')
+            click.echo(f'  use = "{registry.label(name, DEFAULTS[name])}"')
             for choice in item["anyOf"]:
                 if "properties" in choice:
                     click.echo(f'  # with use = "{choice["properties"]["use"]["const"]}":')
@@ -60,14 +61,13 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
     properties = {k: v for k, v in base["properties"].items() if k != "folder"}
     for kind in DEFAULTS:
         choices: list[dict[str, Any]] = []
-        for entry in registry.entries:
-            if entry.kind == kind:
-                options = entry.plugin.model_json_schema()
-                own = {"use": {"const": entry.name, "description": "Name of the plugin."}}
-                options["properties"] = own | options.get("properties", {})
-                options["description"] = entry.summary
-                choices.append(options)
-        names = {"enum": [entry.name for entry in registry.entries if entry.kind == kind]}
+        for label, plugin in registry.labels(kind).items():
+            options = schema_of(plugin)
+            own = {"use": {"const": label, "description": "Name of the plugin."}}
+            options["properties"] = own | options.get("properties", {})
+            options["description"] = summary_of(plugin)
+            choices.append(options)
+        names = {"enum": list(registry.labels(kind))}
         properties[kind] = {
             "description": Experiment.model_fields[kind].description,
             "anyOf": [*choices, names],

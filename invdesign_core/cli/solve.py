@@ -23,7 +23,7 @@ from invdesign_core.cli.options import (
     set_option,
     target_option,
 )
-from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
+from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
 from invdesign_core.design import laid_over
@@ -110,7 +110,7 @@ def solve(
     registry = discover()
     for kind in ("objective", "solver"):
         if kind in values and values[kind].get("use", AUTO) != AUTO:
-            registry.find(values[kind].get("use", DEFAULTS[kind]), kind)
+            registry.find(values[kind]["use"], kind)
     ctx = Context()
     common: dict[str, Any] = {
         "registry": registry,
@@ -151,7 +151,10 @@ def solve(
             prepared = prepare_saved(run_or_model, overrides=values, seed=seed, **common)
         else:
             chosen = {
-                kind: (values.get(kind, {}).get("use", DEFAULTS[kind]), _options(values.get(kind, {})))
+                kind: (
+                    values.get(kind, {}).get("use", registry.label(kind, DEFAULTS[kind])),
+                    _options(values.get(kind, {})),
+                )
                 for kind in ("objective", "solver")
             }
             prepared = prepare_model(
@@ -164,7 +167,7 @@ def solve(
                 **common,
             )
         if frame is None or out is None:
-            return finish(solve_one(prepared, targets), as_json, stdout, quiet)
+            return finish(lambda: solve_one(prepared, targets), as_json, stdout, quiet)
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:
@@ -174,6 +177,7 @@ def solve(
             stdout.write(report.model_dump_json(indent=1) + "\n")
         else:
             show_table(report, stdout)
+        check_printed(stdout, f"the designs are in {report.out}")
         return int(ExitCode.NOT_MET if report.status == "not met" else ExitCode.OK)
 
 

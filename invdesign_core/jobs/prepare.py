@@ -18,7 +18,7 @@ from invdesign_core.held import check_command, held_names
 from invdesign_core.jobs.check import load
 from invdesign_core.jobs.result import pass_on
 from invdesign_core.own_columns import as_targets
-from invdesign_core.registry import Registry
+from invdesign_core.registry import OWN, Registry
 from invdesign_core.results import SurrogateReport
 from invdesign_core.runs import RunFolder
 from invdesign_core.space import Space
@@ -180,6 +180,7 @@ def prepare_saved(
     with clock.stage("import"):
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
+        settings = _as_it_ran(settings, stored, registry)
         experiment = Experiment.from_mapping(settings, str(run), base)
         objective: Any = registry.create("objective", experiment.objective.use, experiment.objective.options)
         import keras  # noqa: F401
@@ -190,7 +191,7 @@ def prepare_saved(
         with imported(imports) as code:
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
-    differentiable, name = surrogate.differentiable, experiment.surrogate.use
+    differentiable, name = surrogate.differentiable, stored["plugins"]["surrogate"]["name"]
     demand = experiment.demand(objective, name, differentiable)
     if targets:  # they replace those of the run
         demand = replace(demand, extremum=asks_for_extremum(targets))
@@ -215,7 +216,7 @@ def prepare_saved(
         truth,
         experiment.design.designs,
         experiment.design.near_to(space, held),
-        trained or _loaded(surrogate, experiment.surrogate.use),
+        trained or _loaded(surrogate, name),
         plugins | {"objective": objective.name, "solver": solver.name},
         running,
         ctx,
@@ -235,7 +236,7 @@ def prepare_model(
     path: Path,
     *,
     registry: Registry | None = None,
-    objective: tuple[str, Mapping[str, Any]] = ("mse", {}),
+    objective: tuple[str, Mapping[str, Any]] = (f"{OWN}:mse", {}),
     solver: tuple[str, Mapping[str, Any]] = (AUTO, {}),
     table: Path | None = None,
     inputs: Sequence[str] | None = None,
@@ -364,6 +365,17 @@ def _overridden(stored: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
         another = "use" in values and values["use"] != before.get("use")
         settings[section] = dict(values) if another else before | dict(values)
     return settings
+
+
+def _as_it_ran(settings: Mapping[str, Any], stored: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """Name the run's plugins with the distributions that they came from, where others have come to share a name."""
+    named = dict(settings)
+    for kind, plugin in stored["plugins"].items():
+        section = named[kind]
+        shared = sum(entry.kind == kind and entry.name == plugin["name"] for entry in registry.entries) > 1
+        if shared and section == stored["experiment"][kind] and section["use"] == plugin["name"]:
+            named[kind] = {**section, "use": f"{plugin['distribution']}:{plugin['name']}"}
+    return named
 
 
 def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:

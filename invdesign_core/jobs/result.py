@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invdesign_core.context import Context, Event
+from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import Registry
 from invdesign_core.results import Report, SurrogateReport, design_reports, measured_reports, target_reports
 from invdesign_core.trust import Quality
@@ -30,11 +32,41 @@ class Result:
         Every start and the designs as tables; None without a target.
     surrogate : Surrogate
         The forward map.
+    saved : Path or None
+        The folder that holds the answers; None where they are not kept.
     """
 
     report: Report
     answers: Answers | None
     surrogate: Surrogate
+    saved: Path | None = None
+
+
+class UnsavedError(RunStoreError):
+    """A result that was computed, and could not be written.
+
+    Parameters
+    ----------
+    faults : sequence of RunStoreError
+        What could not be written, and why.
+    hint : str
+        What is there, and how to go on.
+    result : Result
+        The result.
+    """
+
+    def __init__(self, faults: Sequence[RunStoreError], hint: str, result: Result) -> None:
+        super().__init__("; ".join(fault.message for fault in faults), hint)
+        self.result = result
+
+
+@contextmanager
+def put_off(faults: list[RunStoreError]) -> Iterator[None]:
+    """Put a failure to write off until the answer is there."""
+    try:
+        yield
+    except RunStoreError as fault:
+        faults.append(fault)
 
 
 def make_report(

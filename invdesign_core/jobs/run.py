@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core import backend, identity, pipeline
 from invdesign_core.context import Context, Event
-from invdesign_core.errors import InvdesignError, RunStoreError
+from invdesign_core.errors import InvdesignError, RunStoreError, blamed
 from invdesign_core.jobs.check import Checked, check
-from invdesign_core.jobs.result import Result, make_report, pass_on
-from invdesign_core.plugin import KINDS
+from invdesign_core.jobs.result import Result, UnsavedError, make_report, pass_on, put_off
+from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.runs import RunFolder
 from invdesign_core.trust import Quality
@@ -58,6 +58,8 @@ def run_experiment(
     ------
     InvdesignError
         If anything is wrong with the request, the data, a plugin or the run folder.
+    UnsavedError
+        If all went well, but not everything could be written; its `result` is what would have been returned.
     """
     outer = ctx or Context()
     clock = outer.clock
@@ -72,12 +74,17 @@ def run_experiment(
 
     def emit(event: Event) -> None:
         if folder is not None:
-            folder.event(event)
+            try:
+                folder.event(event)
+            except RunStoreError as fault:
+                text = f"{fault.message}; the log of this run ends here"
+                pass_on(Event("warning", {"text": text}), notes, registry, outer)
         pass_on(event, notes, registry, outer)
 
     ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
     checked = check(experiment, registry, ctx, targets)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
+    faults: list[RunStoreError] = []
     try:
         decides = _decides_training(experiment, checked, registry, running)
         if resume:
@@ -87,8 +94,10 @@ def run_experiment(
         stages, data = checked.stages, checked.data
         table = folder.trials()
         fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
-        folder.write_trials(table.results)
-        folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
+        with put_off(faults):
+            folder.write_trials(table.results)
+        with put_off(faults):
+            folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
         answers = None
         if checked.targets:
             answers = pipeline.invert(
@@ -104,7 +113,8 @@ def run_experiment(
                 checked.near_to,
                 Quality.of(fitted.report),
             )
-            folder.write_answers(answers, "1")
+            with put_off(faults):
+                folder.write_answers(answers, "1")
         else:
             name = data.outputs[0]
             ctx.note(
@@ -114,20 +124,29 @@ def run_experiment(
         report = make_report(
             answers,
             fitted.report,
-            folder.path,
+            None if faults else folder.path,
             {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
             experiment.seed,
             str(keras.backend.backend()),
             notes,
             clock.report(),
         )
-        folder.finish(report)
+        if not faults:
+            with put_off(faults):
+                folder.finish(report)
     except InvdesignError:
         folder.discard_if_empty()
         raise
     finally:
         folder.close()
-    return Result(report, answers, fitted.surrogate)
+    if faults:
+        kept = "" if table.lost else "the trials are kept; "
+        raise UnsavedError(
+            faults,
+            f"{kept}make room, and go on with the same command and --out {folder.path} --resume",
+            Result(report.model_copy(update={"run": None}), answers, fitted.surrogate),
+        )
+    return Result(report, answers, fitted.surrogate, folder.path)
 
 
 def _decides_training(experiment: Experiment, checked: Checked, registry: Registry, running: str) -> dict[str, Any]:
@@ -146,7 +165,7 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
         "the split": identity.digest(data.split),
         "the groups": identity.digest(data.groups),
         "surrogate": stages.surrogate.name,
-        **{f"surrogate.{key}": value for key, value in stages.surrogate.model_dump(mode="json").items()},
+        **{f"surrogate.{key}": value for key, value in _options(stages.surrogate).items()},
         **{f"training.{key}": value for key, value in training.items()},
         "tuner.objective": stages.tuner.objective,
         "tuner.direction": stages.tuner.direction,
@@ -167,6 +186,12 @@ def _code(given: SurrogateBuilder, found: SurrogateBuilder) -> dict[str, str]:
         for key, item in objects.items()
         if isinstance(item, UserObject)
     }
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    """Return a plugin's options as JSON holds them; that they can be written so is for the plugin to see to."""
+    with blamed(f"{plugin.label}: writing its options down"):
+        return plugin.model_dump(mode="json")
 
 
 def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
@@ -210,7 +235,7 @@ def _write_settings(
             "name": entry.name,
             "distribution": entry.provider.distribution,
             "version": entry.provider.version,
-            "options": getattr(checked.stages, kind).model_dump(mode="json"),
+            "options": _options(getattr(checked.stages, kind)),
         }
     values = experiment.model_dump(mode="json")
     values["design"]["near"] = plain(experiment.design.present(checked.space))

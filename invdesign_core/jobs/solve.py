@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from invdesign_core import identity, pipeline
 from invdesign_core.designs import Answers
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.jobs.prepare import Prepared, prepare_model, prepare_saved
-from invdesign_core.jobs.result import Result, make_report
+from invdesign_core.jobs.result import Result, UnsavedError, make_report, put_off
 from invdesign_core.own_columns import as_targets
 from invdesign_core.parts import Parts
 from invdesign_core.results import TableReport
@@ -70,6 +70,8 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
     ------
     ConfigError
         If no target is named.
+    UnsavedError
+        If the answers could not be written; its `result` is what would have been returned.
     """
     p, ctx = prepared, prepared.ctx
     outputs = p.surrogate.outputs
@@ -83,15 +85,21 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
     answers = pipeline.invert(
         p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, quality
     )
-    saved = None
+    saved, faults = None, list[RunStoreError]()
     if p.folder is not None:
-        saved = p.folder.write_answers(answers, p.folder.next_solve())
-        ctx.note(f"every start and design is in {saved}")
-    where = None if p.folder is None else p.folder.path
+        with put_off(faults):
+            saved = p.folder.write_answers(answers, p.folder.next_solve())
+            ctx.note(f"every start and design is in {saved}")
+    where = None if p.folder is None or faults else p.folder.path
     report = make_report(answers, p.report, where, p.plugins, ctx.seed, p.running, p.notes, ctx.clock.report(), quality)
     if p.folder is not None and saved is not None:
-        p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
-    return Result(report, answers, p.surrogate)
+        with put_off(faults):
+            p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
+    result = Result(report, answers, p.surrogate, saved)
+    if faults:
+        hint = "make room and solve again, or keep what was printed"
+        raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
+    return result
 
 
 def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import numpy as np
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
 from invdesign_core.errors import (
+    NOT_FAULTS,
     ConfigError,
-    InvdesignError,
     PluginError,
     RunStoreError,
     TrainingError,
     blamed,
+    described,
     near_match,
 )
 from invdesign_core.training.loops import Outcome, train
@@ -57,7 +59,7 @@ class Evaluator:
     ----------
     space : keras_tuner.HyperParameters
         The hyper-parameters found so far.
-    fault : Exception or None
+    fault : BaseException or None
         What was raised while training, which is not the tuner's doing.
     """
 
@@ -84,7 +86,7 @@ class Evaluator:
         self._row_weights = data.weights
         self._partial = bool(np.isnan(rows.y).any())
         self._models: dict[int, Any] = {}
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
         self.space: kt.HyperParameters = kt.HyperParameters()
         first = self._build(self.space, 0)
         self._objective = tuner.objective
@@ -99,7 +101,7 @@ class Evaluator:
         if fresh:
             try:
                 self._run(fresh)
-            except Exception as error:
+            except BaseException as error:
                 self.fault = error
                 raise
         found = [self.table.find(trial.key) for trial in trials]
@@ -164,7 +166,8 @@ class Evaluator:
                 self._ctx.warn(f"{len(failed)} of {extra} further members failed to train and are left out")
             models += [model for model, outcome, message in again if not message and outcome.finite]
         report["objective"] = self._objective
-        return [self._wrap(model) for model in models], report
+        with blamed(self._builder.label):
+            return [self._wrap(model) for model in models], report
 
     def _run(self, trials: Sequence[Trial]) -> None:
         known = {hp.name for hp in self.space.space}
@@ -207,7 +210,10 @@ class Evaluator:
             message,
         )
         self._models[result.id] = model
+        before = self.table.lost
         self.table.add(trial, result, self._weights(model))
+        if self.table.lost is not before:
+            self._ctx.warn(f"{self.table.lost}; trials are not kept from here on, so they can't be resumed")
         self._ctx.emit(
             Event(
                 "trial",
@@ -266,16 +272,8 @@ class Evaluator:
         train_on, watch = (tuple(c[part] for c in columns) for part in (self._rows.train, self._rows.validation))
         for (_, limit), members in groups:
             streams = [self._ctx.seed_for(f"{purpose}-order", indices[i]) for i in members]
-            outcomes = train(
-                [built[i] for i in members],
-                streams,
-                (train_on, watch),
-                self._settings,
-                limit,
-                self._ctx,
-                stage,
-                partial(_tell_member, tell, built, members),
-            )
+            told = partial(_tell_member, tell, built, members)
+            outcomes = self._train([built[i] for i in members], streams, (train_on, watch), limit, stage, told)
             for i, outcome in zip(members, outcomes, strict=True):
                 results[i] = (built[i], outcome, "")
             if not all(outcome.complete for outcome in outcomes):
@@ -285,6 +283,39 @@ class Evaluator:
         if purpose != "trial" and not all(outcome.complete for _, outcome, _ in found):
             raise KeyboardInterrupt
         return found
+
+    def _train(
+        self,
+        nets: list[Any],
+        streams: list[int],
+        data: tuple[Any, Any],
+        epochs: int,
+        stage: str,
+        told: Callable[[int, Outcome], None],
+    ) -> list[Outcome]:
+        """Train networks of one configuration; what their layers, losses or optimizers raise is their builder's."""
+        outside: list[BaseException] = []
+
+        def noted(call: Callable[..., None]) -> Callable[..., None]:
+            """Note what is raised by whoever watches the run, who may end it so, or keeps its trials."""
+
+            def noting(*args: Any) -> None:
+                try:
+                    call(*args)
+                except BaseException as error:
+                    outside.append(error)
+                    raise
+
+            return noting
+
+        ctx = replace(self._ctx, emit=noted(self._ctx.emit))
+        try:
+            with blamed(self._builder.label):
+                return train(nets, streams, data, self._settings, epochs, ctx, stage, noted(told))
+        except PluginError:
+            if outside:
+                raise outside[0] from None
+            raise
 
     def _fit_regressor(self, model: Any, purpose: str, index: int) -> tuple[Outcome, str]:
         with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
@@ -296,26 +327,28 @@ class Evaluator:
         with seeded(self._ctx.seed_for(purpose, index)):
             try:
                 net = self._builder.build(hp, self._data)
-            except InvdesignError:
+            except NOT_FAULTS:
                 raise
-            except Exception as error:
-                raise PluginError(f"{who} failed to build: {type(error).__name__}: {error}") from error
-            if not self._builder.differentiable:
-                if not (hasattr(net, "fit") and hasattr(net, "predict")):
-                    raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
-                check_pickles(net, who)
-                return net
-            check_network(net, self._data.space.width, len(self._data.outputs), who)
-            if self._partial:
-                ignore_missing(net)
+            except BaseException as error:
+                raise PluginError(f"{who} failed to build: {described(error)}") from error
+            with blamed(f"{who}: what it built"):
+                if not self._builder.differentiable:
+                    if not (hasattr(net, "fit") and hasattr(net, "predict")):
+                        raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
+                    check_pickles(net, who)
+                    return net
+                check_network(net, self._data.space.width, len(self._data.outputs), who)
+                if self._partial:
+                    ignore_missing(net)
         return net
 
     def _direction(self, net: Any, tuner: Tuner) -> float:
         """Return 1 where the tuner's objective is to be small, -1 where large."""
         if self._builder.differentiable:
             sample = [np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z)]
-            net._symbolic_build(data_batch=tuple(sample))
-            known = dict(metric_directions(net))
+            with blamed(f"{self._builder.label}: the loss or the metrics of its network"):
+                net._symbolic_build(data_batch=tuple(sample))
+                known = dict(metric_directions(net))
         else:
             known = dict(REGRESSOR_METRICS)
         if not len(self._rows.validation):
@@ -429,6 +462,4 @@ def check_learnable(builder: SurrogateBuilder, data: Data) -> None:
 
 
 def _with_space(result: TrialResult, space: kt.HyperParameters) -> TrialResult:
-    from dataclasses import replace
-
     return replace(result, space=space)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.errors import PluginError
+from invdesign_core.errors import NOT_FAULTS, PluginError
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,9 @@ def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
     if not net.built:
         try:
             net(np.zeros((1, inputs), np.float32))  # a subclassed model makes its variables when it is called
-        except Exception as error:
+        except NOT_FAULTS:
+            raise
+        except BaseException as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
             raise PluginError(
                 f"{who} built a model that can't take {inputs} input column(s): {type(error).__name__}: {reason}"
@@ -130,7 +132,9 @@ def likeness(net: keras.Model) -> str | None:
     try:
         with backend.lean():
             return _likeness(net)
-    except Exception:  # a model's own get_config may raise anything
+    except NOT_FAULTS:
+        raise
+    except BaseException:  # a model's own get_config may raise anything
         return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data import Rows
-from invdesign_core.errors import InvdesignError, PluginError
+from invdesign_core.errors import NOT_FAULTS, PluginError, blamed, described
 from invdesign_core.space import FloatArray
 from invdesign_core.training.loops import Outcome
 from invdesign_core.training.scaling import Scaling
@@ -45,10 +45,12 @@ def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str
                 error = regressor_answer(model, h[part], z.shape[1], who) - z[part]
                 metrics[f"{prefix}loss"] = float(np.mean(error**2))
                 metrics[f"{prefix}mae"] = float(np.mean(np.abs(error)))
-    except InvdesignError:
+    except NOT_FAULTS:
         raise
     except Exception as error:  # a regressor may raise anything; the trial failed
-        return Outcome(0), f"{type(error).__name__}: {error}"
+        return Outcome(0), described(error)
+    except BaseException as error:  # not for want of a fit: it asked to end the program
+        raise PluginError(f"{who} failed: its regressor raised {described(error)}") from error
     return Outcome(1, metrics), ""
 
 
@@ -71,7 +73,8 @@ class ScaledRegressor:
     def z(self, x: Any) -> Any:
         """Answer (n, m) z for (n, e) raw inputs."""
         h = self.scaling.inputs(x) if self.scaled_inputs else x
-        z = regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
+        with blamed("the regressor", f"this is a fault of {type(self.model).__name__}"):
+            z = regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
         return z if self.scaling.constant is None else np.where(self.scaling.constant, 0.0, z)
 
 
@@ -93,5 +96,7 @@ def check_pickles(model: Any, who: str) -> None:
     """Refuse before training what could not be saved after it."""
     try:
         pickle.dumps(model)
-    except Exception as error:
+    except NOT_FAULTS:
+        raise
+    except BaseException as error:
         raise PluginError(f"{who} built {type(model).__name__}, which can't be pickled: {error}") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.sealed import file_digest, opened, read_bytes, seal, unreadable
 from invdesign_core.training.trials import Trial, TrialResult
 
@@ -31,6 +31,8 @@ class TrialTable:
     ----------
     spaces : mapping
         For each the configuration of the hyper-parameters that were known when it had ended.
+    lost : RunStoreError or None
+        Why trials that have ended since are not kept on disk.
 
     Raises
     ------
@@ -41,6 +43,7 @@ class TrialTable:
     def __init__(self, folder: Path | None = None) -> None:
         self.spaces: dict[int, dict[str, Any]] = {}
         self._results: dict[int, TrialResult] = {}
+        self.lost: RunStoreError | None = None
         self._ids: dict[str, int] = {}
         self._weights: dict[int, str] = {}
         self._folder = folder
@@ -70,13 +73,26 @@ class TrialTable:
         """Remember a finished trial, weights first, so that a killed run never lists one without them."""
         if result.space is not None:
             self.spaces[result.id] = result.space.get_config()
-        if self._folder is not None:
+        if self._folder is not None and self.lost is None:
+            try:
+                self._keep(self._folder, trial, result, weights)
+            except RunStoreError as error:  # a search goes on without its memory; later trials need this one's line
+                self.lost = error
+        self._remember(trial.key, result)
+
+    def _keep(self, folder: Path, trial: Trial, result: TrialResult, weights: Sequence[Any] | None) -> None:
+        """Write down a finished trial."""
+        with writing(folder / LOG):
             if weights is not None:
-                partial = self._folder / f".{result.id}.npz"
-                with partial.open("wb") as file:
-                    np.savez(file, *weights)
-                self._weights[result.id] = file_digest(partial)
-                partial.replace(self._folder / f"{result.id}.npz")
+                partial = folder / f".{result.id}.npz"
+                try:
+                    with partial.open("wb") as file:
+                        np.savez(file, *weights)
+                    self._weights[result.id] = file_digest(partial)
+                    partial.replace(folder / f"{result.id}.npz")
+                except BaseException:
+                    partial.unlink(missing_ok=True)
+                    raise
             line = {
                 "key": trial.key,
                 "id": result.id,
@@ -89,9 +105,8 @@ class TrialTable:
                 "space": self.spaces.get(result.id),
                 "weights": self._weights.get(result.id),
             }
-            with (self._folder / LOG).open("a", encoding="utf-8") as file:
+            with (folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(seal(line)) + "\n")
-        self._remember(trial.key, result)
 
     def weights(self, trial: int) -> list[Any] | None:
         """Return the weights of a finished trial, or None where none were to be kept.
