@@ -63,7 +63,7 @@ def near_rows(
     low: FloatArray,
     high: FloatArray,
     count: int,
-    first: int | None = None,
+    row: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return boxes around the measured designs that come nearest to each target.
 
@@ -83,7 +83,7 @@ def near_rows(
         (t, e) encoded bounds.
     count : int
         Boxes for each target.
-    first : int, optional
+    row : int, optional
         Number of the first target in a table of them, for messages.
 
     Returns
@@ -106,7 +106,7 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            f"{_row(first, inside)}stay near data: no measured design lies inside the bounds, nor near a "
+            f"{_place(row, inside)}stay near data: no measured design lies inside the bounds, nor near a "
             "design that exists there",
             "widen the bounds, allow more values, or leave stay-near-data out",
         )
@@ -123,7 +123,7 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            f"{_row(first, fine)}stay near data: no design near a measured one satisfies the constraints",
+            f"{_place(row, fine)}stay near data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
     fit = np.argsort(~fine, axis=1, kind="stable")
@@ -131,9 +131,9 @@ def near_rows(
     return np.take_along_axis(boxes[0], chosen, axis=1), np.take_along_axis(boxes[1], chosen, axis=1)
 
 
-def _row(first: int | None, fine: NDArray[np.bool_]) -> str:
-    """Name the first of t targets for which none of (t, k) rows is fine, where they come from a table."""
-    return "" if first is None else f"targets, row {first + int(np.argmin(fine.any(axis=1))) + 1}: with its values, "
+def _place(row: int | None, fine: NDArray[np.bool_]) -> str:
+    """Name the first target that has none of (t, k) choices, where they come from a table."""
+    return "" if row is None else f"targets, row {row + int(np.argmin(fine.any(axis=1))) + 1}: with its values, "
 
 
 def around_designs(
