@@ -357,7 +357,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         plugins = self._plugins("surrogate", "tuner", "objective")
         training = Experiment.from_mapping({"training": dict(self.training or {})}).training
         ctx = self._context()
-        tell(data, ctx, self._design().apply(data.space, data.outputs), training.scale)
+        space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
+        tell(data, ctx, space, training.scale)
         fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, ctx)
         self.data_ = data
         self.truth_ = data.truth
