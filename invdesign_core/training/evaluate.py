@@ -11,6 +11,7 @@ import numpy as np
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data import Data, Rows
+from invdesign_core.digits import near
 from invdesign_core.errors import (
     NOT_FAULTS,
     ConfigError,
@@ -157,8 +158,10 @@ class Evaluator:
                     models[0] = model
                     report |= {"retrained": True, "score": outcome.metrics[self._objective]}
                 else:
+                    unit = min(abs(after - before) / 10, 1e-3 * abs(before))
+                    worse, better = near(after, unit), near(before, unit)
                     self._ctx.note(
-                        f"training the winner again gave {watched} {after:.4g}, worse than the trial's {before:.4g}; "
+                        f"training the winner again gave {watched} {worse}, worse than the trial's {better}; "
                         "the trial's weights are kept"
                     )
             failed = [message for _, outcome, message in again if message or not outcome.finite]
