@@ -16,6 +16,7 @@ from invdesign_core.context import Context
 from invdesign_core.continuation import firm, hold_limits
 from invdesign_core.data import Known
 from invdesign_core.discrete import Plan, best_combinations, infeasibility, rounded_and_improved
+from invdesign_core.discrete.plan import no_combination
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.near_data import around_designs, measured, near_rows
@@ -166,9 +167,10 @@ class Search:
         x, groups, interrupted = best_combinations(
             self.forward, self._compared, self.space, plan, low, self.ctx, self.judged
         )
-        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
-        if len(lost) and not interrupted:
-            raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
+        if not interrupted and not len(x) and self.data is None:
+            raise no_combination()
+        if not interrupted:
+            self._check_found(groups)
         b, u = len(x), self.forward.to_u(x)
         said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
         middle = self.forward.to_u(((low + high) / 2)[groups])  # no search began anywhere
@@ -319,15 +321,20 @@ class Search:
             x = self._shortened(x, ended.groups, *(side[ended.groups] for side in self.bounds))
         if self.data is not None:
             fine &= self.data.holds(x)
-        lost = np.setdiff1d(np.arange(len(self.targets)), ended.groups[fine])
-        if len(lost) and self.data is not None:
+        self._check_found(ended.groups[fine])
+        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+
+    def _check_found(self, groups: IndexArray) -> None:
+        """Refuse to go on where a target, of (b,) that designs were found for, is not among these."""
+        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
+        if not len(lost):
+            return
+        if self.data is not None:
             raise ConfigError(
-                "stay near data: no design near a measured one was found that satisfies the constraints",
+                "stay near data: no design near a measured one was found that exists and satisfies the constraints",
                 "allow more, or leave stay-near-data out",
             )
-        if len(lost):
-            raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
-        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+        raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
 
     def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
         """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""

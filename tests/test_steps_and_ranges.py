@@ -63,7 +63,7 @@ def rows(weights, low, high, count=30, seed=0, digits=None):
 @given(
     st.decimals("0.001", 20, places=3).map(float),
     st.decimals(-500, 500, places=3).map(float),
-    st.floats(1, 40),
+    st.floats(1.1, 40),
     st.lists(st.floats(-1000, 1000), min_size=1, max_size=5),
 )
 def test_every_value_on_a_step_is_a_decimal_multiple_of_it_inside_bounds_off_the_grid(step, low, wide, points):
@@ -194,19 +194,22 @@ def test_where_a_design_on_steps_meets_the_target_near_the_data_one_is_found(see
 
 
 def test_designs_near_the_data_are_near_it_though_bounds_cut_the_measured_ones_off():
-    known = rows([1, 1, 1], 0, 1, 300)
+    x = np.random.default_rng(0).uniform(0, [0.4, 1], (300, 2))
+    x[0] = [1, 0.5]  # nothing was measured between 0.4 and 1
+    known = Known(x, x[:, :1])
     answers, space = solve(
-        lin([[1], [1], [1]]), numbers(3, 0, 1), 2, known, bounds={"x0": [0.52, 1]}, stay_near_data=True, designs=20
+        lin([[1], [0]]), numbers(2, 0, 1), "max", known, bounds={"x0": [0.41, 0.8]}, stay_near_data=True
     )
-    assert Nearness.of(known, space).holds(values(answers)).all()
-    assert Nearness.of(known, space).holds(answers.starts.filter(like="design.").to_numpy()).all()
+    starts = answers.starts.filter(like="design.").to_numpy()
+    assert len(starts)
+    assert Nearness.of(known, space).holds(starts).all()
 
 
 def test_shares_in_steps_that_sum_to_one_are_found_near_the_data():
     rng = np.random.default_rng(3)
     x = rng.dirichlet([4, 4, 4], 60)
     known = Known(x, x @ [[1.0], [2.0], [4.0]])
-    answers, _space = solve(
+    answers, _ = solve(
         lin([[1], [2], [4]]), numbers(3, 0, 1), "2.3 tolerance 0.01", known, constraints=["x0 + x1 + x2 = 1"],
         step={f"x{i}": 0.05 for i in range(3)}, stay_near_data=True,
     )  # fmt: skip
@@ -377,7 +380,8 @@ def test_ranges_reach_as_far_as_the_constraints_and_the_target_allow(seed):
 
 
 def test_ranges_of_designs_near_the_data_stay_near_the_data():
-    known = rows([1, 0], 0, 1, 50)
+    x = np.random.default_rng(0).random((60, 1)).repeat(2, axis=1)
+    known = Known(x, x[:, :1])  # a line, which either input alone soon leaves
     answers, space = solve(lin([[1], [0]]), numbers(2, 0, 1), "0.5 tolerance 0.3", known, stay_near_data=True)
     data = Nearness.of(known, space)
     for i, x in enumerate(values(answers)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.discrete.plan import Plan, combine, infeasibility, no_combination
+from invdesign_core.discrete.plan import Plan, combine, infeasibility
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.problem import Forward
 from invdesign_core.space import FloatArray, Space
@@ -60,14 +60,9 @@ def best_combinations(
     x : ndarray
         (b, e) the best feasible designs of each target, best first.
     groups : ndarray of int
-        (b,) their targets; one has fewer rows where fewer of its combinations satisfy the constraints.
+        (b,) their targets; one has fewer rows, or none, where fewer of its combinations satisfy the constraints.
     interrupted : bool
         Whether time ran out before all were tried.
-
-    Raises
-    ------
-    ConfigError
-        If no combination satisfies the constraints and may be taken.
     """
     t = len(base)
     sizes = tuple(space.variables[i].count or 1 for i in plan.free)
@@ -93,8 +88,6 @@ def best_combinations(
     order = np.lexsort((number, loss), axis=1)
     loss, number = np.take_along_axis(loss, order, axis=1), np.take_along_axis(number, order, axis=1)
     kept = np.isfinite(loss)
-    if not kept.any() and not interrupted:
-        raise no_combination()
     groups = np.repeat(np.arange(t), kept.sum(axis=1))
     return combine(space, plan.free, np.unravel_index(number[kept], sizes), base[groups]), groups, interrupted
 
