@@ -194,8 +194,10 @@ def _names_in(frame: pd.DataFrame, table: Path, ports: Ports, outputs: Sequence[
 
 
 def _say_outside(surrogate: Surrogate, x: FloatArray, ctx: Context) -> None:
-    """Warn of designs outside the ranges of the rows that the surrogate learnt from."""
-    low, high = surrogate.box
+    """Warn of designs outside the ranges of the rows that the surrogate learnt from, and of its variables' bounds."""
+    bounds = np.stack(surrogate.space.bounds)
+    bounds = np.where(np.isfinite(bounds), bounds, surrogate.box)
+    low, high = np.fmin(surrogate.box[0], bounds[0]), np.fmax(surrogate.box[1], bounds[1])
     slack = 1e-9 * np.maximum(high - low, np.abs(high))
     outside = ((x < low - slack) | (x > high + slack)).any(axis=1)
     if outside.any():
