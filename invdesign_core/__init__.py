@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core._version import __version__
 
 if TYPE_CHECKING:
-    from invdesign_core.experiment import Experiment as Experiment
-    from invdesign_core.inverse_design import InverseDesign as InverseDesign
-    from invdesign_core.jobs.run import run_experiment as run_experiment
+    from invdesign_core.workflow.estimator import InverseDesign as InverseDesign
+    from invdesign_core.workflow.experiment import Experiment as Experiment
+    from invdesign_core.workflow.run import run_experiment as run_experiment
 
 _LAZY = {
-    "Experiment": "invdesign_core.experiment",
-    "InverseDesign": "invdesign_core.inverse_design",
-    "run_experiment": "invdesign_core.jobs.run",
+    "Experiment": "invdesign_core.workflow.experiment",
+    "InverseDesign": "invdesign_core.workflow.estimator",
+    "run_experiment": "invdesign_core.workflow.run",
 }
 
 __all__ = ["Experiment", "InverseDesign", "__version__", "run_experiment"]

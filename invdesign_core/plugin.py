@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field
 
-from invdesign_core.constraints import Linear
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Data
+from invdesign_core.data.data import Data
+from invdesign_core.data.files.load import load_table, read_table
+from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -21,12 +22,14 @@ from invdesign_core.errors import (
     near_match,
 )
 from invdesign_core.goal import Goal, Prediction, Tensor
-from invdesign_core.oracles import search_by_oracle
-from invdesign_core.problem import Problem, SolverResult, Status
-from invdesign_core.space import FloatArray, Space, Variable
-from invdesign_core.tables import Reading, load_table, read_table
-from invdesign_core.training.trials import Trial, TrialResult
-from invdesign_core.user_code import UserObject
+from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.linear import Linear
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.keras_tuner import search_by_oracle
+from invdesign_core.surrogate.trials import Trial, TrialResult
+from invdesign_core.surrogate.user_code import UserObject
 
 if TYPE_CHECKING:
     import keras

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.goal import Goal
-from invdesign_core.space import FloatArray
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.text import split_assignment
 from invdesign_core.wanted import Target, parse_target
-from invdesign_core.words import split_assignment
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from invdesign_core.digits import typed
 from invdesign_core.errors import ConfigError, near_match
-from invdesign_core.words import parse_number, parse_range
+from invdesign_core.space.digits import typed
+from invdesign_core.space.text import parse_number, parse_range
 
 GOALS: dict[str, Literal["max", "min", "free"]] = {
     "max": "max",

@@ -109,7 +109,7 @@ def called(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Finished:
 
     Output is caught at the file descriptors, where the command itself tells its result from what others print.
     """
-    from invdesign_core.cli import main
+    from invdesign_core.cli.main import main
 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with as_a_process(["invdesign", *args], cwd, env), sent_to(1, out.fileno()), sent_to(2, err.fileno()):
@@ -229,7 +229,8 @@ def fn(d: int, f: Callable[[Any], Any]) -> Any:
 @pytest.fixture(scope="session")
 def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small finished run of the built-in example; tests that change it copy it."""
-    from invdesign_core import Experiment, run_experiment
+    from invdesign_core.workflow.experiment import Experiment
+    from invdesign_core.workflow.run import run_experiment
 
     folder = tmp_path_factory.mktemp("saved") / "run"
     surrogate = {"widths": [8], "learning_rate": (0.02, 0.02)}

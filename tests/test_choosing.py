@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from invdesign_core import InverseDesign
-from invdesign_core.choosing import Demand, asks_for_extremum, check_solver, choose_solver
 from invdesign_core.errors import PluginError
-from invdesign_core.experiment import Experiment
 from invdesign_core.plugin import Solver, SurrogateBuilder
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.solver_choice import Demand, asks_for_extremum, check_solver, choose_solver
 
 REGISTRY = Registry.discover()
 MSE, MAE = (REGISTRY.create("objective", name, {}) for name in ("mse", "mae"))

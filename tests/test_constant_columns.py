@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 from conftest import lin
 
-from invdesign_core import InverseDesign
-from invdesign_core.data import Data, Known
-from invdesign_core.doubts import doubts_of
-from invdesign_core.nearness import Nearness
-from invdesign_core.pipeline import _metrics
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
-from invdesign_core.training.regressors import ScaledRegressor
-from invdesign_core.training.scaling import Scaling
+from invdesign_core.data.data import Data, Known
+from invdesign_core.data.distance import Nearness
+from invdesign_core.data.quality import doubts_of
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.regressors import ScaledRegressor
+from invdesign_core.surrogate.scaling import Scaling
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.pipeline import _metrics
 
 VALUES = [298.15, 0.1, 71.3, 1.2, -1e-20, 2.4e9, 0.0, 25.0]
 

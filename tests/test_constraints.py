@@ -14,23 +14,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from invdesign_core.constraints import (
-    AtMost,
-    Constraints,
-    Lattice,
-    Linear,
-    check_feasible,
-    culprits,
-    feasible,
-    nearest,
-    nearest_integer,
-    parse_constraints,
-    sample,
-    settle,
-    supports,
-)
 from invdesign_core.errors import ConfigError
-from invdesign_core.space import Space, Variable
+from invdesign_core.space.allowed_values import Lattice
+from invdesign_core.space.cardinality import supports
+from invdesign_core.space.conflicts import check_feasible, culprits
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.exact import feasible, settle
+from invdesign_core.space.linear import AtMost, Constraints, Linear
+from invdesign_core.space.projection import nearest
+from invdesign_core.space.repair import nearest_integer
+from invdesign_core.space.sampling import sample
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
 
 
 def box(*names: str, kind="continuous", lower=0.0, upper=1.0) -> Space:

@@ -11,16 +11,17 @@ import pytest
 from conftest import lin
 from test_target_tables import REGISTRY, prepared
 
-from invdesign_core.data import Known
+from invdesign_core.data.data import Known
 from invdesign_core.errors import InvdesignError, RunStoreError
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.prepare import prepare_saved
-from invdesign_core.jobs.run import run_experiment
-from invdesign_core.jobs.solve import solve_table
-from invdesign_core.runs import RunFolder
-from invdesign_core.sealed import opened, seal
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.sealed import opened, seal
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.load import prepare_saved
+from invdesign_core.workflow.run import run_experiment
+from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.solve import solve_table
 
 ZERO, ONE = np.zeros(2), np.ones(2)
 DAMAGES = {
@@ -149,7 +150,7 @@ def test_known_rows_may_have_further_arrays_but_not_another_width(folder):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run on a few rows."""
-    from invdesign_core.experiment import Experiment
+    from invdesign_core.workflow.experiment import Experiment
 
     folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(0)
@@ -212,7 +213,7 @@ def test_a_damaged_file_of_a_saved_estimator_is_refused_by_name(folder, tmp_path
     model = InverseDesign()
     model.surrogate_, model.known_ = RunFolder(folder).read_surrogate()
     model.n_features_in_, model.truth_ = 2, None
-    from invdesign_core.jobs.prepare import _loaded
+    from invdesign_core.workflow.load import _loaded
 
     model.report_ = _loaded(model.surrogate_, None)
     for name in ("estimator.json", "surrogate/meta.json", "surrogate/known.npz", "surrogate/member-0.keras"):
@@ -228,7 +229,7 @@ def test_a_saved_estimator_with_the_surrogate_of_another_is_refused(folder, tmp_
     model = InverseDesign()
     model.surrogate_, model.known_ = RunFolder(folder).read_surrogate()
     model.n_features_in_, model.truth_ = 2, None
-    from invdesign_core.jobs.prepare import _loaded
+    from invdesign_core.workflow.load import _loaded
 
     model.report_ = _loaded(model.surrogate_, None)
     model.save(tmp_path / "one")

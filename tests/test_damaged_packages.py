@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from invdesign_core import Experiment, InverseDesign
 from invdesign_core.cli.schema import experiment_schema
 from invdesign_core.distributions import damaged, identity
 from invdesign_core.errors import PluginError
 from invdesign_core.plugin import KINDS, Dataset, Objective
 from invdesign_core.registry import Entry, Provider, Registry, schema_of
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.experiment import Experiment
 
 NAMED = b"Metadata-Version: 2.1\nName: leftover\nVersion: 1.0\n"
 POINT = b"[invdesign]\nx = leftover_mod\n"
@@ -127,7 +128,7 @@ def test_auto_chooses_the_same_solver_where_another_shares_its_name():
 
 
 def test_a_saved_run_keeps_the_plugins_that_it_ran_with(saved_run):
-    from invdesign_core.jobs.prepare import prepare_saved
+    from invdesign_core.workflow.load import prepare_saved
 
     prepared = prepare_saved(saved_run, registry=CLASH, targets=["decimal=1"])
     assert type(prepared.objective) is OURS.find("mse", "objective").plugin

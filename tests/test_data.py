@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from invdesign_core.context import Context
-from invdesign_core.data import Data, split_rows
+from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import DataError
 
 

@@ -8,11 +8,12 @@ from conftest import fn, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
-from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 
@@ -117,7 +118,7 @@ def test_rows_come_from_the_data_and_from_nowhere_else(rows):
 
 
 def test_it_needs_nothing_and_is_never_chosen_by_itself():
-    from invdesign_core.choosing import Demand, check_solver, choose_solver
+    from invdesign_core.workflow.solver_choice import Demand, check_solver, choose_solver
 
     solver = REGISTRY.create("solver", "dataset-search", {})
     mae, installed = REGISTRY.create("objective", "mae", {}), REGISTRY.labels("solver")

@@ -11,20 +11,21 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.constraints import Constraints, Linear
 from invdesign_core.context import Context
-from invdesign_core.data import Known
-from invdesign_core.designs import Nearness
+from invdesign_core.data.data import Known
+from invdesign_core.data.distance import Nearness
 from invdesign_core.designs.distinct import pick
-from invdesign_core.digits import typed
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one, solve_table
-from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.digits import typed
+from invdesign_core.space.linear import Constraints, Linear
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 
@@ -267,7 +268,7 @@ def test_a_linear_equation_takes_a_direction_away():
     equation = Constraints(Linear(np.array([[1.0, 1.0, 1.0]]), np.array([1.0]), np.array([1.0])))
     space = Space(tuple(Variable(f"x{i}", lower=0, upper=1) for i in range(3)), equation)
     surrogate = Surrogate.of_model(lin([[1], [2], [0]]), space, ("y",))
-    from invdesign_core.designs.valleys import free_directions
+    from invdesign_core.designs.directions import free_directions
     from invdesign_core.targets import Targets
 
     targets = Targets.build([parse_targets({"y": 0.8}, ("y",))], ("y",), surrogate.spread)
@@ -283,7 +284,7 @@ def test_a_direction_that_leads_out_of_bounds_or_inequalities_both_ways_is_none(
     limits = Constraints(Linear(np.eye(2), np.array([-np.inf, -np.inf]), np.array(most, dtype=float)))
     space = Space(tuple(Variable(f"x{i}", lower=0, upper=1) for i in range(2)), limits)
     surrogate = Surrogate.of_model(lin([[1], [1]]), space, ("y",))
-    from invdesign_core.designs.valleys import free_directions
+    from invdesign_core.designs.directions import free_directions
     from invdesign_core.targets import Targets
 
     targets = Targets.build([parse_targets({"y": 2 * at}, ("y",))], ("y",), surrogate.spread)

@@ -11,14 +11,17 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.cli.console import show
-from invdesign_core.constraints import broken, feasible, nearest, parse_constraints, settle
-from invdesign_core.digits import given, inward, near, rounded, span, telling, typed
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.digits import given, inward, near, rounded, span, telling, typed
+from invdesign_core.space.exact import broken, feasible, settle
+from invdesign_core.space.projection import nearest
+from invdesign_core.space.rounding import shortened
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
 from invdesign_core.wanted import parse_target
-from invdesign_core.written import shortened
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.solve import solve_one
 
 REGISTRY = Registry.discover()
 

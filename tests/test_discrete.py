@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.constraints import AtMost, Constraints, Linear, parse_constraints
 from invdesign_core.context import Context
-from invdesign_core.design import Design
-from invdesign_core.discrete import plan_search
-from invdesign_core.discrete.plan import SOLVED_EACH, infeasibility
 from invdesign_core.errors import ConfigError
-from invdesign_core.pipeline import invert, invert_many
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.search.plan import SOLVED_EACH, infeasibility, plan_search
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.linear import AtMost, Constraints, Linear
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.pipeline import invert, invert_many
 
 REGISTRY = Registry.discover()
 MSE = REGISTRY.create("objective", "mse", {})
@@ -145,7 +146,7 @@ print(json.dumps({"met": bool(answers.met), "sum": best.sum(), "way": answers.se
 
 
 def test_more_combinations_than_memory_could_hold_are_tried_in_chunks(monkeypatch):
-    from invdesign_core.discrete import enumeration
+    from invdesign_core.search import enumerate as enumeration
 
     monkeypatch.setattr(enumeration, "AT_ONCE", 64)
     rng = np.random.default_rng(0)
@@ -338,7 +339,7 @@ def test_small_values_of_a_log_scale_stay_where_they_are_beside_constraints_on_o
 
 
 def test_log_scale_gradients_are_those_of_the_logarithm():
-    from invdesign_core.problem import Forward
+    from invdesign_core.search.problem import Forward
     from invdesign_core.targets import Targets
 
     space = Space((Variable("x", lower=0.01, upper=100), Variable("z", lower=0, upper=2))).restrict(log=["x"])
@@ -376,8 +377,8 @@ def test_bounds_hold_to_the_last_bit_on_a_log_scale_too():
 
 @pytest.mark.slow
 def test_fifty_targets_of_a_mixed_table_are_all_met_by_the_truth():
-    from invdesign_core.data import Data
-    from invdesign_core.inverse_design import InverseDesign
+    from invdesign_core.data.data import Data
+    from invdesign_core.workflow.estimator import InverseDesign
 
     rng = np.random.default_rng(0)
 

@@ -26,8 +26,8 @@ from conftest import ROOT, called
 from pydantic import BaseModel
 
 from invdesign_core import errors, hookspecs, plugin
-from invdesign_core.experiment import DEFAULTS, Experiment
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.experiment import DEFAULTS, Experiment
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -40,20 +40,20 @@ COMMANDS = {
 """The set-up in the README, which scripts take from there by its markers."""
 TABLES = {
     "experiment-file.md": [
-        "invdesign_core.experiment.Experiment",
-        "invdesign_core.experiment.Design",
-        "invdesign_core.training.settings.Training",
+        "invdesign_core.workflow.experiment.Experiment",
+        "invdesign_core.workflow.experiment.Design",
+        "invdesign_core.surrogate.settings.Training",
     ],
     "results.md": [
-        "invdesign_core.results.Report",
-        "invdesign_core.results.TargetReport",
-        "invdesign_core.results.DesignReport",
-        "invdesign_core.results.NearestReport",
-        "invdesign_core.results.MeasuredReport",
-        "invdesign_core.results.StartsReport",
-        "invdesign_core.results.SurrogateReport",
-        "invdesign_core.results.OutputMetrics",
-        "invdesign_core.results.TableReport",
+        "invdesign_core.designs.report.Report",
+        "invdesign_core.designs.report.TargetReport",
+        "invdesign_core.designs.report.DesignReport",
+        "invdesign_core.designs.report.NearestReport",
+        "invdesign_core.designs.report.MeasuredReport",
+        "invdesign_core.designs.report.StartsReport",
+        "invdesign_core.designs.report.SurrogateReport",
+        "invdesign_core.designs.report.OutputMetrics",
+        "invdesign_core.designs.report.TableReport",
         "invdesign_core.errors.ExitCode",
     ],
     "writing-plugins.md": [
@@ -374,7 +374,7 @@ def test_pages_have_the_tables_they_must(name: str) -> None:
 
 
 def test_every_key_of_a_target_is_listed() -> None:
-    from invdesign_core.targets import parse_target
+    from invdesign_core.wanted import parse_target
 
     with pytest.raises(errors.ConfigError) as caught:
         parse_target({"?": 1}, "target")
@@ -463,7 +463,9 @@ def test_every_hook_is_shown_with_its_signature() -> None:
 
 
 def test_every_method_of_the_contract_is_shown_with_its_signature() -> None:
-    from invdesign_core import context, data, goal, problem
+    from invdesign_core import context, goal
+    from invdesign_core.data import data
+    from invdesign_core.search import problem
 
     real: dict[str, Signature] = {}
     for module in (plugin, context, data, goal, problem):

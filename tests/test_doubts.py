@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core import InverseDesign
 from invdesign_core.context import Context
-from invdesign_core.data import Data, split_rows
-from invdesign_core.design import Design
-from invdesign_core.doubts import doubts_of, doubts_of_bounds, facts_of
+from invdesign_core.data.data import Data, split_rows
+from invdesign_core.data.quality import doubts_of, doubts_of_bounds, facts_of
 from invdesign_core.errors import DataError, PluginError
-from invdesign_core.space import Space, Variable
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.estimator import InverseDesign
 
 NET = {"use": "selu-mlp", "learning_rate": (0.01, 0.01)}
 
@@ -45,7 +46,7 @@ def test_missing_outputs_don_t_change_what_the_others_teach():
     """A network sees the same loss whether a missing output is left out or predicted exactly."""
     import keras
 
-    from invdesign_core.training.networks import ignore_missing
+    from invdesign_core.surrogate.networks import ignore_missing
 
     net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     net.compile("sgd", "mse", metrics=["mae"])

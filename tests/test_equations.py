@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core.data import Data, Known
-from invdesign_core.design import Design
-from invdesign_core.doubts import doubts_of
-from invdesign_core.drafts import draft
-from invdesign_core.equations import advice_of, equations_among, multiples_of_outputs
-from invdesign_core.nearness import Nearness
+from invdesign_core.cli.template import draft
+from invdesign_core.data.data import Data, Known
+from invdesign_core.data.distance import Nearness
+from invdesign_core.data.equations import advice_of, equations_among, multiples_of_outputs
+from invdesign_core.data.quality import doubts_of
+from invdesign_core.workflow.design import Design
 
 
 def table(rng=None, rows=200, **columns):
@@ -134,10 +134,10 @@ def test_what_is_reported_as_inside_satisfies_the_equations():
     from conftest import lin
 
     from invdesign_core.context import Context
-    from invdesign_core.pipeline import invert
     from invdesign_core.registry import Registry
-    from invdesign_core.surrogate import Surrogate
+    from invdesign_core.surrogate.surrogate import Surrogate
     from invdesign_core.targets import parse_targets
+    from invdesign_core.workflow.pipeline import invert
 
     data = table(rows=150, **shares())
     model = lin([[0.5], [0.2], [0.1]])

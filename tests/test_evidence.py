@@ -12,23 +12,24 @@ from conftest import lin
 
 from invdesign_core.cli.console import show, show_table
 from invdesign_core.cli.run import finish
-from invdesign_core.constraints import parse_constraints
 from invdesign_core.context import Context
-from invdesign_core.data import Known
+from invdesign_core.data.data import Known
+from invdesign_core.data.distance import NEAR, Nearness
 from invdesign_core.designs.measured import admissible
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.result import make_report
-from invdesign_core.jobs.solve import solve_model, solve_table
-from invdesign_core.near_data import near_rows
-from invdesign_core.nearness import NEAR, Nearness
-from invdesign_core.pipeline import invert
+from invdesign_core.designs.report import OutputMetrics, SurrogateReport
+from invdesign_core.designs.trust import GUESS, Quality
 from invdesign_core.registry import Registry
-from invdesign_core.results import OutputMetrics, SurrogateReport
-from invdesign_core.runs import RunFolder
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.search.trust_boxes import near_rows
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.trust import GUESS, Quality
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.result import make_report
+from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.solve import solve_model, solve_table
 
 REGISTRY = Registry.discover()
 BARE = SurrogateReport(

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invdesign_core.design import Design, laid_over
 from invdesign_core.errors import ConfigError, PluginError
-from invdesign_core.experiment import Experiment, apply_overrides, parse_value
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.workflow.design import Design, laid_over
+from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
 
 
 def test_an_empty_experiment_takes_the_default_plugins():

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from keras import layers as L
 
-from invdesign_core.backend import jax
 from invdesign_core.context import Context
-from invdesign_core.training.loops import train
-from invdesign_core.training.networks import likeness, seeded
-from invdesign_core.training.settings import Training
+from invdesign_core.surrogate.backend import jax
+from invdesign_core.surrogate.loop import train
+from invdesign_core.surrogate.networks import likeness, seeded
+from invdesign_core.surrogate.settings import Training
 
 EXACT = Training(batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
 
@@ -143,8 +143,8 @@ def test_weights_of_rows_count_as_in_keras():
 def test_a_column_of_weights_reaches_the_training():
     import pandas as pd
 
-    from invdesign_core import InverseDesign
-    from invdesign_core.data import Data
+    from invdesign_core.data.data import Data
+    from invdesign_core.workflow.estimator import InverseDesign
 
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": np.tile(rng.random(100), 2), "w": np.repeat([1.0, 0.0], 100)})

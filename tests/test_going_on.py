@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from conftest import lin
 
-from invdesign_core import backend, identity
 from invdesign_core.context import Context
-from invdesign_core.data import Known
+from invdesign_core.data.data import Known
 from invdesign_core.errors import RunStoreError
-from invdesign_core.experiment import Experiment
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.run import run_experiment
-from invdesign_core.jobs.solve import solve_table
 from invdesign_core.registry import Registry
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow import identity
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.run import run_experiment
+from invdesign_core.workflow.solve import solve_table
 
 REGISTRY = Registry.discover()
 WANTED = pd.DataFrame({"y": np.linspace(0.2, 1.8, 30), "z": np.linspace(-0.1, 0.1, 30)})
@@ -166,7 +167,8 @@ def test_a_digest_tells_apart_what_looks_alike():
 
 
 def test_a_surrogate_is_known_by_its_names_units_and_weights():
-    from invdesign_core.space import Space, Variable
+    from invdesign_core.space.space import Space
+    from invdesign_core.space.variables import Variable
 
     space = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))
     first = Surrogate.of_model(lin([[1], [2]]), space, ("y",))

@@ -10,21 +10,22 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core import backend
-from invdesign_core.constraints import feasible
 from invdesign_core.context import Context
-from invdesign_core.data import Known
+from invdesign_core.data.data import Known
+from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import ConfigError
-from invdesign_core.experiment import Experiment
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.prepare import prepare_model, prepare_saved
-from invdesign_core.jobs.solve import solve_one, solve_table
-from invdesign_core.pipeline import invert_many
 from invdesign_core.registry import Registry
-from invdesign_core.results import SurrogateReport
-from invdesign_core.runs import RunFolder
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.exact import feasible
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.load import prepare_model, prepare_saved
+from invdesign_core.workflow.pipeline import invert_many
+from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 SPACE = Space(
@@ -276,7 +277,7 @@ def test_fewest_changes_need_no_present_value_of_what_the_table_holds(run, surro
 
 def test_a_row_in_which_no_combination_is_allowed_is_named_and_not_lost(surrogate):
     frame = pd.DataFrame({"age": [4.0, 5.0], "ligand": "L0", "x": 0.5, "z": 0.5, "y": [1.0, 2.0]})
-    from invdesign_core.design import Design
+    from invdesign_core.workflow.design import Design
 
     space = Design(constraints=["2*n = age"]).apply(SPACE, ("y",), frame)
     solver, mse = REGISTRY.create("solver", "least-squares", {"starts": 4}), REGISTRY.create("objective", "mse", {})

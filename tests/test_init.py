@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core.data import Data
-from invdesign_core.design import Design
-from invdesign_core.drafts import draft
-from invdesign_core.experiment import Experiment
-from invdesign_core.words import split_names
+from invdesign_core.cli.template import draft
+from invdesign_core.data.data import Data
+from invdesign_core.space.text import split_names
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.experiment import Experiment
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from test_training import Small, evaluator
 
 from invdesign_core.context import Context
 from invdesign_core.plugin import Trial
-from invdesign_core.training.settings import Training
-from invdesign_core.training.table import TrialTable
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.trial_table import TrialTable
 
 
 def test_trials_that_had_ended_are_kept_and_not_trained_again(tmp_path):

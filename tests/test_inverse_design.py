@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core import Experiment, InverseDesign, run_experiment
+from invdesign_core.data.sklearn_input import InputError
 from invdesign_core.errors import ConfigError, InvdesignError, PluginError
-from invdesign_core.frames import InputError
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.run import run_experiment
 from invdesign_plugins.solvers.lbfgsb import LBFGSB
 
 NET = {"use": "selu-mlp", "learning_rate": (0.01, 0.01)}

@@ -13,8 +13,8 @@ from test_training import evaluator
 from invdesign_core.context import Context
 from invdesign_core.errors import RunStoreError
 from invdesign_core.plugin import SurrogateBuilder, Trial
-from invdesign_core.training.settings import Training
-from invdesign_core.training.table import TrialTable
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.trial_table import TrialTable
 
 QUICK = Training(epochs=2, batch_size=64)
 X = np.random.default_rng(0).uniform(-1, 1, (10, 2)).astype("float32")
@@ -135,7 +135,7 @@ def test_each_trial_is_on_disk_before_the_next_begins(tmp_path):
             super().build(hp, data)
             return Watching(hp.get("rate"))
 
-    import invdesign_core.training.evaluate as module
+    import invdesign_core.surrogate.evaluate as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "check_pickles", lambda model, who: None)
@@ -182,7 +182,7 @@ def test_a_regressor_that_does_not_follow_the_seed_is_said(tmp_path):
 
     NUMBERS = iter([0.1, 0.2])
     said = []
-    import invdesign_core.training.evaluate as module
+    import invdesign_core.surrogate.evaluate as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "check_pickles", lambda model, who: None)

@@ -10,11 +10,12 @@ from conftest import fn, lin
 from test_targets import box, solve
 
 from invdesign_core.cli.console import show
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
 from invdesign_core.targets import Targets, parse_targets
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.solve import solve_one
 
 
 def judged(word, y, spread=100.0):

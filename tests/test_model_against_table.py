@@ -12,9 +12,9 @@ from conftest import lin
 
 from invdesign_core.cli.console import show
 from invdesign_core.context import Context
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one, solve_table
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 

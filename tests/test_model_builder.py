@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core import InverseDesign
 from invdesign_core.context import Context
-from invdesign_core.data import Data
+from invdesign_core.data.data import Data
 from invdesign_core.errors import ConfigError, ExitCode, PluginError
-from invdesign_core.jobs.solve import solve_saved
 from invdesign_core.plugin import UserObject
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.solve import solve_saved
 
 REGISTRY = Registry.discover()
 ModelBuilder = REGISTRY.find("model-builder", "surrogate").plugin

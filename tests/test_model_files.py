@@ -16,7 +16,7 @@ from conftest import lin
 from test_models import best, box, save, solved
 
 from invdesign_core.errors import ConfigError, DataError, ExitCode
-from invdesign_core.models import load_model
+from invdesign_core.surrogate.keras_file import load_model
 
 
 def edited(source, target, config=lambda text: text, version=None):

@@ -14,11 +14,12 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.errors import DataError
-from invdesign_core.jobs.solve import solve_model
-from invdesign_core.models import load_model
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.keras_file import load_model
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.solve import solve_model
 
 REGISTRY = Registry.discover()
 
@@ -81,8 +82,8 @@ def test_f36_an_input_that_nothing_uses_is_named(tmp_path):
 
 def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
     from invdesign_core.goal import Goal
-    from invdesign_core.ports import one_tensor
-    from invdesign_core.problem import Forward
+    from invdesign_core.search.problem import Forward
+    from invdesign_core.surrogate.signature import one_tensor
 
     model, ports = one_tensor(rectangle("colour"), Path("r.keras"))
     space = Space(tuple(Variable(name, lower=0, upper=1) for name in ports.input_names))
@@ -168,7 +169,7 @@ def picture():
     ],
 )
 def test_tensors_that_are_no_columns_are_refused_by_name(make, message):
-    from invdesign_core.ports import one_tensor
+    from invdesign_core.surrogate.signature import one_tensor
 
     with pytest.raises(DataError) as error:
         one_tensor(make(), Path("mine.keras"))
@@ -378,7 +379,7 @@ def test_a_network_that_a_run_saved_is_read_as_the_model_that_it_is(more):
     """It ends in the units of its training rows, which are not those of a box it is searched in."""
     import keras
 
-    from invdesign_core.training.scaling import Scaling
+    from invdesign_core.surrogate.scaling import Scaling
 
     x = np.random.default_rng(0).normal(3, 2, (50, 2))
     model = Scaling.of(x, 7 + 40 * x @ [[1.0, 2], [3, 4]]).wrap(lin([[1, 2], [0.5, 1]], act="tanh"))

@@ -16,21 +16,23 @@ import pandas as pd
 import pytest
 from conftest import lin
 
-from invdesign_core import Experiment, run_experiment
 from invdesign_core.cli import output
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context, Event
-from invdesign_core.data import Known
+from invdesign_core.data.data import Known
 from invdesign_core.errors import InvdesignError, RunStoreError, writing
-from invdesign_core.jobs.prepare import prepare_saved
-from invdesign_core.jobs.result import UnsavedError
-from invdesign_core.jobs.solve import solve_one, solve_table
-from invdesign_core.parts import Parts
 from invdesign_core.plugin import Trial, TrialResult
-from invdesign_core.runs import RunFolder, write_text
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
-from invdesign_core.training.table import TrialTable
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.workflow.chunks import Parts
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.load import prepare_saved
+from invdesign_core.workflow.result import UnsavedError
+from invdesign_core.workflow.run import run_experiment
+from invdesign_core.workflow.run_folder import RunFolder, write_text
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 resource = pytest.importorskip("resource", reason="the system has no limit on the size of files")
 
@@ -93,7 +95,7 @@ def test_whatever_can_not_be_written_is_named_with_the_reason_and_leaves_no_half
 
 @pytest.mark.parametrize("room", [0, 300, 2000, 6000])
 def test_an_estimator_is_saved_whole_or_not_at_all(room, tmp_path, surrogate):
-    from invdesign_core import saved
+    from invdesign_core.workflow import saved
 
     saved.write(tmp_path / "model", {"about": 1}, surrogate, KNOWN)
     with full(room), pytest.raises(RunStoreError, match=r"model.*can't be written: File too large"):

@@ -9,15 +9,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from invdesign_core import backend
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
-from invdesign_core.pipeline import invert
 from invdesign_core.plugin import Goal, Prediction
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 OBJECTIVES = ["mse", "mae", "huber", "max-miss"]

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from conftest import lin
 
-from invdesign_core import Experiment, InverseDesign
 from invdesign_core.context import Context
 from invdesign_core.errors import PluginError, SolverError, TrainingError
-from invdesign_core.jobs.check import load
-from invdesign_core.pipeline import invert
 from invdesign_core.plugin import Data, Dataset, Objective, Solver, SolverResult, SurrogateBuilder, Tuner
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.validate import load
 
 REGISTRY = Registry.discover()
 SPACE = Space((Variable("x1", lower=0, upper=1), Variable("x2", lower=0, upper=1)))
@@ -133,7 +135,7 @@ def test_a_tuner_that_fails_or_asks_for_nothing_is_named(search, error, message)
 
 
 def test_a_fault_while_training_is_not_blamed_on_the_tuner(monkeypatch):
-    from invdesign_core.training import regressors
+    from invdesign_core.surrogate import regressors
 
     monkeypatch.setattr(regressors, "regressor_answer", fails)
     with pytest.raises(TrainingError, match="out of order"):

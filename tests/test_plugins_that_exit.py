@@ -12,18 +12,18 @@ from conftest import fn
 from pydantic import Field, field_validator
 from test_plugin_faults import REGISTRY, SPACE, Forest, builder, fit, make, solve
 
-from invdesign_core import InverseDesign
 from invdesign_core.cli.main import cli
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import DataError, InvdesignError, PluginError, SolverError, StopSolving, blamed
-from invdesign_core.jobs.check import load
-from invdesign_core.models import evaluated
-from invdesign_core.pipeline import invert
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
 from invdesign_core.registry import build_options
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.surrogate.keras_file import evaluated
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.targets import parse_targets
-from invdesign_core.user_code import UserObject
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.validate import load
 
 
 class Odd(BaseException):

@@ -8,10 +8,10 @@ import pytest
 from conftest import lin
 
 from invdesign_core.errors import ConfigError, PluginError
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one, solve_table
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 LINEAR = [label for label, solver in REGISTRY.labels("solver").items() if "linear" in solver.handles]

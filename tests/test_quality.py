@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from invdesign_core import InverseDesign
 from invdesign_core.context import Context
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.estimator import InverseDesign
 
 pytestmark = pytest.mark.long
 REGISTRY = Registry.discover()

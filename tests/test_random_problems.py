@@ -10,16 +10,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from invdesign_core.choosing import Demand, check_solver
 from invdesign_core.context import Context
-from invdesign_core.data import Known
-from invdesign_core.design import Design
+from invdesign_core.data.data import Known
 from invdesign_core.errors import ConfigError, PluginError
-from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.solver_choice import Demand, check_solver
 
 REGISTRY = Registry.discover()
 SOLVERS = sorted(REGISTRY.labels("solver"))

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from invdesign_core.context import Context
-from invdesign_core.jobs.check import load
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.validate import load
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def noisy(tmp_path):
 def test_f33_loading_the_saved_model_gives_the_reported_test_metrics(invdesign, noisy, tmp_path, retrain):
     import keras
 
-    from invdesign_core.data import split_rows
+    from invdesign_core.data.data import split_rows
 
     done = invdesign("run", "noisy.toml", "--out", "out", "--set", f"training.retrain={retrain}", "--json")
     assert done.code == 0, done.err

@@ -22,11 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from invdesign_core import InverseDesign
+from invdesign_core.data.sklearn_input import InputError
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, PluginError, RunStoreError
-from invdesign_core.frames import InputError
 from invdesign_core.plugin import Solver, SolverResult, Status, SurrogateBuilder
 from invdesign_core.registry import Entry, Provider, Registry
+from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_plugins.objectives.mse import MSE
 from invdesign_plugins.solvers.lbfgsb import LBFGSB
 from invdesign_plugins.surrogates.selu_mlp import SeluMLP

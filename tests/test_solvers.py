@@ -7,10 +7,11 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
-from invdesign_core.problem import Forward, Problem
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.search.problem import Forward, Problem
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
 from invdesign_plugins.solvers.differential_evolution import Families
 from invdesign_plugins.solvers.lbfgsb import lock_step, one_after_another, speaks_reverse_communication, stencil

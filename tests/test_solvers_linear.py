@@ -13,10 +13,11 @@ from test_solvers import network
 
 from invdesign_core.context import Context
 from invdesign_core.plugin import Linear
-from invdesign_core.problem import FEASIBLE, Forward, Problem
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.search.problem import FEASIBLE, Forward, Problem
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
 from invdesign_plugins.solvers.quadratic import Polytope
 from invdesign_plugins.solvers.slsqp import lock_step, one_after_another, speaks_reverse_communication

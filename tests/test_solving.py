@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.choosing import Demand, check_solver
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
-from invdesign_core.pipeline import invert
 from invdesign_core.plugin import FloatArray, Objective, Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.pipeline import invert
+from invdesign_core.workflow.solver_choice import Demand, check_solver
 
 REGISTRY = Registry.discover()
 
@@ -272,7 +273,7 @@ def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
 
 
 def test_residuals_and_jacobian_agree_with_value_and_gradient():
-    from invdesign_core.problem import Forward
+    from invdesign_core.search.problem import Forward
     from invdesign_core.targets import Targets
 
     rng = np.random.default_rng(0)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invdesign_core.errors import ConfigError, DataError
-from invdesign_core.space import Space, Variable, infer_variable
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable, infer_variable
 
 MIXED = Space(
     (

@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invdesign_core.cli.options import design_values
-from invdesign_core.constraints import feasible
 from invdesign_core.context import Context
-from invdesign_core.data import Known
-from invdesign_core.design import Design
-from invdesign_core.designs import Nearness
+from invdesign_core.data.data import Known
+from invdesign_core.data.distance import Nearness
 from invdesign_core.errors import ConfigError
-from invdesign_core.pipeline import invert
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.exact import feasible
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 MSE = REGISTRY.create("objective", "mse", {})

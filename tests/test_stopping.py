@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invdesign_core.training.settings import Training
-from invdesign_core.training.stopping import EarlyStopping, LearningRate
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.stopping import EarlyStopping, LearningRate
 
 sequences = st.lists(
     st.floats(0, 2, width=32) | st.sampled_from([0.5, 0.5001, 0.50005, 1.0, float("nan")]), min_size=1, max_size=40

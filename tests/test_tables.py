@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from invdesign_core.context import Context
-from invdesign_core.data import Data
+from invdesign_core.data.data import Data
+from invdesign_core.data.files.load import READERS, load_table, read_table
+from invdesign_core.data.files.options import LoadedTable, Reading
 from invdesign_core.errors import DataError, ExitCode
-from invdesign_core.tables import READERS, LoadedTable, Reading, load_table, read_table
 from invdesign_plugins.datasets.table import Table
 
 

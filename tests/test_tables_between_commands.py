@@ -13,19 +13,20 @@ from test_target_tables import REGISTRY, prepared
 
 from invdesign_core.cli.main import cli
 from invdesign_core.context import Context
-from invdesign_core.data import Known
-from invdesign_core.design import Design
+from invdesign_core.data.data import Known
+from invdesign_core.data.files.load import load_table, read_table
+from invdesign_core.data.files.write import write_table
+from invdesign_core.data.own_columns import as_targets
 from invdesign_core.errors import ConfigError, DataError, RunStoreError
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.check import load
-from invdesign_core.jobs.predict import predict_table
-from invdesign_core.jobs.solve import solve_table
-from invdesign_core.own_columns import as_targets
-from invdesign_core.runs import RunFolder
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
-from invdesign_core.table_files import write_table
-from invdesign_core.tables import load_table, read_table
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.predict import predict_table
+from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.solve import solve_table
+from invdesign_core.workflow.validate import load
 
 ENDINGS = ("csv", "parquet", "xlsx")
 LABELS = ("010", "1", "NA", "=A", "1,5", "max")
@@ -230,7 +231,7 @@ def test_a_row_of_a_file_is_the_present_design(run, tmp_path, ending, monkeypatc
 
 
 def test_a_row_of_a_file_takes_the_place_of_the_runs_present_design():
-    from invdesign_core.design import laid_over
+    from invdesign_core.workflow.design import laid_over
 
     assert laid_over({"near": {"T": 9}}, {"near_row": "d.csv:1"})["near"] == {}
     assert laid_over({"near": {"T": 9}}, {"near_row": "d.csv:1", "near": {"T": 2}})["near"] == {"T": 2}
@@ -258,8 +259,8 @@ def test_an_experiment_on_written_designs_has_the_variables_as_inputs(tmp_path, 
 
 
 def test_init_drafts_an_experiment_from_written_designs(tmp_path, monkeypatch):
-    from invdesign_core.experiment import Experiment
-    from invdesign_core.jobs.check import check
+    from invdesign_core.workflow.experiment import Experiment
+    from invdesign_core.workflow.validate import check
 
     monkeypatch.chdir(tmp_path)
     frame = designs().drop(columns="design.kind").assign(y=EXPECTED)
@@ -307,7 +308,7 @@ def test_an_excel_file_needs_openpyxl_and_says_so_before_any_work(run, tmp_path,
 def test_what_an_excel_sheet_can_not_hold_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(RunStoreError, match="a character that Excel can't"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": ["\x07"]}))
-    monkeypatch.setattr("invdesign_core.table_files.SHEET", (3, 3))
+    monkeypatch.setattr("invdesign_core.data.files.write.SHEET", (3, 3))
     with pytest.raises(RunStoreError, match="a sheet of Excel holds"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": [1, 2, 3]}))
     assert list(tmp_path.iterdir()) == []

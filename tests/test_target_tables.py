@@ -11,11 +11,11 @@ from conftest import fn, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, RunStoreError
-from invdesign_core.inverse_design import InverseDesign
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one, solve_table
-from invdesign_core.parts import Parts
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.chunks import Parts
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 

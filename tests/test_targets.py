@@ -8,13 +8,14 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
-from invdesign_core.jobs.prepare import prepare_model
-from invdesign_core.jobs.solve import solve_one, solve_table
-from invdesign_core.pipeline import invert, invert_many
 from invdesign_core.registry import Registry
-from invdesign_core.space import Space, Variable
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.load import prepare_model
+from invdesign_core.workflow.pipeline import invert, invert_many
+from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
 SOLVERS = ["lbfgsb", "least-squares"]

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from invdesign_core.context import Context
-from invdesign_core.data import Data, split_rows
+from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import ConfigError, PluginError, TrainingError
 from invdesign_core.plugin import SurrogateBuilder, Trial, Tuner
-from invdesign_core.training.evaluate import Evaluator
-from invdesign_core.training.loops import train
-from invdesign_core.training.networks import likeness, seeded
-from invdesign_core.training.settings import Training
-from invdesign_core.training.table import TrialTable
+from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.loop import train
+from invdesign_core.surrogate.networks import likeness, seeded
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.trial_table import TrialTable
 
 
 def table(n=120, seed=0):

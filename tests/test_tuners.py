@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from invdesign_core.context import Context
-from invdesign_core.data import Data, split_rows
+from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import TrainingError
 from invdesign_core.plugin import SurrogateBuilder, TrialResult
 from invdesign_core.registry import Registry
-from invdesign_core.training.evaluate import Evaluator
-from invdesign_core.training.settings import Training
-from invdesign_core.training.table import TrialTable
+from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.trial_table import TrialTable
 
 REGISTRY = Registry.discover()
 TUNERS = ["grid-search", "random-search", "bayesian"]

@@ -14,13 +14,13 @@ import pytest
 
 from invdesign_core.cli.validate import validate
 from invdesign_core.context import Context
-from invdesign_core.data import Data
+from invdesign_core.data.data import Data
 from invdesign_core.errors import ConfigError, DataError, PluginError
-from invdesign_core.experiment import Experiment, Stages
-from invdesign_core.jobs.check import check
-from invdesign_core.jobs.run import run_experiment
 from invdesign_core.plugin import Dataset, SurrogateBuilder
 from invdesign_core.registry import Registry
+from invdesign_core.workflow.experiment import Experiment, Stages
+from invdesign_core.workflow.run import run_experiment
+from invdesign_core.workflow.validate import check
 
 TRAINING = {"epochs": 1}
 

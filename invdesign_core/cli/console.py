@@ -12,19 +12,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from invdesign_core.digits import typed
-from invdesign_core.verdict import (
-    as_written,
-    computed_text,
-    miss_of,
-    number_text,
-    output_text,
-    tolerance_text,
-)
+from invdesign_core.designs.verdict import as_written, computed_text, miss_of, number_text, output_text, tolerance_text
+from invdesign_core.space.digits import typed
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
-    from invdesign_core.results import DesignReport, Report, StartsReport, TableReport, TargetReport
+    from invdesign_core.designs.report import DesignReport, Report, StartsReport, TableReport, TargetReport
 
 ROWS_SHOWN = 3
 """Measured rows on the screen at most; the report has more."""

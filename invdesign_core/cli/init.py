@@ -14,7 +14,7 @@ from invdesign_core.cli.options import quiet_option
 from invdesign_core.cli.output import check_printed, discover, results_only_on_stdout
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import build_options
-from invdesign_core.runs import write_text
+from invdesign_core.workflow.run_folder import write_text
 
 
 @click.command(short_help="Write a commented experiment file for a table of your own.")
@@ -39,15 +39,16 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
       invdesign init mine.csv --outputs H2,N2
       invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
     """
+    from invdesign_core.cli.template import draft
     from invdesign_core.context import Context
-    from invdesign_core.drafts import draft
-    from invdesign_core.experiment import apply_overrides
-    from invdesign_core.jobs.check import load
-    from invdesign_core.words import split_names
+    from invdesign_core.space.text import split_names
+    from invdesign_core.workflow.experiment import apply_overrides
+    from invdesign_core.workflow.validate import load
 
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
-        from invdesign_core.tables import Reading, load_table
+        from invdesign_core.data.files.load import load_table
+        from invdesign_core.data.files.options import Reading
 
         given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
         given = given.get("dataset", {})

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
-from invdesign_core.design import laid_over
 from invdesign_core.errors import ConfigError
-from invdesign_core.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
 from invdesign_core.registry import OWN
-from invdesign_core.words import parse_number, parse_range
+from invdesign_core.space.text import parse_number, parse_range
+from invdesign_core.workflow.design import laid_over
+from invdesign_core.workflow.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -194,8 +194,8 @@ def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_file(item: str) -> bool:
     """Whether an item of `--near` names a table: what holds no ``=``, or is a table that is there."""
-    from invdesign_core.own_columns import split_row
-    from invdesign_core.tables import READERS
+    from invdesign_core.data.files.load import READERS
+    from invdesign_core.data.own_columns import split_row
 
     path = split_row(item)[0]
     return "=" not in item or (path.suffix.lower() in READERS and path.is_file())

@@ -159,7 +159,7 @@ def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
 
 def import_keras(backend: str | None) -> None:
     """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
-    from invdesign_core import backend as keras_backend
+    from invdesign_core.surrogate import backend as keras_backend
 
     if keras_backend.select(backend) == "jax":
         _remember_programs()

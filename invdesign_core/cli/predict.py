@@ -63,8 +63,8 @@ def predict(
     ctx = Context()
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         import_keras(backend)
-        from invdesign_core.jobs.predict import predict_table
-        from invdesign_core.words import split_names
+        from invdesign_core.space.text import split_names
+        from invdesign_core.workflow.predict import predict_table
 
         def listed(text: str | None) -> list[str] | None:
             return None if text is None else split_names(text)

@@ -72,7 +72,7 @@ def run(
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         with ctx.clock.stage("import"):
             import_keras(chosen.backend)
-        from invdesign_core.jobs.run import run_experiment
+        from invdesign_core.workflow.run import run_experiment
 
         def job() -> Any:
             return run_experiment(
@@ -97,7 +97,7 @@ def finish(job: Callable[[], Any], as_json: bool, stdout: Any, quiet: bool = Fal
     RunStoreError
         If the result could not be written, after it is printed; or if it could not be printed.
     """
-    from invdesign_core.jobs.result import UnsavedError
+    from invdesign_core.workflow.result import UnsavedError
 
     unsaved = None
     try:

@@ -9,10 +9,10 @@ import click
 
 from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
-from invdesign_core.design import Design
-from invdesign_core.experiment import DEFAULTS, Experiment
 from invdesign_core.registry import Registry, schema_of, summary_of
-from invdesign_core.training.settings import Training
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.experiment import DEFAULTS, Experiment
 
 
 @click.command(short_help="Show every key of the experiment file.")
@@ -28,7 +28,7 @@ def schema(result: bool, as_json: bool) -> None:
       invdesign schema --result --json
     """
     if result:
-        from invdesign_core.results import Report
+        from invdesign_core.designs.report import Report
 
         found = Report.model_json_schema()
     else:

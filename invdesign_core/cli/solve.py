@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from invdesign_core.choosing import AUTO
 from invdesign_core.cli.console import Watcher, show_table
 from invdesign_core.cli.options import (
     backend_option,
@@ -26,10 +25,11 @@ from invdesign_core.cli.options import (
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
-from invdesign_core.design import laid_over
 from invdesign_core.errors import ConfigError, DataError, ExitCode, near_match
-from invdesign_core.experiment import DEFAULTS, apply_overrides
-from invdesign_core.model_files import is_model_folder
+from invdesign_core.surrogate.keras_file_faults import is_model_folder
+from invdesign_core.workflow.design import laid_over
+from invdesign_core.workflow.experiment import DEFAULTS, apply_overrides
+from invdesign_core.workflow.solver_choice import AUTO
 
 SOLVE_SECTIONS = ("solver", "objective", "design")
 
@@ -134,10 +134,10 @@ def solve(
         common["ctx"] = replace(ctx, emit=watcher)
         with ctx.clock.stage("import"):
             import_keras(backend)
-        from invdesign_core.jobs.prepare import prepare_model, prepare_saved
-        from invdesign_core.jobs.solve import solve_one, solve_table
-        from invdesign_core.own_columns import PREFIX, read_designs
-        from invdesign_core.runs import saved_space
+        from invdesign_core.data.own_columns import PREFIX, read_designs
+        from invdesign_core.workflow.load import prepare_model, prepare_saved
+        from invdesign_core.workflow.run_folder import saved_space
+        from invdesign_core.workflow.solve import solve_one, solve_table
 
         frame = None
         if target_table is not None:

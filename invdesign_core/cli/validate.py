@@ -51,9 +51,9 @@ def validate(
       invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
       invdesign validate mine.toml --no-data --json
     """
-    from invdesign_core import backend
     from invdesign_core.context import Context, Event
-    from invdesign_core.jobs.check import check
+    from invdesign_core.surrogate import backend
+    from invdesign_core.workflow.validate import check
 
     registry = discover()
     plugins = {kind: others[kind] for kind in KINDS}

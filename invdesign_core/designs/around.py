@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from invdesign_core.designs.room import rooms
-from invdesign_core.designs.table import Answers
-from invdesign_core.designs.valleys import free_directions
-from invdesign_core.nearness import Nearness
-from invdesign_core.space import Space
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.data.distance import Nearness
+from invdesign_core.designs.answers import Answers
+from invdesign_core.designs.directions import free_directions
+from invdesign_core.designs.tolerances import rooms
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.surrogate import Surrogate
 
 
 def look_around(answers: Answers, surrogate: Surrogate, space: Space, near: Nearness | None = None) -> Answers:

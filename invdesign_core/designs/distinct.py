@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space import FloatArray
-
-IndexArray = NDArray[np.intp]
+from invdesign_core.space.arrays import FloatArray, IndexArray
 
 SAME = 0.01
 """Designs nearer than this share of each variable's range are one answer."""

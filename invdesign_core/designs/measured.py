@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data import Known
-from invdesign_core.designs.table import Answers, with_gaps
-from invdesign_core.space import FloatArray, Space
+from invdesign_core.data.data import Known
+from invdesign_core.designs.answers import Answers, with_gaps
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
 from invdesign_core.targets import Targets
 
 AT_ONCE = 2_000_000

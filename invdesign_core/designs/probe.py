@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdesign_core.space import FloatArray
-from invdesign_core.surrogate import Surrogate
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.surrogate.surrogate import Surrogate
 
 BATCH = 1024
 """Rows predicted at once: a call with few is filled up."""

@@ -143,8 +143,8 @@ def after_a_first(training: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def train_ours(nets: list[Any], x: Any, y: Any, epochs: int, patience: int | None = None) -> dict[str, Any]:
     from invdesign_core.context import Context
-    from invdesign_core.training.loops import train
-    from invdesign_core.training.settings import Training
+    from invdesign_core.surrogate.loop import train
+    from invdesign_core.surrogate.settings import Training
 
     ctx = Context()
     settings = Training(
@@ -188,8 +188,8 @@ def large_fit() -> dict[str, Any]:
 def large_ours() -> dict[str, Any]:
     """The same in one program an epoch."""
     from invdesign_core.context import Context
-    from invdesign_core.training.loops import train
-    from invdesign_core.training.settings import Training
+    from invdesign_core.surrogate.loop import train
+    from invdesign_core.surrogate.settings import Training
 
     net, x, y = wide()
     ctx, settings = Context(), Training(batch_size=1024, schedule="constant", early_stopping=False)
@@ -247,10 +247,11 @@ def arm(x: Any) -> Any:
 def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any, Any, Any]:
     """Return a function that makes fresh problems, the start points and the forward map."""
     from invdesign_core.context import Context
-    from invdesign_core.problem import Forward, Problem
     from invdesign_core.registry import Registry
-    from invdesign_core.space import Space, Variable
-    from invdesign_core.surrogate import Surrogate
+    from invdesign_core.search.problem import Forward, Problem
+    from invdesign_core.space.space import Space
+    from invdesign_core.space.variables import Variable
+    from invdesign_core.surrogate.surrogate import Surrogate
     from invdesign_core.targets import Targets
 
     net, (x, y) = fitted(kind)
@@ -375,8 +376,8 @@ def table_ours() -> dict[str, Any]:
     """100,000 targets × 8 starts through `solve_table`, files and all."""
     import pandas as pd
 
-    from invdesign_core.jobs.prepare import prepare_model
-    from invdesign_core.jobs.solve import solve_table
+    from invdesign_core.workflow.load import prepare_model
+    from invdesign_core.workflow.solve import solve_table
 
     _, (x, _y) = fitted("arm")
     rng = np.random.default_rng(3)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
+from invdesign_core.data.files.load import load_table, refuse_unknown
+from invdesign_core.data.files.messages import option
+from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.plugin import Context, Data, DataError, Dataset, near_match
-from invdesign_core.space import Kind
-from invdesign_core.tables import DESIGN, LoadedTable, Reading, load_table, option, refuse_unknown
+from invdesign_core.space.variables import Kind
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from invdesign_core.digits import typed
 from invdesign_core.plugin import Data, SurrogateBuilder
+from invdesign_core.space.digits import typed
 
 if TYPE_CHECKING:
     import keras

@@ -1,0 +1,162 @@
+"""A first experiment file for a user's own table: what was found in it, and a target to fill in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from invdesign_core.data.data import Data
+from invdesign_core.data.equations import equations_among, toml_text
+from invdesign_core.data.quality import doubts_of, facts_of
+from invdesign_core.errors import InvdesignError
+from invdesign_core.space.digits import near, typed
+from invdesign_core.space.space import Space
+from invdesign_core.workflow.design import Design
+
+
+def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
+    """Return the text of a commented experiment file.
+
+    Parameters
+    ----------
+    data : Data
+        What the table holds.
+    options : sequence of pairs
+        Options of the `table` dataset that reading it needs, such as its path.
+    use : str
+        What that dataset is called: with its distribution where another one has a dataset of that name.
+    """
+    lines = [
+        f"# Inverse design with {data.name}: {len(data.frame)} rows.",
+        "# Lines that begin with # are comments; take the # away to make them count.",
+        "",
+        "seed = 0",
+        "",
+        "[dataset]",
+        f"use = {toml(use)}",
+        *(f"{key} = {toml(value)}" for key, value in options),
+        "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
+        f"inputs = {toml(list(data.space.names))}",
+        "",
+        "# What each input is, as its column says; change what is wrong.",
+        "[dataset.kinds]",
+        *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
+        "",
+        "[design]",
+        *_rules(data),
+        "# Where designs may lie. These are the ranges of the table; answers far outside mean little.",
+    ]
+    bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
+    lines += ["[design.bounds]"] if bounded else []
+    lines += [f"{toml_key(v.name)} = [{_number(v.lower)}, {_number(v.upper)}]" for v in bounded]
+    for v in data.space.variables:
+        if v.kind not in ("continuous", "integer"):
+            lines.append(f"# {v.name} takes {', '.join(map(str, v.levels[:8]))}{' …' if len(v.levels) > 8 else ''}")
+    lines += [
+        *_wishes(data),
+        "",
+        "[solver]",
+        "starts = 64",
+        "",
+        '# What you want of the outputs. Fill in one or more: a number, "<=1", ">=1", "1..2", "max" or "min".',
+        "[targets]",
+    ]
+    for m, name in enumerate(data.outputs):
+        measured = data.y[np.isfinite(data.y[:, m]), m]
+        middle, low, high = (
+            near(float(value), 1e-3 * float(np.ptp(measured)))
+            for value in (np.median(measured), measured.min(), measured.max())
+        )
+        lines.append(f"# {toml_key(name)} = {middle}  # measured: {low} to {high}")
+    odd = [*doubts_of(data, _constrained(data)[0]), *facts_of(data)]
+    if odd:
+        lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
+    return "\n".join(lines) + "\n"
+
+
+def _rules(data: Data) -> list[str]:
+    """Return keys of `[design]` itself, which stand before its tables: what all rows satisfy, and commented wishes."""
+    found = _constrained(data)[1]
+    return [
+        '# Equations and limits that designs must satisfy besides, such as "a + b <= 1".',
+        *(
+            ["# Every row of the table satisfies these; without them most of what is searched doesn't exist."]
+            if found
+            else []
+        ),
+        *(["constraints = [", *(f"    {toml_text(text)}," for text in found), "]"] if found else []),
+        "# Only designs as near to a row of the table as its rows are to each other:",
+        "# stay_near_data = true",
+        "# Of the design below [design.near], change as few values as possible:",
+        "# fewest_changes = true",
+        "",
+    ]
+
+
+def _constrained(data: Data) -> tuple[Space, list[str]]:
+    """Return the design variables with those of the table's equations that designs can satisfy, and these as text."""
+    space = data.space
+    found: list[str] = []
+    for equation in equations_among(data.x, data.space):
+        try:
+            space = Design(constraints=[*found, equation.constraint]).apply(data.space, data.outputs)
+        except InvdesignError:  # such as whole numbers that can't satisfy what was rounded
+            continue
+        found.append(equation.constraint)
+    return space, found
+
+
+def _wishes(data: Data) -> list[str]:
+    """Return commented tables of `[design]` for what a table can't say of a design, with the table's own names."""
+    first, numbers = data.space.variables[0].name, _numbers(data)
+    lines = ["", "# Hold an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
+    if numbers:
+        step = _readable_step(data, numbers[0])
+        lines += ["", "# What an instrument can set:", "# [design.step]", f"# {toml_key(numbers[0])} = {step}"]
+    return [
+        *lines,
+        "",
+        "# A design that you have, to stay near to:",
+        "# [design.near]",
+        *(f"# {toml_key(name)} = {_cell(data, name)}" for name in data.space.names),
+    ]
+
+
+def _numbers(data: Data) -> list[str]:
+    """Return the names of the numeric inputs that vary."""
+    return [v.name for v in data.space.variables if v.kind in ("continuous", "integer") and v.upper > v.lower]
+
+
+def _readable_step(data: Data, name: str) -> str:
+    """Return a power of ten that cuts a variable's range into 10 to 100 steps; a whole one for whole numbers."""
+    variable = data.space[name]
+    step = 10.0 ** np.floor(np.log10((variable.upper - variable.lower) / 10))
+    return "1" if variable.kind == "integer" else typed(step)
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML; JSON's text, lists, numbers and booleans are TOML's too."""
+    if isinstance(value, Path):
+        value = value.as_posix()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def toml_key(name: str) -> str:
+    """Write a name as a TOML key: bare where it may be, else in quotes."""
+    bare = bool(name) and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return repr(float(value)) if value != int(value) or abs(value) > 1e15 else str(int(value))
+
+
+def _cell(data: Data, name: str) -> str:
+    """Write the first value of a column as TOML."""
+    value = data.frame[name].iloc[0]
+    return toml(value.item() if hasattr(value, "item") else value)

@@ -1,0 +1,341 @@
+"""A table of designs and responses, checked once, and its split into rows to learn from and to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.context import Context
+from invdesign_core.errors import DataError, near_match
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Kind, infer_variable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a dataset plugin hands over.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        n rows, with a column for each design variable and each output.
+    space : Space
+        The design variables.
+    outputs : tuple of str
+        The m output columns.
+    split : array of str, optional
+        (n,) ``"train"``, ``"validation"`` or ``"test"`` for each row; None lets the core split.
+    truth : callable, optional
+        The true forward model: a table of designs to a table of outputs, a row of NaN where that
+        simulation failed.
+    example : mapping, optional
+        A target to ask for when the user names none.
+    name : str
+        What to call it in reports.
+    groups : array, optional
+        (n,) a batch, mix or laboratory for each row; all rows of one stay on one side of the split.
+    partial : bool
+        Whether outputs may be NaN where they were not measured; each is then fitted to its own rows.
+    weights : array, optional
+        (n,) how much each row counts in training and early stopping.
+    """
+
+    frame: pd.DataFrame
+    space: Space
+    outputs: tuple[str, ...]
+    split: NDArray[np.str_] | None = None
+    truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    example: Mapping[str, Any] | None = None
+    name: str = "data"
+    groups: NDArray[Any] | None = None
+    partial: bool = False
+    weights: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        import pandas as pd
+
+        if not self.outputs:
+            raise DataError("the data name no output column", "name at least one (outputs = [...])")
+        known = [str(column) for column in self.frame.columns]
+        for name in self.outputs:
+            if name not in known:
+                raise DataError(f"there is no output column {name!r}", near_match(name, known))
+            if name in self.space.names:
+                raise DataError(f"{name!r} is both a design variable and an output", "make it the one or the other")
+        if len(self.frame) < 4:
+            raise DataError(f"the data have {len(self.frame)} rows; a surrogate needs more", None)
+        for name in (*self.space.names, *self.outputs):
+            if name not in known:
+                raise DataError(f"there is no column {name!r}", near_match(name, known))
+            column = self.frame[name]
+            numeric = pd.api.types.is_numeric_dtype(column.dtype)
+            if not numeric and name in self.outputs:
+                raise DataError(
+                    f"output {name!r}, row {_first_text(column) + 1}: found text {column.iloc[_first_text(column)]!r}, "
+                    "expected a number"
+                )
+            bad = ~np.isfinite(column.to_numpy(dtype=np.float64)) if numeric else column.isna().to_numpy()
+            if self.partial and name in self.outputs:
+                bad = np.isinf(column.to_numpy(dtype=np.float64))
+            if bad.any():
+                first = int(np.argmax(bad))
+                raise DataError(
+                    f"column {name!r}, row {first + 1}: found {_shown(column.iloc[first])}, expected a value "
+                    f"({int(bad.sum())} of {len(bad)} rows are missing or not finite)",
+                    "fill them in, or leave those rows out",
+                )
+        if self.partial:
+            empty = self.frame[list(self.outputs)].isna().all(axis=1).to_numpy()
+            if empty.any():
+                raise DataError(
+                    f"row {int(np.argmax(empty)) + 1}: no output was measured ({int(empty.sum())} such rows)",
+                    "leave those rows out",
+                )
+            for name in self.outputs:
+                if self.frame[name].isna().all():
+                    raise DataError(f"output {name!r} was measured for no row", "leave it out of the outputs")
+        if self.weights is not None:
+            w = np.asarray(self.weights, dtype=np.float64)
+            bad = ~(np.isfinite(w) & (w >= 0))
+            if w.shape != (len(self.frame),) or bad.any() or not w.any():
+                row = f", row {int(np.argmax(bad)) + 1}: found {w[np.argmax(bad)]}" if bad.any() else ""
+                raise DataError(f"the weights{row}: expected one number for each row, none negative, not all 0")
+        if self.groups is not None and len(self.groups) != len(self.frame):
+            raise DataError(f"there are {len(self.groups)} groups for {len(self.frame)} rows")
+        if self.split is not None:
+            if len(self.split) != len(self.frame):
+                raise DataError(f"the split names {len(self.split)} rows, the table has {len(self.frame)}")
+            strange = set(np.unique(self.split)) - set(PARTS)
+            if strange:
+                raise DataError(f"the split names {sorted(strange)}, expected {list(PARTS)}")
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        outputs: Sequence[str],
+        inputs: Sequence[str] | None = None,
+        kinds: Mapping[str, Kind] | None = None,
+        name: str = "data",
+        groups: str | None = None,
+        partial: bool = False,
+        weights: str | None = None,
+    ) -> Data:
+        """Read the kinds and ranges of the design variables off a table.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            The table.
+        outputs : sequence of str
+            The output columns.
+        inputs : sequence of str, optional
+            The design variables; by default every column that is no output.
+        kinds : mapping, optional
+            Kinds to take instead of the inferred ones.
+        name : str
+            What to call the data in reports.
+        groups : str, optional
+            A column that keeps rows together in the split; it is no design variable.
+        partial : bool
+            Whether outputs may be NaN where they were not measured.
+        weights : str, optional
+            A column with how much each row counts; it is no design variable.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or holds what can't be used.
+        """
+        frame = frame.rename(columns=str)
+        known = list(frame.columns)
+        twice = sorted({column for column in known if known.count(column) > 1})
+        if twice:
+            raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
+        chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
+        beside = [column for column in (groups, weights) if column is not None]
+        chosen = [column for column in chosen if column not in beside]
+        for column in (*chosen, *outputs, *(kinds or {}), *beside):
+            if column not in known:
+                raise DataError(f"the table has no column {column!r}", near_match(column, known))
+        if not chosen:
+            raise DataError("no column is left as a design variable", "name fewer outputs")
+        for column in chosen:
+            _refuse_missing(column, frame[column])
+        space = Space(tuple(infer_variable(c, frame[c], (kinds or {}).get(c)) for c in chosen))
+        labels = None if groups is None else frame[groups].to_numpy()
+        counts = None if weights is None else frame[weights].to_numpy(dtype=np.float64)
+        columns = frame[[*chosen, *outputs]]
+        return cls(columns, space, tuple(outputs), name=name, groups=labels, partial=partial, weights=counts)
+
+    @property
+    def x(self) -> FloatArray:
+        """(n, e) encoded designs."""
+        return self.space.encode(self.frame)
+
+    @property
+    def y(self) -> FloatArray:
+        """(n, m) outputs in the user's units."""
+        return self.frame[list(self.outputs)].to_numpy(dtype=np.float64)
+
+
+class Known(NamedTuple):
+    """The rows that a surrogate learnt from.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        (n, e) encoded designs and (n, m) measured outputs, in the user's units.
+    rows : ndarray of int, optional
+        (n,) their numbers in the user's table, of which the first is 1.
+    held_out : Known, optional
+        Measured rows of the same table that it did not learn from: searches don't start from them, but they are
+        answers where they meet a target.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    rows: NDArray[np.intp] | None = None
+    held_out: Known | None = None
+
+    @property
+    def measured(self) -> Known:
+        """All measured rows, those held out too, in the order of the table."""
+        if self.held_out is None:
+            return self
+        x, y = (np.concatenate(pair) for pair in ((self.x, self.held_out.x), (self.y, self.held_out.y)))
+        if self.rows is None or self.held_out.rows is None:
+            return Known(x, y)
+        rows = np.concatenate([self.rows, self.held_out.rows])
+        order = np.argsort(rows, kind="stable")
+        return Known(x[order], y[order], rows[order])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what a file keeps, by name; `from_arrays` is the way back."""
+        own: dict[str, NDArray[Any]] = {"x": self.x, "y": self.y}
+        if self.rows is not None:
+            own["rows"] = self.rows
+        beside = {} if self.held_out is None else self.held_out.arrays()
+        return own | {f"held_out_{name}": array for name, array in beside.items()}
+
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Known:
+        """Build from what `arrays` returned; older versions kept fewer."""
+        sides = [
+            (stored[f"{prefix}x"], stored[f"{prefix}y"], stored.get(f"{prefix}rows"))
+            for prefix in ("", "held_out_")
+            if f"{prefix}x" in stored
+        ]
+        return cls(*sides[0], *(cls(*side) for side in sides[1:]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The numbers that training and testing see.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        (n, e) encoded designs and (n, m) outputs, in the user's units.
+    train, validation, test : ndarray of int
+        Row numbers.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows:
+    """Split by distinct designs and by groups, so that no repeat and no group sits on both sides.
+
+    Parameters
+    ----------
+    data : Data
+        The table; its own split is kept where it has one.
+    test : float
+        Share of the distinct designs (or groups) held out for the test.
+    validation : float
+        Share of the others that early stopping and tuning watch.
+    ctx : Context
+        Its seed decides which.
+    """
+    x, y = data.x, data.y
+    if data.split is not None:
+        parts = [np.flatnonzero(data.split == part) for part in PARTS]
+        return Rows(x, y, *parts)
+    group = together(x, data.groups)
+    count = int(group.max()) + 1
+    order = ctx.rng("split").permutation(count)
+    n_test = _share(test, count)
+    n_validation = _share(validation, count - n_test)
+    if count - n_test - n_validation < 1:
+        what = "distinct designs" if data.groups is None else "groups"
+        raise DataError(f"{count} {what} leave none to learn from", "hold back less (training.test, .validation)")
+    part = np.zeros(count, dtype=np.intp)
+    part[order[:n_test]] = 2
+    part[order[n_test : n_test + n_validation]] = 1
+    row_part = part[group]
+    return Rows(x, y, *(np.flatnonzero(row_part == k) for k in range(3)))
+
+
+def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.intp]:
+    """Number the rows so that those which must not be separated share a number.
+
+    Rows with the same (n, e) design belong together, and so do rows of one group; where a design
+    occurs in two groups, both do.
+    """
+    _, design = np.unique(x, axis=0, return_inverse=True)
+    design = design.reshape(-1)
+    if groups is None:
+        return design
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, batch = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    designs, size = int(design.max()) + 1, int(design.max() + batch.max()) + 2
+    links = coo_array((np.ones(len(x)), (design, designs + batch)), shape=(size, size))
+    label = connected_components(links, directed=False)[1][design]
+    return np.unique(label, return_inverse=True)[1].reshape(-1)
+
+
+def _share(share: float, count: int) -> int:
+    """Return how many of `count` make up a share; at least one where the share isn't zero."""
+    return 0 if share == 0 else max(1, round(share * count))
+
+
+def _shown(value: Any) -> str:
+    """Write a value that can't be used as a person would call it."""
+    if isinstance(value, (float, np.floating)):
+        return "nothing (NaN)" if np.isnan(value) else str(float(value))
+    return repr(value)
+
+
+def _refuse_missing(name: str, column: pd.Series) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        first = int(np.argmax(missing))
+        raise DataError(
+            f"column {name!r}, row {first + 1}: found nothing, expected a value "
+            f"({int(missing.sum())} of {len(missing)} rows are missing)",
+            "fill them in, or leave those rows out",
+        )
+
+
+def _first_text(column: pd.Series) -> int:
+    """Return the position of the first value that is no number."""
+    import pandas as pd
+
+    return int(np.argmax(pd.to_numeric(column, errors="coerce").isna().to_numpy()))

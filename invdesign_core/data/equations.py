@@ -1,0 +1,415 @@
+"""Linear equations that every row of a table satisfies: shares that sum to 100, one quantity in two units."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.scaling import is_constant, is_flat
+
+if TYPE_CHECKING:
+    from invdesign_core.data.data import Data
+    from invdesign_core.space.linear import Linear
+
+EVIDENCE = 3
+"""Different rows beyond the unknowns of an equation that it takes: fewer could satisfy it by chance."""
+SHARE = 0.02
+"""Share of the range of each of its terms that an equation may be off by; more than that is no equation."""
+ROUGH = 0.002
+"""The same for plain sums and differences of rounded or measured numbers."""
+EXACT = 1e-9
+"""Share of the size of its terms by which an equation of exact numbers may be off."""
+NEAREST = 0.25
+"""Share of what rounding allows by which an equation with fewer digits may be farther off than one with all of them."""
+SOLVED = 1e-6
+"""Share of the range of its terms by which designs may be off, whatever the rows are."""
+DIGITS = 12
+"""Digits that are tried for a coefficient."""
+SAMPLE = 1024
+"""Rows that equations are looked for in; all rows are asked whether they hold."""
+MOST = 200
+"""Numeric inputs up to which equations are looked for."""
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``sum(coefficients * values) = constant`` in every row.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The p columns in it.
+    coefficients : ndarray
+        (p,) none of them 0.
+    constant : float
+        What the sum is.
+    tolerance : float
+        By how much rows, or rounding in them, are off at most.
+    error : float
+        By how much rows are off.
+    """
+
+    names: tuple[str, ...]
+    coefficients: FloatArray
+    constant: float
+    tolerance: float
+    error: float
+
+    @property
+    def constraint(self) -> str:
+        """As a constraint is written."""
+        sides: list[list[str]] = [[], []]
+        for name, coefficient in zip(self.names, self.coefficients, strict=True):
+            size = abs(coefficient)
+            sides[int(coefficient < 0)].append(_quoted(name) if size == 1 else f"{_digits(size)}*{_quoted(name)}")
+        left, right = (" + ".join(side) for side in sides)
+        if not right:
+            return f"{left} = {_digits(self.constant)}"
+        if self.constant:
+            right += f" {'+' if self.constant > 0 else '-'} {_digits(abs(self.constant))}"
+        return f"{left} = {right}"
+
+    @property
+    def line(self) -> str:
+        """The line of an experiment file that makes designs satisfy it."""
+        return f"constraints = [{toml_text(self.constraint)}]"
+
+    @property
+    def fact(self) -> str:
+        """What is so in every row, in words."""
+        off = f", to {self.error:.2g}" if self.error > SOLVED * abs(self.constant or 1.0) else ""
+        if (self.coefficients == 1).all():
+            return f"{' + '.join(self.names)} is {_digits(self.constant)} in every row{off}"
+        if len(self.names) == 2 and self.coefficients[0] == 1 and self.coefficients[1] < 0 and not self.constant:
+            factor = -self.coefficients[1]
+            times = "the same as" if factor == 1 else f"{factor:.6g} ×"
+            return f"{self.names[0]!r} is {times} {self.names[1]!r} in every row{off}"
+        return f"{self.constraint} in every row{off}"
+
+    def off(self, x: FloatArray, space: Space) -> FloatArray:
+        """Return by how much each of (n, e) encoded designs is off, (n,)."""
+        return np.asarray(np.abs(x[:, _columns(self.names, space)] @ self.coefficients - self.constant))
+
+    def implied_by(self, linear: Linear, space: Space) -> bool:
+        """Say whether linear constraints on encoded designs hold an equation that comes to the same."""
+        rows = np.flatnonzero(linear.equations)
+        if not len(rows):
+            return False
+        wanted = np.zeros(space.width)
+        wanted[_columns(self.names, space)] = self.coefficients
+        low, high = space.bounds
+        size = np.where(np.isfinite(high - low) & (high > low), high - low, 1.0)
+        held = linear.matrix[rows]
+        parts = np.linalg.lstsq((held * size).T, wanted * size, rcond=None)[0]
+        scale = float(np.abs(wanted * size).max())
+        near = np.abs((parts @ held - wanted) * size).max() <= SHARE * scale
+        return bool(near and abs(parts @ linear.upper[rows] - self.constant) <= max(self.tolerance, SHARE * scale))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all rows satisfy, looked for when it is asked for the first time.
+
+    Attributes
+    ----------
+    x : ndarray
+        (n, e) encoded rows.
+    space : Space
+        Their variables.
+    """
+
+    x: FloatArray
+    space: Space
+
+    @cached_property
+    def equations(self) -> tuple[Equation, ...]:
+        """Inputs that are one number, and equations among the others."""
+        return (*constants_among(self.x, self.space), *equations_among(self.x, self.space))
+
+    def broken_by(self, x: FloatArray) -> NDArray[np.bool_]:
+        """Say which of (k, e) encoded designs break one of them, by more than rows are off."""
+        broken = np.zeros(len(x), dtype=np.bool_)
+        for equation in self.equations:
+            broken |= equation.off(x, self.space) > equation.tolerance
+        return broken
+
+
+def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
+    """Return the linear equations among numeric inputs that all of (n, e) encoded rows satisfy.
+
+    None follows from the others. Each holds one column that the columns before it determine, and of these no more
+    than it takes.
+    """
+    names = [name for name in _numeric(space) if not is_constant(*_ends(x[:, _columns([name], space)[0]]))]
+    columns = x[:, _columns(names, space)]
+    if not len(columns) or not 2 <= len(names) <= MOST:
+        return ()
+    columns = np.unique(columns, axis=0)
+    table = _Rounded.of(columns)
+    found: list[Equation] = []
+    free: list[int] = []
+    basis = np.zeros((min(len(columns), SAMPLE), 0))
+    some = _some(columns)
+    unit = (some - some.mean(axis=0)) / columns.std(axis=0)
+    for j in range(len(names)):
+        rest = unit[:, j]
+        for _ in range(2):  # once leaves rounding behind
+            rest = rest - basis @ (basis.T @ rest)
+        equation = None
+        if np.sqrt((rest**2).mean()) <= 2 * SHARE:
+            equation = _pair(table, free, j, names, unit) or _sum(table, free, j, names)
+        if equation is not None:
+            found.append(equation)
+            continue
+        free.append(j)
+        size = float(np.linalg.norm(rest))
+        if size > 1e-7 * np.sqrt(len(rest)):
+            basis = np.column_stack([basis, rest / size])
+    return tuple(found)
+
+
+def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
+    """Return the numeric inputs that are one number in all of (n, e) encoded rows, as equations."""
+    found = []
+    for name in _numeric(space):
+        column = x[:, _columns([name], space)]
+        low, high = _ends(column[:, 0])
+        if is_constant(low, high):
+            slack = max(float(_Rounded.of(column).half[0, 0]), SOLVED * abs(float(low)))
+            found.append(Equation((name,), np.ones(1), float(low), slack, float(high - low)))
+    return tuple(found)
+
+
+def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
+    """Return the inputs that are an output's multiple in every row where it was measured, each with the equation.
+
+    An input that is the only one to vary may well be what an output is proportional to, and is not among them.
+    """
+    numeric = set(_numeric(data.space))
+    varying = [
+        name
+        for name in data.space.names
+        if (not is_flat(*_ends(data.frame[name])) if name in numeric else True) and data.frame[name].nunique() > 1
+    ]
+    found = []
+    for name in varying if len(varying) > 1 else []:
+        if name not in numeric:
+            continue
+        x = data.frame[name].to_numpy(dtype=np.float64)
+        for output in data.outputs:
+            y = data.frame[output].to_numpy(dtype=np.float64)
+            pair = np.column_stack([x, y])[np.isfinite(y)]
+            scaled = pair / np.maximum(np.abs(pair).max(axis=0), np.finfo(np.float64).tiny)
+            sign = 1.0 if scaled[:, 0] @ scaled[:, 1] > 0 else -1.0
+            if is_constant(*_ends(pair[:, 1])) or np.ptp(scaled[:, 0] - sign * scaled[:, 1]) > 2 * SHARE:
+                continue
+            pair = np.unique(pair, axis=0)
+            size = np.abs(pair).max(axis=0)
+            scaled = pair / size
+            factor = float(scaled[:, 0] @ scaled[:, 1] / (scaled[:, 1] @ scaled[:, 1])) * size[0] / size[1]
+            equation = _settled(_Rounded.of(pair), 0, [1], np.array([factor]), [name, output], offset=False)
+            if equation is not None:
+                found.append((output, equation))
+                break
+    return found
+
+
+def advice_of(data: Data, linear: Linear | None = None) -> list[str]:
+    """Return what a table's own equations mean for a search, each with the line that heeds it.
+
+    Parameters
+    ----------
+    data : Data
+        The table.
+    linear : Linear, optional
+        The constraints of the search; equations that they hold need no word.
+    """
+    said = []
+    for output, equation in multiples_of_outputs(data):
+        name = equation.names[0]
+        said.append(
+            f"{equation.fact}, and {output!r} is an output: if {name!r} is a result as well, it is no input; "
+            f"leave_out = [{toml_text(name)}]"
+        )
+    for equation in equations_among(data.x, data.space):
+        if linear is not None and equation.implied_by(linear, data.space):
+            continue
+        instead = f", or leave_out = [{toml_text(equation.names[0])}]" if len(equation.names) == 2 else ""
+        said.append(f"{equation.fact}; so that designs satisfy it too: {equation.line}{instead}")
+    return said
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """Numbers, and how far each may be from what was meant, by the digits that it is written with.
+
+    Attributes
+    ----------
+    values, half : ndarray
+        (n, c) numbers, and half the last digit of each.
+    """
+
+    values: FloatArray
+    half: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray) -> _Rounded:
+        return cls(values, np.column_stack([_half_digit(column) for column in values.T]))
+
+    @property
+    def range(self) -> FloatArray:
+        """(c,) largest less smallest number of each column."""
+        return np.asarray(np.ptp(self.values, axis=0))
+
+
+def _half_digit(column: FloatArray) -> FloatArray:
+    """Return (n,) half the last digit of (n,) numbers, written with one number of decimals, or of digits, at most."""
+    size = np.abs(column)
+    decade = np.floor(np.log10(np.where(size > 0, size, 1.0)))
+    half = 4 * np.finfo(np.float64).eps * size
+    with np.errstate(over="ignore"):
+        if (column.astype(np.float32) == column).all():
+            half = np.finfo(np.float32).eps * size
+    for digits in range(1, 14):
+        step = 10.0 ** (decade + 1 - digits)
+        if (np.abs(np.round(column / step) * step - column) <= 4 * np.finfo(np.float64).eps * size).all():
+            half = np.maximum(half, step / 2)
+            break
+    for decimals in range(13):
+        if (np.abs(np.round(column, decimals) - column) <= np.finfo(np.float64).eps * size).all():
+            return np.maximum(half, 0.5 * 10.0**-decimals)
+    return half
+
+
+def _pair(table: _Rounded, free: Sequence[int], j: int, names: Sequence[str], unit: FloatArray) -> Equation | None:
+    """Return the equation that ties a column to one of the free ones, or None."""
+    if not free:
+        return None
+    alike = np.abs(unit[:, free].T @ unit[:, j])
+    i = free[int(np.argmax(alike))]
+    part = table.values[:, i]
+    factor, offset = np.polyfit(unit[:, [names.index(names[i])]][:, 0], _some(table.values)[:, j], 1)
+    slope = factor / part.std()
+    return _settled(table, j, [i], np.array([slope]), names, constant=offset - slope * _some(table.values)[:, i].mean())
+
+
+def _sum(table: _Rounded, free: Sequence[int], j: int, names: Sequence[str]) -> Equation | None:
+    """Return the equation that gives a column by the free ones, without those that it does as well without, or None."""
+    used = list(free)
+    values = _some(table.values)
+    if len(used) < 2 or len(values) < len(used) + 1 + EVIDENCE:
+        return None
+    best = None
+    centred = (values - values.mean(axis=0)) / table.values.std(axis=0)
+    while len(used) > 1:
+        parts = np.linalg.lstsq(centred[:, used], centred[:, j], rcond=None)[0]
+        # What moves the sum by less than rounding does is not in it.
+        real = [i for i, part in zip(used, parts, strict=True) if abs(part) > SHARE / 10]
+        if best is None and len(real) < len(used) and len(real) > 1:
+            used = real
+            parts = np.linalg.lstsq(centred[:, used], centred[:, j], rcond=None)[0]
+        factors = parts * table.values.std(axis=0)[j] / table.values.std(axis=0)[used]
+        constant = float(values[:, j].mean() - values[:, used].mean(axis=0) @ factors)
+        equation = _settled(table, j, used, factors, names, constant=constant)
+        if equation is None:
+            break
+        best = equation
+        used = [i for i in used if i != used[int(np.argmin(np.abs(parts)))]]
+    return best
+
+
+def _settled(
+    table: _Rounded,
+    j: int,
+    used: Sequence[int],
+    factors: FloatArray,
+    names: Sequence[str],
+    constant: float = 0.0,
+    offset: bool = True,
+) -> Equation | None:
+    """Return ``column j = constant + sum(factors * used)`` with as few digits as the rows allow; None if none do."""
+    values, ranges = table.values, table.range
+    columns = [j, *used]
+    if len(np.unique(values[:, columns], axis=0)) < len(columns) + EVIDENCE:
+        return None
+    best = float(np.ptp(values[:, columns] @ np.concatenate([[1.0], -factors])))
+    for digits in range(1, DIGITS + 1):
+        rounded = np.array([float(f"{factor:.{digits - 1}e}") for factor in factors])
+        coefficients = np.concatenate([[1.0], -rounded])
+        terms = np.abs(coefficients) * ranges[columns]
+        size = np.abs(coefficients) * np.abs(values[:, columns]).max(axis=0)
+        allowed = table.half[:, columns] @ np.abs(coefficients) + EXACT * min(size.max(), 1e3 * terms.max())
+        rounding, part = float(allowed.max()), NEAREST * float(allowed.max())
+        if (np.abs(coefficients) == 1).all():
+            allowed = np.maximum(allowed, ROUGH * terms.min())
+        allowed = np.minimum(allowed, SHARE * terms.min())
+        sums = values[:, columns] @ coefficients
+        if np.ptp(sums) > min(2 * allowed.max(), best + 2 * part):
+            continue
+        mean = float(sums.mean()) if offset else 0.0
+        for places in range(DIGITS + 1):
+            rest = float(f"{mean:.{places - 1}e}") if places else 0.0
+            off = np.abs(sums - rest)
+            if (off <= allowed).all() and abs(rest - mean) <= max(part, NEAREST * float(np.ptp(sums))):
+                error = float(off.max())
+                tolerance = max(error, rounding, SOLVED * float(terms.max()))
+                return _in_order([names[i] for i in columns], coefficients, rest, tolerance, error)
+    return None
+
+
+def _in_order(
+    names: Sequence[str], coefficients: FloatArray, constant: float, tolerance: float, error: float
+) -> Equation:
+    """Return an equation, a sum in the order of the table; the column that a pair gives stands first."""
+    if (coefficients == 1).all():
+        names, coefficients = [*names[1:], names[0]], np.roll(coefficients, -1)
+    return Equation(tuple(names), coefficients, constant, tolerance, error)
+
+
+def _numeric(space: Space) -> list[str]:
+    """Return the names of the inputs that are numbers in the table as they are encoded."""
+    return [
+        v.name
+        for v in space.variables
+        if v.kind in ("continuous", "integer", "levels") or (v.kind == "binary" and v.levels == (0, 1))
+    ]
+
+
+def _columns(names: Sequence[str], space: Space) -> NDArray[np.intp]:
+    """Return the encoded columns of numeric variables."""
+    starts = {v.name: s.start for v, s in zip(space.variables, space.slices, strict=True)}
+    return np.array([starts[name] for name in names], dtype=np.intp)
+
+
+def _ends(column: Any) -> tuple[Any, Any]:
+    return column.min(), column.max()
+
+
+def _some(rows: FloatArray) -> FloatArray:
+    """Return not more than `SAMPLE` rows, evenly taken."""
+    return rows if len(rows) <= SAMPLE else rows[np.linspace(0, len(rows) - 1, SAMPLE).astype(np.intp)]
+
+
+def _quoted(name: str) -> str:
+    """Write a name as a constraint takes it: bare where it can be nothing else, else in double quotes."""
+    bare = re.fullmatch(r"[^\W\d]\w*", name) and name.lower() not in ("at", "of", "and")
+    return name if bare or '"' in name else f'"{name}"'
+
+
+def _digits(value: float) -> str:
+    return f"{value:.{DIGITS}g}"
+
+
+def toml_text(text: str) -> str:
+    """Write text as TOML: with single quotes where it holds double ones."""
+    import json
+
+    return f"'{text}'" if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)

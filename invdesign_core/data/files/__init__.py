@@ -1,0 +1,1 @@
+"""Reading text, parquet and Excel tables as people keep them."""

@@ -1,0 +1,150 @@
+"""What a user may say about a table file, and what comes back from reading it."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from invdesign_core.data.files.messages import place
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESIGN = "design."
+"""What stands before the name of a design variable in the tables that invdesign writes."""
+NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " ", "apostrophe": "'"}
+"""Characters that are hard to write on a command line."""
+
+
+class Reading(BaseModel):
+    r"""How a table file is written, where the file itself doesn't say it.
+
+    Everything is found out by default; what can be read in two ways is refused until one is named here.
+
+    Examples
+    --------
+    >>> Reading(separator="tab", decimal=",").separator
+    '\t'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    separator: str | None = Field(
+        None,
+        description="What stands between the values of a text file: one character, `tab`, or `space` for any "
+        "number of blanks. By default a comma, semicolon, tab or pipe, as the header shows.",
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="What stands before the decimals.")
+    thousands: Literal[",", ".", "'", " ", "_"] | None = Field(
+        None, description="What groups the digits of large numbers, as in `1,000`; `space` may be written out."
+    )
+    encoding: str | None = Field(
+        None, description="How a text file's characters are stored. By default UTF-8 or UTF-16, else Windows-1252."
+    )
+    header: int | None = Field(
+        None, ge=1, description="The line of the file that holds the column names; by default the first with text."
+    )
+    skip_rows: int | list[int] = Field(
+        0,
+        description="Rows to leave out, such as a row of units: how many of the first ones below the header, or a "
+        "list of rows, counted from 1 below the header.",
+    )
+    sheet: int | str | None = Field(None, description="The sheet of an Excel file: its name, or its number from 1.")
+    index: Literal["drop", "keep"] | None = Field(
+        None,
+        description="What to do with row numbers in a first column without a name, or in a parquet file's index. By "
+        "default they are left out, and what isn't sure to be row numbers is asked about.",
+    )
+    labels: list[str] = Field(
+        default_factory=list, description="Columns to take as text exactly as written, such as codes like `010`."
+    )
+    missing: list[str] = Field(
+        default_factory=list,
+        description="Texts that stand for no value in a column of numbers, such as `-` or `-999`, besides the usual "
+        "ones (`NA`, `nan`, `null`, …).",
+    )
+    leave_out: list[str] = Field(default_factory=list, description="Columns to leave out, such as a date or a remark.")
+
+    @field_validator("separator", "thousands", mode="before")
+    @classmethod
+    def _spelled_out(cls, value: object) -> object:
+        return NAMED.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value in '\r\n"\0'):
+            raise ValueError(f"found {value!r}, expected one character, or a name: tab, space")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError(f"there is no encoding {value!r}; for example utf-8, cp1252, utf-16") from None
+        return value
+
+    @field_validator("skip_rows")
+    @classmethod
+    def _counted_from_one(cls, value: int | list[int]) -> int | list[int]:
+        if isinstance(value, list) and any(row < 1 for row in value):
+            raise ValueError(f"found {min(value)} in the list; rows are counted from 1, the first below the header")
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"found {value}, expected how many rows below the header to leave out")
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Reading:
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ValueError(f"`thousands` and `decimal` are both {self.decimal!r}; keep the one or the other")
+        return self
+
+
+@dataclass(frozen=True)
+class LoadedTable:
+    """A table file as it was understood.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        n rows: whole numbers, decimal numbers, true/false and text. What is missing is NaN.
+    names : tuple of str
+        All columns of the file, read or not.
+    understood : tuple of str
+        How the file was read, in words.
+    notes : tuple of str
+        What is odd about it.
+    rows : ndarray of int
+        (n,) each row's number in the file, counted from 1 below the header.
+    lines : ndarray of int, optional
+        (n,) the line of the text file, or the row of the sheet, in which each row begins.
+    line : str
+        What `lines` counts.
+    words : mapping
+        For each column of numbers, the texts that were taken as missing, and how often.
+    index : ndarray of int, optional
+        (n,) the row numbers that were found in the file and left out.
+    """
+
+    frame: pd.DataFrame
+    names: tuple[str, ...]
+    understood: tuple[str, ...]
+    notes: tuple[str, ...]
+    rows: NDArray[np.intp]
+    lines: NDArray[np.intp] | None = None
+    line: str = "line"
+    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    index: NDArray[np.int64] | None = None
+
+    def place(self, position: int) -> str:
+        """Say where row `position` (from 0) of the frame stands in the file."""
+        return place(self.rows[position], None if self.lines is None else self.lines[position], self.line)

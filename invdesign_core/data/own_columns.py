@@ -1,0 +1,244 @@
+"""Tables that invdesign wrote, read back: which of their columns are designs, and which are results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.context import Context
+from invdesign_core.data.files.options import DESIGN
+from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREFIX = DESIGN
+RESULTS = (
+    *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
+    *("evaluations", "moved", "inside", "free", "measured.row", "measured.met", "nearest.row", "nearest.distance"),
+)
+"""Columns of results that stand for themselves."""
+OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")
+"""Columns of results that belong to a design variable or an output, whose name follows after a dot."""
+
+
+def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) -> str | None:
+    """Return the column that holds a design variable: of its own name, or of that with `PREFIX` before it.
+
+    Parameters
+    ----------
+    name : str
+        The variable.
+    columns : collection of str
+        The table's columns.
+    taken : collection of str
+        Names of variables and outputs: a column that is called so is never another one's.
+
+    Raises
+    ------
+    ConfigError
+        If both columns are there.
+    """
+    own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
+    if own and prefixed:
+        raise ConfigError(
+            f"the table has a column {name!r} and a column {PREFIX + name!r}: which of them is the design?",
+            "take one of them out",
+        )
+    return name if own else PREFIX + name if prefixed else None
+
+
+def is_written_by_us(columns: Iterable[str]) -> bool:
+    """Whether a table has the columns of designs that invdesign writes."""
+    return any(column.startswith((PREFIX, "prediction.")) for column in columns)
+
+
+def is_result(column: str, names: Collection[str]) -> bool:
+    """Whether a column of a table that invdesign wrote holds a result, given all variables and outputs."""
+    kind, _, name = column.removeprefix("nearest.").partition(".")
+    return column in RESULTS or (kind in (*OF_A_NAME, "measured") and name in names)
+
+
+def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
+    """Read a table with designs in it, labels exactly as they are written.
+
+    Parameters
+    ----------
+    path : Path
+        A text, parquet or Excel file.
+    space : Space, optional
+        The design variables. Without it labels that look like numbers are numbers.
+
+    Raises
+    ------
+    DataError
+        If the file can't be read.
+    """
+    from invdesign_core.data.files.load import load_table, read_table
+    from invdesign_core.data.files.options import Reading
+
+    labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
+    if not labelled:
+        return read_table(path)
+    names = load_table(path, columns=[]).names
+    labels = [column for name in labelled for column in (name, PREFIX + name) if column in names]
+    return load_table(path, Reading(labels=labels)).frame
+
+
+def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], where: str) -> pd.DataFrame:
+    """Return the designs of a table, a column for each variable, whatever else is in it.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        n rows.
+    space : Space
+        The design variables.
+    outputs : collection of str
+        The outputs.
+    where : str
+        The table, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a variable stands in two columns.
+    DataError
+        If a column is missing or holds what is no value of its variable.
+    """
+    import pandas as pd
+
+    found = {}
+    for variable in space.variables:
+        column = column_of(variable.name, frame.columns, {*space.names, *outputs})
+        if column is None:
+            near = near_match(variable.name, map(str, frame.columns))
+            raise DataError(
+                f"{where}: there is no column {variable.name!r} or {PREFIX + variable.name!r}",
+                f"each design variable needs one; {near}",
+            )
+        found[variable.name] = values_of(variable, frame[column], where)
+    return pd.DataFrame(found, columns=list(space.names), index=frame.index)
+
+
+def values_of(variable: Variable, column: pd.Series, where: str, missing: bool = False) -> Any:
+    """Return a column's values as its variable has them.
+
+    A table of texts doesn't tell a label ``1`` from a number: what is written like a level is that level.
+
+    Raises
+    ------
+    DataError
+        Naming the row where a cell holds no value of the variable; an empty one only if none may be `missing`.
+    """
+    import pandas as pd
+
+    place = f"{where}, column {str(column.name)!r}"
+    empty = column.isna().to_numpy()
+    if empty.any() and not missing:
+        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: found nothing, expected a value")
+    if variable.kind == "categorical" or (variable.kind == "binary" and variable.levels != (0, 1)):
+        written = {str(level): level for level in reversed(variable.levels)}
+        values: list[Any] = []
+        for row, (cell, none) in enumerate(zip(column, empty, strict=True), 1):
+            if none or cell in variable.levels:
+                values.append(cell)
+                continue
+            text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+            if text not in written:
+                raise DataError(
+                    f"{place}, row {row}: {variable.name!r} has no level {cell!r}", near_match(text, written)
+                )
+            values.append(written[text])
+        return pd.Series(values, index=column.index, dtype=object)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    bad = ~np.isfinite(numbers) & ~empty
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"{place}, row {row + 1}: found {column.iloc[row]!r}, expected a finite number")
+    return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
+
+
+def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context) -> pd.DataFrame:
+    """Return a table of targets with the names of outputs and design variables, and without our own results.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        t rows.
+    space : Space
+        The design variables; columns that are called like one, or like one with `PREFIX`, hold its values.
+    outputs : sequence of str
+        The outputs.
+    ctx : Context
+        Told which columns were left aside.
+
+    Raises
+    ------
+    ConfigError
+        If a variable stands in two columns.
+    DataError
+        If a cell holds no value of its variable.
+    """
+    frame = frame.rename(columns=str)
+    names = {*space.names, *outputs}
+    if is_written_by_us(frame.columns):
+        aside = [column for column in frame.columns if column not in names and is_result(column, names)]
+        if aside:
+            ctx.note(f"targets: columns with results are left aside: {', '.join(map(repr, aside))}")
+        frame = frame.drop(columns=aside)
+    for variable in space.variables:
+        column = column_of(variable.name, frame.columns, names)
+        if column is not None:
+            frame[column] = values_of(variable, frame[column], "targets", missing=True)
+            frame = frame.rename(columns={column: variable.name})
+    return frame
+
+
+def row_of(item: str, space: Space) -> dict[str, Any]:
+    """Return the design in a row of a table, by variable.
+
+    Parameters
+    ----------
+    item : str
+        ``FILE``, whose table has one row, or ``FILE:ROW``, counted from 1 below the column names.
+    space : Space
+        The design variables. Other columns are left aside; so are empty cells.
+
+    Raises
+    ------
+    ConfigError
+        If it is not said which row, there is no such row, or the table has no column of a design variable.
+    DataError
+        If the file can't be read, or a cell holds no value of its variable.
+    """
+    path, row = split_row(item)
+    frame = read_designs(path, space)
+    if row is None and len(frame) != 1:
+        raise ConfigError(f"--near {item}: the table has {len(frame)} rows, expected one", f"say which: {path}:1")
+    if row is not None and not 1 <= row <= len(frame):
+        raise ConfigError(f"--near {item}: there is no row {row}", f"the table has rows 1 to {len(frame)}")
+    one = frame.iloc[[0 if row is None else row - 1]]
+    found: dict[str, Any] = {}
+    for variable in space.variables:
+        column = column_of(variable.name, frame.columns, space.names)
+        if column is not None and one[column].notna().all():
+            cell = values_of(variable, one[column], f"--near {item}").iloc[0]
+            found[variable.name] = cell.item() if isinstance(cell, np.generic) else cell
+    if not found:
+        raise ConfigError(
+            f"--near {item}: no column is a design variable",
+            f"the design variables are {', '.join(map(repr, space.names))}",
+        )
+    return found
+
+
+def split_row(item: str) -> tuple[Path, int | None]:
+    """Return the file and the row of ``FILE`` or ``FILE:ROW``."""
+    path, colon, row = item.rpartition(":")
+    return (Path(path), int(row)) if colon and path and row.isdecimal() else (Path(item), None)

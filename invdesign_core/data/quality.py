@@ -1,0 +1,152 @@
+"""What a careful colleague would point out about a table, and about what was learnt from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import Data, Rows, together
+from invdesign_core.data.equations import advice_of
+from invdesign_core.designs.report import OutputMetrics
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.digits import near, span
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.scaling import in_float32, is_constant, is_flat
+
+FEW = 10
+"""Distinct designs for each encoded input below which a table is called small."""
+USELESS = 0.1
+"""R² on rows never seen, below which an output is called not predictable."""
+
+BEYOND = 0.05
+"""How far outside the data, as a share of their range, a bound is worth a word."""
+NAMED = 4
+"""Variables that one sentence names."""
+
+
+def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = True) -> None:
+    """Say what is known and what is odd about a table, before anything is learnt from it.
+
+    Parameters
+    ----------
+    data : Data
+        The table.
+    ctx : Context
+        Takes the events.
+    space : Space, optional
+        The design variables of the search, whose constraints may heed what the table's rows have in common.
+    scale : bool
+        Whether inputs and outputs are standardised before training.
+    """
+    for fact in facts_of(data):
+        ctx.note(fact)
+    for doubt in doubts_of(data, space, scale):
+        ctx.warn(doubt)
+
+
+def doubts_of(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
+    """Return what is odd about a table, with advice; nothing of it stops a run. Arguments as `tell` has them."""
+    said: list[str] = []
+    for name in (*data.space.names, *data.outputs):
+        column = data.frame[name]
+        what = "output" if name in data.outputs else "input"
+        numeric = column.dtype.kind in "fiu"
+        values = column.to_numpy(dtype=np.float64) if numeric else np.zeros(1)
+        ends = np.nanmin(values), np.nanmax(values)
+        if column.nunique() == 1 or (numeric and is_constant(*ends)):
+            advice = (
+                "it teaches nothing; leave it out" if what == "input" else "there is nothing to learn; leave it out"
+            )
+            said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
+        elif numeric:
+            said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
+    rows = together(data.x)
+    distinct = int(rows.max()) + 1
+    if distinct < FEW * data.space.width:
+        said.append(
+            f"{distinct} distinct designs are few for {data.space.width} inputs; "
+            "measure more, or leave out inputs that don't matter"
+        )
+    return said + advice_of(data, None if space is None else space.constraints.linear)
+
+
+def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list[str]:
+    """Return what the network's precision does to (n,) numbers; standardised outputs never go through it whole."""
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
+    if not in_float32_:
+        return []
+    if max(-low, high) > float(np.finfo(np.float32).max):
+        return [
+            f"{what} goes to {max(-low, high, key=abs):.3g}, more than the network's float32 holds; use another unit"
+        ]
+    seen = len(np.unique(in_float32(values)))
+    around = f"{what} varies by {high - low:.3g} around {near(low + (high - low) / 2, high - low)}"
+    advice = f"subtract {near(low, 10 * (high - low))} from it, or use another unit"
+    if seen == 1:
+        return [
+            f"{around}, too flat for the network's float32, in which it is one number and teaches nothing; {advice}"
+        ]
+    if is_flat(low, high):
+        return [f"{around}, too flat for the network's float32, which tells {seen} values of it apart; {advice}"]
+    return []
+
+
+def facts_of(data: Data) -> list[str]:
+    """Return what is worth knowing about a table, and no reason to worry."""
+    said: list[str] = []
+    rows = together(data.x)
+    repeats = len(rows) - int(rows.max()) - 1
+    if repeats:
+        said.append(f"{repeats} of {len(rows)} rows repeat a design; repeats stay on one side of the split")
+    if data.groups is not None:
+        said.append(f"rows of one of {len(np.unique(data.groups))} groups stay on one side of the split")
+    for m, name in enumerate(data.outputs):
+        count = int(np.isfinite(data.y[:, m]).sum())
+        if count < len(rows):
+            said.append(f"output {name!r} was measured in {count} of {len(rows)} rows, and is fitted to those alone")
+    return said
+
+
+def doubts_of_split(rows: Rows) -> list[str]:
+    """Return what is odd about how the rows of a table were split."""
+    if len(rows.validation):
+        return []
+    return ["there are no validation rows: tuning and early stopping watch the training loss"]
+
+
+def doubts_about(test: Mapping[str, OutputMetrics]) -> list[str]:
+    """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
+    return [
+        f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
+        "answers for it mean nothing"
+        for name, metrics in test.items()
+        if metrics.r2 is not None and metrics.r2 < USELESS
+    ]
+
+
+def doubts_of_bounds(space: Space, data: Space) -> list[str]:
+    """Return, in one sentence or none, which variables may be searched where nothing was measured.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables of the search.
+    data : Space
+        The same variables, with the ranges of the data.
+    """
+    beyond: list[str] = []
+    for searched, measured in zip(space.variables, data.variables, strict=True):
+        if measured.kind in ("categorical", "binary"):
+            continue
+        ends = np.concatenate([*measured.bounds(), *searched.bounds()])
+        low, high, least, most = np.log(ends) if searched.scale == "log" and ends[0] > 0 else ends
+        room = BEYOND * (high - low)
+        if least < low - room or most > high + room:
+            beyond.append(f"{searched.name!r} {searched.span} (data {span(ends[0], ends[1])})")
+    if not beyond:
+        return []
+    more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
+    return [f"the search goes beyond the data, where the surrogate guesses: {', '.join(beyond[:NAMED])}{more}"]

@@ -1,0 +1,152 @@
+"""Designs and responses as users hand them over: checked as scikit-learn checks them, and given names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_array, validate_data
+
+from invdesign_core.data.data import Data
+from invdesign_core.data.own_columns import PREFIX, designs_of
+from invdesign_core.errors import ConfigError, DataError, InvdesignError
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_ROWS = 4
+"""What `Data` asks for; scikit-learn wants it said of samples."""
+
+
+class InputError(DataError, ValueError, TypeError):
+    """X or y can't be used; what scikit-learn raises for it is a ValueError or a TypeError, and so is this."""
+
+
+class UnfittedError(InvdesignError, NotFittedError):  # type: ignore[misc]
+    """The estimator was asked before it was fitted."""
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn what scikit-learn and the core say about bad X and y into an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ConfigError, DataError) as error:
+        raise InputError(error.message, error.hint) from None
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error)) from error
+
+
+def join(estimator: Any, X: Any, y: Any) -> Data:
+    """Check designs and responses, and put them into one table.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Is told the number of features, and their names where they have some.
+    X : DataFrame or array
+        (n, d) designs; an array's variables are called x1, x2, ….
+    y : DataFrame, Series or array
+        (n,) or (n, m) responses; an array's are called y, or y1, y2, ….
+
+    Raises
+    ------
+    InputError
+        If they can't be used.
+    """
+    import pandas as pd
+
+    with bad_input():
+        designs = design_table(estimator, X, reset=True)
+        responses = _response_table(y)
+        if len(designs) != len(responses):
+            raise InputError(f"X has {len(designs)} rows, y has {len(responses)}", "row i of X belongs to row i of y")
+        if len(designs) < LEAST_ROWS:
+            raise InputError(f"X has {len(designs)} sample(s), expected at least {LEAST_ROWS}")
+        for what, table in (("X", designs), ("y", responses)):
+            numeric = table.loc[:, [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]]
+            if numeric.shape[1]:
+                # Not the finite values: `_refuse_not_finite` names the place.
+                values = check_array(numeric, ensure_all_finite=False, input_name=what)
+                _refuse_not_finite(values.astype(np.float64), list(numeric.columns), what)
+        frame = pd.concat([designs.reset_index(drop=True), responses.reset_index(drop=True)], axis=1)
+        return Data.from_frame(frame, list(responses.columns), list(designs.columns))
+
+
+def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) -> FloatArray:
+    """Check (n, d) designs against those of the fit, and return them encoded, (n, e).
+
+    A DataFrame with columns ``design.NAME`` is a table of answers: its designs are taken, whatever else is in it.
+
+    Raises
+    ------
+    InputError
+        If they can't be used.
+    """
+    with bad_input():
+        if hasattr(X, "columns") and _has_designs(X.columns, space):
+            X = designs_of(X.rename(columns=str), space, outputs, "X")
+            X = X if hasattr(estimator, "feature_names_in_") else X.to_numpy(dtype=np.float64)
+        table = design_table(estimator, X, reset=False)
+        if not len(table):
+            raise InputError("X has 0 sample(s), expected at least 1")
+        x = space.encode(table.set_axis(list(space.names), axis=1))
+        _refuse_not_finite(x, [variable.name for variable in space.variables for _ in range(variable.width)], "X")
+        return x
+
+
+def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
+    """Return designs as a table, with the number and the names of its columns learnt or compared.
+
+    The columns of a DataFrame keep their types, since text, truth values and whole numbers are design
+    variables too; anything else has to be numbers.
+    """
+    import pandas as pd
+
+    if isinstance(X, pd.DataFrame):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X.rename(columns=str)
+    values = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
+    names = getattr(estimator, "feature_names_in_", [f"x{i + 1}" for i in range(values.shape[1])])
+    return pd.DataFrame(values, columns=list(names))
+
+
+def _has_designs(columns: Any, space: Space) -> bool:
+    """Whether a table has variables under the names that answers have."""
+    names = {str(column) for column in columns}
+    return any(PREFIX + name in names and PREFIX + name not in space.names for name in space.names)
+
+
+def _response_table(y: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if y is None:
+        raise InputError("this InverseDesign requires y to be passed, but the target y is None", "call fit(X, y)")
+    if isinstance(y, pd.Series):
+        y = y.to_frame(name=str(y.name) if y.name is not None else "y")
+    if isinstance(y, pd.DataFrame):
+        return y.rename(columns=str).infer_objects()
+    values = check_array(y, ensure_2d=False, ensure_all_finite=False, input_name="y")
+    values = values[:, None] if values.ndim == 1 else values
+    names = ["y"] if values.shape[1] == 1 else [f"y{i + 1}" for i in range(values.shape[1])]
+    return pd.DataFrame(values, columns=names)
+
+
+def _refuse_not_finite(values: FloatArray, names: Sequence[str], what: str) -> None:
+    bad = ~np.isfinite(values)
+    if bad.any():
+        column = int(np.argmax(bad.any(axis=0)))
+        row = int(np.argmax(bad[:, column]))
+        found = "NaN" if np.isnan(values[row, column]) else str(values[row, column])
+        raise InputError(
+            f"{what} contains {found}: column {names[column]!r}, row {row + 1}; expected a finite number "
+            f"({int(bad.any(axis=1).sum())} of {len(bad)} rows are missing something or not finite)",
+            "fill them in, or leave those rows out",
+        )

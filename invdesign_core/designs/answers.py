@@ -1,0 +1,300 @@
+"""Answers: what every start reached, and the distinct designs among them, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.data.distance import Nearness
+from invdesign_core.designs.distinct import pick
+from invdesign_core.errors import DataError, blamed
+from invdesign_core.search.search import Reached
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Truth = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+FAR_WORSE = 1e6
+"""Added to the score of designs that come after all others, in which limits don't hold for one."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The result of an inversion.
+
+    Attributes
+    ----------
+    targets : Targets
+        What was asked for.
+    starts : pandas.DataFrame
+        One row a start: ``target``, ``start``, ``guess.NAME``, ``design.NAME``, ``prediction.NAME``,
+        ``truth.NAME`` where it is known, ``loss``, ``variance``, ``hit``, ``status``, ``message``,
+        ``evaluations``, ``moved``.
+    designs : pandas.DataFrame
+        The distinct designs, best first: ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``,
+        ``spread.NAME`` of an ensemble, ``truth.NAME`` where it is known, ``loss``, ``variance``,
+        ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME`` for each asked output, ``met``,
+        which has no value where nothing but a maximum or minimum is asked for, ``starts``; where training rows are
+        known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance`` and ``inside``, and what
+        `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
+        `look_around` adds.
+    interrupted : bool
+        Whether the search was cut short.
+    search : str
+        How variables of which only some values exist were searched.
+    measured : pandas.DataFrame, optional
+        Measured rows, best first: ``target``, ``rank``, ``row`` (its number in the table), ``design.NAME``,
+        ``measured.NAME``, ``met.NAME`` and ``met`` as those of designs, ``answer``, whether the row meets the target
+        or, beside a maximum or minimum, is better than the best design, and ``answers``, how many such rows there
+        are. Without any, a target's best row is there alone.
+    """
+
+    targets: Targets
+    starts: pd.DataFrame
+    designs: pd.DataFrame
+    interrupted: bool
+    search: str = "continuous"
+    measured: pd.DataFrame | None = None
+
+    @property
+    def met(self) -> bool:
+        """Whether every target has a design that misses nothing; a maximum or minimum alone can't be missed."""
+        met = self.designs["met"].astype("boolean").fillna(True)
+        return bool(met.groupby(self.designs["target"]).any().all()) and len(self.designs) > 0
+
+    @property
+    def status(self) -> Literal["met", "not met", "optimised", "interrupted"]:
+        """What came of it: a maximum or minimum is optimised where all limits hold, and never met.
+
+        A target that no design meets is met where a measured row does.
+        """
+        if self.interrupted:
+            return "interrupted"
+        if not (self.met or self.met_by_rows):
+            return "not met"
+        return "optimised" if self.targets.extremum.any() else "met"
+
+    @property
+    def met_by_rows(self) -> bool:
+        """Whether each target has a measured row that is an answer."""
+        if self.measured is None:
+            return False
+        return len(self.targets) == int(self.measured.loc[self.measured["answer"], "target"].nunique())
+
+    @property
+    def met_by(self) -> Literal["truth", "prediction", "measured row"] | None:
+        """What says that all targets are met, or the limits beside their extrema held; None where nothing is."""
+        if not self.met:
+            return "measured row" if self.met_by_rows else None
+        return self.judged_by if self.targets.limited.any() else None
+
+    @property
+    def judged_by(self) -> Literal["truth", "prediction"]:
+        """What decides whether a design meets a target."""
+        return "truth" if any(str(name).startswith("truth.") for name in self.designs.columns) else "prediction"
+
+    @classmethod
+    def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
+        """Put the answers to parts of a table of targets together; each comes with the number of its first target."""
+        import pandas as pd
+
+        found = list(parts)
+        starts, designs, measured = (
+            None
+            if getattr(found[0][1], name) is None
+            else pd.concat(
+                [getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found],
+                ignore_index=True,
+            )
+            for name in ("starts", "designs", "measured")
+        )
+        interrupted = any(answers.interrupted for _, answers in found)
+        return cls(
+            targets,
+            starts,  # type: ignore[arg-type]
+            designs,  # type: ignore[arg-type]
+            interrupted,
+            found[0][1].search,
+            measured,
+        )
+
+    def counts(self) -> dict[str, int | None]:
+        """Return how many starts there were, converged, hit, stayed where they began, and were not finite.
+
+        None can hit where nothing but extrema is asked for: that number is None.
+        """
+        status = self.starts["status"]
+        return {
+            "total": len(self.starts),
+            "converged": int((status == "converged").sum()),
+            "hit": int(self.starts["hit"].sum()) if self.targets.limited.any() else None,
+            "unmoved": int((~self.starts["moved"]).sum()),
+            "not_finite": int((status == "not finite").sum()),
+        }
+
+
+def answers(
+    reached: Reached,
+    surrogate: Surrogate,
+    space: Space,
+    targets: Targets,
+    truth: Truth | None,
+    count: int,
+    near: Nearness | None = None,
+    whole: Targets | None = None,
+) -> Answers:
+    """Judge what the starts reached, and pick the distinct designs.
+
+    A design meets a target by the truth where there is one, else by the prediction; where the true model gave no
+    value, it doesn't. Where any meets, only such are reported. They are ranked by loss plus the members' variance: an
+    exact solver brings the loss of many designs to nothing, and the spread tells which of them to trust.
+
+    Parameters
+    ----------
+    reached : Reached
+        Where the starts ended.
+    surrogate : Surrogate
+        Its outputs name columns, and its training range is the unit of distances.
+    space : Space
+        The design variables with the bounds of the search.
+    targets : Targets
+        What was asked for.
+    truth : callable, optional
+        The true forward model.
+    count : int
+        Designs to report for each target.
+    near : Nearness, optional
+        The training rows.
+    whole : Targets, optional
+        All targets of the work, where these are some of them: every part has the columns that the whole needs.
+    """
+    import pandas as pd
+
+    written = space.decode(reached.x)
+    judged, true = reached.prediction.mean, None
+    if truth is not None:
+        true = _ask(truth, written, surrogate.outputs)
+        judged = true
+    met = targets.met(judged, reached.groups)
+    misses = targets.miss(judged, reached.groups)
+    hit: NDArray[np.bool_] = np.asarray(met.all(axis=1))
+    limited = targets.limited[reached.groups]
+    can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
+    columns: dict[str, Any] = {}
+    _add(columns, "design", space.names, [written[name] for name in space.names])
+    _add(columns, "prediction", surrogate.outputs, reached.prediction.mean.T)
+    if reached.prediction.std is not None:
+        _add(columns, "spread", surrogate.outputs, reached.prediction.std.T)
+    if true is not None:
+        _add(columns, "truth", surrogate.outputs, true.T)
+    columns |= {"loss": reached.loss, "variance": reached.variance}
+    starts: dict[str, Any] = {"target": reached.groups, "start": _within(reached.groups)}
+    _add(starts, "guess", _encoded_names(surrogate), reached.guess.T)
+    starts |= columns | {
+        "hit": can_tell,
+        "status": reached.status,
+        "message": reached.message,
+        "evaluations": reached.evaluations,
+        "moved": reached.moved,
+    }
+    every = targets if whole is None else whole
+    for m, name in enumerate(surrogate.outputs):
+        if every.limited[:, m].any():
+            columns[f"met.{name}"] = with_gaps(met[:, m], limited[:, m])
+        if every.asked[:, m].any():
+            columns[f"miss.{name}"] = misses[:, m]
+    columns["met"] = can_tell
+    table = pd.DataFrame(columns)
+    low, high = surrogate.box
+    width = np.where(high > low, high - low, 1.0)
+    bounds = space.bounds[1] - space.bounds[0]
+    unit = (reached.x - low) / np.where((bounds > 0) & (bounds < width), bounds, width)
+    score = reached.loss + reached.variance
+    # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
+    excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
+    excess = np.where(excess <= ROUNDOFF, 0.0, excess)
+    score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
+    if reached.far is not None:  # of designs that are as good as the best, the nearest to the present one
+        fine = hit & (excess == 0)
+        fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
+        score = np.where(fine, reached.far, FAR_WORSE + score)
+    outside = None if near is None else near.sample.outside(reached.x)
+    picked = pick(reached.groups, unit, hit, score, count, outside)
+    designs = table.iloc[picked.rows].reset_index(drop=True)
+    designs.insert(0, "target", reached.groups[picked.rows])
+    designs.insert(1, "rank", picked.ranks)
+    designs["starts"] = picked.starts
+    if near is not None:
+        row, distance = near.nearest(reached.x[picked.rows])
+        if near.rows is not None:
+            designs["nearest.row"] = near.rows[row]
+        if near.y is not None:
+            for m, name in enumerate(surrogate.outputs):
+                designs[f"nearest.measured.{name}"] = near.y[row, m]
+        designs["nearest.distance"], designs["inside"] = distance, near.inside(reached.x[picked.rows])
+    return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
+
+
+def with_gaps(fine: NDArray[np.bool_], told: NDArray[np.bool_]) -> Any:
+    """Return (n,) truth values, and no value where there is nothing to tell."""
+    import pandas as pd
+
+    return fine if told.all() else pd.arrays.BooleanArray(fine.copy(), ~told)
+
+
+def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets: Targets) -> NDArray[np.bool_]:
+    """Return (b,) whether each maximum and minimum is within its tolerance of that of the target's best design."""
+    order = np.lexsort((score, groups))
+    best = np.zeros(len(targets), dtype=np.intp)
+    first = order[np.r_[True, groups[order][1:] != groups[order][:-1]]]
+    best[groups[first]] = first
+    less = targets.direction[groups] * (y[best[groups]] - y)
+    tolerance = np.where(targets.tolerance > 0, targets.tolerance, DEFAULT_TOLERANCE * targets.spread)
+    return np.asarray((less <= tolerance[groups]).all(axis=1))
+
+
+def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
+    """Put designs through the true forward model; (b, m), NaN where it failed."""
+    import pandas as pd
+
+    with blamed("the dataset's true model"):
+        answer = truth(written)
+        if not isinstance(answer, pd.DataFrame):
+            raise TypeError(f"it returned {answer!r}, expected a DataFrame")
+    missing = [name for name in outputs if name not in answer.columns]
+    if missing or len(answer) != len(written):
+        raise DataError(
+            f"the dataset's true model answered {len(answer)} rows with the columns {list(answer.columns)}, expected "
+            f"{len(written)} rows with {list(outputs)}",
+            "this is a fault of the dataset plugin",
+        )
+    return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64))
+
+
+def _add(columns: dict[str, Any], prefix: str, names: Any, values: Any) -> None:
+    columns.update({f"{prefix}.{name}": value for name, value in zip(names, values, strict=True)})
+
+
+def _encoded_names(surrogate: Surrogate) -> list[str]:
+    """Name the encoded columns; a category has one for each level."""
+    return [
+        f"{v.name}={level}" if v.kind == "categorical" else v.name
+        for v in surrogate.space.variables
+        for level in (v.levels if v.kind == "categorical" else [None])
+    ]
+
+
+def _within(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Number the rows of each target from 0; the rows of one target stand together."""
+    firsts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    return np.arange(len(groups)) - np.repeat(firsts, np.diff(np.r_[firsts, len(groups)]))

@@ -1,0 +1,300 @@
+"""What a run reports: the schema of `run.json` and of `--json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from invdesign_core.designs.answers import Answers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _or_none(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_or_none)]
+"""A number; null where it is not finite."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NearestReport(_Part):
+    """The training row nearest to a design."""
+
+    row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
+    distance: float = Field(description="Distance to it, each input scaled by its training range.")
+    inside: bool = Field(
+        description="Whether that is near: no farther than 99 % of the rows are from their nearest other one, and no "
+        "farther than 0.25."
+    )
+    measured: dict[str, Number] | None = Field(
+        description="What was measured there, for every output; null where it was not kept."
+    )
+
+
+class MeasuredReport(_Part):
+    """A measured row that is an answer itself."""
+
+    row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
+    inputs: dict[str, Any] = Field(description="Its design.")
+    outputs: dict[str, Number] = Field(description="What was measured, for every output; null where it was not.")
+    met: dict[str, bool] = Field(description="As `met` of a design.")
+
+
+class DesignReport(_Part):
+    """One design."""
+
+    inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
+    prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
+    spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
+    error: dict[str, Number] | None = Field(
+        description="The surrogate's typical error, for every output, in its units: the root mean squared error on the "
+        "test rows, or on the table's rows for a model file; null where there are none."
+    )
+    loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
+    variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
+    met: dict[str, bool] = Field(
+        description="For each output with a value or limits to meet whether it is within its tolerance; a maximum or "
+        "minimum without limits is not listed."
+    )
+    miss: dict[str, Number] = Field(
+        description="How far outside the wanted interval: negative below, 0 inside; null where no value is known, as "
+        "where the true model failed."
+    )
+    truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
+    starts: int = Field(description="How many starts led here.")
+    nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
+    room: dict[str, list[Any]] | None = Field(
+        description="How far each input may move alone before the prediction misses or a constraint is broken: lowest "
+        "and highest value, or the levels of a category; null where the design misses, or nothing but an "
+        "extremum is asked for."
+    )
+    free: list[dict[str, float]] | None = Field(
+        description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "
+        "misses, or nothing but an extremum is asked for."
+    )
+
+
+class StartsReport(_Part):
+    """What became of the starts."""
+
+    total: int = Field(description="Number of starts.")
+    converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
+    hit: int | None = Field(
+        description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
+        "nothing else is asked for."
+    )
+    unmoved: int = Field(description="Starts that ended where they began.")
+    not_finite: int = Field(description="Starts whose design has no finite prediction.")
+
+
+class OutputMetrics(_Part):
+    """How well one output is predicted on the test rows, or by a model file on the rows of its table."""
+
+    r2: Number = Field(description="Coefficient of determination; null where the output is constant there.")
+    mae: Number = Field(description="Mean absolute error, in the output's units.")
+    rmse: Number = Field(description="Root mean squared error, in the output's units.")
+
+
+class SurrogateReport(_Part):
+    """The surrogate."""
+
+    plugin: str | None = Field(description="The builder; null for a model file.")
+    members: int = Field(description="Networks in the ensemble.")
+    trials: int = Field(description="Trials of the search; 0 for a loaded surrogate.")
+    failed: int = Field(description="Trials that failed.")
+    best: dict[str, Any] = Field(description="Hyper-parameters of the best trial.")
+    objective: str | None = Field(description="What the tuner compared the trials by.")
+    score: Number = Field(description="The objective of the winner.")
+    retrained: bool = Field(description="Whether the winner was trained again and became better.")
+    rows: dict[str, int] = Field(
+        description="Rows for `train`, `validation` and `test`; of the `table` that was given with a model file."
+    )
+    test: dict[str, OutputMetrics] = Field(
+        description="Metrics on the test rows for each output; of a model file on all rows of its table."
+    )
+
+
+class TargetReport(_Part):
+    """What was asked of one output."""
+
+    goal: Literal["max", "min"] | None = Field(description="Whether it is to be as large or as small as it can be.")
+    lower: Number = Field(description="Lowest wanted value; null where that side is open.")
+    upper: Number = Field(description="Highest wanted value; null where that side is open.")
+    weight: float = Field(description="Weight of its misses.")
+    tolerance: float = Field(description="The miss that still counts as met.")
+    range: Number = Field(description="The output's range over the training rows.")
+
+
+class Report(_Part):
+    """The result of `invdesign run` and `invdesign solve`."""
+
+    run: str | None = Field(description="The run folder; null where nothing was saved.")
+    status: Literal["met", "not met", "optimised", "no target", "interrupted"] = Field(
+        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold."
+    )
+    met_by: Literal["truth", "prediction", "measured row"] | None = Field(
+        description="What says that the target is met, or all limits held: the true model, the prediction, or, where "
+        "no proposed design does it, a measured row; null where it is not, or nothing can be met."
+    )
+    verdict: str = Field(description="What came of it in words: the last line on the screen.")
+    target: dict[str, TargetReport] = Field(description="What was asked for.")
+    distinct: int = Field(description="Number of distinct designs.")
+    designs: list[DesignReport] = Field(description="Distinct designs, best first.")
+    measured: list[MeasuredReport] = Field(
+        description="Measured rows that meet the target themselves, or beat the best design where a maximum or minimum "
+        "is asked for; best first, at most as many as designs are asked for."
+    )
+    measured_count: int = Field(description="Number of such rows in the table.")
+    measured_best: MeasuredReport | None = Field(
+        description="The best measured row, whether it meets the target or not; null where none lies inside the "
+        "bounds and constraints."
+    )
+    starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
+    search: str | None = Field(
+        description="How variables of which only some values exist were searched: `enumerated`, `each combination "
+        "solved`, `rounded and neighbours`, `by the solver`, or `continuous` where there are none; null without a "
+        "target."
+    )
+    surrogate: SurrogateReport = Field(description="How good the surrogate is.")
+    plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    seed: int = Field(description="The run's seed.")
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about this result.")
+    seconds: dict[str, float] = Field(
+        description="Seconds in `import`, `load`, `tune`, `train`, `compile`, `solve`, and in `total`."
+    )
+
+
+class TableReport(_Part):
+    """The result of `invdesign solve` with a table of targets; the designs themselves are in its file."""
+
+    out: str = Field(description="The file with the designs of each target, best first.")
+    run: str = Field(description="The run folder or model that was inverted.")
+    status: Literal["met", "not met", "optimised"] = Field(
+        description="`met` or, where any asks for a maximum or minimum, `optimised` if every target has a design or a "
+        "measured row that meets it or holds all limits."
+    )
+    verdict: str = Field(description="What came of it in words: the line on the screen.")
+    targets: int = Field(description="Number of targets.")
+    met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
+    optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
+    measured: int = Field(description="Targets that no design meets, but a measured row does.")
+    starts: StartsReport = Field(description="What became of the starts of this call.")
+    plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    seed: int = Field(description="The seed.")
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about this result.")
+    seconds: dict[str, float] = Field(description="Seconds in each stage of this call, and in `total`.")
+
+
+class PredictReport(_Part):
+    """The result of `invdesign predict`."""
+
+    run: str = Field(description="The run folder or model that was asked.")
+    table: str = Field(description="The table of designs.")
+    out: str | None = Field(description="The file with the table and its predictions; null where none was asked for.")
+    rows: int = Field(description="Number of designs.")
+    outputs: list[str] = Field(description="The outputs.")
+    prediction: list[dict[str, Number]] = Field(description="For each row the predicted outputs.")
+    spread: list[dict[str, Number]] | None = Field(
+        description="For each row the standard deviation over the members; null for one member."
+    )
+    backend: str = Field(description="What Keras ran on.")
+    notes: list[str] = Field(description="What is worth knowing about these predictions.")
+
+
+def design_reports(answers: Answers) -> list[DesignReport]:
+    """Return the designs of an inversion, best first."""
+    return [_design(row) for _, row in answers.designs.iterrows()]
+
+
+def measured_reports(answers: Answers) -> tuple[list[MeasuredReport], int, MeasuredReport | None]:
+    """Return the measured rows that are answers, how many there are in all, and the best row of all."""
+    if answers.measured is None or not len(answers.measured):
+        return [], 0, None
+    found = [
+        MeasuredReport(
+            row=int(row["row"]) if "row" in row else None,
+            inputs=_part(row, "design"),
+            outputs=_part(row, "measured"),
+            met=_part(row, "met"),
+        )
+        for _, row in answers.measured.iterrows()
+    ]
+    listed = [part for part, fine in zip(found, answers.measured["answer"], strict=True) if fine]
+    return listed, int(answers.measured["answers"].iloc[0]), found[0]
+
+
+def target_reports(answers: Answers) -> dict[str, TargetReport]:
+    """Return what was asked for, output by output."""
+    t = answers.targets
+    return {
+        name: TargetReport(
+            goal={1: "max", -1: "min"}.get(int(t.direction[0, m])),  # type: ignore[arg-type]
+            lower=float(t.lower[0, m]),
+            upper=float(t.upper[0, m]),
+            weight=float(t.weight[0, m]),
+            tolerance=float(t.tolerance[0, m]),
+            range=float(t.spread[m]),
+        )
+        for m, name in enumerate(t.outputs)
+        if t.asked[0, m]
+    }
+
+
+def _design(row: pd.Series) -> DesignReport:
+    return DesignReport(
+        inputs=_part(row, "design"),
+        prediction=_part(row, "prediction"),
+        spread=_part(row, "spread") or None,
+        error=_part(row, "error") or None,
+        loss=float(row["loss"]),
+        variance=float(row["variance"]),
+        met=_part(row, "met"),
+        miss=_part(row, "miss"),
+        truth=_part(row, "truth") or None,
+        starts=int(row["starts"]),
+        nearest=_nearest(row),
+        room=_room(row),
+        free=json.loads(row["free"]) if isinstance(row.get("free"), str) else None,
+    )
+
+
+def _nearest(row: pd.Series) -> NearestReport | None:
+    if "inside" not in row:
+        return None
+    number = row.get("nearest.row")
+    return NearestReport(
+        row=None if number is None else int(number),
+        distance=float(row["nearest.distance"]),
+        inside=bool(row["inside"]),
+        measured=_part(row, "nearest.measured") or None,
+    )
+
+
+def _room(row: pd.Series) -> dict[str, list[Any]] | None:
+    """Return the room of each variable in their order; None where the design misses."""
+    if not isinstance(row.get("free"), str):
+        return None
+    low, high, levels = (_part(row, prefix) for prefix in ("from", "to", "levels"))
+    found = {name: [value, high[name]] for name, value in low.items()}
+    found |= {name: json.loads(text) for name, text in levels.items()}
+    return {name: found[name] for name in _part(row, "design") if name in found}
+
+
+def _part(row: Mapping[Any, Any] | pd.Series, prefix: str) -> dict[str, Any]:
+    """Return the columns `prefix.NAME` as plain values by name."""
+    start = f"{prefix}."
+    found = {str(k)[len(start) :]: v for k, v in row.items() if str(k).startswith(start)}
+    return {k: v.item() if hasattr(v, "item") else v for k, v in found.items()}

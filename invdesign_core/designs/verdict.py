@@ -1,0 +1,191 @@
+"""The last line of a report: what came of it, by what it is judged, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core.space.digits import SHARE, given, near, telling, typed
+from invdesign_core.targets import ROUNDOFF
+
+if TYPE_CHECKING:
+    from invdesign_core.designs.report import DesignReport, MeasuredReport, Report, TableReport, TargetReport
+    from invdesign_core.designs.trust import Quality
+
+JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
+
+
+def verdict_of(report: Report, quality: Quality) -> str:
+    """Return the line for one target.
+
+    Parameters
+    ----------
+    report : Report
+        All but the line.
+    quality : Quality
+        How good the surrogate is.
+    """
+    if report.status == "no target":
+        return f"no target was named; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
+    judged = "truth" if report.designs and report.designs[0].truth else "prediction"
+    doubt = "" if judged == "truth" and report.met_by != "measured row" else quality.doubt(report.target)
+    if report.status == "interrupted":
+        return _joined("interrupted: these are the best designs so far", doubt)
+    if report.met_by == "measured row":
+        return _joined(_by_rows(report), doubt)
+    if not report.designs:
+        return "no start reached a design with a finite prediction"
+    if report.status == "not met":
+        return _joined("no design meets the target; the nearest: " + ", ".join(misses(report)), doubt)
+    if report.status == "optimised":
+        return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
+    rows = ""
+    if report.measured:
+        one = report.measured_count == 1
+        rows = f"{_rows(report.measured_count)} {'meets' if one else 'meet'} it already{_best(report.measured[0])}"
+    if doubt:
+        return _joined("the prediction is met", f"{doubt}: the design is a guess", rows)
+    return _joined(f"the best design meets the target {JUDGES[judged]}", rows)
+
+
+def table_verdict_of(report: TableReport, doubt: str) -> str:
+    """Return the line for a table of targets.
+
+    Parameters
+    ----------
+    report : TableReport
+        All but the line.
+    doubt : str
+        What the surrogate explains too little of, where designs are judged by it.
+    """
+    if report.optimised == report.targets:
+        parts = [f"{report.optimised} of {report.targets} targets are optimised"]
+    else:
+        parts = [f"{report.met} of {report.targets} targets are met"]
+        parts += [f"{report.optimised} optimised"] if report.optimised else []
+    if report.measured:
+        parts.append(f"{report.measured} more by measured rows alone (measured.row)")
+    return _joined(", ".join(parts), f"{doubt}: what it predicts is a guess" if doubt else "")
+
+
+def misses(report: Report) -> list[str]:
+    """Say by how much the best design misses each output."""
+    best = report.designs[0]
+    return [
+        f"{miss_of(name, best, report.target[name])}{tolerance_text(report.target[name])}"
+        for name, met in best.met.items()
+        if not met
+    ] or [f"no finite {name} {'by the true model' if best.truth else 'predicted'}" for name in report.target]
+
+
+def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
+    """Say by how much a design misses an output, or that nothing is known of it there."""
+    miss = design.miss[name]
+    if miss is None:
+        return f"the true model gave no value of {name} there" if design.truth else f"no finite {name} is predicted"
+    return f"{name} misses by {miss_text(miss, target)}"
+
+
+def values_of(row: MeasuredReport, report: Report) -> str:
+    """Name what was measured in a row of the asked outputs, as it was written."""
+    return ", ".join(f"{name} {as_written(row.outputs[name])}" for name in report.target)
+
+
+def _by_rows(report: Report) -> str:
+    """Say that measured rows do what no proposed design does."""
+    what = "meets the target"
+    if any(target.goal for target in report.target.values()):
+        what = "holds all limits" if _limited(report) else f"has a value of {' and '.join(report.target)}"
+    one = report.measured_count == 1
+    rows = f"{_rows(report.measured_count)} {'does' if one else 'do'}"
+    which = "it is" if one else "the best is"
+    row = report.measured[0]
+    number = f"row {row.row}: " if row.row is not None else ""
+    return f"no proposed design {what}, but {rows}; {which} {number}{values_of(row, report)}"
+
+
+def _reached(report: Report, judge: str) -> str:
+    """Say what was reached of each maximum and minimum, and what the best measured row has."""
+    best, row = report.designs[0], report.measured_best
+    held = " with all limits held" if _limited(report) else ""
+    parts = []
+    for name, target in report.target.items():
+        if target.goal is not None:
+            reached = (best.truth or best.prediction)[name]
+            most = "largest" if target.goal == "max" else "smallest"
+            parts.append(f"the {most} {name} found{held} is {output_text(reached, target)} {judge}")
+    text = ", ".join(parts)
+    if row is None or not all(row.met.values()):
+        return text
+    number = "" if row.row is None else f" ({row.row})"
+    asked = [name for name, target in report.target.items() if target.goal is not None]
+    has = ", ".join(f"{name} {as_written(row.outputs[name])}" for name in asked)
+    better = ", which is better" if report.measured else ""
+    return f"{text}; the best measured row{number} has {has}{better}"
+
+
+def _limited(report: Report) -> bool:
+    """Whether any output has a value or limits to meet."""
+    return any(target.lower is not None or target.upper is not None for target in report.target.values())
+
+
+def _rows(count: int) -> str:
+    return f"{count} measured row{'s' if count != 1 else ''}"
+
+
+def _best(row: MeasuredReport) -> str:
+    return "" if row.row is None else f" (row {row.row})"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def number_text(value: Any) -> str:
+    """Return a value to four digits of itself where it is a fraction."""
+    if value is None:
+        return "–"
+    return near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value)
+
+
+def computed_text(value: float) -> str:
+    """Return a number as it was typed, or to three digits where it was computed."""
+    return given(value, 1e-2 * value)
+
+
+def as_written(value: object) -> str:
+    """Write a measured value with all its digits."""
+    return "–" if value is None else typed(value)
+
+
+def tolerance_text(target: TargetReport) -> str:
+    """Return the tolerance in force in brackets; nothing where there is none."""
+    return f" (tolerance {computed_text(target.tolerance)})" if target.tolerance else ""
+
+
+def output_text(value: float | None, target: TargetReport) -> str:
+    """Return an output to a small share of its range and tolerance, so that it can be seen to meet or miss."""
+    if value is None:
+        return "–"
+    low, high = (
+        side if limit is None else limit for side, limit in ((-math.inf, target.lower), (math.inf, target.upper))
+    )
+    allowed = target.tolerance if low == high else max(target.tolerance, ROUNDOFF * (target.range or 0.0))
+
+    def alike(shown: float) -> bool:
+        """Whether a number is inside where the output is, and met where it is."""
+        before, after = (max(low - y, y - high, 0.0) for y in (value, shown))
+        return (after > allowed) == (before > allowed) and (low == high or before > 0 or after == 0)
+
+    unit = SHARE * (target.range or 0.0)
+    if target.tolerance:
+        unit = min(unit, target.tolerance / 10) if unit else target.tolerance / 10
+    return telling(value, unit, alike)
+
+
+def miss_text(miss: float, target: TargetReport) -> str:
+    """Return the size of a miss with so many digits that it can be seen to be above the tolerance."""
+    size = abs(miss)
+    if size > target.tolerance:
+        return telling(size, 1e-4 * size, lambda shown: shown > target.tolerance)
+    return number_text(size)

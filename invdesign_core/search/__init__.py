@@ -1,0 +1,1 @@
+"""From targets to points reached: start points, the solver, and feasible points."""

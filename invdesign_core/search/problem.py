@@ -1,0 +1,314 @@
+"""What a solver sees: independent rows of numbers, and compiled functions to evaluate them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.context import Context
+from invdesign_core.errors import StopSolving, blamed
+from invdesign_core.goal import Goal, Prediction
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.linear import Linear
+from invdesign_core.surrogate import backend
+
+if TYPE_CHECKING:
+    from invdesign_core.plugin import Objective
+    from invdesign_core.space.space import Space
+    from invdesign_core.surrogate.surrogate import Surrogate
+
+FEASIBLE = 1e-9
+"""How far outside a linear constraint on u counts as rounding."""
+
+
+class Status(StrEnum):
+    """How the search from one start ended, by the solver's own account."""
+
+    CONVERGED = "converged"
+    LIMIT = "limit"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """What a solver answers; the core evaluates the points again itself.
+
+    Attributes
+    ----------
+    u : ndarray
+        (b, e) points reached.
+    status : sequence of Status
+        (b,) how each ended.
+    message : sequence of str
+        (b,) in words.
+    """
+
+    u: FloatArray
+    status: Any
+    message: Any
+
+
+class Forward:
+    """The surrogate and the objective as compiled functions of rows; shared by the problems of one solve.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        The forward map.
+    objective : Objective
+        How far predictions are from a goal.
+    space : Space, optional
+        The search's, which says what is searched on a logarithmic scale; by default nothing is.
+    """
+
+    def __init__(self, surrogate: Surrogate, objective: Objective, space: Space | None = None) -> None:
+        self.surrogate, self.objective, self._space = surrogate, objective, space
+
+    def to_x(self, u: FloatArray) -> FloatArray:
+        """Return encoded designs of (k, e) solver coordinates."""
+        low, width = self._box
+        x = low + u * width
+        x[..., self._log] = np.exp(x[..., self._log])
+        return np.asarray(x)
+
+    def to_u(self, x: FloatArray) -> FloatArray:
+        """Return solver coordinates of (k, e) encoded designs."""
+        low, width = self._box
+        x = np.array(x, dtype=np.float64)
+        # Training rows may hold 0 where the search may not: they end far below every bound.
+        x[..., self._log] = np.log(np.maximum(x[..., self._log], np.finfo(np.float64).tiny))
+        return np.asarray((x - low) / width)
+
+    def linear(self, constraints: Linear) -> Linear:
+        """Return constraints on encoded designs as constraints on u; none is about a column on a logarithmic scale."""
+        low, width = self._box
+        return constraints.scaled(low, width)
+
+    def value(self, u: FloatArray, goal: Goal) -> FloatArray:
+        """Return the (k,) losses; infinite where the prediction is not finite."""
+        if self.surrogate.differentiable:
+            loss = self._value(self.to_x(u), *_arrays(goal))
+        else:
+            loss = self.loss_of(self.surrogate.predict_z(self.to_x(u)), goal)
+        return np.where(np.isfinite(loss), loss, np.inf)
+
+    def loss_of(self, z: Prediction, goal: Goal) -> FloatArray:
+        """Return the (k,) losses of predictions in z that are there already."""
+        spread = () if z.std is None else (z.std,)
+        return np.asarray(self._loss(z.mean, *_arrays(goal), *spread), dtype=np.float64)
+
+    def value_and_grad(self, u: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray]:
+        """Return (k,) losses and their (k, e) gradients in u; infinite and 0 where not finite."""
+        loss, gradient = self._value_and_grad(self.to_x(u), *_arrays(goal))
+        fine = np.isfinite(loss) & np.isfinite(gradient).all(axis=1)
+        return np.where(fine, loss, np.inf), np.where(fine[:, None], gradient * self._slope(u), 0.0)
+
+    def residuals_and_jacobian(self, u: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray]:
+        """Return (k, q) residuals and their (k, q, e) Jacobians in u; infinite and 0 where not finite."""
+        residuals, jacobian = self._residuals_and_jacobian(self.to_x(u), *_arrays(goal))
+        fine = np.isfinite(residuals).all(axis=1) & np.isfinite(jacobian).all(axis=(1, 2))
+        return (
+            np.where(fine[:, None], residuals, np.inf),
+            np.where(fine[:, None, None], jacobian * self._slope(u)[:, None, :], 0.0),
+        )
+
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling these functions has taken so far."""
+        return float(sum(getattr(f, "compile_seconds", 0.0) for f in vars(self).values()))
+
+    def _slope(self, u: FloatArray) -> FloatArray:
+        """Return the (k, e) derivatives of x by u; where the search moves in logarithms they depend on the point."""
+        slope = np.tile(self._box[1], (len(u), 1))
+        slope[:, self._log] *= self.to_x(u)[:, self._log]
+        return slope
+
+    @cached_property
+    def _log(self) -> NDArray[np.intp]:
+        """The columns that are searched on a logarithmic scale."""
+        return np.zeros(0, dtype=np.intp) if self._space is None else np.flatnonzero(self._space.logarithmic)
+
+    @cached_property
+    def _box(self) -> tuple[FloatArray, FloatArray]:
+        """What u = 0 stands for, and the length of u's unit: in x, or in its logarithm."""
+        low, high = (np.array(side) for side in self.surrogate.box)
+        if self._space is not None and len(self._log):
+            below = [column for column in self._log if low[column] <= 0]  # the data's range has no logarithm
+            low[below], high[below] = (side[below] for side in self._space.bounds)
+            low[self._log], high[self._log] = np.log(low[self._log]), np.log(high[self._log])
+        return low, np.where(high > low, high - low, 1.0)
+
+    @cached_property
+    def _value(self) -> Any:
+        return backend.load().value(self._trace_loss, self.surrogate.variables)
+
+    @cached_property
+    def _value_and_grad(self) -> Any:
+        return backend.load().value_and_grad(self._trace_loss, self.surrogate.variables)
+
+    @cached_property
+    def _residuals_and_jacobian(self) -> Any:
+        def trace(x: Any, *goal: Any) -> Any:
+            z = self.surrogate.trace(x)
+            with blamed(self.objective.label):
+                return _checked(self.objective.residuals(z, Goal(*goal)), 2)
+
+        return backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
+
+    @cached_property
+    def _loss(self) -> Any:
+        def loss(mean: Any, lower: Any, upper: Any, weight: Any, std: Any = None) -> Any:
+            with blamed(self.objective.label):
+                return _checked(self.objective.loss(Prediction(mean, std), Goal(lower, upper, weight)), 1)
+
+        return backend.load().value(loss, [])
+
+    def _trace_loss(self, x: Any, *goal: Any) -> Any:
+        z = self.surrogate.trace(x)
+        with blamed(self.objective.label):
+            return _checked(self.objective.loss(z, Goal(*goal)), 1)
+
+
+class Problem:
+    """b independent rows, each asking for its own target inside its own bounds.
+
+    It counts evaluations, remembers the best point of each row, and stops a solver that runs out
+    of time, so that solvers need do none of that.
+
+    Parameters
+    ----------
+    forward : Forward
+        The compiled functions.
+    goal : Goal
+        t goals in z.
+    groups : ndarray of int
+        (b,) which goal each row asks for.
+    lower, upper : ndarray
+        (b, e) bounds in u; equal where a variable is fixed.
+    discrete : ndarray of bool
+        (e,) whether only some values of a column exist.
+    ctx : Context
+        Holds the deadline.
+    first : int
+        Number of the first row in the whole of the work, where rows are solved in chunks.
+    linear : Linear, optional
+        Constraints on u that every row must satisfy besides its bounds; only for solvers that handle ``linear``.
+
+    Attributes
+    ----------
+    linear : Linear
+        The linear constraints on u; without any it has no rows.
+    evaluations : ndarray of int
+        (b,) points evaluated for each row.
+    best_u, best_loss : ndarray
+        (b, e) and (b,) the best point that was evaluated for each row, and its loss.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        goal: Goal,
+        groups: IndexArray,
+        lower: FloatArray,
+        upper: FloatArray,
+        discrete: NDArray[np.bool_],
+        ctx: Context,
+        first: int = 0,
+        linear: Linear | None = None,
+    ) -> None:
+        self._numbers = first + np.arange(len(lower))
+        self._asks = groups
+        self.linear = linear or Linear.none(lower.shape[1])
+        self._forward, self._goal, self._ctx = forward, goal, ctx
+        self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
+        self.evaluations = np.zeros(len(lower), dtype=np.int64)
+        self.best_u = (lower + upper) / 2
+        self.best_loss = np.full(len(lower), np.inf)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(b, e)."""
+        return self.lower.shape[0], self.lower.shape[1]
+
+    def rng(self, row: int) -> np.random.Generator:
+        """Return a random stream of one row, which is the same whatever rows are solved beside it."""
+        return self._ctx.rng("solver", int(self._numbers[row]))
+
+    def value(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return the (k,) losses of (k, e) points; point i belongs to row ``rows[i]``, by default row i."""
+        u, rows = self._begin(u, rows)
+        loss = self._forward.value(u, self._goal.take(self._asks[rows]))
+        self._note(u, rows, loss)
+        return loss
+
+    def value_and_grad(self, u: FloatArray, rows: IndexArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return the (k,) losses of (k, e) points and their (k, e) gradients."""
+        u, rows = self._begin(u, rows)
+        loss, gradient = self._forward.value_and_grad(u, self._goal.take(self._asks[rows]))
+        self._note(u, rows, loss)
+        return loss, gradient
+
+    def residuals_and_jacobian(self, u: FloatArray, rows: IndexArray | None = None) -> tuple[FloatArray, FloatArray]:
+        """Return (k, q) residuals, whose mean of squares is the loss, and their (k, q, e) Jacobians."""
+        u, rows = self._begin(u, rows)
+        residuals, jacobian = self._forward.residuals_and_jacobian(u, self._goal.take(self._asks[rows]))
+        self._note(u, rows, np.mean(residuals**2, axis=1))
+        return residuals, jacobian
+
+    def _begin(self, u: FloatArray, rows: IndexArray | None) -> tuple[FloatArray, IndexArray]:
+        self._ctx.check_stop()
+        if self._ctx.out_of_time():
+            raise StopSolving
+        rows = np.arange(len(u)) if rows is None else np.asarray(rows, dtype=np.intp)
+        return np.asarray(u, dtype=np.float64), rows
+
+    def _note(self, u: FloatArray, rows: IndexArray, loss: FloatArray) -> None:
+        """Count, and keep the best feasible point of each row; a row may occur several times."""
+        alone = bool((rows[1:] > rows[:-1]).all())
+        if alone:
+            self.evaluations[rows] += 1
+        else:
+            np.add.at(self.evaluations, rows, 1)
+        inside = ((u >= self.lower[rows]) & (u <= self.upper[rows])).all(axis=1)
+        if len(self.linear):
+            inside &= (self.linear.violation(u) <= FEASIBLE).all(axis=1)
+        better = np.flatnonzero(inside & (loss < self.best_loss[rows]))
+        if not len(better):
+            return
+        # Where a row occurs several times the smallest is written last.
+        order = better if alone else better[np.argsort(-loss[better], kind="stable")]
+        self.best_loss[rows[order]] = loss[order]
+        self.best_u[rows[order]] = u[order]
+
+
+def part_of(problem: Problem, rows: IndexArray, goal: Goal) -> Problem:
+    """Return a problem of some of the rows, each with a goal of its own: (k, m) in z."""
+    part = Problem(
+        problem._forward,
+        goal,
+        problem.groups[rows],
+        problem.lower[rows],
+        problem.upper[rows],
+        problem.discrete,
+        problem._ctx,
+        linear=problem.linear,
+    )
+    part._asks, part._numbers = np.arange(len(rows)), problem._numbers[rows]
+    return part
+
+
+def _checked(answer: Any, rank: int) -> Any:
+    """Hold what an objective returned to its shape: one loss a row, or one row of residuals."""
+    shape = getattr(answer, "shape", None)
+    if shape is None or len(shape) != rank:
+        raise ValueError(f"it returned shape {shape}, expected {'(rows,)' if rank == 1 else '(rows, residuals)'}")
+    return answer
+
+
+def _arrays(goal: Goal) -> tuple[Any, Any, Any]:
+    return goal.lower, goal.upper, goal.weight

@@ -1,0 +1,151 @@
+"""The rows of a search: for each target its boxes, and start points inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import Known
+from invdesign_core.errors import ConfigError
+from invdesign_core.goal import Goal
+from invdesign_core.search.problem import Forward
+from invdesign_core.search.starts import start_points
+from invdesign_core.space.allowed_values import lengths
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.linear import Linear
+from invdesign_core.space.projection import nearest
+from invdesign_core.space.space import Space
+
+
+@dataclass(frozen=True)
+class Rows:
+    """b rows, those of one target together.
+
+    Attributes
+    ----------
+    groups : ndarray of int
+        (b,) the target of each.
+    u0 : ndarray
+        (b, e) start points in u.
+    lower, upper : ndarray
+        (b, e) bounds in u.
+    low, high : ndarray
+        (b, e) the same bounds as encoded designs.
+    first : int
+        Number of the first row in the whole of the work.
+    """
+
+    groups: IndexArray
+    u0: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    low: FloatArray
+    high: FloatArray
+    first: int
+
+    @property
+    def fixed(self) -> FloatArray:
+        """(b, e) encoded values of the columns that may not move, NaN elsewhere."""
+        return np.where(self.low == self.high, self.low, np.nan)
+
+
+def make_rows(
+    forward: Forward,
+    goal: Goal,
+    space: Space,
+    low: FloatArray,
+    high: FloatArray,
+    method: str,
+    count: int,
+    known: Known | None,
+    ctx: Context,
+    first: int,
+) -> Rows:
+    """Start in every box of every target.
+
+    Parameters
+    ----------
+    forward : Forward
+        Evaluates points, to choose among them.
+    goal : Goal
+        t goals in z.
+    space : Space
+        Its linear constraints hold at the starts.
+    low, high : ndarray
+        (t · c, e) encoded bounds of the boxes, those of one target together.
+    method : str
+        As `start_points` takes it.
+    count : int
+        Starts in each box.
+    known : Known, optional
+        The training rows.
+    ctx : Context
+        Seeds.
+    first : int
+        Number of the first target in the whole of the work.
+
+    Raises
+    ------
+    ConfigError
+        If no design of a target's boxes satisfies the constraints.
+    """
+    surrogate, t = forward.surrogate, len(goal.lower)
+    boxes = len(low) // t
+    lower, upper = forward.to_u(low), forward.to_u(high)
+    scaled = None
+    if known is not None:
+        scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
+    goals = goal.take(np.repeat(np.arange(t), boxes))
+    linear = forward.linear(space.constraints.linear)
+    u0 = start_points(method, count, forward, goals, lower, upper, scaled, ctx, first * boxes, linear)
+    u0, groups = u0.reshape(-1, space.width), np.repeat(np.arange(t), boxes * count)
+    lower, upper, low, high = (np.repeat(side, count, axis=0) for side in (lower, upper, low, high))
+    number = first * boxes * count
+    there = np.asarray(np.isfinite(u0).all(axis=1))
+    if there.all():
+        return Rows(groups, u0, lower, upper, low, high, number)
+    lost = np.setdiff1d(np.arange(t), groups[there])
+    if len(lost):
+        raise no_design(first + int(lost[0]), t > 1 or first > 0)
+    u0, lower, upper, low, high = (side[there] for side in (u0, lower, upper, low, high))
+    return Rows(groups[there], u0, lower, upper, low, high, number)
+
+
+def check_held(space: Space, held: FloatArray) -> None:
+    """Refuse targets that come with values under which no design satisfies the constraints.
+
+    Whether whole numbers and steps leave a design is found out by the search.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables and constraints; what is not held has finite bounds.
+    held : ndarray
+        (t, e) encoded values that the targets come with, NaN where free.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such row.
+    """
+    linear, low, high = space.constraints.linear, *(np.where(np.isnan(held), bound, held) for bound in space.bounds)
+    lost = np.zeros(len(held), dtype=bool)
+    for limit in space.constraints.at_most:
+        lost |= (low[:, list(limit.columns)] > 0).sum(axis=1) > limit.count
+    if len(linear):
+        scale = lengths(*space.bounds)
+        low, high = low / scale, high / scale
+        found = nearest(Linear(linear.matrix * scale, linear.lower, linear.upper), low, high, (low + high) / 2)
+        lost |= np.isnan(found).any(axis=1)
+    if lost.any():
+        raise no_design(int(np.argmax(lost)), True)
+
+
+def no_design(target: int, several: bool) -> ConfigError:
+    """Return the error for a target, by its number from 0, none of whose designs satisfies the constraints."""
+    which = f"targets, row {target + 1}: with its values " if several else ""
+    return ConfigError(
+        f"{which}no design inside the bounds satisfies the constraints", "allow more values, or fewer constraints"
+    )

@@ -1,0 +1,77 @@
+"""Calling a solver, and holding it to its word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from invdesign_core.context import Context
+from invdesign_core.errors import SolverError, StopSolving, blamed
+from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.space.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from invdesign_core.plugin import Solver
+
+FAULT = "this is a fault of the plugin"
+
+
+def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
+    """Call a solver; believe its point only where it is no worse than the best that was evaluated.
+
+    Parameters
+    ----------
+    solver : Solver
+        What makes the loss less.
+    problem : Problem
+        b rows.
+    u0 : ndarray
+        (b, e) start points.
+    ctx : Context
+        Seeds, events and the deadline.
+
+    Returns
+    -------
+    SolverResult
+        (b, e) points inside the bounds.
+    bool
+        Whether it was interrupted.
+
+    Raises
+    ------
+    SolverError
+        If the solver fails, or answers with another shape than it was asked for.
+    """
+    try:
+        # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
+        with blamed(solver.label, FAULT, SolverError), threadpool_limits(limits=1, user_api="blas"):
+            result = solver.solve(problem, u0, ctx)
+    except (StopSolving, KeyboardInterrupt) as stop:
+        seen = np.isfinite(problem.best_loss)
+        u = np.where(seen[:, None], problem.best_u, u0)
+        why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
+        return SolverResult(u, [Status.LIMIT] * len(u), [why] * len(u)), True
+    if not isinstance(result, SolverResult):
+        raise SolverError(f"{solver.label} answered {result!r}, expected a SolverResult", FAULT)
+    strange = {str(s) for s in result.status} - set(Status)
+    if strange:
+        raise SolverError(
+            f"{solver.label} answered the status {min(strange)!r}, expected one of {[str(s) for s in Status]}",
+            FAULT,
+        )
+    b, e = problem.shape
+    u = np.asarray(result.u, dtype=np.float64)
+    if u.shape != (b, e) or len(result.status) != b or len(result.message) != b:
+        raise SolverError(
+            f"{solver.label} answered points of shape {u.shape} with {len(result.status)} states and "
+            f"{len(result.message)} messages, expected ({b}, {e}), {b} and {b}",
+            FAULT,
+        )
+    u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
+    seen = problem.best_loss.copy()
+    loss = problem.value(u) if not ctx.out_of_time() else np.full(b, np.inf)
+    problem.evaluations -= 1  # ours, not the solver's
+    worse = ~(loss <= seen) & np.isfinite(seen)
+    return SolverResult(np.where(worse[:, None], problem.best_u, u), result.status, result.message), False

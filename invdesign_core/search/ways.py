@@ -1,0 +1,424 @@
+"""The ways to search: all combinations tried, the solver from many starts, or ever more changes of a present design."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import Known
+from invdesign_core.errors import ConfigError
+from invdesign_core.goal import Goal, Prediction
+from invdesign_core.search.enumerate import best_combinations
+from invdesign_core.search.local_search import rounded_and_improved
+from invdesign_core.search.penalty import firm, hold_limits
+from invdesign_core.search.plan import Plan, infeasibility, no_combination
+from invdesign_core.search.problem import Forward, Problem, SolverResult, Status
+from invdesign_core.search.proximity import PULLS, NearTo, Pulled, distances, few_changes, weights
+from invdesign_core.search.rows import Rows, make_rows, no_design
+from invdesign_core.search.run_solver import call_solver
+from invdesign_core.search.starts import losses_of
+from invdesign_core.search.trust_boxes import around_designs, measured, near_rows
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.projection import nearest
+from invdesign_core.space.rounding import mended, shortened, written
+from invdesign_core.space.space import Space
+from invdesign_core.targets import Targets
+
+if TYPE_CHECKING:
+    from invdesign_core.data.distance import Nearness
+    from invdesign_core.plugin import Solver
+    from invdesign_core.search.local_search import Score
+
+NEXT_TO_NOTHING = 1e-4
+"""Weight of the distance to a present design beside an extremum, and a loss that counts for none."""
+
+
+SAME = 5e-6
+"""A design may be written with fewer digits where that changes no output by more, in standardised units."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Where b rows ended.
+
+    Attributes
+    ----------
+    groups : ndarray of int
+        (b,) the target of each.
+    u0, u : ndarray
+        (b, e) start points, and points reached.
+    x : ndarray
+        (b, e) encoded designs as they will be written.
+    result : SolverResult
+        The solver's account of the first search.
+    evaluations : ndarray of int
+        (b,) points evaluated.
+    movable : ndarray of bool
+        (b,) whether any column was free to move.
+    interrupted : bool
+        Whether the search was cut short.
+    goal : Goal or None
+        t goals in z by which the points are to be judged, where the search has put an extremum farther away.
+    """
+
+    groups: IndexArray
+    u0: FloatArray
+    u: FloatArray
+    x: FloatArray
+    result: SolverResult
+    evaluations: NDArray[np.int64]
+    movable: NDArray[np.bool_]
+    interrupted: bool
+    goal: Goal | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """The ways to search, and what all of them work with.
+
+    Attributes
+    ----------
+    forward, targets, goal, space, solver, ctx, known, held, first, near
+        As `reach` has them; `goal` holds the t targets in z.
+    """
+
+    forward: Forward
+    targets: Targets
+    goal: Goal
+    space: Space
+    solver: Solver
+    near: NearTo
+    known: Known | None
+    held: FloatArray | None
+    ctx: Context
+    first: int
+
+    @property
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """(t, e) encoded bounds of each target."""
+        low, high = (np.tile(bound, (len(self.targets), 1)) for bound in self.space.bounds)
+        if self.held is not None:
+            low, high = (np.where(np.isnan(self.held), bound, self.held) for bound in (low, high))
+        return low, high
+
+    @cached_property
+    def data(self) -> Nearness | None:
+        """The measured designs that answers are to stay near to."""
+        return measured(self.known, self.space) if self.near.to_data else None
+
+    def boxes(self, plan: Plan) -> tuple[FloatArray, FloatArray, int]:
+        """Return the (t · c, e) encoded bounds of the boxes to start in, and the starts in each."""
+        low, high = self.bounds
+        if not self.near.to_data:
+            return *plan.boxes(low, high, self.held), plan.starts
+        assert self.known is not None
+        assert self.data is not None
+        shift, scale = self.forward.surrogate.shift, self.forward.surrogate.scale
+        loss = losses_of(self.forward, Prediction((self.known.y - shift) / scale), self._compared)
+        first = None if self.held is None else self.first
+        low, high = near_rows(self.space, self.known, self.data, loss, low, high, self.solver.starts, first)
+        return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
+
+    def far(self, x: FloatArray) -> FloatArray | None:
+        """Return the (n,) distances of encoded designs from the present one, or how many variables differ from it."""
+        present = self.near.present
+        if present is None:
+            return None
+        away = distances(self.space, self.forward, present, x)
+        if not self.near.fewest:
+            return away
+        differs = np.zeros(len(x))
+        for columns in self.space.slices:
+            differs += (np.isfinite(present[columns]) & (x[:, columns] != present[columns])).any(axis=1)
+        return differs + away / (1 + away)  # as few as possible, and of those the nearest
+
+    def judged(self, x: FloatArray, mean: FloatArray, loss: FloatArray, groups: IndexArray) -> FloatArray:
+        """Return scores by which designs that exist are compared; infinite where they are not near to the data.
+
+        Of designs that meet the target, the nearest to the present one is the best; else that of the smallest loss.
+
+        Parameters
+        ----------
+        x : ndarray
+            (c, e) encoded designs; repeated, if they are fewer than the losses.
+        mean : ndarray
+            (n, m) their predictions in z.
+        loss : ndarray
+            (n,)
+        groups : ndarray of int
+            (n,) their targets.
+        """
+        score, away = loss, self.far(x)
+        if away is not None:
+            away, y = np.resize(away, len(loss)), self.forward.surrogate.units(mean)
+            met = self.targets.met(y, groups).all(axis=1) & ~self.targets.excess(y, groups).any(axis=1)
+            extremum = np.asarray(self.targets.extremum.any(axis=1))[groups]  # comes before nearness
+            nearly = np.where(loss <= NEXT_TO_NOTHING, 0.0, loss) + NEXT_TO_NOTHING * away
+            score = np.where(extremum, nearly, np.where(met, away / (1 + away) - 1, loss))
+        return score if self.data is None else np.where(np.resize(self.data.holds(x), len(loss)), score, np.inf)
+
+    def all_tried(self, plan: Plan) -> Ended:
+        """Try all combinations of discrete values; no solver is asked."""
+        low, high = self.bounds
+        x, groups, interrupted = best_combinations(
+            self.forward, self._compared, self.space, plan, low, self.ctx, self.judged
+        )
+        if not interrupted and not len(x) and self.data is None:
+            raise no_combination()
+        if not interrupted:
+            self._check_found(groups)
+        b, u = len(x), self.forward.to_u(x)
+        said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
+        middle = self.forward.to_u(((low + high) / 2)[groups])  # no search began anywhere
+        evaluations = np.full(b, plan.combinations // plan.starts)
+        return Ended(groups, middle, u, x, said, evaluations, np.ones(b, dtype=bool), interrupted)
+
+    def with_few_changes(self, plan: Plan) -> Ended:
+        """Let ever more variables of the present design change, until each target is met."""
+        assert self.near.present is not None
+        low, high = self.bounds
+        open_, found = np.ones(len(self.targets), dtype=bool), list[Ended]()
+        for cells in few_changes(self.space, self.near.present):
+            lower, upper = (_crossed(cells, side) for side in (plan.lower, plan.upper))
+            part = replace(plan, lower=lower, upper=upper, starts=4)
+            everything = bool(np.isnan(cells).all())
+            for rows, ended in self._of_targets(np.flatnonzero(open_), part, low, high, everything):
+                y = self.forward.surrogate.predict(ended.x).mean
+                met = self.targets.met(y, ended.groups).all(axis=1)
+                done = np.bincount(ended.groups[met], minlength=len(open_)) > 0
+                last = everything or ended.interrupted
+                found.append(_some(ended, done[ended.groups] | last))
+                open_[rows] &= ~(done[rows] | last)
+            if not open_.any():
+                break
+        return _joined(found)
+
+    def _of_targets(
+        self, rows: IndexArray, plan: Plan, low: FloatArray, high: FloatArray, must: bool
+    ) -> Iterator[tuple[IndexArray, Ended]]:
+        """Search for some of the targets; pass over those with no design in the plan's boxes, unless one must be."""
+        asked = replace(
+            self, targets=self.targets.take(rows), goal=self.goal.take(rows), first=self.first + int(rows[0])
+        )
+        asked = asked if self.held is None else replace(asked, held=self.held[rows])
+        try:
+            ended = asked.searched(plan, *plan.boxes(low[rows], high[rows], asked.held), plan.starts)
+        except ConfigError:
+            if len(rows) == 1 and must:
+                raise
+            for row in rows if len(rows) > 1 else ():  # each for itself, to find out which it is
+                yield from self._of_targets(np.array([row]), plan, low, high, must)
+            return
+        yield rows, replace(ended, groups=rows[ended.groups])
+
+    def searched(self, plan: Plan, low: FloatArray, high: FloatArray, count: int) -> Ended:
+        """Run the solver from the starts of (t · c, e) boxes, and make discrete values of what it finds."""
+        forward, space, ctx = self.forward, self.space, self.ctx
+        rows = make_rows(
+            forward, self._compared, space, low, high, self._init, count, self.known, ctx, self.first
+        )  # fmt: skip
+        rows = self._from_present(rows)
+        linear = forward.linear(space.constraints.linear)
+        goal, interrupted, evaluations = self.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
+
+        def solve(problem: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
+            return call_solver(self.solver, problem, begin, ctx)
+
+        def descend(u: FloatArray, lower: FloatArray, upper: FloatArray, maps: list[Any]) -> SolverResult:
+            nonlocal goal, interrupted, evaluations
+            for through in maps:
+                problem = Problem(
+                    through, goal, rows.groups, lower, upper, space.discrete, ctx, rows.first, linear
+                )  # fmt: skip
+                reached = hold_limits(
+                    solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
+                    self.near.present is not None,
+                )  # fmt: skip
+                goal, interrupted, u = reached.goal, reached.interrupted, reached.result.u
+                evaluations = evaluations + problem.evaluations
+                if interrupted:
+                    break
+            return reached.result
+
+        maps = list(self._maps())
+        result = descend(rows.u0, rows.lower, rows.upper, maps)
+        u = result.u
+        x = written(space, forward.to_x(u), rows.low, rows.high)
+
+        def polish(x: FloatArray) -> tuple[FloatArray, NDArray[np.int64], bool]:
+            """Hold the discrete variables at the values that exist, and let the others make up for it."""
+            nonlocal evaluations
+            low, high = self._with_values(x, rows)
+            lower, upper = forward.to_u(low), forward.to_u(high)
+            begin = np.clip(forward.to_u(x), lower, upper)
+            if len(linear):
+                begin = _feasible_or(nearest(linear, lower, upper, begin), begin)
+            before, evaluations = evaluations, np.zeros_like(evaluations)
+            polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
+            spent, evaluations = evaluations, before
+            return written(space, forward.to_x(polished.u), low, high), spent, interrupted
+
+        if plan.way == "rounded and neighbours" and not interrupted:
+            others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
+            x, more, interrupted = rounded_and_improved(
+                x, forward.to_x(u), rows.groups, self._scores(maps, goal), space, plan, (rows.low, rows.high),
+                self._kept(rows), polish if others else None, ctx,
+            )  # fmt: skip
+            u, evaluations = forward.to_u(x), evaluations + more
+        x = self._shortened(x, rows.groups, rows.low, rows.high)
+        movable = np.asarray((rows.upper > rows.lower).any(axis=1))
+        return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
+
+    def _scores(self, maps: list[Any], goal: Goal) -> list[Score]:
+        """Return the scores by which neighbours are searched: by the strongest pull, then as designs are compared."""
+        forward, goal = self.forward, firm(goal, self.targets)
+
+        def pulled(x: FloatArray, groups: IndexArray) -> FloatArray:
+            loss = maps[0].value(forward.to_u(x), goal.take(groups))
+            return loss if self.data is None else np.where(self.data.holds(x), loss, np.inf)
+
+        def compared(x: FloatArray, groups: IndexArray) -> FloatArray:
+            z = forward.surrogate.predict_z(x)
+            loss = forward.loss_of(z, goal.take(groups))
+            return self.judged(x, z.mean, np.where(np.isfinite(loss), loss, np.inf), groups)
+
+        def where_feasible(score: Score) -> Score:
+            def found(x: FloatArray, groups: IndexArray) -> FloatArray:
+                scores, fine = np.full(len(x), np.inf), np.flatnonzero(infeasibility(self.space, x) == 0)
+                if len(fine):
+                    scores[fine] = score(x[fine], groups[fine])
+                return scores
+
+            return found
+
+        return [where_feasible(score) for score in ([pulled, compared] if len(maps) > 1 else [pulled])]
+
+    def _kept(self, rows: Rows) -> FloatArray:
+        """Return the (b, e) values that the neighbours of designs keep, NaN where they may differ."""
+        if self.data is None:
+            return rows.fixed
+        low, high = self.bounds  # how far they may go is not said by boxes around measured designs
+        return np.where(low == high, low, np.nan)[rows.groups]
+
+    def _with_values(self, x: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """Return the (b, e) boxes in which continuous columns may move, where discrete ones have the values of x."""
+        low, high = rows.low, rows.high
+        if self.data is not None:
+            low, high = (side[rows.groups] for side in self.bounds)
+            low, high = around_designs(self.space, self.data, x, low, high)
+        return np.where(self.space.discrete, x, low), np.where(self.space.discrete, x, high)
+
+    def _feasible(self, ended: Ended) -> Ended:
+        """Leave out rows in whose boxes no design exists that satisfies the constraints; starts may lie between."""
+        x, fine = mended(
+            self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
+        )  # fmt: skip
+        if (x != ended.x).any():
+            x = self._shortened(x, ended.groups, *(side[ended.groups] for side in self.bounds))
+        if self.data is not None:
+            fine &= self.data.holds(x)
+        self._check_found(ended.groups[fine])
+        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+
+    def _check_found(self, groups: IndexArray) -> None:
+        """Refuse to go on where a target, of (b,) that designs were found for, is not among these."""
+        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
+        if not len(lost):
+            return
+        if self.data is not None:
+            raise ConfigError(
+                "stay near data: no design near a measured one was found that exists and satisfies the constraints",
+                "allow more, or leave stay-near-data out",
+            )
+        raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
+
+    def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
+        """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""
+        present = np.full(self.space.width, np.nan) if self.near.present is None else self.near.present
+        surrogate, targets = self.forward.surrogate, self.targets
+        asked, open_ = targets.asked[groups], targets.open[groups]
+        allowed = np.where(
+            open_ | targets.extremum[groups], SAME, np.minimum(SAME, targets.tolerance[groups] / 10 / surrogate.scale)
+        )
+        z: FloatArray | None = None
+
+        def as_good(tried: FloatArray, before: FloatArray) -> NDArray[np.bool_]:
+            nonlocal z
+            z = surrogate.predict_z(before).mean if z is None else z
+            now = surrogate.predict_z(tried).mean
+            y, changed = surrogate.units(z), surrogate.units(now)
+            worse = (np.abs(now - z) > allowed) | (np.isfinite(z) & ~np.isfinite(now))
+            worse |= targets.met(y, groups) & ~targets.met(changed, groups)
+            worse |= open_ & (targets.miss(y, groups) == 0) & (targets.miss(changed, groups) != 0)
+            worse |= (targets.excess(y, groups) == 0) & (targets.excess(changed, groups) != 0)
+            good = ~np.asarray((worse & asked).any(axis=1))
+            return good if self.data is None else good & (self.data.holds(tried) | ~self.data.holds(before))
+
+        return shortened(self.space, x, low, high, x == present, as_good)
+
+    @property
+    def _compared(self) -> Goal:
+        """The goals by which points are compared and not searched."""
+        return firm(self.goal, self.targets)
+
+    @property
+    def _init(self) -> str:
+        return "uniform" if self.near.to_data else self.solver.init
+
+    def _maps(self) -> Iterator[Any]:
+        """Return the forward maps to solve with, one after another: ever less pulled to the present design."""
+        if self.near.present is not None and not self.near.fewest:
+            present = self.forward.to_u(self.near.present)
+            for pull in PULLS:
+                yield Pulled(self.forward, present, weights(self.space), pull)
+        yield self.forward
+
+    def _from_present(self, rows: Rows) -> Rows:
+        """Let the first row of each target start from the present design, or as near to it as its bounds allow."""
+        if self.near.present is None:
+            return rows
+        firsts = np.flatnonzero(np.r_[True, rows.groups[1:] != rows.groups[:-1]])
+        present = self.forward.to_u(self.near.present)
+        lower, upper, u0 = rows.lower[firsts], rows.upper[firsts], rows.u0.copy()
+        begin = np.clip(np.where(np.isfinite(present), present, u0[firsts]), lower, upper)
+        linear = self.forward.linear(self.space.constraints.linear)
+        u0[firsts] = _feasible_or(nearest(linear, lower, upper, begin), u0[firsts]) if len(linear) else begin
+        return replace(rows, u0=u0)
+
+
+def _crossed(cells: FloatArray, plan: FloatArray) -> FloatArray:
+    """Return each of (c, e) cells with each of a plan's (p, e); where a cell holds a value, that counts."""
+    both = np.where(np.isnan(cells)[:, None], plan[None], cells[:, None])
+    return both.reshape(-1, cells.shape[1])
+
+
+def _feasible_or(points: FloatArray, otherwise: FloatArray) -> FloatArray:
+    """Return (n, e) points, or others where there are none."""
+    return np.where(np.isfinite(points).all(axis=1, keepdims=True), points, otherwise)
+
+
+def _some(ended: Ended, keep: NDArray[np.bool_]) -> Ended:
+    result = SolverResult(ended.u[keep], *(np.asarray(part, dtype=object)[keep] for part in _words(ended.result)))
+    parts = (ended.groups[keep], ended.u0[keep], ended.u[keep], ended.x[keep])
+    return Ended(*parts, result, ended.evaluations[keep], ended.movable[keep], ended.interrupted, ended.goal)
+
+
+def _joined(parts: list[Ended]) -> Ended:
+    """Put rows together, those of one target beside each other."""
+    order = np.argsort(np.concatenate([p.groups for p in parts]), kind="stable")
+    groups, u0, u, x, evaluations, movable = (
+        np.concatenate([getattr(p, name) for p in parts])[order]
+        for name in ("groups", "u0", "u", "x", "evaluations", "movable")
+    )
+    words = (np.concatenate(each)[order] for each in zip(*(_words(p.result) for p in parts), strict=True))
+    return Ended(groups, u0, u, x, SolverResult(u, *words), evaluations, movable, any(p.interrupted for p in parts))
+
+
+def _words(result: SolverResult) -> tuple[NDArray[Any], NDArray[Any]]:
+    return np.asarray(list(result.status), dtype=object), np.asarray(list(result.message), dtype=object)

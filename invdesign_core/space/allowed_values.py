@@ -1,0 +1,97 @@
+"""Which values exist for each encoded column of a design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.space.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from invdesign_core.space.space import Space
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Which values exist for each of e encoded columns.
+
+    Attributes
+    ----------
+    anchor, step : ndarray
+        (e,) the values are ``anchor + step * k``, k whole; every value where the step is 0.
+    levels : mapping
+        The values, sorted, of columns that are no such series.
+    ranges : mapping
+        The (r, 2) separate ranges of continuous columns that have several.
+    """
+
+    anchor: FloatArray
+    step: FloatArray
+    levels: Mapping[int, FloatArray] = field(default_factory=dict)
+    ranges: Mapping[int, FloatArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, space: Space) -> Lattice:
+        """Return the lattice of a space; the blocks of categories, never part of constraints, count as continuous."""
+        anchor, step = np.zeros(space.width), np.zeros(space.width)
+        levels: dict[int, FloatArray] = {}
+        ranges: dict[int, FloatArray] = {}
+        for variable, columns in zip(space.variables, space.slices, strict=True):
+            j = columns.start
+            if variable.kind == "levels":
+                levels[j] = np.asarray(variable.levels, dtype=np.float64)
+            elif variable.kind in ("integer", "binary") or variable.step is not None:
+                anchor[j], step[j] = variable.origin, variable.step or 1.0
+            elif variable.ranges:
+                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
+        return cls(anchor, step, levels, ranges)
+
+    @property
+    def discrete(self) -> NDArray[np.bool_]:
+        """(e,) whether only some values exist."""
+        found = self.step > 0
+        found[list(self.levels)] = True
+        return np.asarray(found)
+
+    def snap(self, x: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+        """Move (n, e) points to the nearest values inside the bounds, each (n, e); NaN where there is none."""
+        slack = 1e-9
+        found = np.clip(x, lower, upper)
+        for j in map(int, np.flatnonzero(self.step > 0)):
+            step, anchor = self.step[j], self.anchor[j]
+            low = np.ceil((lower[:, j] - anchor) / step - slack)
+            high = np.floor((upper[:, j] - anchor) / step + slack)
+            count = np.clip(np.rint((x[:, j] - anchor) / step), low, np.maximum(low, high))
+            found[:, j] = np.where(low <= high, anchor + step * count, np.nan)
+        for j, levels in self.levels.items():
+            gap = np.abs(x[:, j, None] - levels)
+            outside = (levels < lower[:, j, None] - slack) | (levels > upper[:, j, None] + slack)
+            gap[outside] = np.inf
+            found[:, j] = np.where(outside.all(axis=1), np.nan, levels[np.argmin(gap, axis=1)])
+        for j, ranges in self.ranges.items():
+            low, high = np.maximum(ranges[:, 0], lower[:, j, None]), np.minimum(ranges[:, 1], upper[:, j, None])
+            inside = np.where(low <= high, np.clip(x[:, j, None], low, np.maximum(low, high)), np.inf)
+            nearest = np.take_along_axis(inside, np.argmin(np.abs(inside - x[:, j, None]), axis=1)[:, None], axis=1)[
+                :, 0
+            ]
+            found[:, j] = np.where(np.isfinite(nearest), nearest, np.nan)
+        return found
+
+    def range_of(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the range that each column of (n, e) points is in, infinite where it has but one."""
+        low, high = np.full_like(x, -np.inf), np.full_like(x, np.inf)
+        for j, ranges in self.ranges.items():
+            away = np.abs(x[:, j, None] - np.clip(x[:, j, None], ranges[:, 0], ranges[:, 1]))
+            low[:, j], high[:, j] = ranges[np.argmin(away, axis=1)].T
+        return low, high
+
+
+def lengths(lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Return the (e,) ranges of columns; 1 where there is none."""
+    with np.errstate(invalid="ignore"):
+        width = upper - lower
+    return np.where(np.isfinite(width) & (width > 0), width, 1.0)

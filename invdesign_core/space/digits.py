@@ -1,0 +1,112 @@
+"""Numbers for people: as many digits as say what is meant, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from invdesign_core.space.arrays import FloatArray
+
+EXACT_POWERS = 22
+"""Powers of ten up to this one are exact in double precision."""
+TYPED = 12
+"""A number with more significant digits than these was computed; nobody typed it."""
+SHARE = 1e-4
+"""Outputs are shown to about this share of their range."""
+
+
+def typed(value: Any) -> str:
+    """Return a value as somebody would type it: the shortest text that is read back as the same number."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, float):
+        return str(value)
+    return "0" if value == 0 else repr(value).removesuffix(".0")
+
+
+def near(value: float, unit: float) -> str:
+    """Return a number to the decimal place of a unit; to six digits where there is no unit."""
+    if not np.isfinite(value):
+        return str(value)
+    if not (np.isfinite(unit) and unit > 0):
+        return typed(float(f"{value:.6g}"))
+    return typed(float(rounded(np.array([value]), np.array([unit]))[0]))
+
+
+def given(value: float, unit: float) -> str:
+    """Return a number as it was typed, or to the decimal place of a unit where it was computed."""
+    text = typed(value)
+    return text if _significant(text) <= TYPED else near(value, unit)
+
+
+def telling(value: float, unit: float, alike: Callable[[float], bool]) -> str:
+    """Return a number to the decimal place of a unit, and with more digits until what is shown is judged alike."""
+    for more in range(12):
+        text = near(value, unit / 10.0**more)
+        if alike(float(text)):
+            return text
+    return typed(value)
+
+
+def span(low: float, high: float) -> str:
+    """Return a range in words."""
+    unit = 1e-6 * (high - low)
+    return f"{given(low, unit)} to {given(high, unit)}"
+
+
+def rounded(values: FloatArray, unit: FloatArray, way: Callable[[FloatArray], FloatArray] = np.rint) -> FloatArray:
+    """Round numbers to whole multiples of powers of ten; each is the double nearest to its decimal.
+
+    Parameters
+    ----------
+    values : ndarray
+        Finite numbers.
+    unit : ndarray
+        Of the shape of `values` or broadcast to it: the power of ten at or below it is rounded to.
+    way : callable
+        ``np.rint``, ``np.floor`` or ``np.ceil``.
+    """
+    places = np.broadcast_to(-_exponent(unit), values.shape)
+    power = 10.0 ** np.abs(places)
+    steps = way(np.where(places >= 0, values * power, values / power))
+    found = np.where(places >= 0, steps / power, steps * power)
+    for at in zip(*np.nonzero(np.abs(places) > EXACT_POWERS), strict=True):  # rare: units as small as 1e-23
+        found[at] = float(f"{steps[at]:.0f}e{-int(places[at])}")
+    return np.asarray(found)
+
+
+def inward(ends: FloatArray, own: FloatArray, bounds: FloatArray) -> FloatArray:
+    """Round the ends of intervals towards a number inside each, to about a thousandth of their length.
+
+    Parameters
+    ----------
+    ends : ndarray
+        (..., 2) lower and upper ends.
+    own : ndarray
+        (...) the number inside, which stays inside.
+    bounds : ndarray
+        (..., 2) bounds; an end that lies on one stays there.
+    """
+    length = np.maximum(ends[..., 1] - ends[..., 0], 0.0)
+    unit = np.where(length > 0, 1e-3 * length, 1.0)
+    low = np.minimum(rounded(ends[..., 0], unit, np.ceil), own)
+    high = np.maximum(rounded(ends[..., 1], unit, np.floor), own)
+    short = np.stack([low, high], axis=-1)
+    return np.where((ends == bounds) | (length == 0)[..., None], ends, short)
+
+
+def power_of_ten(size: FloatArray) -> FloatArray:
+    """Return the powers of ten at or below some sizes."""
+    return np.asarray(10.0 ** _exponent(size))
+
+
+def _exponent(size: FloatArray) -> np.ndarray[Any, np.dtype[np.int64]]:
+    with np.errstate(divide="ignore"):
+        return np.floor(np.log10(size) + 1e-9).astype(np.int64)
+
+
+def _significant(text: str) -> int:
+    """Count the significant digits of a number as text."""
+    mantissa = text.lower().split("e")[0].replace(".", "").lstrip("+-").lstrip("0")
+    return len(mantissa.rstrip("0") if "." not in text else mantissa)

@@ -1,0 +1,101 @@
+"""Linear constraints as arrays, and "at most k of these are above zero"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.constraint_expressions import Expression
+
+
+@dataclass(frozen=True)
+class Linear:
+    """k rows of ``lower <= matrix @ x <= upper``; equal sides where it is an equation.
+
+    Attributes
+    ----------
+    matrix : ndarray
+        (k, e) coefficients.
+    lower, upper : ndarray
+        (k,) sides; infinite where one is open.
+    """
+
+    matrix: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+    @classmethod
+    def none(cls, columns: int) -> Linear:
+        """Return no constraint on (·, columns) points."""
+        return cls(np.zeros((0, columns)), np.zeros(0), np.zeros(0))
+
+    def __len__(self) -> int:
+        """Return the number k of rows."""
+        return len(self.lower)
+
+    @property
+    def equations(self) -> NDArray[np.bool_]:
+        """(k,) whether a row is an equation."""
+        return np.asarray(self.lower == self.upper)
+
+    def violation(self, x: FloatArray) -> FloatArray:
+        """Return the (n, k) distances of (n, e) points outside each row; 0 where it holds."""
+        value = x @ self.matrix.T
+        return np.asarray(np.maximum(np.maximum(value - self.upper, self.lower - value), 0.0))
+
+    def scaled(self, low: FloatArray, width: FloatArray) -> Linear:
+        """Return the same constraints on u, where ``x = low + u * width``, each (e,)."""
+        at_low = self.matrix @ low
+        return Linear(self.matrix * width, self.lower - at_low, self.upper - at_low)
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """At most `count` of some encoded columns are above zero.
+
+    Attributes
+    ----------
+    count : int
+        How many may be.
+    columns : tuple of int
+        Which encoded columns it is about.
+    text : str, optional
+        What the user wrote.
+    """
+
+    count: int
+    columns: tuple[int, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the designs of a search must satisfy besides bounds and kinds.
+
+    Attributes
+    ----------
+    linear : Linear
+        Over encoded designs x.
+    at_most : tuple of AtMost
+        Limits on how many variables are above zero.
+    texts : tuple of str
+        What the user wrote; `origin` refers to it.
+    origin : tuple of int
+        (k,) which text each row of `linear` is from; an absolute value gives two rows.
+    written : tuple of (Expression, Expression), optional
+        (k,) the smaller and the larger side of each row as they were written, since rounding depends on the order
+        in which terms are added; the two sides of an equation.
+    """
+
+    linear: Linear
+    at_most: tuple[AtMost, ...] = ()
+    texts: tuple[str, ...] = ()
+    origin: tuple[int, ...] = ()
+    written: tuple[tuple[Expression, Expression], ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is any constraint."""
+        return bool(len(self.linear) or self.at_most)

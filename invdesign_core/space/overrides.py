@@ -1,0 +1,247 @@
+"""A variable with what the user says about it: bounds, ranges, levels, a step, a scale, a fixed value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.space.digits import span, typed
+from invdesign_core.space.even_grid import Grid
+from invdesign_core.space.variables import Variable
+
+LISTED = 100_000
+"""Values that separate ranges of a discrete variable may hold at most, since they are kept as a list."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says about one variable; None where nothing.
+
+    Attributes
+    ----------
+    bounds : sequence, optional
+        Lowest and highest value, or several such pairs.
+    levels : sequence, optional
+        The values that exist.
+    step : float or mapping, optional
+        Distance between the values that exist, which are its multiples; or ``{"by": distance, "from": start}``.
+    fixed : object, optional
+        The one value.
+    log : bool
+        Whether the search moves in its logarithm.
+    margin : float
+        Share of the variable's own range to widen it by, where neither bounds nor levels are given.
+    """
+
+    bounds: Sequence[Any] | None = None
+    levels: Sequence[Any] | None = None
+    step: float | Mapping[str, float] | None = None
+    fixed: Any = None
+    log: bool = False
+    margin: float = 0.0
+
+
+def restricted(variable: Variable, wish: Wish) -> Variable:
+    """Return the variable as wished.
+
+    Raises
+    ------
+    ConfigError
+        If the wish contradicts itself or the variable's kind; by name.
+    """
+    found = variable
+    if wish.levels is not None and wish.step is not None:
+        raise ConfigError(f"{variable.name!r} has levels and a step", "keep the one or the other")
+    if wish.bounds is not None:
+        found = _bounded(found, _pairs(found, wish.bounds))
+    if wish.levels is not None:
+        found = _listed(found, wish.levels, wish.bounds is not None)
+    elif wish.margin and wish.bounds is None:
+        found = _widened(found, wish.margin, wish.log)
+    if wish.step is not None:
+        found = _stepped(found, wish.step)
+    if found.ranges and found.discrete:
+        found = _flattened(found)
+    if wish.fixed is not None:
+        found = _fixed(found, wish.fixed, wish)
+    if not wish.log:
+        return found
+    if found.kind in ("categorical", "binary"):
+        raise ConfigError(f"log scale of {found.name!r}: a {found.kind} variable has no scale", "take it out of `log`")
+    return replace(found, scale="log")
+
+
+def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float]]:
+    """Return ranges in order, those that overlap made one."""
+    place = f"bounds of {variable.name!r}"
+    several = len(bounds) > 0 and isinstance(bounds[0], Sequence | np.ndarray) and not isinstance(bounds[0], str)
+    pairs = []
+    for pair in bounds if several else [bounds]:
+        try:
+            low, high = (float(value) for value in pair)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{place}: found {pair!r}, expected a lowest and a highest number", "for example [0, 1]"
+            ) from None
+        if not low <= high:
+            raise ConfigError(
+                f"{place}: the lower bound {typed(low)} is above the upper bound {typed(high)}",
+                "write the smaller number first",
+            )
+        pairs.append((low, high))
+    merged: list[tuple[float, float]] = []
+    for low, high in sorted(pairs):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def _bounded(variable: Variable, pairs: list[tuple[float, float]]) -> Variable:
+    name, kind = variable.name, variable.kind
+    if kind in ("categorical", "binary"):
+        raise ConfigError(
+            f"bounds of {name!r}: a {kind} variable has no bounds", "name the values that it may take (levels, fixed)"
+        )
+    text = " or ".join(span(low, high) for low, high in pairs)
+    if kind == "levels":
+        levels = tuple(v for v in variable.levels if any(low <= v <= high for low, high in pairs))
+        if not levels:
+            listed = ", ".join(typed(level) for level in variable.levels[:10])
+            raise ConfigError(f"bounds of {name!r}: none of its levels lies in {text}", f"its levels are {listed}")
+        return replace(variable, levels=levels)
+    if kind == "integer" and not any(np.ceil(low) <= np.floor(high) for low, high in pairs):
+        raise ConfigError(f"bounds of {name!r}: no whole number lies between {text.replace(' to ', ' and ')}")
+    return replace(variable, lower=pairs[0][0], upper=pairs[-1][1], ranges=tuple(pairs) if len(pairs) > 1 else ())
+
+
+def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variable:
+    """Let only some values exist."""
+    place = f"levels of {variable.name!r}"
+    if isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray) or not len(levels):
+        raise ConfigError(f"{place}: found {levels!r}, expected a list of values", "for example [1, 2, 4]")
+    if variable.kind in ("categorical", "binary"):
+        for level in levels:
+            if level not in variable.levels:
+                raise ConfigError(
+                    f"{place}: the data have no {level!r}", near_match(str(level), map(str, variable.levels))
+                )
+        kept = tuple(level for level in variable.levels if level in levels)
+        if variable.kind == "categorical":
+            return replace(variable, allowed=kept)
+        return replace(variable, fixed=kept[0]) if len(kept) == 1 else variable
+    for level in levels:
+        if not _is_number(level):
+            raise ConfigError(f"{place}: found {level!r}, expected a number")
+        if variable.kind == "integer" and level != int(level):
+            raise ConfigError(f"{place}: found {typed(level)}, expected whole numbers")
+        inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
+        if bounded and not inside:
+            raise ConfigError(
+                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the ones or the others"
+            )
+        if variable.kind == "levels" and level not in variable.levels:
+            listed = ", ".join(typed(v) for v in variable.levels[:10])
+            raise ConfigError(f"{place}: {typed(level)} is none of the values that exist", f"these are {listed}")
+    numbers = tuple(int(v) for v in levels) if variable.kind == "integer" else tuple(levels)
+    return replace(variable, kind="levels", levels=numbers, ranges=(), step=None)
+
+
+def _widened(variable: Variable, margin: float, log: bool) -> Variable:
+    """Widen the data's bounds by a share of their range, on the variable's own scale."""
+    low, high = variable.lower, variable.upper
+    if variable.kind not in ("continuous", "integer") or variable.ranges or not np.isfinite([low, high]).all():
+        return variable
+    if log and low > 0:
+        factor = (high / low) ** margin
+        low, high = low / factor, high * factor
+    else:
+        low, high = low - margin * (high - low), high + margin * (high - low)
+    if variable.kind == "integer":
+        low, high = float(np.ceil(low)), float(np.floor(high))
+    return replace(variable, lower=low, upper=high)
+
+
+def _stepped(variable: Variable, step: float | Mapping[str, float]) -> Variable:
+    """Let only values whole steps apart exist: multiples of the step, or counted from where the user says."""
+    place, name = f"step of {variable.name!r}", variable.name
+    if variable.kind not in ("continuous", "integer"):
+        raise ConfigError(f"{place}: a {variable.kind} variable has no step", "name the values instead (levels)")
+    by, origin = _read_step(step, place)
+    if variable.kind == "integer":
+        for number, key in ((by, "step"), (origin, "start")):
+            if number != int(number):
+                raise ConfigError(
+                    f"{place}: found {typed(number)}, and {name!r} takes whole numbers", f"give a whole {key}"
+                )
+    low, high = float(variable.lower), float(variable.upper)
+    if np.isfinite([low, high]).all() and Decimal(repr(by)) > Decimal(repr(high)) - Decimal(repr(low)):
+        raise ConfigError(f"{place}: {typed(by)} is wider than its range {span(low, high)}", "take a smaller step")
+    return replace(variable, step=by, origin=origin)
+
+
+def _read_step(step: float | Mapping[str, float], place: str) -> tuple[float, float]:
+    """Return the distance between values, and the number that they are counted from: 0 unless the user names one."""
+    by, origin = (step, 0.0) if not isinstance(step, Mapping) else (step.get("by"), step.get("from", 0.0))
+    unknown = [key for key in step if key not in ("by", "from")] if isinstance(step, Mapping) else []
+    if unknown or by is None:
+        found = f"found {unknown[0]!r}, which is neither 'by' nor 'from'" if unknown else "it has no 'by'"
+        raise ConfigError(f"{place}: {found}", "write the distance alone, or { by = 0.5, from = 0.25 }")
+    if not _is_number(by) or not 0 < by < np.inf:
+        raise ConfigError(f"{place}: found {by!r}, expected a number above 0")
+    if not _is_number(origin) or not np.isfinite(origin):
+        raise ConfigError(f"{place}: it counts from {origin!r}, expected a finite number")
+    return float(by), float(origin)
+
+
+def _flattened(variable: Variable) -> Variable:
+    """Turn separate ranges of a discrete variable into the list of their values."""
+    step = 1.0 if variable.step is None else variable.step
+    grids = [Grid(low, high, step, variable.origin) for low, high in variable.ranges]
+    total = sum(grid.count for grid in grids)
+    if not 0 < total <= LISTED:
+        raise ConfigError(
+            f"bounds of {variable.name!r}: its ranges hold {total} values, expected 1 to {LISTED}",
+            "take a wider step, or one range" if total else "no value that exists lies in them",
+        )
+    values = np.concatenate([grid.at(np.arange(grid.count)) for grid in grids if grid.count])
+    levels = tuple(int(v) for v in values) if variable.kind == "integer" else tuple(values.tolist())
+    return replace(variable, kind="levels", levels=levels, ranges=(), step=None)
+
+
+def _fixed(variable: Variable, value: Any, wish: Wish) -> Variable:
+    place = f"fixed value of {variable.name!r}"
+    if variable.kind in ("categorical", "levels") or (variable.kind == "binary" and value not in variable.levels):
+        known = variable.allowed or variable.levels
+        if value not in known:
+            raise ConfigError(f"{place}: {value!r} is none of its levels", near_match(str(value), map(str, known)))
+    elif variable.kind != "binary":
+        if not _is_number(value):
+            raise ConfigError(f"{place}: found {value!r}, expected a number")
+        ranges = variable.ranges or ((variable.lower, variable.upper),)
+        if wish.bounds is not None and not any(low <= value <= high for low, high in ranges):
+            text = " or ".join(span(low, high) for low, high in ranges)
+            raise ConfigError(
+                f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}",
+                "change the one or the other",
+            )
+        if variable.kind == "integer" and value != int(value):
+            raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
+        if variable.step and not Grid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
+            by = f"k·{typed(variable.step)}"
+            series = f"{typed(variable.origin)} + {by}" if variable.origin else by
+            raise ConfigError(
+                f"{place}: {typed(value)} is not on its step, {series} with a whole k", "change the one or the other"
+            )
+        variable = replace(variable, lower=float(value), upper=float(value), ranges=())
+    return replace(variable, fixed=value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)) and value == value

@@ -1,0 +1,203 @@
+"""The user's design variables together: their bounds, their constraints, and the way to numbers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.linear import Constraints, Linear
+from invdesign_core.space.overrides import Wish, restricted
+from invdesign_core.space.variables import Kind, Variable, infer_variable, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FloatArray", "Kind", "Space", "Variable", "infer_variable"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The design variables in order, and their encoding as e numeric columns.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        The design variables.
+    given : Constraints, optional
+        What designs must satisfy besides; `constraints` is never None.
+
+    Examples
+    --------
+    >>> space = Space((Variable("t", lower=0, upper=10), Variable("m", "categorical", levels=("A", "B"))))
+    >>> space.width
+    3
+    """
+
+    variables: tuple[Variable, ...]
+    given: Constraints | None = field(default=None, compare=False)
+    _slices: tuple[slice, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [variable.name for variable in self.variables]
+        if len(set(names)) != len(names):
+            double = next(name for name in names if names.count(name) > 1)
+            raise DataError(f"the design variable {double!r} is there twice", "rename one of them")
+        slices, at = [], 0
+        for variable in self.variables:
+            slices.append(slice(at, at + variable.width))
+            at += variable.width
+        object.__setattr__(self, "_slices", tuple(slices))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables' names in order."""
+        return tuple(variable.name for variable in self.variables)
+
+    @property
+    def width(self) -> int:
+        """The number e of encoded columns."""
+        return sum(variable.width for variable in self.variables)
+
+    @property
+    def constraints(self) -> Constraints:
+        """What designs must satisfy besides bounds and kinds."""
+        return self.given or Constraints(Linear.none(self.width))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Each variable's encoded columns."""
+        return self._slices
+
+    @property
+    def discrete(self) -> NDArray[np.bool_]:
+        """(e,) whether a column belongs to a variable of which only some values exist."""
+        return np.concatenate([np.full(v.width, v.discrete) for v in self.variables])
+
+    @property
+    def logarithmic(self) -> NDArray[np.bool_]:
+        """(e,) whether the search moves in a column's logarithm."""
+        return np.concatenate([np.full(v.width, v.scale == "log") for v in self.variables])
+
+    @property
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Encoded lower and upper bounds, each (e,)."""
+        pairs = [variable.bounds() for variable in self.variables]
+        return np.concatenate([low for low, _ in pairs]), np.concatenate([high for _, high in pairs])
+
+    def __getitem__(self, name: str) -> Variable:
+        """Return the variable of that name."""
+        for variable in self.variables:
+            if variable.name == name:
+                return variable
+        raise ConfigError(f"there is no design variable {name!r}", near_match(name, self.names))
+
+    def encode(self, frame: pd.DataFrame) -> FloatArray:
+        """Turn a table with one column per variable into (n, e) numbers.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or holds a level that the variable doesn't have.
+        """
+        for name in self.names:
+            if name not in frame.columns:
+                raise DataError(f"the table has no column {name!r}", near_match(name, map(str, frame.columns)))
+        if not self.variables:
+            return np.zeros((len(frame), 0))
+        return np.hstack([variable.encode(frame[variable.name].to_numpy()) for variable in self.variables])
+
+    def snap(self, x: FloatArray) -> FloatArray:
+        """Move (n, e) points to the nearest designs that exist: rounded, one level a category, in bounds."""
+        return np.hstack([v.snap(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)])
+
+    def decode(self, x: FloatArray) -> pd.DataFrame:
+        """Turn (n, e) points into the designs that a user would write down."""
+        import pandas as pd
+
+        x = self.snap(np.asarray(x, dtype=np.float64))
+        return pd.DataFrame(
+            {v.name: v.decode(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)},
+            columns=list(self.names),
+        )
+
+    def restrict(
+        self,
+        bounds: Mapping[str, Sequence[Any]] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        step: Mapping[str, float | Mapping[str, float]] | None = None,
+        log: Collection[str] = (),
+        margin: float = 0.0,
+    ) -> Space:
+        """Return a space in which less, or other, values exist.
+
+        Parameters
+        ----------
+        bounds : mapping, optional
+            Lowest and highest value of a variable, or several such pairs.
+        fixed : mapping, optional
+            Variables held at one value.
+        levels : mapping, optional
+            The values that exist of a variable.
+        step : mapping, optional
+            Steps between the values that exist, which are their multiples; ``{"by": step, "from": start}`` counts
+            from another number than 0.
+        log : collection of str
+            Variables in whose logarithm the search moves.
+        margin : float
+            Share of its range by which a variable's own bounds are widened, where no others are given.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, or what is asked contradicts itself or the variable's kind; by name.
+        """
+        bounds, fixed, levels, step = bounds or {}, fixed or {}, levels or {}, step or {}
+        for name in (*bounds, *fixed, *levels, *step, *log):
+            self[name]
+        changed = [
+            restricted(
+                v,
+                Wish(
+                    bounds.get(v.name), levels.get(v.name), step.get(v.name), fixed.get(v.name), v.name in log, margin
+                ),
+            )
+            for v in self.variables
+        ]
+        return Space(tuple(changed), self.given)
+
+    def unbounded(self) -> tuple[str, ...]:
+        """Return the names of variables that still lack a finite bound."""
+        return tuple(
+            v.name
+            for v in self.variables
+            if v.kind != "categorical" and v.fixed is None and not np.isfinite([v.lower, v.upper]).all()
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the variables as plain values; `from_json` is the way back."""
+        keys = [f.name for f in fields(Variable)]
+        return [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
+
+    @classmethod
+    def from_json(cls, items: Sequence[Mapping[str, Any]]) -> Space:
+        """Build a space from what `to_json` returned; older versions wrote fewer keys."""
+        return cls(
+            tuple(
+                Variable(
+                    **{
+                        **item,
+                        "levels": tuple(item["levels"]),
+                        "ranges": tuple((low, high) for low, high in item.get("ranges", ())),
+                        "allowed": tuple(item.get("allowed", ())),
+                    }
+                )
+                for item in items
+            )
+        )

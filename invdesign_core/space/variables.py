@@ -1,0 +1,266 @@
+"""One design variable: its kind, the values that exist, and the way to numbers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.digits import given, span, typed
+from invdesign_core.space.even_grid import Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["continuous", "integer", "binary", "categorical", "levels"]
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One design variable.
+
+    Attributes
+    ----------
+    name : str
+        As the user wrote it.
+    kind : str
+        ``continuous``, ``integer``, ``binary`` (two `levels`, encoded 0 and 1), ``categorical``
+        (labels, encoded one-hot) or ``levels`` (numbers, of which only the listed ones exist).
+    lower, upper : float
+        Bounds in the user's units; unused for categories.
+    levels : tuple
+        The labels or numbers that exist; for a binary variable what 0 and 1 stand for.
+    fixed : object, optional
+        The one value that this variable may take.
+    step : float, optional
+        Only values whole steps from `origin` exist; for continuous and integer variables.
+    origin : float
+        Where steps count from.
+    ranges : tuple of pairs
+        Ranges of a continuous variable, where it has several; its bounds are the outermost.
+    scale : str
+        ``linear``, or ``log``: the search moves in the variable's logarithm.
+    allowed : tuple
+        The labels of a category that this search may take; empty for all.
+    """
+
+    name: str
+    kind: Kind = "continuous"
+    lower: float = -np.inf
+    upper: float = np.inf
+    levels: tuple[Any, ...] = ()
+    fixed: Any = None
+    step: float | None = None
+    origin: float = 0.0
+    ranges: tuple[tuple[float, float], ...] = ()
+    scale: Scale = "linear"
+    allowed: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind == "binary":
+            object.__setattr__(self, "levels", self.levels or (0, 1))
+            object.__setattr__(self, "lower", 0.0)
+            object.__setattr__(self, "upper", 1.0)
+        if self.kind == "levels":
+            whole = all(isinstance(level, (int, np.integer)) for level in self.levels)
+            object.__setattr__(self, "levels", tuple(sorted({int(v) if whole else float(v) for v in self.levels})))
+            object.__setattr__(self, "lower", float(self.levels[0]))
+            object.__setattr__(self, "upper", float(self.levels[-1]))
+        if self.ranges:
+            object.__setattr__(self, "lower", self.ranges[0][0])
+            object.__setattr__(self, "upper", self.ranges[-1][1])
+        if self.kind != "categorical" and not self.lower <= self.upper:
+            raise ConfigError(
+                f"bounds of {self.name!r}: the lower bound {typed(self.lower)} is above the upper bound "
+                f"{typed(self.upper)}",
+                "write the smaller number first",
+            )
+        if self.scale == "log" and not self.lower > 0 and np.isfinite(self.lower):
+            raise ConfigError(
+                f"log scale of {self.name!r}: its lowest value is {typed(self.lower)}, expected one above 0",
+                "give it bounds above 0, or leave its scale linear",
+            )
+
+    @property
+    def width(self) -> int:
+        """Number of encoded columns."""
+        return len(self.levels) if self.kind == "categorical" else 1
+
+    @property
+    def discrete(self) -> bool:
+        """Whether only some values exist."""
+        return self.kind != "continuous" or self.step is not None
+
+    @property
+    def count(self) -> int | None:
+        """How many values exist; None where there is a continuum."""
+        if self.fixed is not None:
+            return 1
+        if self.kind == "categorical":
+            return len(self._labels)
+        if self.kind in ("binary", "levels"):
+            return len(self.levels)
+        if self.discrete:
+            return self._grid.count
+        return 1 if self.lower == self.upper else None
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its values are numbers in an order."""
+        return self.kind != "categorical"
+
+    @property
+    def span(self) -> str:
+        """Its values in words."""
+        if self.fixed is not None:
+            return typed(self.fixed)
+        if self.kind == "categorical":
+            return ", ".join(map(str, self._labels))
+        if self.kind == "levels" and len(self.levels) <= 10:
+            return ", ".join(given(level, 1e-6 * (self.upper - self.lower)) for level in self.levels)
+        pairs = self.ranges or ((self.lower, self.upper),)
+        if self.step and np.isfinite(pairs).all():  # what exists, not what limits it
+            pairs = ((float(self.bounds()[0][0]), float(self.bounds()[1][0])),)
+        text = " or ".join(span(low, high) for low, high in pairs)
+        return text + (f" by {typed(self.step)}" if self.step else "") + (", log scale" if self.scale == "log" else "")
+
+    def encode(self, values: Sequence[Any] | NDArray[Any]) -> FloatArray:
+        """Turn (n,) values as the user writes them into (n, width) numbers."""
+        if self.kind == "categorical" or (self.kind == "binary" and self.levels != (0, 1)):
+            index = {level: position for position, level in enumerate(self.levels)}
+            try:
+                codes = np.array([index[value] for value in values], dtype=np.intp)
+            except KeyError as error:
+                raise DataError(
+                    f"{self.name!r} has no level {error.args[0]!r}",
+                    near_match(str(error.args[0]), map(str, self.levels)),
+                ) from None
+            if self.kind == "binary":
+                return codes.astype(np.float64)[:, None]
+            return np.asarray(np.eye(len(self.levels))[codes])
+        return np.asarray(values, dtype=np.float64)[:, None]
+
+    def snap(self, columns: FloatArray) -> FloatArray:
+        """Move (n, width) encoded columns to the nearest values that exist, inside the bounds."""
+        if self.fixed is not None:
+            return np.repeat(self.encode([self.fixed]), len(columns), axis=0)
+        if self.discrete:
+            return self.at(self.index(columns))
+        if not self.ranges:
+            return np.clip(columns, self.lower, self.upper)
+        low, high = np.array(self.ranges).T
+        inside = np.clip(columns, low, high)  # (n, ranges)
+        nearest = np.argmin(np.abs(inside - columns), axis=1)
+        return np.take_along_axis(inside, nearest[:, None], axis=1)
+
+    def index(self, columns: FloatArray) -> IndexArray:
+        """Return the (n,) numbers, counted from 0, of the existing values nearest to (n, width) encoded columns."""
+        if self.kind == "categorical":
+            places = self._places
+            return np.asarray(np.argmax(columns[:, places], axis=1))
+        if self.kind == "levels":
+            levels = np.asarray(self.levels, dtype=np.float64)
+            return np.asarray(np.argmin(np.abs(columns - levels[None, :]), axis=1))
+        return self._grid.index(columns[:, 0])
+
+    def at(self, index: IndexArray) -> FloatArray:
+        """Return the (n, width) encoded columns of existing values by their numbers."""
+        if self.kind == "categorical":
+            return np.asarray(np.eye(self.width)[self._places[index]])
+        if self.kind == "levels":
+            return np.asarray(np.asarray(self.levels, dtype=np.float64)[index][:, None])
+        return self._grid.at(index)[:, None]
+
+    def decode(self, columns: FloatArray) -> list[Any]:
+        """Turn (n, width) snapped columns into values as the user writes them."""
+        if self.kind == "categorical":
+            return [self.levels[i] for i in np.argmax(columns, axis=1)]
+        numbers = columns[:, 0]
+        if self.kind == "binary":
+            return [self.levels[int(v)] for v in numbers]
+        if self.kind == "integer" or (self.kind == "levels" and isinstance(self.levels[0], int)):
+            return [int(v) for v in numbers]
+        return [float(v) for v in numbers]
+
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Return the encoded bounds, each (width,)."""
+        if self.fixed is not None:
+            value = self.encode([self.fixed])[0]
+            return value, value
+        if self.kind == "categorical":
+            upper = np.zeros(self.width)
+            upper[self._places] = 1.0
+            return (upper if len(self._places) == 1 else np.zeros(self.width)), upper
+        if self.kind in ("integer", "continuous") and self.discrete and np.isfinite([self.lower, self.upper]).all():
+            ends = self._grid.at(np.array([0, self._grid.count - 1]))
+            return ends[:1], ends[1:]
+        return np.array([self.lower]), np.array([self.upper])
+
+    @property
+    def _grid(self) -> Grid:
+        """The evenly spaced values of an integer or binary variable, or of one with a step."""
+        return Grid(self.lower, self.upper, 1.0 if self.step is None else self.step, self.origin)
+
+    @property
+    def _labels(self) -> tuple[Any, ...]:
+        return self.allowed or self.levels
+
+    @property
+    def _places(self) -> IndexArray:
+        """Where the allowed labels stand among all."""
+        return np.array([self.levels.index(label) for label in self._labels], dtype=np.intp)
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy's values, sequences and mappings into what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Variable:
+    """Read a variable's kind and range off a column: text is categorical, bool binary, whole numbers integer.
+
+    Parameters
+    ----------
+    name : str
+        The variable's name.
+    column : pandas.Series
+        Its values; none missing.
+    kind : str, optional
+        The kind to take instead of the inferred one.
+    """
+    import pandas as pd
+
+    if kind is None:
+        if pd.api.types.is_bool_dtype(column.dtype):
+            kind = "binary"
+        elif pd.api.types.is_integer_dtype(column.dtype):
+            kind = "integer"
+        elif pd.api.types.is_float_dtype(column.dtype):
+            kind = "continuous"
+        else:
+            kind = "categorical"
+    values = [plain(value) for value in column.unique()]
+    if kind == "categorical":
+        return Variable(name, kind, levels=tuple(sorted(values, key=str)))
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        raise ConfigError(f"{name!r} holds text such as {values[0]!r} and can't be {kind}", "leave it categorical")
+    if kind == "binary":
+        if len(values) > 2:
+            raise ConfigError(f"{name!r} has {len(values)} values and can't be binary", "call it integer or levels")
+        levels = (False, True) if pd.api.types.is_bool_dtype(column.dtype) else tuple(sorted(values))
+        return Variable(name, kind, levels=levels if len(levels) == 2 else (0, 1))
+    if kind == "levels":
+        return Variable(name, kind, levels=tuple(values))
+    return Variable(name, kind, lower=float(column.min()), upper=float(column.max()))

@@ -1,0 +1,78 @@
+"""The Keras backend: chosen here, once, before Keras is first imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from invdesign_core.errors import ConfigError
+
+NAMES = ("jax", "tensorflow")
+
+
+def select(name: str | None = None) -> str:
+    """Decide which backend Keras runs on.
+
+    The order is: `name`, ``$KERAS_BACKEND``, jax. The file ``keras.json`` is not asked: Keras
+    writes it unasked at its first import and names TensorFlow in it.
+
+    Returns
+    -------
+    str
+        ``"jax"`` or ``"tensorflow"``.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or Keras already runs on another backend in this process.
+    """
+    if "keras" in sys.modules:
+        import keras
+
+        running = str(keras.backend.backend())
+        if name is not None and name != running:
+            raise ConfigError(
+                f"backend {name!r} is asked for, but Keras already runs on {running!r} in this process",
+                f"set KERAS_BACKEND={name} before Keras is imported",
+            )
+        _known(running)
+        return running
+    chosen = name or os.environ.get("KERAS_BACKEND") or "jax"
+    _known(chosen)
+    os.environ["KERAS_BACKEND"] = chosen
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return chosen
+
+
+def load() -> Any:
+    """Return the module that holds what differs between the backends."""
+    return import_module(f"invdesign_core.surrogate.backend.{select()}")
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Keep Keras' serialisation from importing TensorFlow while another backend runs.
+
+    Keras asks of every object whether it is a TensorFlow type, and imports TensorFlow to find out,
+    which takes seconds; where nothing has imported it, the answer is no.
+    """
+    from keras.src.utils import module_utils
+
+    lazy: Any = getattr(module_utils, "tensorflow", None)
+    if "tensorflow" in sys.modules or getattr(lazy, "_available", True) is not None:
+        yield
+        return
+    lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = None
+
+
+def _known(name: str) -> None:
+    if name not in NAMES:
+        raise ConfigError(f"found backend {name!r}, expected jax or tensorflow", "check $KERAS_BACKEND")

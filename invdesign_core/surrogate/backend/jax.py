@@ -1,0 +1,390 @@
+"""What is particular to JAX: compiled maps over padded rows, and epochs of many networks side by side."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.surrogate.backend.compiled import Compiled
+
+SIZES = (1, 16, 64, 256, 1024, 4096)
+"""Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
+WHOLE = 256
+"""So many rows go through one program, so that their order can't matter to the last digit."""
+SPLIT = 0.6
+"""Rows are cut into smaller pieces where these hold less than this share of the rows of the next larger program."""
+
+Function = Callable[..., Any]
+
+
+def value(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows)``, whose result has one entry a row (or is a tuple of such)."""
+    return _padded(_with_weights(fn, variables))
+
+
+def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows) -> (r,)`` together with its (r, e) gradient in x; rows are independent."""
+
+    def both(x: Any, *rows: Any) -> Any:
+        result, pull = jax.vjp(lambda x: fn(x, *rows), x)
+        return result, pull(jnp.ones_like(result))[0]
+
+    return _padded(_with_weights(both, variables))
+
+
+def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
+    """Compile ``fn(x, *rows) -> (r, q)`` together with its (r, q, e) Jacobian in x; rows are independent."""
+
+    def both(x: Any, *rows: Any) -> Any:
+        def residuals(x: Any) -> Any:
+            return fn(x, *rows)
+
+        r, e = x.shape
+        q = jax.eval_shape(residuals, x).shape[1]
+        # One pass forward serves all columns of the Jacobian, by the shorter side.
+        if e < q:
+            result, push = jax.linearize(residuals, x)
+            along = jnp.broadcast_to(jnp.eye(e, dtype=x.dtype)[:, None, :], (e, r, e))
+            return result, jnp.moveaxis(jax.vmap(push)(along), 0, 2)
+        result, pull = jax.vjp(residuals, x)
+        along = jnp.broadcast_to(jnp.eye(q, dtype=result.dtype)[:, None, :], (q, r, q))
+        return result, jnp.moveaxis(jax.vmap(pull)(along)[0], 0, 1)
+
+    return _padded(_with_weights(both, variables))
+
+
+def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
+    """Compile `fn` with the networks' weights as arguments, so that they are no constants of the program."""
+
+    def substituted(weights: Any, *args: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+            return fn(*args)
+
+    call = jax.jit(substituted)
+
+    def run(*args: Any) -> Any:
+        # Read each time: Keras' own `predict` puts new arrays in the place of a model's weights.
+        return call([variable.value for variable in variables], *args)
+
+    return run
+
+
+@cache
+def _pieces(rows: int) -> tuple[int, ...]:
+    """Return the sizes of the programs that some rows are cut up for."""
+    up = next((size for size in SIZES if size >= rows), None)
+    down = max((size for size in SIZES if size < rows), default=None)
+    if down is None:
+        return (SIZES[0],)
+    if rows <= WHOLE and up is not None:
+        return (up,)
+    split = (down, *_pieces(rows - down))
+    return split if up is None or sum(split) <= SPLIT * up else (up,)
+
+
+def _padded(call: Function) -> Compiled:
+    """Let `call` see a few row counts only; float64 outside, float32 inside."""
+    sizes: set[int] = set()
+
+    def run(*args: NDArray[Any]) -> Any:
+        began = time.perf_counter()
+        rows, at, pieces = len(args[0]), 0, []
+        cut = _pieces(max(rows, 1))
+        for size in cut:
+            pieces.append(call(*(_filled(a[at : at + size], size) for a in args)))
+            at += size
+        if not sizes.issuperset(cut):
+            jax.block_until_ready(pieces)
+            sizes.update(cut)
+            compiled.compile_seconds += time.perf_counter() - began
+        if isinstance(pieces[0], tuple):
+            return tuple(_joined(parts, rows) for parts in zip(*pieces, strict=True))
+        return _joined(pieces, rows)
+
+    compiled = Compiled(run)
+    return compiled
+
+
+def _filled(part: NDArray[Any], size: int) -> NDArray[np.float32]:
+    """Return rows in float32, the first of them repeated up to a number."""
+    if len(part) == size:
+        return part.astype(np.float32)
+    filled = np.empty((size, *part.shape[1:]), dtype=np.float32)
+    filled[: len(part)] = part
+    filled[len(part) :] = part[:1] if len(part) else 0.0
+    return filled
+
+
+def _joined(parts: Sequence[Any], rows: int) -> NDArray[np.float64]:
+    if len(parts) == 1:
+        return np.asarray(parts[0])[:rows].astype(np.float64)
+    return np.concatenate([np.asarray(part) for part in parts])[:rows].astype(np.float64)
+
+
+class SideBySide:
+    """Epochs of n networks of one configuration, in compiled programs without a loop of Python's over batches.
+
+    The networks share the graph of the first, and differ in weights, optimizer state, learning rate
+    and order of the rows. A step is the model's own ``train_step``, so losses, metrics, regularisation
+    and overridden steps are Keras' own; `jax.vmap` runs it for a block of networks, `jax.lax.scan`
+    over the batches. Blocks are dealt to as many threads as there are processors. When networks
+    stop, those left are dealt into fewer blocks of the same size, so that nothing is compiled again.
+    The last few get a thread each and a program for one network, which is compiled beside the
+    training once the first has stopped.
+
+    Parameters
+    ----------
+    nets : sequence of keras.Model
+        Compiled and built, with built optimizers; alike but for numbers.
+    train, validation : tuples of arrays
+        Inputs, outputs, and weights of the rows where there are any; validation may be empty.
+    batch_size : int
+        Rows in one step; the last batch of an epoch may be shorter.
+
+    Attributes
+    ----------
+    compile_seconds : float
+        What preparing and compiling the programs took.
+    """
+
+    VALIDATION_ROWS = 8192
+    BLOCK = 8
+    """Networks in one vectorised step: more of them spill out of the processor's cache."""
+    SMALL = 50_000
+    """Weights up to which networks gain from sharing a step; larger ones fill the processors alone."""
+
+    def __init__(
+        self,
+        nets: Sequence[keras.Model],
+        train: tuple[NDArray[Any], ...],
+        validation: tuple[NDArray[Any], ...],
+        batch_size: int,
+    ) -> None:
+        began = time.perf_counter()
+        net = self._net = nets[0]
+        self._train, self._validation = (
+            tuple(jnp.asarray(np.asarray(a, np.float32)) for a in part) for part in (train, validation)
+        )
+        self._batch = min(batch_size, len(train[0]))
+        net._symbolic_build(data_batch=tuple(np.asarray(a[:1], np.float32) for a in train))
+        self._rate_at = next(
+            (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
+        )
+        self._zero_metrics = [np.asarray(v.value) for v in net.metrics_variables]
+        small = net.count_params() <= self.SMALL
+        self._threads = min(_processors(), len(nets)) if small else 1
+        self._block = min(self.BLOCK, -(-len(nets) // self._threads)) if small else 1
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        program = self._steps if not small else self._alone if self._block == 1 else self._together
+        self._program = program if not small else jax.jit(program, donate_argnums=(0, 1))
+        self._one_step = jax.jit(self._step, donate_argnums=0)
+        self._held_out = jax.jit(self._validate)
+        self._single: Future[Any] | None = None
+        self._compiled = False
+        self._left: dict[int, Any] = {}
+        states = {
+            i: (
+                [v.value for v in each.trainable_variables],
+                [v.value for v in each.non_trainable_variables],
+                [v.value for v in each.optimizer.variables],
+            )
+            for i, each in enumerate(nets)
+        }
+        states = jax.device_get(states)
+        self._deal({i: (state, state[:2], False) for i, state in states.items()})
+        self.compile_seconds = time.perf_counter() - began
+
+    @property
+    def sets_learning_rate(self) -> bool:
+        """Whether the learning rate is a number that can be set, not a schedule of the optimizer's own."""
+        return self._rate_at is not None
+
+    def epoch(self, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Train the live networks for one epoch; the others keep what `keep` kept.
+
+        Parameters
+        ----------
+        order : ndarray of int
+            (n, rows) the order in which each network sees the rows.
+        rate : ndarray
+            (n,) learning rates.
+        live : ndarray of bool
+            (n,) which networks to train.
+
+        Returns
+        -------
+        dict
+            Each metric's (n,) values; NaN for networks that have left.
+        """
+        began = time.perf_counter()
+        if not live.all() and self._block > 1:
+            self._last_ones(int(live.sum()))
+        other = len(self._blocks[0].members) != self._block
+        if other or -(-int(live.sum()) // self._block) < len(self._blocks):
+            self._repack(live)
+        work = [(block, order, rate) for block in self._blocks]
+        if self._pool is None or not self._compiled:
+            logs = [self._run(*item) for item in work]
+        else:
+            logs = list(self._pool.map(lambda item: self._run(*item), work))
+        told = {name: np.full(len(live), np.nan) for name in logs[0]}
+        for block, values in zip(self._blocks, logs, strict=True):
+            for name, column in values.items():
+                told[name][block.members] = column
+        if not self._compiled:
+            self._compiled = True
+            self.compile_seconds += time.perf_counter() - began
+        return told
+
+    def keep(self, better: NDArray[np.bool_]) -> None:
+        """Keep the weights that these of the n networks have now, as the best so far."""
+        for block in self._blocks:  # a few; the copy is made by the next epoch's program
+            block.better = better[block.members]
+
+    def assign_best(self, nets: Sequence[keras.Model]) -> None:
+        """Write the weights that were kept into the n models, and end."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        self._repack(np.zeros(len(nets), dtype=bool))
+        for i, net in enumerate(nets):
+            for variables, values in zip(
+                (net.trainable_variables, net.non_trainable_variables), self._left[i], strict=True
+            ):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
+
+    def _run(self, block: _Block, order: NDArray[Any], rate: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Train one block for an epoch."""
+        if self._rate_at is not None:
+            block.state[2][self._rate_at] = rate[block.members].astype(np.float32)
+        rows = order[block.members].astype(np.int32)
+        block.state, block.best, logs = self._program(block.state, block.best, block.better, rows)
+        block.better = np.zeros(len(block.members), dtype=bool)
+        return {name: np.asarray(v).astype(np.float64) for name, v in logs.items()}
+
+    def _last_ones(self, live: int) -> None:
+        """Prepare for the time when there are no more networks than threads, or begin it."""
+        if self._pool is None:
+            return
+        if self._single is None:
+            block = self._blocks[0]
+            shapes = jax.tree.map(
+                lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
+                (block.state, block.best, block.better, np.zeros((1, len(self._train[0])), np.int32)),
+            )
+            lowered = jax.jit(self._alone, donate_argnums=(0, 1)).lower(*shapes)
+            compiler = ThreadPoolExecutor(1)
+            self._single = compiler.submit(lowered.compile)
+            compiler.shutdown(wait=False)  # the thread ends by itself; nobody waits for what nobody needs
+        if live <= self._threads:
+            began = time.perf_counter()
+            self._program, self._block = self._single.result(), 1
+            self.compile_seconds += time.perf_counter() - began
+
+    def _repack(self, live: NDArray[np.bool_]) -> None:
+        """Take out the networks that have stopped, and deal the others into as few blocks as hold them."""
+        held: dict[int, Any] = {}
+        for block in self._blocks:
+            state, best = jax.device_get((block.state, block.best))
+            for at, member in enumerate(block.members):
+                each = jax.tree.map(lambda a, at=at: a[at], (state, best))
+                held[int(member)] = (*each, bool(block.better[at]))
+        self._left.update({i: s[:2] if new else best for i, (s, best, new) in held.items() if not live[i]})
+        self._deal({i: each for i, each in held.items() if live[i]})
+
+    def _deal(self, held: dict[int, Any]) -> None:
+        """Stack networks into blocks; the last is filled up with one of its own, trained twice alike."""
+        members = sorted(held)
+        self._blocks = []
+        for at in range(0, len(members), self._block):
+            chosen = np.resize(members[at : at + self._block], self._block)
+            states, bests = ([held[i][part] for i in chosen] for part in (0, 1))
+            # Stacked on the host: each shape would cost a small program on the device.
+            state, best = (jax.tree.map(lambda *leaves: np.stack(leaves), *each) for each in (states, bests))
+            better = np.array([held[i][2] for i in chosen])
+            state, best = jax.device_put((state, best))
+            self._blocks.append(_Block(chosen, state, best, better))
+
+    def _together(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a block."""
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), state[:2], best
+        )
+        state, logs = jax.vmap(self._epoch)(state, order)
+        return state, best, logs
+
+    def _alone(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a block of one, whose matrix products stay plain."""
+        best = jax.tree.map(lambda new, old: jnp.where(better[0], new, old), state[:2], best)
+        state, logs = self._epoch(*jax.tree.map(lambda a: a[0], (state, order)))
+        return *jax.tree.map(lambda a: a[None], (state,)), best, jax.tree.map(lambda a: a[None], logs)
+
+    def _steps(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+        """Run one epoch of a large network step by step: a loop in a program would slow its matrix products."""
+        if better[0]:
+            best = jax.tree.map(np.array, jax.device_get(state[:2]))
+        state = (*jax.tree.map(lambda a: a[0], state), self._zero_metrics)
+        order, logs = order[0], {}
+        for at in range(0, len(order), self._batch):  # each step computes for milliseconds
+            state, logs = self._one_step(state, order[at : at + self._batch])
+        *state, _ = state
+        logs = self._with_validation(dict(logs), self._held_out, state)
+        return jax.tree.map(lambda a: a[None], tuple(state)), best, jax.tree.map(lambda a: a[None], logs)
+
+    def _epoch(self, state: Any, order: Any) -> Any:
+        """Run one epoch of one network."""
+        count = len(self._train[0])
+        full = count // self._batch
+        state = (*state, self._zero_metrics)
+        state, logs = jax.lax.scan(self._step, state, order[: full * self._batch].reshape(full, self._batch))
+        logs = jax.tree.map(lambda a: a[-1], logs)
+        if full * self._batch < count:
+            state, logs = self._step(state, order[full * self._batch :])
+        *state, _ = state
+        return tuple(state), self._with_validation(dict(logs), self._validate, state)
+
+    def _step(self, state: Any, rows: Any) -> Any:
+        logs, state = self._net.train_step(state, tuple(column[rows] for column in self._train))
+        return state, logs
+
+    def _with_validation(self, logs: dict[str, Any], validate: Function, state: Any) -> dict[str, Any]:
+        if len(self._validation[0]):
+            logs |= {f"val_{name}": v for name, v in validate(state[0], state[1]).items()}
+        return logs
+
+    def _validate(self, trainable: Any, fixed: Any) -> Any:
+        state: Any = (trainable, fixed, self._zero_metrics)
+        logs: Any = {}
+        for at in range(0, len(self._validation[0]), self.VALIDATION_ROWS):
+            rows = slice(at, at + self.VALIDATION_ROWS)
+            logs, state = self._net.test_step(state, tuple(column[rows] for column in self._validation))
+        return logs
+
+
+@dataclass
+class _Block:
+    """Networks that train in one vectorised step: (k,) their numbers, states and best weights, and who became better.
+
+    The state of every network has a leading axis k.
+    """
+
+    members: NDArray[np.intp]
+    state: Any
+    best: Any
+    better: NDArray[np.bool_]
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,180 @@
+"""What a model without data answers over its box: the range of each output, and the inputs that move it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.context import Context
+from invdesign_core.errors import DataError
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.digits import near
+from invdesign_core.space.space import Space
+
+if TYPE_CHECKING:
+    import keras
+
+    from invdesign_core.surrogate.surrogate import Surrogate
+
+FEW = 64
+"""Points at which most outputs are seen to change; the program for so many is compiled anyway."""
+POINTS = 1024
+"""Points, spread over the box, at which a model is asked."""
+CHANGED = 128
+"""Of these, points at which each variable is changed alone."""
+RESOLUTION = 1e-6
+"""Share of an output's size below which float32 can't tell two answers apart."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A model's answers over a box.
+
+    Attributes
+    ----------
+    y : ndarray
+        (n, m) finite answers.
+    moves : ndarray of bool
+        (d, m) whether a change of one variable alone changed an output anywhere.
+    free : ndarray of bool
+        (d,) whether the box leaves the variable a choice.
+    steady : bool
+        Whether a point has the same answer when it is asked among other points.
+    """
+
+    y: FloatArray
+    moves: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+    steady: bool
+
+    @property
+    def spread(self) -> FloatArray:
+        """(m,) range of each output; never less than what float32 resolves, since a tolerance is a share of it."""
+        size = np.abs(self.y).max(axis=0)
+        return np.asarray(np.maximum(self.y.max(axis=0) - self.y.min(axis=0), 100 * RESOLUTION * size))
+
+    @property
+    def flat(self) -> NDArray[np.bool_]:
+        """(m,) whether an output is one number all over the box."""
+        return np.asarray(np.ptp(self.y, axis=0) <= RESOLUTION * np.abs(self.y).max(axis=0))
+
+
+def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> Sampled:
+    """Ask a model at points spread over a box.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From (n, e) to (n, m).
+    space : Space
+        Its inputs.
+    box : ndarray, optional
+        (2, e) where to ask; by default the bounds.
+
+    Raises
+    ------
+    DataError
+        If no answer is finite.
+    """
+    low, high = np.stack(space.bounds) if box is None else box
+    free = np.array([bool((high[s] > low[s]).any()) for s in space.slices])
+    x = space.snap(low + np.random.default_rng(0).random((POINTS, space.width)) * (high - low))
+    other = np.repeat(x[:1], POINTS // 2, axis=0)
+    y = _answers(model, x)
+    again = _answers(model, np.concatenate([x[: POINTS // 2], other]))[: POINTS // 2]
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
+    if not finite.any():
+        raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
+    size = np.abs(y[finite]).max(axis=0)
+    early = finite[: len(again)]
+    steady = bool((np.abs(again[early] - y[: len(again)][early]) <= 10 * RESOLUTION * size).all())
+    x, y = x[finite], y[finite]
+    # Half of them where the answer is most unusual: a model may be flat but for a peak.
+    unusual = np.argsort(-(np.abs(y - np.median(y, axis=0)) / (size + (size == 0))).max(axis=1), kind="stable")
+    few = np.unique(np.concatenate([unusual[: CHANGED // 2], np.arange(min(CHANGED // 2, len(x)))]))
+    trials = []
+    for place in space.slices:
+        changed = x[few]
+        changed[:, place] = np.roll(changed[:, place], 1, axis=0)
+        trials.append(changed)
+    after = _answers(model, np.concatenate(trials)).reshape(len(trials), len(few), -1)
+    # A change to NaN is a change.
+    moves = ~(np.abs(after - y[few]) <= RESOLUTION * size)
+    return Sampled(y, moves.any(axis=1), free, steady)
+
+
+def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Container[str], ctx: Context) -> None:
+    """Say what is strange about a model, as notes and warnings: nothing else would tell the user.
+
+    Parameters
+    ----------
+    sampled : Sampled
+        Its answers.
+    space : Space
+        Its inputs.
+    outputs : sequence of str
+        (m,) names of its outputs.
+    asked : container of str
+        The outputs that a target is set for.
+    ctx : Context
+        Takes the events.
+    """
+    if not sampled.free.any():
+        return
+    moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
+    if not sampled.steady:
+        ctx.warn(
+            "the model answers one input differently when other rows stand beside it: a layer of it looks at the whole "
+            "batch, or draws at random; its predictions can't be relied on"
+        )
+    elif moving:
+        idle = ~sampled.moves[:, moving].any(axis=1) & sampled.free
+        names = ", ".join(repr(v.name) for v, is_idle in zip(space.variables, idle, strict=True) if is_idle)
+        if names:
+            listed = ", ".join(repr(outputs[m]) for m in moving)
+            ctx.note(f"{names}: no influence on {listed} anywhere in the bounds, so any value will do")
+
+
+def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
+    """Warn of outputs whose prediction is one number all over the bounds: no search can change it.
+
+    Parameters
+    ----------
+    surrogate : Surrogate
+        What predicts.
+    space : Space
+        The design variables with the bounds of this search.
+    asked : container of str
+        The outputs that a target is set for.
+    ctx : Context
+        Takes the events.
+    """
+    from scipy.stats import qmc
+
+    low, high = space.bounds
+    named = np.array([m for m, name in enumerate(surrogate.outputs) if name in asked], dtype=np.intp)
+    if not (high > low).any() or not len(named):
+        return
+    unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
+    for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
+        y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
+        flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
+        if not flat.any():
+            return
+    for m, value in zip(named[flat], y[0, flat], strict=True):
+        level = near(value, RESOLUTION * abs(value))
+        ctx.warn(
+            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {level}; "
+            "check them, the units of the inputs, and the model"
+        )
+
+
+def _answers(model: keras.Model, x: FloatArray) -> FloatArray:
+    """Return the (n, m) answers, asked in whole batches, so that one program does."""
+    lack = -len(x) % POINTS
+    rows = np.concatenate([x, np.repeat(x[:1], lack, axis=0)]).astype(np.float32)
+    return np.asarray(model.predict(rows, verbose=0, batch_size=POINTS), dtype=np.float64)[: len(x)]

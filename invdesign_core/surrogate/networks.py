@@ -1,0 +1,158 @@
+"""What the core needs to know of a network that a builder returned: its shape, its metrics, its likeness."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.errors import NOT_FAULTS, PluginError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let Keras draw initial weights and dropout seeds from one seed, and leave Python's and NumPy's streams alone."""
+    import keras
+
+    python, numpy = random.getstate(), np.random.get_state()
+    if keras.backend.backend() == "tensorflow":
+        keras.utils.set_random_seed(seed)
+    else:  # the same without its import of TensorFlow: Keras draws default seeds from `random`
+        random.seed(seed)
+        np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
+    """Hold a built network to the shapes of the data.
+
+    Raises
+    ------
+    PluginError
+        Saying what was found and what was expected.
+    """
+    import keras
+
+    if not isinstance(net, keras.Model):
+        raise PluginError(f"{who} built {type(net).__name__}, expected a compiled keras.Model")
+    if not net.built:
+        try:
+            net(np.zeros((1, inputs), np.float32))  # a subclassed model makes its variables when it is called
+        except NOT_FAULTS:
+            raise
+        except BaseException as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise PluginError(
+                f"{who} built a model that can't take {inputs} input column(s): {type(error).__name__}: {reason}"
+            ) from error
+    if not getattr(net, "compiled", False):
+        raise PluginError(f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)")
+    shape_in, shape_out = model_shapes(net, inputs)
+    if shape_in != (None, inputs):
+        raise PluginError(
+            f"{who} built a model with input shape {shape_in}, the data have {inputs} input column(s): "
+            f"expected (None, {inputs})",
+            "take the width from data.space.width",
+        )
+    if shape_out not in {(None, outputs)} | ({(None,)} if outputs == 1 else set()):
+        raise PluginError(
+            f"{who} built a model with output shape {shape_out}, the data have {outputs} output(s): "
+            f"expected (None, {outputs})",
+            "take the number from len(data.outputs)",
+        )
+
+
+def model_shapes(net: keras.Model, inputs: int) -> tuple[Any, Any]:
+    """Return a model's input and output shape, lists of them where it has several."""
+    import keras
+
+    try:
+        return net.input_shape, net.output_shape
+    except (AttributeError, ValueError):  # a subclassed model has no shapes of its own
+        out = net.compute_output_spec(keras.KerasTensor((None, inputs)))
+        return (None, inputs), getattr(out, "shape", type(out))
+
+
+def metric_directions(net: keras.Model) -> dict[str, str | None]:
+    """Return the metrics that a built network logs, with ``"min"``, ``"max"``, or None where Keras knows neither."""
+    directions: dict[str, str | None] = {"loss": "min"}
+    for metric in net.metrics:
+        for each in getattr(metric, "metrics", None) or [metric]:
+            if each.name == "loss":
+                continue
+            directions[each.name] = {"up": "max", "down": "min"}.get(getattr(each, "_direction", ""))
+    return directions
+
+
+def ignore_missing(net: keras.Model) -> None:
+    """Let a network learn each output from the rows where it was measured.
+
+    Where an output is missing (NaN), the loss and the metrics see the network's own prediction on
+    both sides, cut off from the gradient: it misses by nothing and teaches nothing, whatever the
+    loss is (the absolute value, for one, has a slope of 1 at 0 in JAX).
+    """
+    from keras import ops
+
+    def fill(y: Any, y_pred: Any) -> tuple[Any, Any]:
+        y, constant = ops.reshape(y, ops.shape(y_pred)), ops.stop_gradient(y_pred)
+        missing = ops.isnan(y)
+        return ops.where(missing, constant, y), ops.where(missing, constant, y_pred)
+
+    loss, metrics = net.compute_loss, net.compute_metrics
+
+    def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return loss(x, *fill(y, y_pred), *args, **kwargs)
+
+    def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return metrics(x, *fill(y, y_pred), sample_weight)
+
+    net.compute_loss, net.compute_metrics = compute_loss, compute_metrics
+
+
+def likeness(net: keras.Model) -> str | None:
+    """Return a text that two networks share when they differ in numbers only: weights and learning rate.
+
+    None where a network can't be told apart from another by its configuration: a subclassed model
+    without `get_config`, or custom functions, which two closures of one name may differ in.
+    """
+    from invdesign_core.surrogate import backend
+
+    try:
+        with backend.lean():
+            return _likeness(net)
+    except NOT_FAULTS:
+        raise
+    except BaseException:  # a model's own get_config may raise anything
+        return None
+
+
+def _likeness(net: keras.Model) -> str | None:
+    config = json.dumps([type(net).__name__, net.get_config()], default=_serialise, sort_keys=True)
+    compiled = net.get_compile_config()
+    optimizer = compiled["optimizer"]["config"]
+    if isinstance(optimizer.get("learning_rate"), float):
+        optimizer["learning_rate"] = None
+    optimizer["name"] = None
+    training = json.dumps(compiled, default=_serialise, sort_keys=True)
+    if '"class_name": "function"' in config + training or "__lambda__" in config + training:
+        return None
+    numbers = {layer.name: f"layer-{i}" for i, layer in enumerate(net._flatten_layers())}
+    return re.sub(r'"([^"]*)"', lambda m: f'"{numbers.get(m[1], m[1])}"', config) + training
+
+
+def _serialise(value: Any) -> Any:
+    import keras
+
+    return keras.saving.serialize_keras_object(value)

@@ -1,0 +1,148 @@
+"""Standardisation: float64 statistics of the training rows, as layers around a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from invdesign_core.space.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import keras
+
+FROM_UNITS, TO_UNITS = "from_units", "to_units"
+"""Names of the two layers, by which a loaded model shows where z is."""
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Share of a column's size below which its range is rounding: the values are one number, computed in several ways."""
+FLAT = 1e-5
+"""Share of a column's size below which its range loses digits in float32, where the steps are 1.2e-7 of the size."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Shift and scale of inputs and outputs: ``x = x_shift + x_scale * h``, ``y = y_shift + y_scale * z``.
+
+    Attributes
+    ----------
+    x_shift, x_scale : ndarray
+        (e,) of the encoded inputs.
+    y_shift, y_scale : ndarray
+        (m,) of the outputs.
+    coarse : ndarray of bool, optional
+        (e,) inputs of so small a range beside their size that a network takes its centre off before it scales.
+    constant : ndarray of bool, optional
+        (m,) outputs that are one number in every row, and so in every prediction.
+    """
+
+    x_shift: FloatArray
+    x_scale: FloatArray
+    y_shift: FloatArray
+    y_scale: FloatArray
+    coarse: NDArray[np.bool_] | None = None
+    constant: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, x: FloatArray, y: FloatArray, network: bool = True) -> Scaling:
+        """Take mean and standard deviation of (n, e) inputs and (n, m) outputs.
+
+        A constant column is shifted by its value, and its scale is 1. So is that of an input whose values are one
+        number in float32, since a network takes them in that precision; it gives z, so that outputs may be flatter.
+
+        Parameters
+        ----------
+        x : ndarray
+            (n, e) inputs.
+        y : ndarray
+            (n, m) outputs; NaN where one was not measured.
+        network : bool
+            Whether a network takes the inputs, rather than a regressor in double precision.
+        """
+        coarse = np.zeros(x.shape[1], dtype=np.bool_)
+        if network:
+            coarse = is_flat(x.min(axis=0), x.max(axis=0))
+            seen = in_float32(x)
+            coarse |= seen.min(axis=0) == seen.max(axis=0)
+            x = np.where(coarse, seen, x)
+        x_shift, x_scale, _ = _standard(x)
+        y_shift, y_scale, constant = _standard(y)
+        x_shift = np.where(coarse, in_float32(x_shift), x_shift)
+        return cls(x_shift, x_scale, y_shift, y_scale, coarse, constant)
+
+    def inputs(self, x: FloatArray) -> FloatArray:
+        """Return standardised inputs, as the network will see them when it is given raw ones."""
+        if self.coarse is not None and self.coarse.any():
+            x = np.where(self.coarse, in_float32(x), x)
+        return (x - self.x_shift) / self.x_scale
+
+    def outputs(self, y: FloatArray) -> FloatArray:
+        """Return standardised outputs."""
+        return (y - self.y_shift) / self.y_scale
+
+    def units(self, z: FloatArray) -> FloatArray:
+        """Return outputs in the user's units."""
+        return self.y_shift + self.y_scale * z
+
+    def wrap(self, net: keras.Model) -> keras.Model:
+        """Return a model from raw x to raw y around a network from standardised inputs to z."""
+        import keras
+
+        x = h = keras.Input((len(self.x_shift),), name="x")
+        shift = self.x_shift
+        if self.coarse is not None and self.coarse.any():
+            # A product with 1 / scale would round away what float32 still tells apart; a difference is exact.
+            h = keras.layers.Rescaling(1.0, list(np.where(self.coarse, -shift, 0.0)), name="centred")(h)
+            shift = np.where(self.coarse, 0.0, shift)
+        h = keras.layers.Rescaling(list(1 / self.x_scale), list(-shift / self.x_scale), name=FROM_UNITS)(h)
+        z = as_columns(net(h))
+        if self.constant is not None and self.constant.any():
+            z = keras.layers.Rescaling(list(np.where(self.constant, 0.0, 1.0)), name="constant")(z)
+        y = keras.layers.Rescaling(list(self.y_scale), list(self.y_shift), name=TO_UNITS)(z)
+        return keras.Model(x, y, name="surrogate")
+
+
+def units_of(model: keras.Model) -> tuple[FloatArray, FloatArray] | None:
+    """Return the (m,) shift and scale of the outputs, where a model ends in the layer that `Scaling.wrap` adds."""
+    import keras
+
+    for layer in model.layers:
+        if layer.name == TO_UNITS and isinstance(layer, keras.layers.Rescaling) and layer.output is model.outputs[0]:
+            return np.asarray(layer.offset, dtype=np.float64), np.asarray(layer.scale, dtype=np.float64)
+    return None
+
+
+def as_columns(z: Any) -> Any:
+    """Give an output of rank 1 its second axis."""
+    import keras
+
+    return keras.layers.Reshape((1,), name="as_column")(z) if len(z.shape) == 1 else z
+
+
+def is_constant(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """Say of columns, by their least and largest values, whether they are one number but for rounding."""
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    return np.asarray(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)))
+
+
+def is_flat(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """Say of columns, by their least and largest values, whether float32 loses digits of what they differ by."""
+    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+    return np.asarray(high - low < FLAT * np.maximum(np.abs(low), np.abs(high)))
+
+
+def in_float32(x: FloatArray) -> FloatArray:
+    """Return numbers as a network sees them: rounded to float32, and 0 where they are too small for it."""
+    with np.errstate(over="ignore"):
+        seen = np.asarray(x, dtype=np.float32)
+    return np.where(np.abs(seen) < np.finfo(np.float32).tiny, 0.0, seen.astype(np.float64))
+
+
+def _standard(columns: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Return the mean and deviation of each of (n, c) columns, the value and 1 of a constant one, and which are."""
+    low, high = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
+    constant = is_constant(low, high)
+    # Means and deviations of equal values are off by rounding, which as a scale would be all that counts.
+    mean, deviation = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+    return np.where(constant, low, mean), np.where(constant, 1.0, deviation), constant

@@ -1,0 +1,371 @@
+"""The surrogate: one or more trained members, their units, and the numbers that make them one answer."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.errors import DataError, InvdesignError, RunStoreError, blamed, writing
+from invdesign_core.goal import Prediction
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.model_check import RESOLUTION, Sampled, sample
+from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, is_constant, units_of
+from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
+
+if TYPE_CHECKING:
+    import keras
+
+CHUNK = 16384
+"""Rows predicted at once."""
+META = "meta.json"
+FORMAT = 2
+DAMAGED = "copy the folder again from where it is whole, or run the experiment again"
+"""What to do where a file of a saved surrogate is damaged."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """K trained members, each from raw encoded x to raw y.
+
+    Attributes
+    ----------
+    members : tuple
+        Keras models, or regressors with a method `z` where the builder was not differentiable.
+    space : Space
+        The design variables.
+    outputs : tuple of str
+        The m outputs.
+    shift, scale : ndarray
+        (m,) with y = shift + scale * z.
+    box : ndarray
+        (2, e) lowest and highest encoded training value: what u = 0 and u = 1 stand for.
+    spread : ndarray
+        (m,) range of each output over the training rows, of which default tolerances are a share.
+    """
+
+    members: tuple[Any, ...]
+    space: Space
+    outputs: tuple[str, ...]
+    shift: FloatArray
+    scale: FloatArray
+    box: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def trained(
+        cls,
+        members: Sequence[Any],
+        space: Space,
+        outputs: Sequence[str],
+        scaling: Scaling,
+        x: FloatArray,
+        y: FloatArray,
+    ) -> Surrogate:
+        """Put together what training gave, with the ranges of its (n, e) and (n, m) rows."""
+        box = np.stack([x.min(axis=0), x.max(axis=0)])
+        return cls(tuple(members), space, tuple(outputs), scaling.y_shift, scaling.y_scale, box, spread_of(y))
+
+    @classmethod
+    def of_model(
+        cls,
+        model: keras.Model,
+        space: Space,
+        outputs: Sequence[str],
+        box: FloatArray | None = None,
+        y: FloatArray | None = None,
+        sampled: Sampled | None = None,
+    ) -> Surrogate:
+        """Use a Keras model as it is.
+
+        Parameters
+        ----------
+        model : keras.Model
+            From (n, e) to (n, m) or (n,).
+        space : Space
+            Its inputs, with finite bounds.
+        outputs : sequence of str
+            Names of its outputs.
+        box : ndarray, optional
+            (2, e) ranges of the inputs; by default the bounds.
+        y : ndarray, optional
+            (n, m) measured outputs, for their ranges; by default the model's own predictions at
+            points spread over the box.
+        sampled : Sampled, optional
+            Those predictions, where they are there already.
+        """
+        import keras
+
+        if len(model.output_shape) == 1:
+            model = keras.Model(model.inputs, as_columns(model.outputs[0]))
+        if box is None:
+            box = np.stack(space.bounds)
+        if y is None:
+            sampled = sampled or sample(model, space, box)
+            spread, flat = sampled.spread, sampled.flat
+            y = np.where(flat, np.median(sampled.y, axis=0), sampled.y)  # what else it differs by is float32's rounding
+        else:
+            spread = spread_of(y)
+        scaling = Scaling.of(np.zeros((1, space.width)), y)
+        shift, scale = units_of(model) or (scaling.y_shift, scaling.y_scale)
+        return cls((model,), space, tuple(outputs), shift, scale, box, spread)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the members are networks, whose gradients solvers may use."""
+        return not hasattr(self.members[0], "z")
+
+    @property
+    def variables(self) -> list[Any]:
+        """All weights of all members."""
+        return [v for net in self._z_nets for v in (*net.trainable_variables, *net.non_trainable_variables)]
+
+    def trace(self, x: Any) -> Prediction:
+        """Answer in z, in the backend's own operations, for compilation; x is an (r, e) tensor."""
+        from keras import ops
+
+        with blamed("the surrogate's network", "this is a fault of its layers"):
+            answers = [net(x, training=False) for net in self._z_nets]
+        if not self._ends_in_z:
+            shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
+            answers = [(y - shift) / scale for y in answers]
+        if len(answers) == 1:
+            return Prediction(answers[0])
+        stacked = ops.stack(answers)
+        return Prediction(ops.mean(stacked, axis=0), ops.std(stacked, axis=0))
+
+    def predict_z(self, x: FloatArray) -> Prediction:
+        """Answer in z for (n, e) raw designs, as float64 arrays."""
+        if not self.differentiable:
+            stacked = np.stack([member.z(x) for member in self.members])
+            std = stacked.std(axis=0) if len(self.members) > 1 else None
+            return Prediction(stacked.mean(axis=0), std)
+        pieces = [self._compiled(x[at : at + CHUNK]) for at in range(0, max(len(x), 1), CHUNK)]
+        whole = [np.concatenate(part) for part in zip(*pieces, strict=True)]
+        return Prediction(whole[0], whole[1] if len(whole) > 1 else None)
+
+    def predict(self, x: FloatArray) -> Prediction:
+        """Answer in the user's units for (n, e) raw designs, in chunks of bounded memory."""
+        z = self.predict_z(np.asarray(x, dtype=np.float64))
+        return Prediction(self.units(z.mean), None if z.std is None else z.std * self.scale)
+
+    def units(self, z: FloatArray) -> FloatArray:
+        """Return (n, m) outputs in the user's units."""
+        return self.shift + self.scale * z
+
+    def save(self, folder: Path) -> None:
+        """Write the members and their units into a folder, with checksums of all files that are in it then.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
+        with writing(folder):
+            self._write(folder)
+
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        for i, member in enumerate(self.members):
+            names.append(f"member-{i}.keras" if self.differentiable else f"member-{i}.pkl")
+            if self.differentiable:
+                with backend.lean(), _untrained(member):
+                    member.save(folder / names[-1])
+            else:
+                (folder / names[-1]).write_bytes(pickle.dumps(member))
+        meta = {
+            "format": FORMAT,
+            "members": names,
+            "files": {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != META},
+            "space": self.space.to_json(),
+            "outputs": list(self.outputs),
+            "shift": self.shift.tolist(),
+            "scale": self.scale.tolist(),
+            "box": self.box.tolist(),
+            "spread": self.spread.tolist(),
+        }
+        partial = folder / ".meta.json"
+        partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
+        partial.replace(folder / META)
+
+    @classmethod
+    def load(cls, folder: Path, allow_code: bool = False) -> Surrogate:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder : Path
+            The surrogate's folder.
+        allow_code : bool
+            Whether code in the files may run: pickled regressors, `Lambda` layers.
+
+        Raises
+        ------
+        RunStoreError
+            If the folder holds no surrogate, or a file of it is missing or damaged.
+        DataError
+            If a member can't be loaded, or only by running code.
+        """
+        meta = read_meta(folder)
+        space, arrays = checked(meta, folder / META)
+        members = [_load_member(folder / name, meta["files"][name], allow_code) for name in meta["members"]]
+        surrogate = cls(tuple(members), space, tuple(meta["outputs"]), **arrays)
+        for name, member in zip(meta["members"], members, strict=True):
+            surrogate._check_widths(member, folder / name)
+        return surrogate
+
+    def _check_widths(self, member: Any, path: Path) -> None:
+        """Refuse a member that takes or gives another number of columns than there are variables and outputs."""
+        from invdesign_core.surrogate.networks import model_shapes
+
+        inputs, outputs = self.space.width, len(self.outputs)
+        if self.differentiable:
+            found = tuple(tuple(shape) for shape in model_shapes(member, inputs))
+        else:
+            found = ((None, inputs), (None, *np.shape(member.z(self.box))[1:]))
+        if found != ((None, inputs), (None, outputs)):
+            raise RunStoreError(
+                f"{path}: found a model from {found[0]} to {found[1]}, expected one from (None, {inputs}) to "
+                f"(None, {outputs}), as {META} says",
+                DAMAGED,
+            )
+
+    @cached_property
+    def _ends_in_z(self) -> bool:
+        """Whether all members have z, in these units, before their last layer."""
+        found = [units_of(net) for net in self.members]
+        return all(units is not None and np.array_equal(units, (self.shift, self.scale)) for units in found)
+
+    @cached_property
+    def _z_nets(self) -> list[keras.Model]:
+        import keras
+
+        if not self._ends_in_z:
+            return list(self.members)
+        return [keras.Model(net.inputs, net.get_layer(TO_UNITS).input) for net in self.members]
+
+    @cached_property
+    def _compiled(self) -> Any:
+        def both(x: Any) -> Any:
+            answer = self.trace(x)
+            return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
+
+        return backend.load().value(both, self.variables)
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return what a saved surrogate's JSON file says.
+
+    Raises
+    ------
+    RunStoreError
+        If it is missing or damaged, or of another version.
+    """
+    path = folder / META
+    if not path.exists():
+        raise RunStoreError(f"{folder}: there is no surrogate in it (no {META})", "did the run finish?")
+    try:
+        old = json.loads(path.read_bytes()).get("format") == 1
+    except (ValueError, AttributeError, OSError):
+        old = False  # told below
+    if old:
+        raise RunStoreError(
+            f"{path}: found format 1, which has no checksums, expected format {FORMAT}",
+            "an earlier version of invdesign wrote it; run the experiment again",
+        )
+    keys = ("format", "members", "files", "space", "outputs", "shift", "scale", "box", "spread")
+    meta = read_sealed(path, DAMAGED, keys)
+    if meta["format"] != FORMAT:
+        raise RunStoreError(
+            f"{path}: found format {meta['format']!r}, expected {FORMAT}", "use the version that wrote it"
+        )
+    return meta
+
+
+def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, FloatArray]]:
+    """Return the space and the numbers of a surrogate, each of the shape that the others ask for.
+
+    Raises
+    ------
+    RunStoreError
+        Saying what was found and what was expected.
+    """
+    try:
+        space = Space.from_json(meta["space"])
+    except (TypeError, KeyError, ValueError, InvdesignError) as error:
+        raise RunStoreError(f"{path}: 'space' holds no design variables: {error}", DAMAGED) from None
+    outputs, files = meta["outputs"], meta["files"]
+    if not (isinstance(outputs, list) and outputs and all(isinstance(name, str) for name in outputs)):
+        raise RunStoreError(f"{path}: 'outputs' holds {outputs!r}, expected names", DAMAGED)
+    if not meta["members"] or not all(name in files for name in meta["members"]):
+        raise RunStoreError(
+            f"{path}: 'members' holds {meta['members']!r}, expected names of files that have a checksum", DAMAGED
+        )
+    m, arrays = len(outputs), {}
+    for key, shape in (("shift", (m,)), ("scale", (m,)), ("box", (2, space.width)), ("spread", (m,))):
+        try:
+            arrays[key] = np.array(meta[key], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected numbers", DAMAGED) from None
+        if arrays[key].shape != shape:
+            raise RunStoreError(
+                f"{path}: {key!r} has the shape {arrays[key].shape}, expected {shape} for {m} output(s) and "
+                f"{space.width} input column(s)",
+                DAMAGED,
+            )
+        fine = ~np.isinf(arrays[key]) if key == "spread" else np.isfinite(arrays[key])  # NaN: no row was measured
+        if not fine.all() or (key == "scale" and not arrays[key].all()):
+            raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected finite numbers", DAMAGED)
+    return space, arrays
+
+
+def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
+    """Load one member, once it is known to be the one that was saved."""
+    from invdesign_core.surrogate.keras_file import load_model
+
+    check_file(path, sha256, DAMAGED)
+    if path.suffix == ".keras":
+        return load_model(path, allow_code)
+    if not allow_code:
+        raise DataError(
+            f"{path}: this surrogate is a pickled regressor, and unpickling runs code from the file",
+            "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
+        )
+    hint = "install what it was made with, or name the module that defines it with --import"
+    with blamed(f"{path}: loading the regressor", hint, DataError):  # unpickling may raise anything
+        return pickle.loads(path.read_bytes())
+
+
+def spread_of(y: FloatArray) -> FloatArray:
+    """Return the (m,) ranges of (n, m) outputs; of a constant one what float32 resolves, as `Sampled.spread` has it."""
+    low, high = np.nanmin(y, axis=0), np.nanmax(y, axis=0)
+    return np.asarray(np.where(is_constant(low, high), 100 * RESOLUTION * np.abs(high), high - low))
+
+
+@contextmanager
+def _untrained(model: keras.Model) -> Iterator[None]:
+    """Let a model and those in it be saved without loss and optimizer.
+
+    Keras would load those of a model inside another one whatever is asked of it, and a loss of the
+    user's own can only be loaded where it was imported.
+    """
+    import keras
+
+    nets = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model) and layer.compiled]
+    for net in nets:
+        net.compiled = False
+    try:
+        yield
+    finally:
+        for net in nets:
+            net.compiled = True

@@ -1,0 +1,178 @@
+"""The `[design]` section: what may vary and how, in the words of the file, of the command line and of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from invdesign_core.registry import build_options
+from invdesign_core.space.space import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.search.proximity import NearTo
+
+Pair = tuple[float, float]
+
+
+class Design(BaseModel):
+    """The `[design]` section: what may vary, where the data do not say it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bounds: dict[str, Pair | list[Pair]] = Field(
+        default_factory=dict,
+        description="Lowest and highest value of a variable, or several such ranges; by default those of the data.",
+    )
+    fixed: dict[str, Any] = Field(default_factory=dict, description="Variables held at one value.")
+    levels: dict[str, list[Any]] = Field(default_factory=dict, description="The only values that a variable may take.")
+    step: dict[str, float | dict[str, float]] = Field(
+        default_factory=dict,
+        description="Distance between the values of a variable, which are its multiples, such as an instrument's 0.1; "
+        "or { by = 0.1, from = 0.05 }.",
+    )
+    log: list[str] = Field(default_factory=list, description="Variables that are searched on a logarithmic scale.")
+    margin: float = Field(
+        0.0, ge=0, description="Widen the data's bounds by this share of their range; not bounds that are given."
+    )
+    constraints: list[str] = Field(
+        default_factory=list, description="What designs must satisfy besides, such as 'a + b <= 1'."
+    )
+    near: dict[str, Any] = Field(
+        default_factory=dict, description="A present design, or some of its values, that answers are to be near to."
+    )
+    near_row: str = Field(
+        "",
+        exclude=True,  # what is kept of a run is the design that it names
+        description="A table, and after a colon a row of it, that is the present design: what --near FILE:ROW says.",
+    )
+    fewest_changes: bool = Field(
+        False, description="Change as few variables of the present design (near) as possible, whatever the distance."
+    )
+    stay_near_data: bool = Field(
+        False, description="Stay as near to a measured design as measured designs are to each other."
+    )
+    designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
+
+    @property
+    def linear(self) -> bool:
+        """Whether a constraint is linear; "at most k of these" is no matter of a solver's."""
+        return any(not text.lstrip().lower().startswith("at most") for text in self.constraints)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], place: str = "[design]") -> Design:
+        """Validate settings, with messages for people.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key, what was found and what was expected.
+        """
+        design: Design = build_options(cls, values, place)
+        return design
+
+    def restrict(self, space: Space, held: Collection[str] = ()) -> Space:
+        """Return the space in which these values exist, constraints aside.
+
+        Variables that a table of targets holds are not fixed, and of their bounds only the outermost count, from which
+        steps may be counted: their rows' values go beyond them.
+        """
+        fixed = {name: value for name, value in self.fixed.items() if name not in held}
+        bounds = {name: value for name, value in self.bounds.items() if name not in held}
+        for name in set(held) & set(self.bounds) - set(self.levels):
+            if space[name].kind in ("continuous", "integer"):
+                ends = [end for pair in _pairs(self.bounds[name]) for end in pair]
+                bounds[name] = (min(ends), max(ends))
+        return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
+
+    def apply(self, space: Space, outputs: Sequence[str], frame: pd.DataFrame | None = None) -> Space:
+        """Return the space of a search.
+
+        Parameters
+        ----------
+        space : Space
+            What the data say of the variables.
+        outputs : sequence of str
+            The outputs, which constraints can't be about.
+        frame : pandas.DataFrame, optional
+            A table of targets, whose values win over what is said here of the variables that it has columns for.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, something contradicts a variable's kind or itself, or no design satisfies the
+        constraints: then those that contradict each other are named.
+        """
+        from invdesign_core.workflow.fixed_inputs import held_names, hold
+
+        found = self.restrict(space, held_names(space, frame))
+        if frame is not None:
+            found = hold(found, frame)[0]
+        if not self.constraints:
+            return found
+        from invdesign_core.space.conflicts import check_feasible
+        from invdesign_core.space.constraint_text import parse_constraints
+
+        constrained = Space(found.variables, parse_constraints(self.constraints, found, outputs))
+        check_feasible(constrained)
+        return constrained
+
+    def near_to(self, space: Space, held: Collection[str] = ()) -> NearTo:
+        """Return what answers are to be near to, in the space that `apply` returned.
+
+        Variables that a table of targets holds need no present value.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
+        """
+        from invdesign_core.search.proximity import NearTo
+
+        return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space, held)
+
+    def present(self, space: Space) -> dict[str, Any]:
+        """Return the present design by variable, with what a row of a table says of it.
+
+        Raises
+        ------
+        ConfigError
+            If it is not clear which row is meant, or what it says of a variable.
+        DataError
+            If the table can't be read.
+        """
+        if not self.near_row:
+            return dict(self.near)
+        from invdesign_core.data.own_columns import row_of
+
+        return {**row_of(self.near_row, space), **self.near}
+
+
+def _pairs(bounds: Any) -> list[Pair]:
+    """Return bounds as a list of ranges; one is written as a pair of numbers."""
+    return [bounds] if isinstance(bounds[0], int | float) else list(bounds)
+
+
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one `[design]` section over another: name by name, and constraints beside those that are there.
+
+    Bounds or levels over a variable that the base holds fixed set it free again. An empty list takes all away.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        before = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[key] = {**before, **value}
+        elif key in ("constraints", "log") and isinstance(before, list) and value:
+            merged[key] = [*before, *(item for item in value if item not in before)]
+        else:
+            merged[key] = value
+    if over.get("near_row"):  # a whole design of its own
+        merged["near"] = dict(over.get("near", {}))
+    freed = {*over.get("bounds", {}), *over.get("levels", {})} - set(over.get("fixed", {}))
+    if freed & set(merged.get("fixed", {})):
+        merged["fixed"] = {name: value for name, value in merged["fixed"].items() if name not in freed}
+    return merged

@@ -1,0 +1,439 @@
+"""The Python API: a scikit-learn regressor that can also be inverted."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data.data import Data, Known
+from invdesign_core.data.own_columns import as_targets
+from invdesign_core.data.quality import doubts_of_bounds, tell
+from invdesign_core.data.sklearn_input import UnfittedError, encode, join
+from invdesign_core.designs.report import SurrogateReport
+from invdesign_core.designs.trust import Quality
+from invdesign_core.errors import ConfigError
+from invdesign_core.plugin import KINDS, Plugin, Solver
+from invdesign_core.registry import OWN, Registry
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import plain
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.targets import Targets, parse_targets
+from invdesign_core.workflow import pipeline, saved
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.fixed_inputs import held_names
+from invdesign_core.workflow.solver_choice import Demand, asks_for_extremum, check_solver, pick_solver
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.designs.answers import Answers
+
+PluginLike = str | Mapping[str, Any] | Plugin
+"""A plugin by name, as a mapping with `use` and its options, or as an object."""
+
+
+class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Learn a forward map from a table, and ask it which inputs give a wanted output.
+
+    It is a scikit-learn regressor: `clone`, pipelines, cross-validation and grid search take it, `score` is
+    R². Parameters are stored as they are, and looked at by `fit`.
+
+    Parameters
+    ----------
+    surrogate, tuner, objective, solver : str, mapping or plugin
+        By name, by a mapping such as ``{"use": "lbfgsb", "starts": 16}``, or as an object. A name may have its
+        distribution in front, as the defaults have: ``invdesign:mse`` is never the ``mse`` of another one. The
+        solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
+    training : mapping, optional
+        Keys of the `[training]` section.
+    bounds, fixed, levels, step, log, margin, constraints, near, fewest_changes, stay_near_data, designs
+        Keys of the `[design]` section: what may vary and how, what answers are to be near to, and how many
+        distinct designs to report.
+    seed : int
+        Fixes training, starts and result on one machine.
+    backend : str, optional
+        ``jax`` or ``tensorflow``; by default ``$KERAS_BACKEND``, else jax. Once Keras is imported it stays.
+    registry : Registry, optional
+        The plugins; by default those installed.
+
+    Attributes
+    ----------
+    surrogate_ : Surrogate
+        The trained forward map.
+    report_ : SurrogateReport
+        Trials, winner and test metrics.
+    data_ : Data
+        What it learnt from; not there after `load`.
+    known_ : Known
+        The rows that training saw, from which searches may start: ``x``, (n, e) encoded designs, ``y``, (n, m)
+        outputs, and ``rows``, (n,) their numbers in the table, of which the first is 1; ``held_out``, the same of
+        the rows for the test.
+    truth_ : callable or None
+        The true forward model that came with the data, by which designs are judged.
+    n_features_in_ : int
+        Number d of design variables.
+    feature_names_in_ : ndarray of str
+        (d,) their names, where X had names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 1, (200, 2))
+    >>> y = X[:, 0] + X[:, 1]
+    >>> model = InverseDesign(surrogate={"use": "selu-mlp", "learning_rate": (3e-3, 3e-3)}).fit(X, y)
+    >>> answers = model.invert({"y": 1.3})
+    >>> bool(answers.designs["met"][0])
+    True
+    """
+
+    surrogate_: Surrogate
+    report_: SurrogateReport
+    data_: Data
+    known_: Known
+    truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
+
+    def __init__(
+        self,
+        surrogate: PluginLike = f"{OWN}:selu-mlp",
+        tuner: PluginLike = f"{OWN}:grid-search",
+        objective: PluginLike = f"{OWN}:mse",
+        solver: PluginLike = "auto",
+        *,
+        training: Mapping[str, Any] | None = None,
+        bounds: Mapping[str, Sequence[Any]] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        step: Mapping[str, float | Mapping[str, float]] | None = None,
+        log: Sequence[str] = (),
+        margin: float = 0.0,
+        constraints: Sequence[str] = (),
+        near: Mapping[str, Any] | None = None,
+        fewest_changes: bool = False,
+        stay_near_data: bool = False,
+        designs: int = 5,
+        seed: int = 0,
+        backend: str | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.surrogate = surrogate
+        self.tuner = tuner
+        self.objective = objective
+        self.solver = solver
+        self.training = training
+        self.bounds = bounds
+        self.fixed = fixed
+        self.levels = levels
+        self.step = step
+        self.log = log
+        self.margin = margin
+        self.constraints = constraints
+        self.near = near
+        self.fewest_changes = fewest_changes
+        self.stay_near_data = stay_near_data
+        self.designs = designs
+        self.seed = seed
+        self.backend = backend
+        self.registry = registry
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Tune and train a surrogate.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (n, d) designs. A DataFrame's columns may be numbers, whole numbers, truth values or text; anything
+            else has to be numbers, and its variables are called x1, x2, ….
+        y : DataFrame, Series or array-like
+            (n,) or (n, m) responses; an array's are called y, or y1, y2, ….
+
+        Returns
+        -------
+        InverseDesign
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If X or y can't be used; also a ValueError and a TypeError, as scikit-learn has it.
+        InvdesignError
+            If a plugin is missing, an option is refused, or nothing usable came out of training.
+        """
+        return self._fit(join(self, X, y))
+
+    def fit_data(self, data: Data) -> Self:
+        """Tune and train a surrogate on data of a dataset plugin."""
+        self.n_features_in_ = len(data.space.names)
+        self.feature_names_in_ = np.array(data.space.names, dtype=object)
+        return self._fit(data)
+
+    def predict(self, X: Any) -> Any:
+        """Return the surrogate's answer.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (n, d) designs, with the columns of the fit in their order. A DataFrame of designs as `invert` gives
+            them will do too: columns ``design.NAME`` are taken, and the others are left aside.
+
+        Returns
+        -------
+        ndarray
+            (n,) for one output, (n, m) for several, in the units of y.
+
+        Raises
+        ------
+        InputError
+            If X can't be used.
+        """
+        surrogate = self._fitted()
+        mean = surrogate.predict(encode(self, X, surrogate.space, surrogate.outputs)).mean
+        return mean[:, 0] if mean.shape[1] == 1 else mean
+
+    def invert(self, target: Any) -> Answers:
+        """Find the inputs whose output is the target.
+
+        Parameters
+        ----------
+        target : mapping, number, str or DataFrame
+            What is wanted of each output: ``{"y": 2}``, ``{"H2": ">=0.3", "N2": "0.3..0.34"}``, or a
+            bare value where there is one output. A DataFrame holds a target in each row: a column is an
+            output, or a design variable (``NAME`` or ``design.NAME``) that is held at its row's value, whatever
+            `fixed` and `bounds` say of it.
+
+        Returns
+        -------
+        Answers
+            ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames; their
+            column ``target`` is the number of the target, from 0.
+        """
+        surrogate = self._fitted()
+        if hasattr(target, "columns"):
+            return self._invert_table(target)
+        if not isinstance(target, Mapping):
+            if len(surrogate.outputs) != 1:
+                listed = ", ".join(map(repr, surrogate.outputs))
+                raise ConfigError(
+                    f"which of {len(surrogate.outputs)} outputs?", f"give a mapping; the outputs are {listed}"
+                )
+            target = {surrogate.outputs[0]: target}
+        wanted = parse_targets(target, surrogate.outputs)
+        if not wanted:
+            raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
+        design = self._design()
+        plugins = self._plugins("surrogate", "objective", targets=target)
+        space, ctx = self._searched(design)
+        return pipeline.invert(
+            surrogate,
+            wanted,
+            space,
+            plugins["objective"],
+            plugins["solver"],
+            ctx,
+            self.known_,
+            self.truth_,
+            design.designs,
+            design.near_to(space),
+            Quality.of(self.report_),
+        )
+
+    def _invert_table(self, frame: pd.DataFrame) -> Answers:
+        """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
+        from invdesign_core.designs.answers import Answers
+
+        surrogate, design = self._fitted(), self._design()
+        frame = as_targets(frame, surrogate.space, surrogate.outputs, self._context())
+        pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
+        cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
+        plugins = self._plugins("surrogate", "objective", targets=cells)
+        space, ctx = self._searched(design, frame)
+        parts = pipeline.invert_many(
+            surrogate,
+            frame,
+            space,
+            plugins["objective"],
+            plugins["solver"],
+            ctx,
+            self.known_,
+            self.truth_,
+            design.designs,
+            near_to=design.near_to(space, held_names(space, frame)),
+            quality=Quality.of(self.report_),
+        )
+        targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
+        return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted estimator as plain files, under a temporary name that is then changed.
+
+        Predictions and inversions are the same after `load`, in another process and on the other backend
+        too. Not written are `data_`, `truth_` and `registry`.
+
+        Parameters
+        ----------
+        folder : path
+            A new or empty folder, or one with an earlier save, which is replaced.
+
+        Raises
+        ------
+        PluginError
+            If a plugin was given as an object whose class is not installed.
+        ConfigError
+            If a parameter is no plain value.
+        RunStoreError
+            If the folder is taken or can't be written.
+        """
+        surrogate, registry = self._fitted(), self._registry()
+        names = getattr(self, "feature_names_in_", None)
+        params = {k: v for k, v in self.get_params(deep=False).items() if k != "registry"}
+        about = {
+            "params": {name: saved.plain(name, value, registry) for name, value in params.items()},
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": None if names is None else list(names),
+            "report": self.report_.model_dump(mode="json"),
+        }
+        saved.write(Path(folder), about, surrogate, self.known_)
+
+    @classmethod
+    def load(cls, folder: str | Path, allow_code: bool = False) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        folder : path
+            The folder.
+        allow_code : bool
+            Whether code in the files may run: pickled regressors, `Lambda` layers.
+
+        Raises
+        ------
+        RunStoreError
+            If no estimator was saved there.
+        DataError
+            If the surrogate can't be loaded, or only by running code.
+        """
+        about = saved.read_about(Path(folder))
+        model = cls(**about["params"])
+        _start_keras(model.backend)
+        model.surrogate_, model.known_ = saved.read_surrogate(Path(folder), allow_code)
+        model.report_ = SurrogateReport.model_validate(about["report"])
+        model.truth_ = None
+        model.n_features_in_ = about["n_features_in"]
+        if about["feature_names_in"] is not None:
+            model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if "surrogate_" in state:
+            # A copy has compiled nothing yet. As bytes, it is read after the backend is chosen.
+            with backend.lean():
+                state["surrogate_"] = pickle.dumps(replace(self.surrogate_))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "surrogate_" in state:
+            _start_keras(self.backend)
+            with backend.lean():
+                self.surrogate_ = pickle.loads(state["surrogate_"])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _fit(self, data: Data) -> Self:
+        backend.select(self.backend)
+        plugins = self._plugins("surrogate", "tuner", "objective")
+        training = Experiment.from_mapping({"training": dict(self.training or {})}).training
+        ctx = self._context()
+        space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
+        tell(data, ctx, space, training.scale)
+        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, ctx)
+        self.data_ = data
+        self.truth_ = data.truth
+        self.surrogate_ = fitted.surrogate
+        self.report_ = fitted.report
+        self.known_ = fitted.known
+        return self
+
+    def _design(self) -> Design:
+        """Return what may vary, from the parameters."""
+        given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
+        return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
+
+    def _searched(self, design: Design, frame: pd.DataFrame | None = None) -> tuple[Space, Context]:
+        """Return the space of a search, and a context in which it is said where that goes beyond the data."""
+        surrogate, ctx = self._fitted(), self._context()
+        space = design.apply(surrogate.space, surrogate.outputs, frame)
+        for doubt in doubts_of_bounds(space, surrogate.space):
+            ctx.warn(doubt)
+        return space, ctx
+
+    def _context(self) -> Context:
+        return Context(self.seed, emit=_warn)
+
+    def _fitted(self) -> Surrogate:
+        if not hasattr(self, "surrogate_"):
+            raise UnfittedError("this InverseDesign is not fitted yet", "call fit(X, y) first")
+        return self.surrogate_
+
+    def _plugins(self, *kinds: str, targets: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return plugins of some kinds, made from names where they are no objects, and a solver that can take them."""
+        registry = self._registry()
+        found: dict[str, Any] = {}
+        for kind in kinds:
+            given = self._given(kind)
+            found[kind] = given if isinstance(given, Plugin) else registry.create(kind, *given)
+        surrogate, solver = found["surrogate"], self._given("solver")
+        demand = Demand(
+            found["objective"],
+            surrogate.name,
+            surrogate.differentiable,
+            linear=self._design().linear,
+            extremum=asks_for_extremum(targets or {}),
+        )
+        if isinstance(solver, Solver):
+            check_solver(solver, demand, registry.labels("solver"))
+            return {**found, "solver": solver}
+        use, options = solver
+        return {**found, "solver": pick_solver(registry, use, options, demand)}
+
+    def _given(self, kind: str) -> Any:
+        """Return a parameter's plugin, or its name and its options."""
+        given = getattr(self, kind)
+        if isinstance(given, Plugin):
+            if not isinstance(given, KINDS[kind]):
+                raise ConfigError(f"{kind}: found a {given.kind} ({given.name!r})")
+            return given
+        if not isinstance(given, str | Mapping):
+            hint = "a class has to be called" if isinstance(given, type) else None
+            raise ConfigError(f"{kind}: found {given!r}, expected a name, a mapping or a plugin", hint)
+        choice = {"use": given} if isinstance(given, str) else dict(given)
+        return choice.pop("use", ""), choice
+
+    def _registry(self) -> Registry:
+        return Registry.discover() if self.registry is None else self.registry
+
+
+def _start_keras(wanted: str | None) -> None:
+    """Choose the backend for models that are about to be read; they run on the other one too."""
+    backend.select(None if "keras" in sys.modules else wanted)
+
+
+def _warn(event: Event) -> None:
+    if event.kind == "warning":
+        import warnings
+
+        warnings.warn(str(event.data["text"]), stacklevel=3)

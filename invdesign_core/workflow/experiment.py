@@ -1,0 +1,270 @@
+"""The experiment: everything a run depends on, validated; default plugins by name, never imported."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+
+from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
+from invdesign_core.registry import Registry, build_options
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.workflow.design import Design as Design
+from invdesign_core.workflow.solver_choice import AUTO, Demand, asks_for_extremum, pick_solver
+
+DEFAULTS = {
+    "dataset": "binary-decimal",
+    "surrogate": "selu-mlp",
+    "tuner": "grid-search",
+    "objective": "mse",
+    "solver": AUTO,
+}
+"""The plugins that a run takes where nothing else is asked for."""
+
+
+class Choice(BaseModel):
+    """A plugin by name (`use`), and its options beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str = Field(description="Name of the plugin; `distribution:name` where two have it.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plugin's options."""
+        return dict(self.model_extra or {})
+
+
+class Experiment(BaseModel):
+    """One run's settings, as the experiment file holds them.
+
+    Examples
+    --------
+    >>> Experiment(seed=3, solver={"use": "lbfgsb", "starts": 16}).solver.options
+    {'starts': 16}
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, lt=2**32, description="Fixes data, training, starts and result on one machine.")
+    backend: Literal["jax", "tensorflow"] | None = Field(
+        None, description="What Keras runs on; by default $KERAS_BACKEND, else jax."
+    )
+    dataset: Choice = Field(Choice(use=DEFAULTS["dataset"]), description="Where designs and responses come from.")
+    design: Design = Field(default_factory=Design, description="What may vary, where the data do not say it.")
+    surrogate: Choice = Field(Choice(use=DEFAULTS["surrogate"]), description="The model of the forward map.")
+    training: Training = Field(default_factory=Training, description="How it is trained.")
+    tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="What proposes hyper-parameters.")
+    objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
+    solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="What searches for designs.")
+    targets: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Wanted outputs: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
+    )
+    folder: Path = Field(default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from.")
+    _unnamed: frozenset[str] = PrivateAttr(frozenset())
+    """The kinds of which nobody named a plugin."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _use_defaults(cls, values: Any, handler: ModelWrapValidatorHandler[Experiment]) -> Experiment:
+        """Let a section leave out `use`, or be a bare name."""
+        if not isinstance(values, Mapping):
+            return handler(values)
+        filled, unnamed = dict(values), set()
+        for kind, default in DEFAULTS.items():
+            section = filled.get(kind)
+            if isinstance(section, str):
+                filled[kind] = {"use": section}
+            elif isinstance(section, Mapping) and "use" not in section:
+                filled[kind] = {"use": default, **section}
+                unnamed.add(kind)
+            elif kind not in filled:
+                unnamed.add(kind)
+        experiment = handler(filled)
+        experiment._unnamed = frozenset(unnamed)
+        return experiment
+
+    def choice(self, kind: str, registry: Registry) -> tuple[str, dict[str, Any]]:
+        """Return the name to look a plugin up by, and its options; nobody else's is taken where none is named."""
+        section: Choice = getattr(self, kind)
+        use = registry.label(kind, section.use) if kind in self._unnamed else section.use
+        return use, section.options
+
+    @classmethod
+    def from_mapping(
+        cls, values: Mapping[str, Any], place: str = "experiment", folder: Path | None = None
+    ) -> Experiment:
+        """Validate settings, with messages for people.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key, what was found and what was expected.
+        """
+        for key in values:
+            if key not in cls.model_fields or key == "folder":
+                raise ConfigError(f"{place}: there is no section or key {key!r}", near_match(key, SECTIONS))
+        for section, model in (("training", Training), ("design", Design)):
+            if isinstance(values.get(section), Mapping):
+                build_options(model, values[section], f"{place}: [{section}]")
+        extra = {} if folder is None else {"folder": folder}
+        experiment: Experiment = build_options(cls, {**values, **extra}, place)
+        return experiment
+
+    @classmethod
+    def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+        """Read an experiment file; relative paths in it are meant from its folder.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, is no TOML, or holds what can't be used.
+        """
+        path = Path(path)
+        values = apply_overrides(read_toml(path), overrides)
+        return cls.from_mapping(values, path.name, path.resolve().parent)
+
+    def stages(self, registry: Registry, targets: Sequence[str] = ()) -> Stages:
+        """Return the plugins with their options set.
+
+        Parameters
+        ----------
+        registry : Registry
+            The installed plugins.
+        targets : sequence of str
+            Targets of the command line, beside those of the experiment: `auto` chooses a solver for them.
+
+        Raises
+        ------
+        PluginError, ConfigError
+            If a plugin or an option doesn't exist, or an option's value is refused.
+        """
+        created: dict[str, Any] = {
+            kind: registry.create(kind, *self.choice(kind, registry)) for kind in KINDS if kind != "solver"
+        }
+        surrogate = created["surrogate"]
+        demand = self.demand(created["objective"], surrogate.name, surrogate.differentiable, targets)
+        created["solver"] = pick_solver(registry, *self.choice("solver", registry), demand)
+        return Stages(**created)
+
+    def demand(self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()) -> Demand:
+        """Return what these settings ask of a solver; arguments as `Demand` and `stages` have them."""
+        return Demand(
+            objective,
+            surrogate,
+            differentiable,
+            linear=self.design.linear,
+            extremum=asks_for_extremum(self.targets) or asks_for_extremum(targets),
+        )
+
+
+class Stages(BaseModel):
+    """The five plugins of a run."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    dataset: Dataset
+    surrogate: SurrogateBuilder
+    tuner: Tuner
+    objective: Objective
+    solver: Solver
+
+
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
+"""Endings that people try to run as experiments."""
+SECTIONS = tuple(name for name in Experiment.model_fields if name != "folder")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, or say where it stops being one."""
+    if path.suffix.lower() in TABLES:
+        raise ConfigError(
+            f"{path}: this is a table, expected an experiment file", f"write one: invdesign init {path} --outputs A,B"
+        )
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a folder, expected an experiment file", "for example mine.toml")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = near_match(path.name, [p.name for p in path.parent.glob("*.toml")]) if path.parent.is_dir() else None
+        raise ConfigError(f"{path}: there is no such file", near) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read as text: {error}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: this is no TOML: {error}", "text needs quotes; names with spaces too") from None
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set ``SECTION.KEY=VALUE`` items over an experiment's values.
+
+    A value is read as TOML, and as plain text where it is no TOML, so that text needs no quotes.
+
+    Raises
+    ------
+    ConfigError
+        If an item has another form or names no section.
+    """
+    result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    for item in overrides:
+        place = f"--set {item!r}"
+        try:
+            path, text = _split_path(item)
+        except ValueError:
+            raise ConfigError(f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64") from None
+        if path[0] not in SECTIONS:
+            raise ConfigError(f"{place}: there is no section or key {path[0]!r}", near_match(path[0], SECTIONS))
+        node = result
+        for key in path[:-1]:
+            child = node.get(key, {})
+            child = {"use": child} if isinstance(child, str) else child
+            if not isinstance(child, Mapping):
+                raise ConfigError(f"{place}: {key!r} holds a value, not a section")
+            node[key] = dict(child)
+            node = node[key]
+        node[path[-1]] = parse_value(text)
+    return result
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML, or take it as text; ``none`` means nothing.
+
+    Examples
+    --------
+    >>> parse_value("64"), parse_value("[1, 2]"), parse_value("3-point")
+    (64, [1, 2], '3-point')
+    """
+    text = text.strip()
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _split_path(item: str) -> tuple[list[str], str]:
+    """Split ``a."b c".d=v`` into its keys and its value; a key in quotes may hold anything."""
+    keys: list[str] = []
+    rest = item.strip()
+    while True:
+        if rest.startswith('"'):
+            end = rest.index('"', 1)
+            keys.append(rest[1:end])
+            rest = rest[end + 1 :].lstrip()
+        else:
+            stops = [rest.index(mark) for mark in ".=" if mark in rest]
+            end = min(stops)
+            keys.append(rest[:end].strip())
+            rest = rest[end:]
+        if not keys[-1] or not rest or rest[0] not in ".=":
+            raise ValueError(item)
+        if rest[0] == "=":
+            return keys, rest[1:]
+        rest = rest[1:].lstrip()

@@ -1,0 +1,219 @@
+"""Design variables that a table of targets holds at its rows' values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.overrides import Wish, restricted
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.workflow.design import Design
+
+ROUNDING = 1e-12
+"""A number that misses one that exists by this share of its size is that number, computed: 0.1 + 0.2 is 0.3."""
+
+
+def held_names(space: Space, frame: pd.DataFrame | None) -> tuple[str, ...]:
+    """Return the variables for which a table of targets has a column."""
+    return () if frame is None else tuple(name for name in space.names if name in frame.columns)
+
+
+def hold(space: Space, frame: pd.DataFrame) -> tuple[Space, FloatArray | None]:
+    """Let the variables of a table of targets take their rows' values, whatever else the space says of them.
+
+    Such a variable is fixed no more, and its bounds hold all of its values, so that what is written for a row is
+    the value that the row was solved for. Only values that exist are let in: levels, whole numbers, steps.
+
+    Parameters
+    ----------
+    space : Space
+        The design variables of a search.
+    frame : pandas.DataFrame
+        t targets; columns that are no variables are not looked at.
+
+    Returns
+    -------
+    Space
+        The space to search in.
+    ndarray or None
+        (t, e) encoded values that the rows hold, NaN where free; None where they hold nothing.
+
+    Raises
+    ------
+    ConfigError
+        If a value doesn't exist; by row and column.
+    """
+    names = held_names(space, frame)
+    if not names:
+        return space, None
+    variables, held = list(space.variables), np.full((len(frame), space.width), np.nan)
+    for i, (variable, columns) in enumerate(zip(space.variables, space.slices, strict=True)):
+        if variable.name in names:
+            variables[i], held[:, columns] = _opened(variable, frame[variable.name])
+    return Space(tuple(variables), space.given), held
+
+
+def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
+    """Refuse rows whose values contradict what the same command says of a variable.
+
+    Parameters
+    ----------
+    design : Design
+        What the command itself says, without what it takes over from a run.
+    space : Space
+        The design variables as the data, or the model, have them.
+    frame : pandas.DataFrame
+        The table of targets.
+
+    Raises
+    ------
+    ConfigError
+        Naming the row, the column, and what they contradict.
+    """
+    for name in held_names(space, frame):
+        wish = Wish(design.bounds.get(name), design.levels.get(name), design.step.get(name), design.fixed.get(name))
+        if wish == Wish():
+            continue
+        restricted(space[name], wish)  # refuses what makes no sense in itself
+        column = frame[name]
+        numeric = space[name].kind not in ("categorical", "binary")
+        cells: Any = _numbers(name, column) if numeric else np.array([plain(v) for v in column], dtype=object)
+        for says, fine in _agreements(wish, cells):
+            if not fine.all():
+                row = int(np.argmin(fine))
+                raise ConfigError(
+                    f"{_place(name, row)}: found {_shown(cells[row])}, but the same command {says}",
+                    "take out the one or the other",
+                )
+
+
+def _agreements(wish: Wish, cells: Any) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return what a command says of a variable, in words, each with (t,) whether the cells agree."""
+    found: list[tuple[str, NDArray[np.bool_]]] = []
+    if wish.fixed is not None:
+        same = np.array([cell == wish.fixed for cell in cells], dtype=bool)
+        found.append((f"fixes it at {_shown(wish.fixed)}", same))
+    if wish.bounds is not None:
+        pairs = np.asarray(wish.bounds, dtype=np.float64).reshape(-1, 2)
+        inside = ((cells[:, None] >= pairs[:, 0]) & (cells[:, None] <= pairs[:, 1])).any(axis=1)
+        found.append(("bounds it to " + " or ".join(f"{low:g} to {high:g}" for low, high in pairs), inside))
+    if wish.levels is not None:
+        listed = np.array([cell in wish.levels for cell in cells], dtype=bool)
+        found.append((f"lets it take only {_listed(wish.levels)}", listed))
+    return found
+
+
+def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray]:
+    """Return a variable that may take all values of a column, and these encoded, (t, width)."""
+    if variable.kind in ("categorical", "binary"):
+        _refuse_missing(variable.name, column)
+        levels = variable.allowed or variable.levels
+        values = [plain(value) for value in column]
+        unknown = [row for row, value in enumerate(values) if value not in levels]
+        if unknown:
+            raise ConfigError(
+                f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is none of its levels",
+                near_match(str(values[unknown[0]]), map(str, levels)),
+            )
+        return replace(variable, fixed=None), variable.encode(values)
+    numbers = _numbers(variable.name, column)
+    if not len(numbers):
+        return replace(variable, fixed=None), numbers[:, None]
+    freed = replace(variable, fixed=None, ranges=(), scale="linear")  # nothing moves in it any more
+    room = (variable.step or 1.0) if variable.discrete else 0.0  # no member of a grid may fall out by rounding
+    exists = _around(freed, numbers, room).snap(numbers[:, None])[:, 0]
+    strange = np.abs(exists - numbers) > ROUNDING * np.maximum(np.abs(exists), room)
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise ConfigError(
+            f"{_place(variable.name, row)}: found {_shown(numbers[row])}, {_lacking(variable)}",
+            f"change the row{_way_out(variable)}",
+        )
+    return _around(freed, exists, 0.0), exists[:, None]
+
+
+def _around(variable: Variable, numbers: FloatArray, room: float) -> Variable:
+    """Return a variable whose bounds hold some numbers, with some room; those of levels are their ends already."""
+    if variable.kind == "levels":
+        return variable
+    lower, upper = float(numbers.min()) - room, float(numbers.max()) + room
+    return replace(
+        variable,
+        lower=min(lower, variable.lower) if np.isfinite(variable.lower) else lower,
+        upper=max(upper, variable.upper) if np.isfinite(variable.upper) else upper,
+    )
+
+
+def _lacking(variable: Variable) -> str:
+    """Say which numbers exist of a variable, where one doesn't."""
+    if variable.kind == "levels":
+        return f"expected one of the values that exist: {_listed(variable.levels)}"
+    if variable.step is not None:
+        return f"which is not on its step, {variable.origin:g} + k·{variable.step:g}"
+    return "expected a whole number"
+
+
+def _way_out(variable: Variable) -> str:
+    if variable.step is not None:
+        return ", or the step"
+    return ", or the levels" if variable.kind == "levels" else ""
+
+
+def _numbers(name: str, column: pd.Series) -> FloatArray:
+    """Return the (t,) numbers of a column; refuse by its row what is none."""
+    import pandas as pd
+
+    _refuse_missing(name, column)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        numbers = column.to_numpy(dtype=np.float64)
+    else:
+        numbers = np.array([_number(value) for value in column], dtype=np.float64)
+    strange = ~np.isfinite(numbers)
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise ConfigError(f"{_place(name, row)}: found {plain(column.iloc[row])!r}, expected a number")
+    return numbers
+
+
+def _number(value: Any) -> float:
+    """Return a cell as a number, also where it stands there as text; NaN where it is none."""
+    if isinstance(value, bool | np.bool_):
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _refuse_missing(name: str, column: pd.Series) -> None:
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: found nothing, expected a value")
+
+
+def _place(name: str, row: int) -> str:
+    return f"targets, column {name!r}, row {row + 1}"
+
+
+def _shown(value: Any) -> str:
+    """Write a cell as the user would: numbers in full, without a type."""
+    value = plain(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return repr(value)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    shown = ", ".join(_shown(value) for value in values[:10])
+    return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"

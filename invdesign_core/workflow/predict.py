@@ -1,0 +1,214 @@
+"""`predict`: what a saved surrogate, or a model of the user's own, answers for the designs of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data.files.write import check_ending, write_table
+from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
+from invdesign_core.designs.report import PredictReport
+from invdesign_core.errors import ConfigError
+from invdesign_core.registry import Registry
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.result import pass_on
+from invdesign_core.workflow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.surrogate.signature import Ports
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of it.
+
+    Attributes
+    ----------
+    report : PredictReport
+        The summary that `--json` prints.
+    table : pandas.DataFrame
+        The table that was given, with the columns ``prediction.NAME`` and, of an ensemble, ``spread.NAME``.
+    """
+
+    report: PredictReport
+    table: pd.DataFrame
+
+
+def predict_table(
+    run_or_model: Path,
+    table: Path,
+    out: Path | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    registry: Registry | None = None,
+    backend_name: str | None = None,
+    allow_code: bool = False,
+    imports: Sequence[str] = (),
+    ctx: Context | None = None,
+) -> Predicted:
+    """Predict the outputs of the designs in a table.
+
+    Parameters
+    ----------
+    run_or_model : Path
+        A run folder, or a ``.keras`` file.
+    table : Path
+        A column for each design variable, called like it, or like it with ``design.`` before; other columns are kept.
+    out : Path, optional
+        The ``.csv``, ``.parquet`` or ``.xlsx`` file to write.
+    inputs, outputs : sequence of str, optional
+        For a model: names of its columns, in its order.
+    registry : Registry, optional
+        The plugins, of which observers are told; by default those installed.
+    backend_name : str, optional
+        By default what the environment says.
+    allow_code : bool
+        Whether code in the files may run.
+    imports : sequence of str
+        Modules, or files that end in .py, with the classes and functions that the files name.
+    ctx : Context, optional
+        Takes the events.
+
+    Raises
+    ------
+    ConfigError
+        If it is not clear which column is which variable, or the file to write has another ending.
+    DataError
+        If the table or the model can't be used.
+    RunStoreError
+        If the run can't be read, or the file can't be written.
+    """
+    from invdesign_core.surrogate.keras_file import evaluated
+    from invdesign_core.workflow.load import imported
+
+    if out is not None:
+        check_ending(out)
+    outer = ctx or Context()
+    running = backend.select(backend_name)
+    registry = registry or Registry.discover()
+    notes: list[str] = []
+    ctx = replace(outer, emit=lambda event: pass_on(event, notes, registry, outer))
+    ctx.emit(Event("stage", {"stage": "load"}))
+    is_run = (run_or_model / "resolved.json").exists()
+    if is_run and (inputs or outputs):
+        raise ConfigError("--inputs and --outputs are for models; a run brings its own", "leave them out")
+    with imported(imports):
+        if is_run or (run_or_model.is_dir() and (run_or_model / "surrogate").is_dir()):
+            surrogate, _ = RunFolder.open(run_or_model).read_surrogate(allow_code)
+            frame = read_designs(table, surrogate.space)
+        else:
+            frame = read_designs(table)
+            surrogate = _of_model(run_or_model, frame, table, inputs, outputs, allow_code)
+    frame = frame.rename(columns=str)
+    designs = designs_of(frame, surrogate.space, surrogate.outputs, str(table))
+    x = surrogate.space.encode(designs)
+    if is_run:
+        _say_outside(surrogate, x, ctx)
+    _say_unused(frame, surrogate, ctx)
+    with evaluated(run_or_model):
+        answer = surrogate.predict(x)
+    columns = {f"prediction.{name}": answer.mean[:, m] for m, name in enumerate(surrogate.outputs)}
+    if answer.std is not None:
+        columns |= {f"spread.{name}": answer.std[:, m] for m, name in enumerate(surrogate.outputs)}
+    strange = ~np.isfinite(answer.mean).all(axis=1)
+    if strange.any():
+        ctx.warn(f"{int(strange.sum())} of {len(frame)} predictions are not finite, first row {_first(strange)}")
+    replaced = [name for name in columns if name in frame.columns]
+    if replaced:
+        ctx.note(f"columns that were there are predicted anew: {', '.join(map(repr, replaced))}")
+    predicted = frame.assign(**columns)
+    if out is not None:
+        write_table(out, predicted)
+    report = PredictReport(
+        run=str(run_or_model),
+        table=str(table),
+        out=None if out is None else str(out),
+        rows=len(frame),
+        outputs=list(surrogate.outputs),
+        prediction=[dict(zip(surrogate.outputs, row, strict=True)) for row in answer.mean.tolist()],
+        spread=None
+        if answer.std is None
+        else [dict(zip(surrogate.outputs, row, strict=True)) for row in answer.std.tolist()],
+        backend=running,
+        notes=notes,
+    )
+    return Predicted(report, predicted)
+
+
+def _of_model(
+    path: Path,
+    frame: pd.DataFrame,
+    table: Path,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    allow_code: bool,
+) -> Surrogate:
+    """Return a bare model as a surrogate that is only to be asked: without bounds or units of its own."""
+    from invdesign_core.surrogate.keras_file import load_model
+    from invdesign_core.surrogate.signature import one_tensor
+    from invdesign_core.workflow.naming import name_ports
+
+    model, ports = one_tensor(load_model(path, allow_code), path)
+    if inputs is None:
+        inputs = _names_in(frame, table, ports, outputs)
+    named = name_ports(ports, path, None, inputs, outputs)
+    space = Space(tuple(Variable(v.name, v.kind, levels=v.levels) for v in named.space.variables))
+    m = len(named.outputs)
+    box = np.stack([np.zeros(space.width), np.ones(space.width)])
+    return Surrogate((model,), space, named.outputs, np.zeros(m), np.ones(m), box, np.ones(m))
+
+
+def _names_in(frame: pd.DataFrame, table: Path, ports: Ports, outputs: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the columns of a table that a model without names takes; None where the model's own names are there."""
+    columns = [str(column) for column in frame.columns]
+    y_names = list(outputs or ports.output_names)
+    if all(column_of(name, columns, ports.input_names) for name in ports.input_names) or ports.named_inputs:
+        return None
+    designs = [column.removeprefix(PREFIX) for column in columns if column.startswith(PREFIX)]
+    ours = is_written_by_us(columns)
+    left = designs or [c for c in columns if c not in y_names and not (ours and is_result(c, {*columns, *y_names}))]
+    if len(left) != len(ports.kinds):
+        raise ConfigError(
+            f"the model has {len(ports.kinds)} inputs, {table} has the columns {', '.join(map(repr, columns))}: which "
+            "are they?",
+            "name them in the model's order: --inputs a,b,…",
+        )
+    return left
+
+
+def _say_outside(surrogate: Surrogate, x: FloatArray, ctx: Context) -> None:
+    """Warn of designs outside the ranges of the rows that the surrogate learnt from, and of its variables' bounds."""
+    bounds = np.stack(surrogate.space.bounds)
+    bounds = np.where(np.isfinite(bounds), bounds, surrogate.box)
+    low, high = np.fmin(surrogate.box[0], bounds[0]), np.fmax(surrogate.box[1], bounds[1])
+    slack = 1e-9 * np.maximum(high - low, np.abs(high))
+    outside = ((x < low - slack) | (x > high + slack)).any(axis=1)
+    if outside.any():
+        ctx.warn(
+            f"{int(outside.sum())} of {len(x)} designs lie outside the ranges that the surrogate learnt from, first "
+            f"row {_first(outside)}: their predictions are guesses"
+        )
+
+
+def _say_unused(frame: pd.DataFrame, surrogate: Surrogate, ctx: Context) -> None:
+    names = {*surrogate.space.names, *surrogate.outputs}
+    used = {column_of(name, frame.columns, names) for name in surrogate.space.names}
+    rest = [c for c in frame.columns if c not in used and c not in surrogate.outputs and not is_result(c, names)]
+    if rest:
+        ctx.note(f"columns that are no design variables are kept as they are: {', '.join(map(repr, rest))}")
+
+
+def _first(rows: Any) -> int:
+    return int(np.argmax(rows)) + 1

@@ -1,0 +1,113 @@
+"""What a job gives, and how its report is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invdesign_core.context import Context, Event
+from invdesign_core.designs.report import Report, SurrogateReport, design_reports, measured_reports, target_reports
+from invdesign_core.designs.trust import Quality
+from invdesign_core.designs.verdict import verdict_of
+from invdesign_core.errors import RunStoreError
+from invdesign_core.registry import Registry
+
+if TYPE_CHECKING:
+    from invdesign_core.designs.answers import Answers
+    from invdesign_core.surrogate.surrogate import Surrogate
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave.
+
+    Attributes
+    ----------
+    report : Report
+        The summary that `run.json` holds.
+    answers : Answers or None
+        Every start and the designs as tables; None without a target.
+    surrogate : Surrogate
+        The forward map.
+    saved : Path or None
+        The folder that holds the answers; None where they are not kept.
+    """
+
+    report: Report
+    answers: Answers | None
+    surrogate: Surrogate
+    saved: Path | None = None
+
+
+class UnsavedError(RunStoreError):
+    """A result that was computed, and could not be written.
+
+    Parameters
+    ----------
+    faults : sequence of RunStoreError
+        What could not be written, and why.
+    hint : str
+        What is there, and how to go on.
+    result : Result
+        The result.
+    """
+
+    def __init__(self, faults: Sequence[RunStoreError], hint: str, result: Result) -> None:
+        super().__init__("; ".join(fault.message for fault in faults), hint)
+        self.result = result
+
+
+@contextmanager
+def put_off(faults: list[RunStoreError]) -> Iterator[None]:
+    """Put a failure to write off until the answer is there."""
+    try:
+        yield
+    except RunStoreError as fault:
+        faults.append(fault)
+
+
+def make_report(
+    answers: Answers | None,
+    surrogate: SurrogateReport,
+    run: Path | None,
+    plugins: Mapping[str, str],
+    seed: int,
+    running: str,
+    notes: Sequence[str],
+    seconds: Mapping[str, float],
+    quality: Quality | None = None,
+) -> Report:
+    """Put a report together; by default the surrogate was tested on its test rows."""
+    measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
+    report = Report(
+        run=None if run is None else str(run),
+        status="no target" if answers is None else answers.status,
+        met_by=None if answers is None else answers.met_by,
+        verdict="",
+        target={} if answers is None else target_reports(answers),
+        distinct=0 if answers is None else len(answers.designs),
+        designs=[] if answers is None else design_reports(answers),
+        measured=measured,
+        measured_count=count,
+        measured_best=best,
+        starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
+        search=None if answers is None else answers.search,
+        surrogate=surrogate,
+        plugins=dict(plugins),
+        seed=seed,
+        backend=running,
+        notes=list(notes),
+        seconds=dict(seconds),
+    )
+    return report.model_copy(update={"verdict": verdict_of(report, quality or Quality.of(surrogate))})
+
+
+def pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:
+    """Keep what the report will say, and tell observers and whoever called."""
+    if event.kind in ("note", "warning"):
+        notes.append(str(event.data["text"]))
+    registry.emit(event)
+    outer.emit(event)

@@ -1,0 +1,415 @@
+"""Run folders: plain files, written beside and renamed; without a `run.json` a run is unfinished."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invdesign_core.context import Event
+from invdesign_core.errors import RunStoreError, reason, writing
+from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
+from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
+from invdesign_core.surrogate.trial_table import TrialTable
+
+if TYPE_CHECKING:
+    from invdesign_core.data.data import Known
+    from invdesign_core.designs.answers import Answers
+    from invdesign_core.designs.report import Report, SurrogateReport
+    from invdesign_core.space.space import Space
+    from invdesign_core.surrogate.surrogate import Surrogate
+
+KNOWN = "known.npz"
+REPORT = "report.json"
+"""Files beside a surrogate's members: the rows that it learnt from, and how good it is."""
+RUNS = Path("runs")
+"""Where runs go when nothing else is said."""
+PACKAGES = (
+    "invdesign",
+    "keras",
+    "jax",
+    "tensorflow",
+    "keras-tuner",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+def write_text(path: Path, content: str, hint: str = "make room, or choose another --out") -> None:
+    """Write a text file under a temporary name, and rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : str
+        What it is to hold.
+    hint : str
+        What to do where it can't be written.
+
+    Raises
+    ------
+    RunStoreError
+        If it can't be written; nothing is left of it then.
+    """
+    with _replacing(path, hint) as partial:
+        partial.write_text(content, encoding="utf-8")
+
+
+@contextmanager
+def _replacing(target: Path, hint: str | None = None) -> Iterator[Path]:
+    """Yield a temporary name beside a file or folder, and rename it; nothing of it is left where that fails."""
+    partial = target.with_name(f".{target.name}.partial")
+    with writing(target, hint):
+        try:
+            _take_away(partial)
+            yield partial
+            partial.replace(target)
+        except BaseException:
+            _take_away(partial)
+            raise
+
+
+def _take_away(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class RunFolder:
+    """One run's files.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: Any = None
+        self._fresh = False
+        self._log_lost = False
+
+    @classmethod
+    def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
+        """Make a new run folder, or go on with an unfinished one, and hold it until `close`.
+
+        Parameters
+        ----------
+        path : Path, optional
+            The folder; by default a new one below ``runs/`` named by the time.
+        resume : bool
+            Whether to go on with what is there.
+
+        Raises
+        ------
+        RunStoreError
+            If the folder is taken, in use, or can't be written.
+        """
+        if path is None:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
+            path = next(RUNS / name for name in names if not (RUNS / name).exists())
+        if resume and not path.is_dir():
+            raise RunStoreError(f"{path}: there is no run to resume", "leave --resume out to start it")
+        if path.exists() and not path.is_dir():
+            raise RunStoreError(f"{path}: this is a file, expected a folder for the run", "choose another --out")
+        if path.is_dir() and not resume and any(path.iterdir()):
+            if (path / "resolved.json").exists() and not (path / "run.json").exists():
+                raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
+            raise RunStoreError(f"{path}: the folder is taken", "choose another --out")
+        fresh = not path.exists()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            folder._fresh = fresh
+            folder._lock()
+        except OSError as error:
+            if fresh:
+                with suppress(OSError):
+                    (path / ".lock").unlink(missing_ok=True)
+                    path.rmdir()
+            raise RunStoreError(
+                f"{path}: the folder can't be written: {reason(error)}", "choose another --out"
+            ) from None
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Return a finished run.
+
+        Raises
+        ------
+        RunStoreError
+            If the folder holds no run, or an unfinished one.
+        """
+        if not path.exists():
+            raise RunStoreError(f"{path}: there is no such run or model file")
+        if not (path / "resolved.json").exists():
+            raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
+        if not (path / "surrogate" / "meta.json").exists():
+            if (path / "run.json").exists():
+                raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
+            raise RunStoreError(
+                f"{path}: this run is unfinished",
+                f"go on with it: the command that began it, and --out {path} --resume",
+            )
+        return cls(path)
+
+    def has(self, name: str) -> bool:
+        """Whether the run has a file of that name."""
+        return (self.path / name).exists()
+
+    def write(self, name: str, content: str) -> None:
+        """Write a text file under a temporary name, and rename it.
+
+        Raises
+        ------
+        RunStoreError
+            If it can't be written.
+        """
+        write_text(self.path / name, content)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file."""
+        self.write(name, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+
+    def write_sealed(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file that is read back, with its own checksum in it."""
+        self.write_json(name, seal(content))
+
+    def read_settings(self) -> dict[str, Any]:
+        """Return what `resolved.json` says of the run.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is missing or damaged.
+        """
+        keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
+        return read_sealed(self.path / "resolved.json", DAMAGED, keys)
+
+    def read_report(self) -> SurrogateReport | None:
+        """Return how good the surrogate is; None where it was saved without that.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is damaged, or a finished run's `run.json` says something else.
+        """
+        from invdesign_core.designs.report import SurrogateReport
+
+        kept = self._surrogate_file(REPORT)
+        if kept is None:
+            return None
+        report = json.loads(kept)
+        path = self.path / "run.json"
+        if path.exists():
+            try:
+                said = json.loads(read_bytes(path, DAMAGED))["surrogate"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise RunStoreError(f"{path}: found no report of a run ({error!r})", DAMAGED) from None
+            if said != report:
+                raise RunStoreError(
+                    f"{path}: its 'surrogate' is not what surrogate/{REPORT} says: one of them is of another run, or "
+                    "was changed",
+                    DAMAGED,
+                )
+        return SurrogateReport.model_validate(report)
+
+    def _surrogate_file(self, name: str) -> bytes | None:
+        """Return a file beside the surrogate's members, held to its checksum; None where none was saved."""
+        files = read_meta(self.path / "surrogate")["files"]
+        return read_bytes(self.path / "surrogate" / name, DAMAGED, files[name]) if name in files else None
+
+    def write_environment(self) -> None:
+        """Write down what the run ran on."""
+        versions = {}
+        for name in PACKAGES:
+            with suppress(Exception):  # it is not installed, or its metadata are damaged
+                versions[name] = metadata.version(name)
+        self.write_json(
+            "environment.json",
+            {
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "processors": os.cpu_count(),
+                "packages": versions,
+            },
+        )
+
+    def event(self, event: Event) -> None:
+        """Append an event to the log; the first that can't be written is the last.
+
+        Raises
+        ------
+        RunStoreError
+            For that first one.
+        """
+        if event.kind == "progress" or self._log_lost:
+            return
+        line = {"time": datetime.now().isoformat(timespec="milliseconds"), "kind": event.kind, **event.data}
+        log = self.path / "events.jsonl"
+        try:
+            with writing(log), log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        except RunStoreError:
+            self._log_lost = True
+            raise
+
+    def trials(self) -> TrialTable:
+        """Return the trial table, with what an unfinished run left in it.
+
+        Raises
+        ------
+        RunStoreError
+            If its folder can't be written.
+        """
+        with writing(self.path / "trials", "choose another --out"):
+            return TrialTable(self.path / "trials")
+
+    def write_surrogate(self, surrogate: Surrogate, known: Known, report: SurrogateReport | None = None) -> None:
+        """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
+        import numpy as np
+
+        with _replacing(self.path / "surrogate") as partial:
+            partial.mkdir()
+            np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
+            if report is not None:
+                (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            surrogate.save(partial)  # last, since it takes down the checksums of what is there
+            shutil.rmtree(self.path / "surrogate", ignore_errors=True)
+
+    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
+        """Return the surrogate and the measured rows: those it learnt from, and those held out.
+
+        Raises
+        ------
+        RunStoreError
+            If a file is missing or damaged.
+        """
+        import numpy as np
+
+        from invdesign_core.data.data import Known
+        from invdesign_core.surrogate.surrogate import Surrogate
+
+        content = self._surrogate_file(KNOWN)  # quicker than the members, so damage is told sooner
+        surrogate = Surrogate.load(self.path / "surrogate", allow_code)
+        if content is None:
+            return surrogate, None
+        path = self.path / "surrogate" / KNOWN
+        with np.load(io.BytesIO(content)) as stored:
+            lacking = {"x", "y"} - set(stored.files)
+            if lacking:
+                raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
+            known = Known.from_arrays(stored)
+        for prefix, part in (("", known), ("held_out_", known.held_out)):
+            n = 0 if part is None else len(part.x)
+            shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
+            for name, array in ({} if part is None else {key: getattr(part, key) for key in shapes}).items():
+                if array is not None and array.shape != shapes[name]:
+                    raise RunStoreError(
+                        f"{path}: {prefix + name!r} has the shape {array.shape}, expected {shapes[name]}, as meta.json "
+                        "says",
+                        DAMAGED,
+                    )
+        return surrogate, known
+
+    def write_trials(self, results: Any) -> None:
+        """Write the finished trials as a table."""
+        import pandas as pd
+
+        rows = [
+            {
+                "id": r.id,
+                "status": r.status,
+                "score": r.score,
+                "epochs": r.epochs,
+                **{f"hp.{k}": v for k, v in r.values.items()},
+                **{f"metric.{k}": v for k, v in r.metrics.items()},
+                "message": r.message,
+            }
+            for r in results
+        ]
+        self._write_parquet("trials.parquet", pd.DataFrame(rows))
+
+    def write_answers(self, answers: Answers, name: str) -> Path:
+        """Write the starts and designs of one inversion below ``solve/NAME``; return that folder."""
+        folder = self.path / "solve" / name
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
+            self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
+            with _replacing(folder / "designs.csv") as partial:
+                answers.designs.to_csv(partial, index=False)
+        except RunStoreError:  # half an answer is none
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return folder
+
+    def next_solve(self) -> str:
+        """Return a name for the next inversion of this run."""
+        taken = {p.name for p in (self.path / "solve").glob("*")}
+        return next(str(i) for i in range(1, 10**9) if str(i) not in taken)
+
+    def finish(self, report: Report) -> None:
+        """Write the report: from now on the run is finished."""
+        self.write("run.json", report.model_dump_json(indent=1) + "\n")
+
+    def discard_if_empty(self) -> None:
+        """Take away the folder of a run that failed before its first trial ended, unless it was there before."""
+        if self._fresh and not any((self.path / name).exists() for name in ("trials/trials.jsonl", "surrogate")):
+            self.close()
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):
+                if self.path.parent == RUNS and not any(RUNS.iterdir()):
+                    RUNS.rmdir()
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
+            with suppress(OSError):
+                (self.path / ".lock").unlink(missing_ok=True)
+
+    def _write_parquet(self, name: str, table: Any) -> None:
+        with _replacing(self.path / name) as partial:
+            table.to_parquet(partial, index=False)
+
+    def _lock(self) -> None:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunStoreError(
+                f"{self.path}: another process is writing this run", "wait for it, or choose another --out"
+            ) from None
+        self._held = lock
+
+
+def saved_space(path: Path) -> Space:
+    """Return the design variables of a finished run.
+
+    Raises
+    ------
+    RunStoreError
+        If the run is unfinished, or a file is missing or damaged.
+    """
+    return checked(read_meta(RunFolder.open(path).path / "surrogate"), path / "surrogate" / META)[0]

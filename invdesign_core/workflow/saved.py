@@ -1,0 +1,143 @@
+"""A fitted estimator as a folder of plain files: its parameters as JSON, its surrogate as a run keeps it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core._version import __version__
+from invdesign_core.errors import ConfigError, PluginError, RunStoreError, reason
+from invdesign_core.plugin import Plugin
+from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed
+from invdesign_core.surrogate.surrogate import META
+from invdesign_core.workflow.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from invdesign_core.data.data import Known
+    from invdesign_core.registry import Registry
+    from invdesign_core.surrogate.surrogate import Surrogate
+
+ABOUT = "estimator.json"
+"""The file by which a folder is known to hold a saved estimator."""
+FORMAT = 2
+DAMAGED = "copy the folder again from where it is whole, or save the estimator again"
+
+
+def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: Known) -> None:
+    """Write an estimator under a temporary name, and rename it.
+
+    Parameters
+    ----------
+    folder : Path
+        A new or empty folder, or one with an earlier save, which is replaced.
+    about : mapping
+        What goes into the JSON file; plain values.
+    surrogate : Surrogate
+        The forward map.
+    known : Known
+        The rows that it learnt from.
+
+    Raises
+    ------
+    RunStoreError
+        If the folder holds something else, or can't be written.
+    """
+    folder = folder.resolve()  # "." has no name to put a temporary one beside
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        if folder.exists() and not (folder / ABOUT).exists() and (folder.is_file() or any(folder.iterdir())):
+            raise RunStoreError(f"{folder}: something else is there", "choose another folder, or empty this one")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        files = RunFolder(partial)
+        files.write_surrogate(surrogate, known)
+        meta = {"surrogate": file_digest(partial / "surrogate" / META)}
+        files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": __version__, **meta, **about})
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        raise RunStoreError(f"{folder}: the folder can't be written: {reason(error)}", "choose another") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return the JSON file of a saved estimator.
+
+    Raises
+    ------
+    RunStoreError
+        If there is none, or it is damaged, or of another format.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        raise RunStoreError(
+            f"{folder}: no InverseDesign was saved there (no {ABOUT})", "name the folder that `save` wrote"
+        )
+    try:
+        old = json.loads(path.read_bytes()).get("format") == 1
+    except (ValueError, AttributeError, OSError):
+        old = False  # told below
+    keys = ("format", "invdesign", "surrogate", "params", "n_features_in", "feature_names_in", "report")
+    about = {} if old else read_sealed(path, DAMAGED, keys)
+    if about.get("format") != FORMAT:
+        raise RunStoreError(
+            f"{path}: found format {about.get('format', 1)}, expected {FORMAT}",
+            "load it with the version of invdesign that saved it, or fit and save the estimator again",
+        )
+    check_file(folder / "surrogate" / META, about["surrogate"], DAMAGED)
+    return about
+
+
+def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, Known]:
+    """Return the surrogate of a saved estimator, and the rows that it learnt from.
+
+    Raises
+    ------
+    RunStoreError
+        If files are missing.
+    DataError
+        If it can't be loaded, or only by running code.
+    """
+    surrogate, known = RunFolder(folder).read_surrogate(allow_code)
+    if known is None:
+        raise RunStoreError(f"{folder}: the rows that it learnt from are missing (surrogate/known.npz)")
+    return surrogate, known
+
+
+def plain(name: str, value: Any, registry: Registry) -> Any:
+    """Return a parameter as JSON can hold it, a plugin by its name and options.
+
+    Raises
+    ------
+    PluginError
+        If a plugin's class is not among those of the registry.
+    ConfigError
+        If a value is none that JSON can hold.
+    """
+    if isinstance(value, Plugin):
+        labels = [label for label, plugin in registry.labels(value.kind).items() if plugin is type(value)]
+        if not labels:
+            raise PluginError(
+                f"{value.label} can't be saved: its class {type(value).__name__} is not installed as a plugin",
+                "declare it in the entry points of a distribution, or pickle the estimator",
+            )
+        value = {"use": labels[0], **value.model_dump()}
+    try:
+        return json.loads(json.dumps(value, default=_unboxed))
+    except TypeError as error:
+        raise ConfigError(f"{name} can't be saved: {error}", "give plain values, or pickle the estimator") from None
+
+
+def _unboxed(value: Any) -> Any:
+    """Return what NumPy and mappings of other kinds hold."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"found {value!r}, expected numbers, text, lists or mappings")

@@ -1,0 +1,131 @@
+"""All that can be refused before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invdesign_core.context import Context, Event
+from invdesign_core.data.data import Data, Known, Rows, split_rows
+from invdesign_core.data.quality import doubts_of_bounds, doubts_of_split, tell
+from invdesign_core.errors import ConfigError, PluginError, blamed
+from invdesign_core.plugin import Dataset, SurrogateBuilder
+from invdesign_core.registry import Registry
+from invdesign_core.search.plan import plan_search
+from invdesign_core.search.trust_boxes import measured, near_rows
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.evaluate import Evaluator, check_learnable
+from invdesign_core.targets import parse_targets
+from invdesign_core.wanted import Target
+from invdesign_core.workflow import pipeline
+
+if TYPE_CHECKING:
+    from invdesign_core.search.proximity import NearTo
+    from invdesign_core.workflow.experiment import Experiment, Stages
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An experiment of which all that needs no trained model was checked; `builder` has found what it names."""
+
+    stages: Stages
+    builder: SurrogateBuilder
+    data: Data
+    space: Space
+    targets: dict[str, Target]
+    near_to: NearTo
+
+
+def check(
+    experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = (), build: bool = False
+) -> Checked:
+    """Create the plugins, load the data, say what is odd, and refuse whatever can be refused before training.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings.
+    registry : Registry
+        The installed plugins.
+    ctx : Context
+        Seeds and events.
+    targets : sequence of str
+        Targets of the command line; they replace those of the experiment for the same outputs.
+    build : bool
+        Whether to build a first surrogate as well, as a run does right after: it shows whether the builder can take
+        these data, and which metrics the tuner can choose by.
+
+    Raises
+    ------
+    ConfigError, PluginError, DataError
+        Whatever is wrong first.
+    """
+    stages = experiment.stages(registry, targets)
+    with ctx.clock.stage("load"):
+        ctx.emit(Event("stage", {"stage": "load"}))
+        data = load(stages.dataset, ctx)
+    with blamed(stages.surrogate.label):
+        builder = stages.surrogate.prepared(ctx)
+    check_learnable(builder, data)
+    space = experiment.design.apply(data.space, data.outputs)
+    for doubt in doubts_of_bounds(space, data.space):
+        ctx.warn(doubt)
+    wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
+    if not (wanted or targets or experiment.targets) and data.example:
+        wanted = _example(data, stages.dataset)
+        asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
+        ctx.note(f"no target was named; the dataset's example is taken: {asked}")
+    pipeline.check_bounds(space)
+    near_to = experiment.design.near_to(space)
+    near_to.check(any(target.goal is not None for target in wanted.values()))
+    rows = split_rows(data, experiment.training.test, experiment.training.validation, ctx)
+    if wanted:
+        _check_search(space, stages, near_to, data, rows, ctx)
+    tell(data, ctx, space, experiment.training.scale)
+    if build:
+        for doubt in doubts_of_split(rows):  # which a run says when it splits
+            ctx.warn(doubt)
+        Evaluator(stages.surrogate, data, rows, stages.tuner, experiment.training, ctx)
+    return Checked(stages, builder, data, space, wanted, near_to)
+
+
+def _example(data: Data, dataset: Dataset) -> dict[str, Target]:
+    """Return a dataset's example target, or blame the dataset for it."""
+    try:
+        return parse_targets(data.example or {}, data.outputs)
+    except ConfigError as error:
+        raise PluginError(f"{dataset.label}: its example target can't be used: {error.message}", error.hint) from None
+
+
+def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, rows: Rows, ctx: Context) -> None:
+    """Refuse a search that no design could come out of, whatever the surrogate says.
+
+    Raises
+    ------
+    ConfigError
+        If nothing that exists satisfies the constraints, or nothing near to the data does.
+    """
+    plan_search(space, stages.solver, replace(ctx, emit=lambda event: None))
+    if near_to.to_data:
+        seen = np.concatenate([rows.train, rows.validation])
+        low, high = (side[None] for side in space.bounds)
+        known = Known(rows.x[seen], rows.y[seen])
+        near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), low, high, 1)
+
+
+def load(dataset: Dataset, ctx: Context) -> Data:
+    """Return a dataset's data.
+
+    Raises
+    ------
+    PluginError
+        If the plugin fails or returns something else.
+    """
+    with blamed(dataset.label):
+        data = dataset.load(ctx)
+        if not isinstance(data, Data):
+            raise TypeError(f"load returned {data!r}, expected Data")
+    return data
