@@ -92,7 +92,7 @@ NOT_FAULTS = (InvdesignError, KeyboardInterrupt, StopSolving)
 
 
 @contextmanager
-def blamed(
+def plugin_errors(
     who: str,
     hint: str = "this is a fault of the plugin, or an option that it should have refused",
     kind: type[InvdesignError] = PluginError,

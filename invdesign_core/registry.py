@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from invdesign_core import hookspecs
 from invdesign_core._version import __version__
 from invdesign_core.distributions import entry_points, identity, normal, said
-from invdesign_core.errors import ConfigError, PluginError, blamed, described, near_match
+from invdesign_core.errors import ConfigError, PluginError, described, near_match, plugin_errors
 from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> A
     PluginError
         If a validator of a plugin fails with anything but a ValueError.
     """
-    with blamed(place) if issubclass(model, Plugin) else nullcontext():
+    with plugin_errors(place) if issubclass(model, Plugin) else nullcontext():
         return _built(model, options, place)
 
 

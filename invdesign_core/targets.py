@@ -25,11 +25,11 @@ DEFAULT_TOLERANCE = 0.02
 """Share of an output's training range by which it may miss a set point and still count as met."""
 ROUNDOFF = 1e-6
 """Share of the range that single precision can't resolve: what oversteps a limit by less lies on it."""
-HAIR = 1e-4
+LIMIT_MARGIN = 1e-4
 """Share of the range by which the search aims inside limits, where more would cost something."""
 MARGIN = 0.01
 """Share of the range by which it aims inside limits where nothing else is wanted."""
-IDEAL = 2.0
+EXTREMUM_OFFSET = 2.0
 """Where a maximum is looked for first: so many ranges above the mean, which is a range beyond the best row at least."""
 
 
@@ -237,7 +237,7 @@ class Targets:
         It does beside set points and extrema, and where answers are to be near to a present design.
         """
         costs = near | (self.asked & ~self.open).any(axis=1, keepdims=True) | self.extremum.any(axis=1, keepdims=True)
-        return np.where(costs, HAIR, MARGIN)
+        return np.where(costs, LIMIT_MARGIN, MARGIN)
 
     def limits(self, shift: FloatArray, scale: FloatArray, inside: FloatArray | float = 0.0) -> Goal:
         """Return the intervals in z, where ``y = shift + scale * z``, and nothing of the extrema.
@@ -262,12 +262,12 @@ class Targets:
         shift, scale : ndarray
             (m,) units of the outputs: ``y = shift + scale * z``.
         ideal : ndarray, optional
-            (t, m) how far from the mean extrema are asked for, in training ranges; by default `IDEAL`.
+            (t, m) how far from the mean extrema are asked for, in training ranges; by default `EXTREMUM_OFFSET`.
         inside : ndarray or float
             By what share of the training ranges to aim inside limits.
         """
         limits = self.limits(shift, scale, inside)
-        far = (IDEAL if ideal is None else ideal) * np.where(self.spread > 0, self.spread / scale, 1.0)
+        far = (EXTREMUM_OFFSET if ideal is None else ideal) * np.where(self.spread > 0, self.spread / scale, 1.0)
         lower = np.where(self.direction > 0, np.minimum(far, limits.upper), limits.lower)
         upper = np.where(self.direction < 0, np.maximum(-far, limits.lower), limits.upper)
         return Goal(lower, upper, self.weight)
@@ -293,7 +293,7 @@ class Targets:
         tolerances leave. A set point holds within a tenth of its tolerance. Elsewhere it is 0.
         """
         tolerance, spread = self.tolerance[rows], np.where(self.spread > 0, self.spread, 1.0)
-        near = np.minimum(tolerance, np.maximum(tolerance / 10, HAIR * spread))
+        near = np.minimum(tolerance, np.maximum(tolerance / 10, LIMIT_MARGIN * spread))
         slack = np.where(self.lower[rows] == self.upper[rows], near, 0.0)
         must = (self.extremum.any(axis=1, keepdims=True) & self.limited & (self.weight > 0))[rows]
         miss = self.miss(y, rows)

@@ -12,7 +12,7 @@ from invdesign_core.plugin import Solver, SurrogateBuilder
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.solver_choice import Demand, asks_for_extremum, check_solver, choose_solver
+from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, check_solver, choose_solver
 
 REGISTRY = Registry.discover()
 MSE, MAE = (REGISTRY.create("objective", name, {}) for name in ("mse", "mae"))
@@ -22,14 +22,14 @@ INSTALLED = REGISTRY.labels("solver")
 @pytest.mark.parametrize(
     ("demand", "chosen"),
     [
-        (Demand(MSE, "net"), "least-squares"),
-        (Demand(MAE, "net"), "lbfgsb"),
-        (Demand(MSE, "net", linear=True), "least-squares"),
-        (Demand(MAE, "net", linear=True), "slsqp"),
-        (Demand(MSE, "net", extremum=True), "lbfgsb"),
-        (Demand(MSE, "net", linear=True, extremum=True), "slsqp"),
-        (Demand(MSE, "forest", differentiable=False), "differential-evolution"),
-        (Demand(MAE, "forest", differentiable=False, linear=True), "differential-evolution"),
+        (Requirements(MSE, "net"), "least-squares"),
+        (Requirements(MAE, "net"), "lbfgsb"),
+        (Requirements(MSE, "net", linear=True), "least-squares"),
+        (Requirements(MAE, "net", linear=True), "slsqp"),
+        (Requirements(MSE, "net", extremum=True), "lbfgsb"),
+        (Requirements(MSE, "net", linear=True, extremum=True), "slsqp"),
+        (Requirements(MSE, "forest", differentiable=False), "differential-evolution"),
+        (Requirements(MAE, "forest", differentiable=False, linear=True), "differential-evolution"),
     ],
     ids=str,
 )
@@ -40,14 +40,14 @@ def test_auto_takes_the_first_that_can(demand, chosen):
 
 def test_for_an_extremum_a_solver_of_squares_is_taken_last_but_taken():
     only = {"least-squares": INSTALLED["least-squares"]}
-    assert choose_solver(only, Demand(MSE, "net", extremum=True), {}).name == "least-squares"
-    check_solver(REGISTRY.create("solver", "least-squares", {}), Demand(MSE, "net", extremum=True))
+    assert choose_solver(only, Requirements(MSE, "net", extremum=True), {}).name == "least-squares"
+    check_solver(REGISTRY.create("solver", "least-squares", {}), Requirements(MSE, "net", extremum=True))
 
 
 def test_a_solver_that_does_not_handle_linear_constraints_is_refused_with_those_that_do():
     lbfgsb = REGISTRY.create("solver", "lbfgsb", {})
     with pytest.raises(PluginError, match="'lbfgsb' does not handle linear constraints") as error:
-        check_solver(lbfgsb, Demand(MSE, "net", linear=True), INSTALLED)
+        check_solver(lbfgsb, Requirements(MSE, "net", linear=True), INSTALLED)
     can = str(error.value.hint).partition("solvers that can: ")[2].split(", ")
     assert {"least-squares", "slsqp", "differential-evolution"} <= set(can)
     assert not {"lbfgsb", "dataset-search"} & set(can)
@@ -56,14 +56,14 @@ def test_a_solver_that_does_not_handle_linear_constraints_is_refused_with_those_
 def test_what_no_installed_solver_can_take_is_refused_with_what_it_would_need():
     few = {name: INSTALLED[name] for name in ("lbfgsb", "least-squares", "dataset-search")}
     with pytest.raises(PluginError) as error:
-        choose_solver(few, Demand(MAE, "forest", differentiable=False, linear=True), {})
+        choose_solver(few, Requirements(MAE, "forest", differentiable=False, linear=True), {})
     said = "it would have to handle linear constraints and do without gradients and do without residuals"
     assert said in error.value.message
     assert "'forest'" in error.value.message
     assert "'mae'" in error.value.message
     with pytest.raises(PluginError) as error:
         check_solver(
-            REGISTRY.create("solver", "lbfgsb", {}), Demand(MSE, "forest", differentiable=False, linear=True), few
+            REGISTRY.create("solver", "lbfgsb", {}), Requirements(MSE, "forest", differentiable=False, linear=True), few
         )
     assert "no installed solver can; one would have to handle linear constraints" in str(error.value.hint)
 
@@ -78,9 +78,9 @@ def test_a_third_party_solver_is_chosen_by_what_it_declares():
         rank: ClassVar[int | None] = 1
 
     installed = {**INSTALLED, "own": Own}
-    assert choose_solver(installed, Demand(MSE, "net", linear=True), {}).name == "own"
-    assert choose_solver(installed, Demand(MSE, "net", linear=True, extremum=True), {}).name == "slsqp"
-    assert choose_solver(installed, Demand(MAE, "net", linear=True), {}).name == "slsqp"
+    assert choose_solver(installed, Requirements(MSE, "net", linear=True), {}).name == "own"
+    assert choose_solver(installed, Requirements(MSE, "net", linear=True, extremum=True), {}).name == "slsqp"
+    assert choose_solver(installed, Requirements(MAE, "net", linear=True), {}).name == "slsqp"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import lin
 
-from invdesign_core.data.data import Data, Known
-from invdesign_core.data.distance import Nearness
-from invdesign_core.data.quality import doubts_of
+from invdesign_core.data.data import Data, TrainingRows
+from invdesign_core.data.distance import DataDistance
+from invdesign_core.data.quality import data_warnings
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.regressors import ScaledRegressor
@@ -51,7 +51,7 @@ def test_a_column_that_differs_by_the_rounding_of_a_sum_is_constant():
     scaling = Scaling.of(np.zeros((900, 1)), column[:, None])
     assert scaling.y_scale[0] == 1
     frame = pd.DataFrame({"x": np.arange(900.0), "y": column})
-    assert any("'y' is the same in every row" in text for text in doubts_of(Data.from_frame(frame, ["y"])))
+    assert any("'y' is the same in every row" in text for text in data_warnings(Data.from_frame(frame, ["y"])))
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_outputs_may_be_flatter_than_float32_resolves():
     assert scaling.units(scaling.outputs(y).astype(np.float32)) == pytest.approx(y, abs=1e-9)
     assert scaling.y_scale[0] == pytest.approx(y.std(), rel=1e-6)
     frame = pd.DataFrame({"x": np.random.default_rng(1).random(500), "energy": y[:, 0]})
-    assert doubts_of(Data.from_frame(frame, ["energy"])) == []
-    assert "too flat" in " ".join(doubts_of(Data.from_frame(frame, ["energy"]), scale=False))
+    assert data_warnings(Data.from_frame(frame, ["energy"])) == []
+    assert "too flat" in " ".join(data_warnings(Data.from_frame(frame, ["energy"]), scale=False))
 
 
 def test_a_regressor_in_double_precision_keeps_a_flat_input():
@@ -102,7 +102,7 @@ def test_the_doubt_says_what_float32_leaves_of_an_input():
     frame = pd.DataFrame(
         {"f": 2.4e9 + 1000 * rng.random(300), "t": 298.15 + 1e-9 * rng.random(300), "x": rng.random(300)}
     ).assign(y=rng.random(300), huge=1e39 * rng.random(300))
-    said = doubts_of(Data.from_frame(frame, ["y"], inputs=["f", "t", "x", "huge"]))
+    said = data_warnings(Data.from_frame(frame, ["y"], inputs=["f", "t", "x", "huge"]))
     assert len(said) == 3, said
     assert "tells 5 values of it apart; subtract 2.4e+09" in said[0]
     assert "it is one number and teaches nothing" in said[1]
@@ -146,7 +146,7 @@ def test_a_model_that_answers_one_number_is_not_scaled_by_float32_rounding():
 def test_a_constant_input_is_no_distance_to_the_data():
     x = np.column_stack([np.linspace(0, 1, 900), np.where(np.arange(900) % 2, 298.15, 298.15 + 5.7e-14)])
     space = Space((Variable("x", lower=0, upper=1), Variable("t", lower=298, upper=299)))
-    near = Nearness.of(Known(x, x[:, :1]), space)
+    near = DataDistance.of(TrainingRows(x, x[:, :1]), space)
     assert near.nearest(np.array([[x[0, 0], x[1, 1]]]))[1][0] < 1e-9
     assert near.breaks(np.array([[0.5, 298.15], [0.5, 298.3]])).tolist() == [False, True]
 

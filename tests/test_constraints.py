@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.space.allowed_values import Lattice
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.cardinality import supports
-from invdesign_core.space.conflicts import check_feasible, culprits
+from invdesign_core.space.conflicts import check_feasible, conflicts
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.exact import feasible, settle
 from invdesign_core.space.linear import AtMost, Constraints, Linear
@@ -350,7 +350,7 @@ def mixed(draw):
 def test_a_repaired_design_exists_and_is_the_nearest_that_does(case):
     matrix, low, high, step, anchor, levels, rng = case
     linear = Linear(matrix, low, high)
-    lattice = Lattice(np.append(anchor, 0), np.append(step, 0), {3: levels})
+    lattice = AllowedValues(np.append(anchor, 0), np.append(step, 0), {3: levels})
     lower, upper = np.array([0, 0.25, 0, 0]), np.array([2, 1.25, 1, 1.9])
     values = [np.arange(3.0), 0.25 + 0.5 * np.arange(3), 0.1 * np.arange(11), levels]
     every = np.array(list(product(*values)))
@@ -372,7 +372,7 @@ def test_whole_numbers_and_fractions_repaired_together():
     rules = space.constraints
     lower, upper = space.bounds
     found = nearest_integer(
-        rules.linear, lower, upper, np.array([[1.4, 0.4, 0.3], [4, 1, 1.0]]), Lattice.of(space), rules.at_most
+        rules.linear, lower, upper, np.array([[1.4, 0.4, 0.3], [4, 1, 1.0]]), AllowedValues.of(space), rules.at_most
     )
     assert np.allclose(found[0], [2, 0.5, 0], atol=1e-12)
     assert found[1, 0] == 2
@@ -393,7 +393,7 @@ def test_steps_ranges_and_levels_are_kept_in_a_repair():
     space = under(STEPPED, "s + r <= 0.75", "r + p >= 2.7")
     rules = space.constraints
     points = np.array([[0.52, 0.45, 1.2], [0.1, 0.1, 4], [0.3, 0.3, 2.3]])
-    found = nearest_integer(rules.linear, *space.bounds, points, Lattice.of(space))
+    found = nearest_integer(rules.linear, *space.bounds, points, AllowedValues.of(space))
     assert feasible(space, found).all()
     assert np.allclose(space.snap(found), found, atol=1e-12)
     assert found[1] == pytest.approx([0.1, 0.1, 4])
@@ -410,7 +410,7 @@ def test_a_range_is_not_left_for_the_sake_of_rounding():
 
 def test_a_repair_that_is_impossible_says_so():
     linear = Linear(np.array([[2.0, 2.0]]), np.ones(1), np.ones(1))
-    lattice = Lattice(np.zeros(2), np.ones(2))
+    lattice = AllowedValues(np.zeros(2), np.ones(2))
     assert np.isnan(nearest_integer(linear, np.zeros(2), np.full(2, 3.0), np.ones((1, 2)), lattice)).all()
 
 
@@ -551,7 +551,7 @@ def test_what_feasible_means():
 
 def test_the_texts_and_bounds_that_contradict_each_other_are_named():
     space = under(box("a", "b", "c"), "a + b >= 3", "a + c <= 1.5", "b - c <= 0.5")
-    assert culprits(space) == ("'a + b >= 3'", "'a + c <= 1.5'", "'b - c <= 0.5'")
+    assert conflicts(space) == ("'a + b >= 3'", "'a + c <= 1.5'", "'b - c <= 0.5'")
     with pytest.raises(ConfigError) as error:
         check_feasible(space, "[design]")
     assert str(error.value).startswith("[design]: these contradict each other: 'a + b >= 3'; 'a + c <= 1.5'; ")
@@ -560,7 +560,7 @@ def test_the_texts_and_bounds_that_contradict_each_other_are_named():
 
 def test_where_a_design_exists_nothing_is_named():
     space = under(box("a", "b"), "a + b = 1")
-    assert culprits(space) is None
+    assert conflicts(space) is None
     check_feasible(space)
 
 
@@ -603,7 +603,7 @@ def test_where_a_design_exists_nothing_is_named():
     ],
 )
 def test_kinds_and_missing_bounds_take_part(space, expected):
-    found = culprits(space)
+    found = conflicts(space)
     assert found is not None
     assert set(found) == expected
 
@@ -621,7 +621,7 @@ def test_without_any_one_of_the_culprits_a_design_exists(seed):
         side = " + ".join(f"{factor}*{name}" for factor, name in zip(factors, "abcd", strict=True)).replace("+ -", "- ")
         texts.append(f"{side} {rng.choice(['<=', '>=', '='])} {rng.integers(-3, 8)}")
     space = under(plain, *texts)
-    found = culprits(space)
+    found = conflicts(space)
     if found is None:
         return
     named = [text for text in texts if repr(text) in found]
@@ -632,7 +632,7 @@ def test_without_any_one_of_the_culprits_a_design_exists(seed):
         variables = tuple(
             v if v.name in held else replace(v, kind="continuous", lower=-np.inf, upper=np.inf) for v in plain.variables
         )
-        return culprits(under(Space(variables), *texts)) is None
+        return conflicts(under(Space(variables), *texts)) is None
 
     assert not exists(named, held), "together they leave nothing"
     assert all(exists([text for text in named if text != gone], held) for gone in named)

@@ -11,7 +11,7 @@ import pytest
 from conftest import lin
 from test_target_tables import REGISTRY, prepared
 
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import InvdesignError, RunStoreError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -47,7 +47,7 @@ def two_inputs(weights=((1.0, 2.0), (3.0, 4.0))):
 
 @pytest.fixture
 def folder(tmp_path):
-    known = Known(np.zeros((3, 2)), np.zeros((3, 2)), np.arange(3))
+    known = TrainingRows(np.zeros((3, 2)), np.zeros((3, 2)), np.arange(3))
     RunFolder(tmp_path).write_surrogate(two_inputs(), known)
     return tmp_path
 

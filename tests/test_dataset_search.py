@@ -118,10 +118,10 @@ def test_rows_come_from_the_data_and_from_nowhere_else(rows):
 
 
 def test_it_needs_nothing_and_is_never_chosen_by_itself():
-    from invdesign_core.workflow.solver_choice import Demand, check_solver, choose_solver
+    from invdesign_core.workflow.solver_choice import Requirements, check_solver, choose_solver
 
     solver = REGISTRY.create("solver", "dataset-search", {})
     mae, installed = REGISTRY.create("objective", "mae", {}), REGISTRY.labels("solver")
-    check_solver(solver, Demand(mae, "forest", False))
+    check_solver(solver, Requirements(mae, "forest", False))
     for differentiable in (True, False):
-        assert choose_solver(installed, Demand(mae, "net", differentiable), {}).name != "dataset-search"
+        assert choose_solver(installed, Requirements(mae, "net", differentiable), {}).name != "dataset-search"

@@ -12,8 +12,8 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
 from invdesign_core.registry import Registry
 from invdesign_core.space.digits import typed
@@ -395,7 +395,7 @@ def test_f30_designs_off_the_data_are_flagged_and_come_after_the_others(strip, t
 
 
 def test_f30_what_is_usual_among_the_rows_and_how_far_a_corner_is(strip):
-    near = Nearness.of(strip.known, strip.space)
+    near = DataDistance.of(strip.known, strip.space)
     assert 0.012 < near.limit < 0.013
     assert near.nearest(np.array([[1.0, 0.0]]))[1] == pytest.approx([0.67], abs=0.01)
 
@@ -411,7 +411,7 @@ def test_a_table_of_targets_says_where_each_design_lies_and_leaves_out_its_surro
 def test_another_category_is_one_away_and_repeated_rows_count_once():
     space = Space((Variable("kind", "categorical", levels=("A", "B", "C")), Variable("x", lower=0, upper=10)))
     x = np.array([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 10], [1, 0, 0, 5]])
-    near = Nearness.of(Known(x, np.zeros((4, 1)), np.array([9, 4, 7, 2])), space)
+    near = DataDistance.of(TrainingRows(x, np.zeros((4, 1)), np.array([9, 4, 7, 2])), space)
     row, distance = near.nearest(np.array([[0.0, 0, 1, 0], [0, 1, 0, 10]]))
     assert distance == pytest.approx([1, 0])
     assert near.rows[row].tolist() == [4, 7]

@@ -339,7 +339,7 @@ def test_small_values_of_a_log_scale_stay_where_they_are_beside_constraints_on_o
 
 
 def test_log_scale_gradients_are_those_of_the_logarithm():
-    from invdesign_core.search.problem import Forward
+    from invdesign_core.search.problem import LossFunctions
     from invdesign_core.targets import Targets
 
     space = Space((Variable("x", lower=0.01, upper=100), Variable("z", lower=0, upper=2))).restrict(log=["x"])
@@ -347,7 +347,7 @@ def test_log_scale_gradients_are_those_of_the_logarithm():
     goal = Targets.build([parse_targets({"y": 0.3}, ("y",))], ("y",), surrogate.spread).goal(
         surrogate.shift, surrogate.scale
     )
-    forward = Forward(surrogate, MSE, space)
+    forward = LossFunctions(surrogate, MSE, space)
     u = np.random.default_rng(0).random((20, 2))
     rows = np.zeros(20, dtype=int)
     assert forward.to_u(forward.to_x(u)) == pytest.approx(u, abs=1e-12)

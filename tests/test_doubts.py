@@ -8,7 +8,7 @@ import pytest
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data, split_rows
-from invdesign_core.data.quality import doubts_of, doubts_of_bounds, facts_of
+from invdesign_core.data.quality import bounds_warnings, data_notes, data_warnings
 from invdesign_core.errors import DataError, PluginError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -126,7 +126,7 @@ def test_a_group_stays_on_one_side_of_the_split():
     assert sides[0].isdisjoint(sides[1] | sides[2])
     assert sides[1].isdisjoint(sides[2])
     assert sum(0 in side and 10 in side for side in sides) == 1
-    assert "19 groups" in " ".join(facts_of(data)) or "20 groups" in " ".join(facts_of(data))
+    assert "19 groups" in " ".join(data_notes(data)) or "20 groups" in " ".join(data_notes(data))
 
 
 @pytest.mark.parametrize(
@@ -141,21 +141,21 @@ def test_flat_and_constant_columns_are_pointed_out_with_advice(name, column, mes
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.random(60), "b": rng.random(60), "y": rng.random(60)})
     frame[name] = column(rng)
-    said = doubts_of(Data.from_frame(frame, ["y"]))
+    said = data_warnings(Data.from_frame(frame, ["y"]))
     assert any(message in text and repr(name) in text for text in said)
 
 
 def test_few_rows_are_pointed_out():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.random((12, 4)), columns=["a", "b", "c", "y"])
-    assert "12 distinct designs are few for 3 inputs" in " ".join(doubts_of(Data.from_frame(frame, ["y"])))
+    assert "12 distinct designs are few for 3 inputs" in " ".join(data_warnings(Data.from_frame(frame, ["y"])))
 
 
 def test_a_good_table_raises_no_doubt():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.random((200, 3)), columns=["a", "b", "y"]) * 1e-20
-    assert doubts_of(Data.from_frame(frame, ["y"])) == []
-    assert facts_of(Data.from_frame(frame, ["y"])) == []
+    assert data_warnings(Data.from_frame(frame, ["y"])) == []
+    assert data_notes(Data.from_frame(frame, ["y"])) == []
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bounds_beyond_the_data_are_said(design, said):
             Variable("dose", lower=1e-6, upper=1e-2),
         )
     )
-    doubts = doubts_of_bounds(Design.from_mapping(design).apply(data, ["y"]), data)
+    doubts = bounds_warnings(Design.from_mapping(design).apply(data, ["y"]), data)
     start = "the search goes beyond the data, where the surrogate guesses: "
     assert doubts == ([start + said] if said else [])
 

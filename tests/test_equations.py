@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from invdesign_core.cli.template import draft
-from invdesign_core.data.data import Data, Known
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.data import Data, TrainingRows
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.data.equations import advice_of, equations_among, multiples_of_outputs
-from invdesign_core.data.quality import doubts_of
+from invdesign_core.data.quality import data_warnings
 from invdesign_core.workflow.design import Design
 
 
@@ -113,18 +113,18 @@ def test_an_output_left_among_the_inputs_in_another_unit_is_named():
 def test_the_line_to_paste_is_read_back_as_the_same_equation(names):
     data = table(rows=150, **dict(zip(names, shares().values(), strict=True)))
     (equation,) = equations_among(data.x, data.space)
-    (said,) = doubts_of(data)
+    (said,) = data_warnings(data)
     line = said[said.index("constraints = ") :]
     assert f"{' + '.join(names)} is 100 in every row" in said
     space = Design(**tomllib.loads(line)).apply(data.space, data.outputs)
     assert equation.implied_by(space.constraints.linear, space)
-    assert doubts_of(data, space) == [], "what the constraints hold needs no word"
+    assert data_warnings(data, space) == [], "what the constraints hold needs no word"
 
 
 def test_a_design_that_breaks_an_equation_is_not_inside_the_data():
     data = table(rows=150, **shares())
     x = data.x
-    near = Nearness.of(Known(x, data.y), data.space)
+    near = DataDistance.of(TrainingRows(x, data.y), data.space)
     designs = np.array([x[0], x[0] + [0.02, -0.02, 0], x[0] + [0.2, 0, 0], x[0] - [0, 0, 0.1]])
     assert near.breaks(designs).tolist() == [False, False, True, True]
     assert (near.outside(designs) > 1).tolist() == [False, False, True, True]
@@ -150,7 +150,7 @@ def test_what_is_reported_as_inside_satisfies_the_equations():
         registry.create("objective", "mse", {}),
         registry.create("solver", "least-squares", {}),
         Context(),
-        Known(data.x, data.x @ [[0.5], [0.2], [0.1]]),
+        TrainingRows(data.x, data.x @ [[0.5], [0.2], [0.1]]),
     ).designs
     sums = found[[f"design.part {i}" for i in range(3)]].sum(axis=1)
     assert (np.abs(sums - 100) > 0.1).any(), "the box allows what the table rules out"

@@ -13,8 +13,8 @@ from conftest import lin
 from invdesign_core.cli.console import show, show_table
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
-from invdesign_core.data.distance import NEAR, Nearness
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.distance import NEAR, DataDistance
 from invdesign_core.designs.measured import admissible
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.trust import GUESS, Quality
@@ -187,7 +187,7 @@ def test_categories_and_several_limits_as_on_a_screening_table():
     frame.loc[[10, 20, 30], "ligand"] = "L2"
     y = np.column_stack([rng.uniform(0, 80, 89), rng.uniform(0, 60, 89)])
     y[[10, 20, 30]] = [[91, 71], [98.7, 75], [90.5, 80]]
-    known = Known(space.encode(frame), y, np.arange(89) + 1)
+    known = TrainingRows(space.encode(frame), y, np.arange(89) + 1)
     surrogate = Surrogate.of_model(lin([[80, 60], [85, 65], [70, 50], [2, 1]]), space, ("yield", "turnover"), y=known.y)
     targets = parse_targets(["yield>=90", "turnover>=70"], surrogate.outputs)
     found = solved(surrogate, targets, space, known)
@@ -208,8 +208,8 @@ def solved(surrogate, targets, space, known=None, truth=None, quality=None):
 def test_rows_held_out_for_the_test_are_kept_and_count_in_a_later_solve(tmp_path):
     space = Space((Variable("x", lower=0, upper=1),))
     surrogate = Surrogate.of_model(lin([[1.0]]), space, ("y",))
-    seen = Known(np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]]), np.array([3, 1]))
-    known = Known(*seen[:3], Known(np.array([[0.5]]), np.array([[7.0]]), np.array([2])))
+    seen = TrainingRows(np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]]), np.array([3, 1]))
+    known = TrainingRows(*seen[:3], TrainingRows(np.array([[0.5]]), np.array([[7.0]]), np.array([2])))
     folder = RunFolder(tmp_path)
     folder.write_surrogate(surrogate, known)
     kept = folder.read_surrogate()[1]
@@ -353,7 +353,7 @@ def test_a_true_model_that_fails_for_one_output_or_one_design_is_said_for_that_o
 def nearness(x, kind="continuous"):
     x = np.asarray(x, dtype=np.float64)
     variables = tuple(Variable(f"x{i}", lower=0, upper=1) for i in range(x.shape[1]))
-    return Nearness.of(Known(x, x[:, :1]), Space(variables)), Space(variables)
+    return DataDistance.of(TrainingRows(x, x[:, :1]), Space(variables)), Space(variables)
 
 
 @pytest.mark.parametrize("spacing", [0.39, 0.5, 1.0])
@@ -371,13 +371,13 @@ def test_another_category_or_switch_is_never_near():
     kinds = (Variable("k", "categorical", levels=("A", "B")), Variable("s", "binary", levels=(0, 1)))
     space = Space((*kinds, Variable("x", lower=0, upper=1)))
     x = np.array([[1, 0, 0, 0.0], [0, 1, 1, 1.0]])  # A off 0 and B on 1: the rows are far from one another
-    near = Nearness.of(Known(x, x[:, :1]), space)
+    near = DataDistance.of(TrainingRows(x, x[:, :1]), space)
     assert near.inside(np.array([[0, 1, 0, 0.0], [1, 0, 1, 0.0], [1, 0, 0, 0.1]])).tolist() == [False, False, True]
 
 
 def test_boxes_near_the_data_are_inside_by_the_same_measure():
     near, space = nearness([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    known = Known(near.points, near.points[:, :1])
+    known = TrainingRows(near.points, near.points[:, :1])
     bounds = [side[None] for side in space.bounds]
     lower, upper = near_rows(space, known, np.zeros((1, 3)), *bounds, 3)
     corners = np.concatenate([lower[0], upper[0]])

@@ -10,7 +10,7 @@ from invdesign_core.errors import ConfigError, PluginError
 from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
-from invdesign_core.workflow.design import Design, laid_over
+from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
 
 
@@ -94,7 +94,7 @@ def test_numbers_on_the_command_line_keep_their_value(value):
 def test_lists_of_a_section_grow_and_an_empty_one_takes_all_away():
     base = {"constraints": ["a <= 1"], "log": ["a"], "fixed": {"b": 1}}
     over = {"constraints": ["b <= 1", "a <= 1"], "log": [], "bounds": {"b": [0, 2]}}
-    assert laid_over(base, over) == {
+    assert merge_design(base, over) == {
         "constraints": ["a <= 1", "b <= 1"],
         "log": [],
         "fixed": {},

@@ -10,7 +10,7 @@ from keras import layers as L
 from invdesign_core.context import Context
 from invdesign_core.surrogate.backend import jax
 from invdesign_core.surrogate.loop import train
-from invdesign_core.surrogate.networks import likeness, seeded
+from invdesign_core.surrogate.networks import architecture_key, seeded
 from invdesign_core.surrogate.settings import Training
 
 EXACT = Training(batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
@@ -100,7 +100,7 @@ def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer
     ctx = Context(emit=lambda event: said.append(event.data["text"]) if event.kind == "note" else None)
     data = (x, y), (x[:0], y[:0])
     if optimizer == "schedule":  # a rate inside a schedule is part of the configuration: groups of their own
-        assert likeness(nets[0]) != likeness(nets[1])
+        assert architecture_key(nets[0]) != architecture_key(nets[1])
         for seed, net in enumerate(nets):
             train([net], [10 + seed], data, EXACT, 10, ctx, "tune")
     else:
@@ -190,9 +190,13 @@ def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(le
 
 
 def test_unlike_networks_are_told_apart():
-    assert likeness(build("skip", "adam", "mse", 0, 1e-3)) == likeness(build("skip", "adam", "mse", 1, 1e-2))
-    assert likeness(build("skip", "adam", "mse", 0, 1e-3)) != likeness(build("skip", "adam", "mae", 0, 1e-3))
-    assert likeness(build("skip", "adam", cubic, 0, 1e-3)) is None, "two closures of one name may differ"
+    assert architecture_key(build("skip", "adam", "mse", 0, 1e-3)) == architecture_key(
+        build("skip", "adam", "mse", 1, 1e-2)
+    )
+    assert architecture_key(build("skip", "adam", "mse", 0, 1e-3)) != architecture_key(
+        build("skip", "adam", "mae", 0, 1e-3)
+    )
+    assert architecture_key(build("skip", "adam", cubic, 0, 1e-3)) is None, "two closures of one name may differ"
 
 
 @pytest.mark.slow

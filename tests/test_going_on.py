@@ -11,7 +11,7 @@ import pytest
 from conftest import lin
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate import backend
@@ -132,7 +132,7 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
     changes = {
         "versions": {"versions": {**prepared.versions, "keras": "0.1"}},
         "code": {"code": "other"},
-        "measured designs": {"known": Known(np.zeros((4, 2)), np.zeros((4, 2)))},
+        "measured designs": {"known": TrainingRows(np.zeros((4, 2)), np.zeros((4, 2)))},
         "true model": {"truth": lambda frame: frame},
         "backend": {"running": "tensorflow"},
     }

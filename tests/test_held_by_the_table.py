@@ -11,7 +11,7 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import ConfigError
 from invdesign_core.registry import Registry
@@ -60,7 +60,7 @@ def measured(surrogate):
         }
     )
     x = SPACE.encode(frame)
-    return Known(x, surrogate.predict(x).mean, np.arange(200) + 1)
+    return TrainingRows(x, surrogate.predict(x).mean, np.arange(200) + 1)
 
 
 @pytest.fixture(scope="module")

@@ -82,13 +82,13 @@ def test_f36_an_input_that_nothing_uses_is_named(tmp_path):
 
 def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
     from invdesign_core.goal import Goal
-    from invdesign_core.search.problem import Forward
+    from invdesign_core.search.problem import LossFunctions
     from invdesign_core.surrogate.signature import one_tensor
 
     model, ports = one_tensor(rectangle("colour"), Path("r.keras"))
     space = Space(tuple(Variable(name, lower=0, upper=1) for name in ports.input_names))
     surrogate = Surrogate.of_model(model, space, ports.output_names)
-    forward = Forward(surrogate, REGISTRY.create("objective", "mse", {}))
+    forward = LossFunctions(surrogate, REGISTRY.create("objective", "mse", {}))
     goal = Goal(np.full((5, 2), 0.3), np.full((5, 2), 0.3), np.ones((5, 2)))
     _, gradient = forward.value_and_grad(np.random.default_rng(0).random((5, 3)), goal)
     assert (gradient[:, 2] == 0).all()

@@ -19,14 +19,14 @@ from conftest import lin
 from invdesign_core.cli import output
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context, Event
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import InvdesignError, RunStoreError, writing
 from invdesign_core.plugin import Trial, TrialResult
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trial_table import TrialTable
-from invdesign_core.workflow.chunks import Parts
+from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.load import prepare_saved
 from invdesign_core.workflow.result import UnsavedError
@@ -60,7 +60,7 @@ def run_copy(saved_run, tmp_path):
 
 
 FRAME = pd.DataFrame({"a": np.arange(99.0)})
-KNOWN = Known(np.random.default_rng(0).random((50, 2)), np.ones((50, 1)))
+KNOWN = TrainingRows(np.random.default_rng(0).random((50, 2)), np.ones((50, 1)))
 RESULT = TrialResult(0, 1.0, "ok", 1, {"rate": 0.1}, None, {"loss": 1.0})
 
 
@@ -79,7 +79,7 @@ WRITERS = {
     "a surrogate": lambda path, s: s.save(path / "x"),
     "trials": lambda path, s: RunFolder(path).write_trials([RESULT]),
     "answers": lambda path, s: RunFolder(path).write_answers(Tables(), "1"),
-    "a part of a table": lambda path, s: Parts(path / "x.csv", {}),
+    "a part of a table": lambda path, s: ChunkedTable(path / "x.csv", {}),
 }
 
 
@@ -107,12 +107,12 @@ def test_an_estimator_is_saved_whole_or_not_at_all(room, tmp_path, surrogate):
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 @pytest.mark.parametrize("step", ["write", "join"])
 def test_parts_that_are_there_stay_where_the_next_can_not_be_written(tmp_path, step, kind):
-    parts = Parts(tmp_path / f"out.{kind}", {})
+    parts = ChunkedTable(tmp_path / f"out.{kind}", {})
     parts.write(0, FRAME)
     with full(), pytest.raises(RunStoreError, match=r"out.*can't be written: File too large") as seen:
         parts.write(1, FRAME) if step == "write" else parts.join()
     assert "the same command goes on with it" in seen.value.hint
-    again = Parts(tmp_path / f"out.{kind}", {})
+    again = ChunkedTable(tmp_path / f"out.{kind}", {})
     assert again.done == {0}
     again.join()
     assert [p.name for p in tmp_path.iterdir()] == [f"out.{kind}"]

@@ -14,7 +14,7 @@ from test_plugin_faults import REGISTRY, SPACE, Forest, builder, fit, make, solv
 
 from invdesign_core.cli.main import cli
 from invdesign_core.context import Context, Event
-from invdesign_core.errors import DataError, InvdesignError, PluginError, SolverError, StopSolving, blamed
+from invdesign_core.errors import DataError, InvdesignError, PluginError, SolverError, StopSolving, plugin_errors
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
 from invdesign_core.registry import build_options
 from invdesign_core.surrogate.keras_file import evaluated
@@ -225,7 +225,7 @@ def test_user_code_that_ends_the_program_is_named(tmp_path, ends):
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt(), StopSolving(), PluginError("its own words")])
 def test_what_is_no_fault_passes_through(signal):
-    with pytest.raises(type(signal)) as seen, blamed("solver 'odd'"):
+    with pytest.raises(type(signal)) as seen, plugin_errors("solver 'odd'"):
         raise signal
     assert seen.value is signal
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError, PluginError
 from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
@@ -20,7 +20,7 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.pipeline import invert
-from invdesign_core.workflow.solver_choice import Demand, check_solver
+from invdesign_core.workflow.solver_choice import Requirements, check_solver
 
 REGISTRY = Registry.discover()
 SOLVERS = sorted(REGISTRY.labels("solver"))
@@ -272,7 +272,7 @@ def solved(case, targets, name, seed):
     if name == "differential-evolution":
         options["max_generations"] = 15
     objective, solver = REGISTRY.create("objective", "mse", {}), REGISTRY.create("solver", name, options)
-    check_solver(solver, Demand(objective, "it", linear=design.linear))
+    check_solver(solver, Requirements(objective, "it", linear=design.linear))
     wanted = parse_targets(targets, OUTPUTS)
     return invert(surrogate, wanted, space, objective, solver, Context(seed % 7), known, near_to=design.near_to(space))
 
@@ -284,7 +284,7 @@ def rows_of(case, space, surrogate, seed):
     x = np.hstack([v.encode(drawn[v.name]) for v in space.variables])
     numbers = np.concatenate([np.full(v.width, v.kind in ("continuous", "levels")) for v in space.variables])
     x[1::2, numbers] *= 1 + 0.02 * rng.standard_normal((15, numbers.sum()))
-    return Known(x, surrogate.predict(x).mean, np.arange(30) + 1)
+    return TrainingRows(x, surrogate.predict(x).mean, np.arange(30) + 1)
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ from conftest import fn, lin
 
 from invdesign_core.context import Context
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import Forward, Problem
+from invdesign_core.search.problem import LossFunctions, Problem
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
-from invdesign_plugins.solvers.differential_evolution import Families
+from invdesign_plugins.solvers.differential_evolution import Populations
 from invdesign_plugins.solvers.lbfgsb import lock_step, one_after_another, speaks_reverse_communication, stencil
 from invdesign_plugins.solvers.least_squares import LeastSquares
 
@@ -29,7 +29,7 @@ def problem(model, target, b, lower=0.0, upper=1.0):
         [parse_targets(dict(zip(outputs, target, strict=False)), outputs)], outputs, surrogate.spread
     )
     goal = wanted.goal(surrogate.shift, surrogate.scale)
-    forward = Forward(surrogate, REGISTRY.create("objective", "mse", {}))
+    forward = LossFunctions(surrogate, REGISTRY.create("objective", "mse", {}))
     low, high = np.full((b, width), lower), np.full((b, width), upper)
     return Problem(forward, goal, np.zeros(b, int), low, high, space.discrete, Context())
 
@@ -176,7 +176,7 @@ def test_a_generation_of_all_targets_is_one_call():
 
 def test_partners_are_two_others_of_the_same_population():
     groups = np.array([1, 0, 1, 0, 1, 0, 0, 1])
-    family, rows = Families(groups), np.arange(8)
+    family, rows = Populations(groups), np.arange(8)
     draws = np.random.default_rng(0).random((500, 2, 8))
     drawn = [family.partners(rows, *draw) for draw in draws]
     seen = {(int(r), int(a), int(b)) for first, second in drawn for r, a, b in zip(rows, first, second, strict=True)}

@@ -14,7 +14,7 @@ from test_solvers import network
 from invdesign_core.context import Context
 from invdesign_core.plugin import Linear
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import FEASIBLE, Forward, Problem
+from invdesign_core.search.problem import FEASIBLE, LossFunctions, Problem
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -36,7 +36,7 @@ def problem(model, target, lower, upper, linear, groups=None, objective="mse"):
     wanted = [parse_targets(dict(zip(outputs, target, strict=True)), outputs)]
     goal = Targets.build(wanted, outputs, surrogate.spread).goal(surrogate.shift, surrogate.scale)
     groups = np.zeros(len(lower), int) if groups is None else groups
-    forward = Forward(surrogate, REGISTRY.create("objective", objective, {}))
+    forward = LossFunctions(surrogate, REGISTRY.create("objective", objective, {}))
     return Problem(forward, goal, groups, lower, upper, space.discrete, Context(), linear=linear)
 
 

@@ -15,7 +15,7 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.pipeline import invert
-from invdesign_core.workflow.solver_choice import Demand, check_solver
+from invdesign_core.workflow.solver_choice import Requirements, check_solver
 
 REGISTRY = Registry.discover()
 
@@ -257,11 +257,11 @@ def test_a_solver_that_needs_more_than_there_is_is_refused_with_those_that_can()
 
     lbfgsb, mse = REGISTRY.create("solver", "lbfgsb", {}), REGISTRY.create("objective", "mse", {})
     with pytest.raises(PluginError, match="solvers that can: free"):
-        check_solver(lbfgsb, Demand(mse, "forest", False), {"lbfgsb": type(lbfgsb), "free": Free})
+        check_solver(lbfgsb, Requirements(mse, "forest", False), {"lbfgsb": type(lbfgsb), "free": Free})
     with pytest.raises(PluginError, match="needs residuals, and objective 'only-loss' has none"):
-        check_solver(Squares(), Demand(OnlyLoss(), "net"))
-    check_solver(lbfgsb, Demand(OnlyLoss(), "net"))
-    check_solver(Squares(), Demand(mse, "net"))
+        check_solver(Squares(), Requirements(OnlyLoss(), "net"))
+    check_solver(lbfgsb, Requirements(OnlyLoss(), "net"))
+    check_solver(Squares(), Requirements(mse, "net"))
 
 
 def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
@@ -273,7 +273,7 @@ def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
 
 
 def test_residuals_and_jacobian_agree_with_value_and_gradient():
-    from invdesign_core.search.problem import Forward
+    from invdesign_core.search.problem import LossFunctions
     from invdesign_core.targets import Targets
 
     rng = np.random.default_rng(0)
@@ -286,7 +286,7 @@ def test_residuals_and_jacobian_agree_with_value_and_gradient():
     )
     goal = targets.goal(surrogate.shift, surrogate.scale)
     problem = Problem(
-        Forward(surrogate, REGISTRY.create("objective", "mse", {})),
+        LossFunctions(surrogate, REGISTRY.create("objective", "mse", {})),
         goal,
         np.zeros(5, int),
         np.zeros((5, 3)),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from invdesign_core.cli.options import design_values
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.errors import ConfigError
 from invdesign_core.registry import Registry
 from invdesign_core.space.exact import feasible
@@ -54,7 +54,7 @@ def rows(weights, low, high, count=30, seed=0, digits=None):
     """Rows of the plane y = x·weights."""
     x = np.random.default_rng(seed).uniform(low, high, (count, len(weights)))
     x = x if digits is None else np.round(x, digits)
-    return Known(x, x @ np.array(weights, float)[:, None])
+    return TrainingRows(x, x @ np.array(weights, float)[:, None])
 
 
 # Where steps count from
@@ -158,7 +158,7 @@ def test_every_kind_of_discrete_variable_moves_from_the_measured_value_to_one_ne
     variable, wishes = KINDS[kind]
     space = Space((variable, Variable("c", lower=0, upper=1)))
     x = np.column_stack([np.arange(0, 21, 2), np.linspace(0, 1, 11)])
-    known = Known(x, x @ [[1.0], [0.01]])  # odd values were never measured
+    known = TrainingRows(x, x @ [[1.0], [0.01]])  # odd values were never measured
     answers, _ = solve(lin([[1], [0.01]]), space, "7 tolerance 0.02", known, stay_near_data=True, **wishes)
     assert answers.met
     assert answers.designs["inside"].all()
@@ -177,9 +177,9 @@ def stepped_case(seed):
     if seed % 2:  # one stays continuous, but hardly matters
         del wishes["step"][f"x{count - 1}"]
         weights[-1] = 0.01
-        known = Known(known.x, known.x @ weights[:, None])
+        known = TrainingRows(known.x, known.x @ weights[:, None])
     restricted = space.restrict(**wishes)
-    data = Nearness.of(known, restricted)
+    data = DataDistance.of(known, restricted)
     near = restricted.snap(known.x + rng.uniform(-1, 1, known.x.shape) * data.limit / np.sqrt(count) * data.unit)
     near = near[data.holds(near)]
     return weights, known, space, wishes, near[rng.integers(len(near))]
@@ -197,19 +197,19 @@ def test_where_a_design_on_steps_meets_the_target_near_the_data_one_is_found(see
 def test_designs_near_the_data_are_near_it_though_bounds_cut_the_measured_ones_off():
     x = np.random.default_rng(0).uniform(0, [0.4, 1], (300, 2))
     x[0] = [1, 0.5]  # nothing was measured between 0.4 and 1
-    known = Known(x, x[:, :1])
+    known = TrainingRows(x, x[:, :1])
     answers, space = solve(
         lin([[1], [0]]), numbers(2, 0, 1), "max", known, bounds={"x0": [0.41, 0.8]}, stay_near_data=True
     )
     starts = answers.starts.filter(like="design.").to_numpy()
     assert len(starts)
-    assert Nearness.of(known, space).holds(starts).all()
+    assert DataDistance.of(known, space).holds(starts).all()
 
 
 def test_shares_in_steps_that_sum_to_one_are_found_near_the_data():
     rng = np.random.default_rng(3)
     x = rng.dirichlet([4, 4, 4], 60)
-    known = Known(x, x @ [[1.0], [2.0], [4.0]])
+    known = TrainingRows(x, x @ [[1.0], [2.0], [4.0]])
     answers, _ = solve(
         lin([[1], [2], [4]]), numbers(3, 0, 1), "2.3 tolerance 0.01", known, constraints=["x0 + x1 + x2 = 1"],
         step={f"x{i}": 0.05 for i in range(3)}, stay_near_data=True,
@@ -260,7 +260,7 @@ def test_a_category_of_which_some_labels_may_be_taken_is_still_moved_to_a_better
     x = np.eye(6)[:3].repeat(20, axis=0)
     x[:, 3:] = np.random.default_rng(0).integers(0, 200, (60, 3))
     answers, _ = solve(
-        lin(weights), space, "1100 tolerance 1", Known(x, x @ weights), levels={"c": ["b", "d"]},
+        lin(weights), space, "1100 tolerance 1", TrainingRows(x, x @ weights), levels={"c": ["b", "d"]},
         near={"c": "b", "x0": 100, "x1": 50, "x2": 50},
     )  # fmt: skip
     assert answers.met
@@ -303,7 +303,7 @@ def test_the_labels_of_a_restricted_category_are_those_that_may_be_taken():
 
     space = Space((Variable("c", "categorical", levels=("a", "b", "d")), Variable("x", lower=0, upper=1)))
     x = np.hstack([np.eye(3).repeat(10, axis=0), np.random.default_rng(0).random((30, 1))])
-    known = Known(x, x[:, 3:])
+    known = TrainingRows(x, x[:, 3:])
     answers, _ = solve(lin([[0], [0], [0], [1]]), space, "0.5 tolerance 0.1", known, levels={"c": ["a", "d"]})
     assert all(json.loads(text) == ["a", "d"] for text in answers.designs["levels.c"])
 
@@ -333,7 +333,7 @@ def random_case(seed):
     some = ["a + r <= 5", "a - s <= 3.3", "a + v + s = 2", "at most 2 of a, r, v above zero", "n <= 8*a", "o <= r"]
     wishes["constraints"] = [str(text) for text in rng.choice(some, int(rng.integers(1, 4)), replace=False)]
     there = x[0] @ weights
-    return lin(weights), space, Known(x, x @ weights), wishes, {"equals": float(there[0]), "tolerance": 0.5}
+    return lin(weights), space, TrainingRows(x, x @ weights), wishes, {"equals": float(there[0]), "tolerance": 0.5}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -382,9 +382,9 @@ def test_ranges_reach_as_far_as_the_constraints_and_the_target_allow(seed):
 
 def test_ranges_of_designs_near_the_data_stay_near_the_data():
     x = np.random.default_rng(0).random((60, 1)).repeat(2, axis=1)
-    known = Known(x, x[:, :1])  # a line, which either input alone soon leaves
+    known = TrainingRows(x, x[:, :1])  # a line, which either input alone soon leaves
     answers, space = solve(lin([[1], [0]]), numbers(2, 0, 1), "0.5 tolerance 0.3", known, stay_near_data=True)
-    data = Nearness.of(known, space)
+    data = DataDistance.of(known, space)
     for i, x in enumerate(values(answers)):
         for j, name in enumerate(space.names):
             for end in (answers.designs[f"from.{name}"][i], answers.designs[f"to.{name}"][i]):

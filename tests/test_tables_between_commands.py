@@ -13,7 +13,7 @@ from test_target_tables import REGISTRY, prepared
 
 from invdesign_core.cli.main import cli
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.write import write_table
 from invdesign_core.data.own_columns import as_targets
@@ -41,7 +41,9 @@ def run(tmp_path_factory):
     box = np.stack([np.zeros(7), np.array([5.0, *np.ones(6)])])
     surrogate = Surrogate((lin(weights), lin(weights)), space, ("y", "z"), np.zeros(2), np.ones(2), box, np.ones(2))
     files = RunFolder(folder)
-    files.write_surrogate(surrogate, Known(space.encode(pd.DataFrame({"T": [1.0], "kind": ["1"]})), np.ones((1, 2))))
+    files.write_surrogate(
+        surrogate, TrainingRows(space.encode(pd.DataFrame({"T": [1.0], "kind": ["1"]})), np.ones((1, 2)))
+    )
     files.write_sealed(
         "resolved.json",
         {
@@ -231,10 +233,10 @@ def test_a_row_of_a_file_is_the_present_design(run, tmp_path, ending, monkeypatc
 
 
 def test_a_row_of_a_file_takes_the_place_of_the_runs_present_design():
-    from invdesign_core.workflow.design import laid_over
+    from invdesign_core.workflow.design import merge_design
 
-    assert laid_over({"near": {"T": 9}}, {"near_row": "d.csv:1"})["near"] == {}
-    assert laid_over({"near": {"T": 9}}, {"near_row": "d.csv:1", "near": {"T": 2}})["near"] == {"T": 2}
+    assert merge_design({"near": {"T": 9}}, {"near_row": "d.csv:1"})["near"] == {}
+    assert merge_design({"near": {"T": 9}}, {"near_row": "d.csv:1", "near": {"T": 2}})["near"] == {"T": 2}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -12,7 +12,7 @@ from conftest import fn, lin
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.registry import Registry
-from invdesign_core.workflow.chunks import Parts
+from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
@@ -166,9 +166,9 @@ def test_a_dataframe_of_targets_is_answered_in_python():
 def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
     with pytest.raises(RunStoreError, match="there already"):
-        Parts(tmp_path / "d.csv", {})
+        ChunkedTable(tmp_path / "d.csv", {})
     with pytest.raises(ConfigError, match=r"expected .csv, .parquet or .xlsx"):
-        Parts(tmp_path / "d.ods", {})
+        ChunkedTable(tmp_path / "d.ods", {})
 
 
 @pytest.mark.long

@@ -12,7 +12,7 @@ from invdesign_core.errors import ConfigError, PluginError, TrainingError
 from invdesign_core.plugin import SurrogateBuilder, Trial, Tuner
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.loop import train
-from invdesign_core.surrogate.networks import likeness, seeded
+from invdesign_core.surrogate.networks import architecture_key, seeded
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trial_table import TrialTable
 
@@ -103,10 +103,12 @@ def test_only_networks_of_one_configuration_train_in_one_program():
         net.compile("adam", "mse")
         return net
 
-    assert likeness(network(0, 0.1)) == likeness(network(1, 0.2))
-    assert likeness(network(width=8)) != likeness(network(width=9))
-    assert likeness(network(optimizer="SGD")) != likeness(network(optimizer="Adam"))
-    assert likeness(with_dropout(0.1)) != likeness(with_dropout(0.2)), "the same shapes, another network"
+    assert architecture_key(network(0, 0.1)) == architecture_key(network(1, 0.2))
+    assert architecture_key(network(width=8)) != architecture_key(network(width=9))
+    assert architecture_key(network(optimizer="SGD")) != architecture_key(network(optimizer="Adam"))
+    assert architecture_key(with_dropout(0.1)) != architecture_key(with_dropout(0.2)), (
+        "the same shapes, another network"
+    )
 
 
 def test_a_trial_that_diverges_is_listed_and_never_ranked_best():

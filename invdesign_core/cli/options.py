@@ -12,7 +12,7 @@ import click
 from invdesign_core.errors import ConfigError
 from invdesign_core.registry import OWN
 from invdesign_core.space.text import parse_number, parse_range
-from invdesign_core.workflow.design import laid_over
+from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import DEFAULTS, Experiment, apply_overrides, parse_value, read_toml
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -158,7 +158,7 @@ def experiment_of(
     values = apply_overrides(values, overrides)
     if design:
         section = values.get("design", {})
-        values["design"] = laid_over(section, design) if isinstance(section, Mapping) else section
+        values["design"] = merge_design(section, design) if isinstance(section, Mapping) else section
     place = path.name if path is not None else "options"
     folder = path.resolve().parent if path is not None else Path.cwd()
     return Experiment.from_mapping(values, place, folder), source

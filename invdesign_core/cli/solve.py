@@ -27,7 +27,7 @@ from invdesign_core.cli.run import finish
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, DataError, ExitCode, near_match
 from invdesign_core.surrogate.keras_file_faults import is_model_folder
-from invdesign_core.workflow.design import laid_over
+from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import DEFAULTS, apply_overrides
 from invdesign_core.workflow.solver_choice import AUTO
 
@@ -106,7 +106,7 @@ def solve(
         designs = 1
     plugins = {kind: others[kind] for kind in ("objective", "solver")}
     values = _sections(overrides, plugins, designs)
-    design = laid_over(values.pop("design", {}), design_values(others))
+    design = merge_design(values.pop("design", {}), design_values(others))
     registry = discover()
     for kind in ("objective", "solver"):
         if kind in values and values[kind].get("use", AUTO) != AUTO:

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
-from invdesign_core.data.quality import doubts_of, facts_of
+from invdesign_core.data.quality import data_notes, data_warnings
 from invdesign_core.errors import InvdesignError
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
@@ -71,7 +71,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
             for value in (np.median(measured), measured.min(), measured.max())
         )
         lines.append(f"# {toml_key(name)} = {middle}  # measured: {low} to {high}")
-    odd = [*doubts_of(data, _constrained(data)[0]), *facts_of(data)]
+    odd = [*data_warnings(data, _constrained(data)[0]), *data_notes(data)]
     if odd:
         lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"

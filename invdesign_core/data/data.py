@@ -189,7 +189,7 @@ class Data:
         return self.frame[list(self.outputs)].to_numpy(dtype=np.float64)
 
 
-class Known(NamedTuple):
+class TrainingRows(NamedTuple):
     """The rows that a surrogate learnt from.
 
     Attributes
@@ -206,19 +206,19 @@ class Known(NamedTuple):
     x: FloatArray
     y: FloatArray
     rows: NDArray[np.intp] | None = None
-    held_out: Known | None = None
+    held_out: TrainingRows | None = None
 
     @property
-    def measured(self) -> Known:
+    def measured(self) -> TrainingRows:
         """All measured rows, those held out too, in the order of the table."""
         if self.held_out is None:
             return self
         x, y = (np.concatenate(pair) for pair in ((self.x, self.held_out.x), (self.y, self.held_out.y)))
         if self.rows is None or self.held_out.rows is None:
-            return Known(x, y)
+            return TrainingRows(x, y)
         rows = np.concatenate([self.rows, self.held_out.rows])
         order = np.argsort(rows, kind="stable")
-        return Known(x[order], y[order], rows[order])
+        return TrainingRows(x[order], y[order], rows[order])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a file keeps, by name; `from_arrays` is the way back."""
@@ -229,7 +229,7 @@ class Known(NamedTuple):
         return own | {f"held_out_{name}": array for name, array in beside.items()}
 
     @classmethod
-    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Known:
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> TrainingRows:
         """Build from what `arrays` returned; older versions kept fewer."""
         sides = [
             (stored[f"{prefix}x"], stored[f"{prefix}y"], stored.get(f"{prefix}rows"))

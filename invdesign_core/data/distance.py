@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.equations import Rules
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -26,7 +26,7 @@ SAMPLE = 2048
 
 
 @dataclass(frozen=True)
-class Nearness:
+class DataDistance:
     """The distinct training rows, each input scaled by its range over them; another category is a distance of 1.
 
     Attributes
@@ -51,7 +51,7 @@ class Nearness:
     y: FloatArray | None = None
 
     @classmethod
-    def of(cls, known: Known, space: Space) -> Nearness:
+    def of(cls, known: TrainingRows, space: Space) -> DataDistance:
         """Scale the rows that a surrogate learnt from, and leave repeats out.
 
         Parameters
@@ -80,12 +80,12 @@ class Nearness:
         return min(float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL)), NEAR)
 
     @cached_property
-    def sample(self) -> Nearness:
+    def sample(self) -> DataDistance:
         """The same of not more than `SAMPLE` rows, where every start is looked at and not only what is reported."""
         if len(self.points) <= SAMPLE:
             return self
         some = _spaced(len(self.points), SAMPLE)
-        return Nearness(self.points[some], None, self.low, self.unit, self.rules)
+        return DataDistance(self.points[some], None, self.low, self.unit, self.rules)
 
     def nearest(self, x: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         """Return the positions in `points` of the rows nearest to (k, e) encoded designs, and their (k,) distances."""

@@ -40,13 +40,13 @@ def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = Tru
     scale : bool
         Whether inputs and outputs are standardised before training.
     """
-    for fact in facts_of(data):
+    for fact in data_notes(data):
         ctx.note(fact)
-    for doubt in doubts_of(data, space, scale):
+    for doubt in data_warnings(data, space, scale):
         ctx.warn(doubt)
 
 
-def doubts_of(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
+def data_warnings(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
     """Return what is odd about a table, with advice; nothing of it stops a run. Arguments as `tell` has them."""
     said: list[str] = []
     for name in (*data.space.names, *data.outputs):
@@ -94,7 +94,7 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
     return []
 
 
-def facts_of(data: Data) -> list[str]:
+def data_notes(data: Data) -> list[str]:
     """Return what is worth knowing about a table, and no reason to worry."""
     said: list[str] = []
     rows = together(data.x)
@@ -117,7 +117,7 @@ def doubts_of_split(rows: Rows) -> list[str]:
     return ["there are no validation rows: tuning and early stopping watch the training loss"]
 
 
-def doubts_about(test: Mapping[str, OutputMetrics]) -> list[str]:
+def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
     """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
     return [
         f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
@@ -127,7 +127,7 @@ def doubts_about(test: Mapping[str, OutputMetrics]) -> list[str]:
     ]
 
 
-def doubts_of_bounds(space: Space, data: Space) -> list[str]:
+def bounds_warnings(space: Space, data: Space) -> list[str]:
     """Return, in one sentence or none, which variables may be searched where nothing was measured.
 
     Parameters

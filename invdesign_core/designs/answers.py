@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
-from invdesign_core.errors import DataError, blamed
+from invdesign_core.errors import DataError, plugin_errors
 from invdesign_core.search.search import Reached
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -47,7 +47,7 @@ class Answers:
         which has no value where nothing but a maximum or minimum is asked for, ``starts``; where training rows are
         known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance`` and ``inside``, and what
         `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
-        `look_around` adds.
+        `add_tolerances` adds.
     interrupted : bool
         Whether the search was cut short.
     search : str
@@ -150,7 +150,7 @@ def answers(
     targets: Targets,
     truth: Truth | None,
     count: int,
-    near: Nearness | None = None,
+    near: DataDistance | None = None,
     whole: Targets | None = None,
 ) -> Answers:
     """Judge what the starts reached, and pick the distinct designs.
@@ -267,7 +267,7 @@ def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> Float
     """Put designs through the true forward model; (b, m), NaN where it failed."""
     import pandas as pd
 
-    with blamed("the dataset's true model"):
+    with plugin_errors("the dataset's true model"):
         answer = truth(written)
         if not isinstance(answer, pd.DataFrame):
             raise TypeError(f"it returned {answer!r}, expected a DataFrame")

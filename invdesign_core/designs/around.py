@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.directions import free_directions
-from invdesign_core.designs.tolerances import rooms
+from invdesign_core.designs.tolerances import tolerance_ranges
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 
 
-def look_around(answers: Answers, surrogate: Surrogate, space: Space, near: Nearness | None = None) -> Answers:
+def add_tolerances(answers: Answers, surrogate: Surrogate, space: Space, near: DataDistance | None = None) -> Answers:
     """Add to each design how far its inputs may move alone, and the directions along which it still meets.
 
     Both cost some thousand predictions, so that they are for one target and not for tables of them. Where nothing
@@ -42,7 +42,7 @@ def look_around(answers: Answers, surrogate: Surrogate, space: Space, near: Near
     if not len(designs) or not (answers.targets.asked & ~answers.targets.extremum).any():
         return answers
     x = space.encode(designs[[f"design.{name}" for name in space.names]].set_axis(list(space.names), axis=1))
-    found = rooms(surrogate, space, answers.targets, x, near)
+    found = tolerance_ranges(surrogate, space, answers.targets, x, near)
     for variable in space.variables:
         if variable.fixed is not None:
             continue

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.answers import Answers, with_gaps
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -24,7 +24,12 @@ BETTER = 1e-4
 
 
 def add_measured(
-    found: Answers, known: Known, space: Space, outputs: tuple[str, ...], count: int, held: FloatArray | None = None
+    found: Answers,
+    known: TrainingRows,
+    space: Space,
+    outputs: tuple[str, ...],
+    count: int,
+    held: FloatArray | None = None,
 ) -> Answers:
     """Add the measured rows that are answers themselves, and name the best row of each target beside its designs.
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.distance import Nearness
+from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
-from invdesign_core.space.allowed_values import Lattice
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import inward
 from invdesign_core.space.exact import broken, feasible
@@ -35,8 +35,8 @@ Fine = Callable[[FloatArray, IndexArray], NDArray[np.bool_]]
 """From (n, e) points, and the (n,) designs that they were made of, to (n,) whether each is an answer too."""
 
 
-def rooms(
-    surrogate: Surrogate, space: Space, targets: Targets, x: FloatArray, near: Nearness | None = None
+def tolerance_ranges(
+    surrogate: Surrogate, space: Space, targets: Targets, x: FloatArray, near: DataDistance | None = None
 ) -> list[Room | None]:
     """Move one variable at a time, and find where the target is first missed or a constraint broken.
 
@@ -97,7 +97,7 @@ def rooms(
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (k, e) between which values bounds, ranges and constraints let each column of designs move alone."""
     bounds, linear = space.bounds, space.constraints.linear
-    ends = Lattice.of(space).range_of(x)
+    ends = AllowedValues.of(space).range_of(x)
     low, high = np.maximum(bounds[0], ends[0]), np.minimum(bounds[1], ends[1])
     value = x @ linear.matrix.T
     # What is added up to a row's value is rounded, so that a column stays a little inside.

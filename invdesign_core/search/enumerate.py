@@ -9,7 +9,7 @@ import numpy as np
 
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.search.plan import Plan, combine, infeasibility
-from invdesign_core.search.problem import Forward
+from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
 
@@ -28,7 +28,7 @@ WORST = 1e300
 
 
 def best_combinations(
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     space: Space,
     plan: Plan,
@@ -93,7 +93,7 @@ def best_combinations(
 
 
 def _scores(
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     space: Space,
     plan: Plan,

@@ -240,11 +240,13 @@ def repair(
     repaired[broken] = search.x
     left = broken[outside(search.x, broken) > 0]  # no neighbour was nearer to the constraints
     if len(left):
-        from invdesign_core.space.allowed_values import Lattice
+        from invdesign_core.space.allowed_values import AllowedValues
         from invdesign_core.space.repair import nearest_integer
 
         given = space.constraints
-        found = nearest_integer(given.linear, low[left], high[left], repaired[left], Lattice.of(space), given.at_most)
+        found = nearest_integer(
+            given.linear, low[left], high[left], repaired[left], AllowedValues.of(space), given.at_most
+        )
         exists = np.isfinite(found).all(axis=1)
         repaired[left[exists]] = found[exists]
     return repaired

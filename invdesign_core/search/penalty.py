@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.goal import Goal
-from invdesign_core.search.problem import Forward, Problem, SolverResult, part_of
+from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, part_of
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.targets import HAIR, IDEAL, MARGIN, Targets
+from invdesign_core.targets import EXTREMUM_OFFSET, LIMIT_MARGIN, MARGIN, Targets
 
 Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
 """Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""
@@ -22,7 +22,7 @@ ROUNDS = 10
 """Times that violated limits are made heavier, or aimed at from further inside, at most."""
 NEAR = 2e-3
 """A violation below this share of the range is taken away by aiming that much further inside."""
-FALLS, PATIENCE = 0.9, 3
+MIN_DECREASE, PATIENCE = 0.9, 3
 """A row whose violation doesn't fall below this share of itself, so many times running, is given up."""
 FIRM = 1e6
 """So much heavier are limits where no slope is followed: no point that violates one looks better for it."""
@@ -59,7 +59,7 @@ def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
 
 def hold_limits(
     solve: Solve,
-    forward: Forward,
+    forward: LossFunctions,
     problem: Problem,
     u0: FloatArray,
     targets: Targets,
@@ -106,14 +106,14 @@ def hold_limits(
     state = _State(solve, forward, problem, u0, targets, goal, HEAVIER if slopes else FIRM)
     state.hold()
     for _ in range(FARTHEST):
-        if not state.look_farther():
+        if not state.raise_ideal():
             break
         state.hold()
     return Held(state.result, state.goal, state.interrupted)
 
 
 def _from_inside(
-    solve: Solve, forward: Forward, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal, near: bool
+    solve: Solve, forward: LossFunctions, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal, near: bool
 ) -> Held:
     """Solve for limits from a margin inside them, so that rounding and small errors don't turn a hit into a miss.
 
@@ -123,7 +123,7 @@ def _from_inside(
     surrogate, groups = forward.surrogate, problem.groups
     u, interrupted = u0.copy(), False
     status, message = (np.full(len(u0), "", dtype=object) for _ in range(2))
-    for share in (None, HAIR, 0.0):
+    for share in (None, LIMIT_MARGIN, 0.0):
         y = surrogate.units(surrogate.predict_z(forward.to_x(u)).mean)
         miss = np.abs(targets.miss(y, groups))
         if share is None:
@@ -153,7 +153,7 @@ class _State:
     def __init__(
         self,
         solve: Solve,
-        forward: Forward,
+        forward: LossFunctions,
         problem: Problem,
         u0: FloatArray,
         targets: Targets,
@@ -162,7 +162,7 @@ class _State:
     ) -> None:
         self._solve, self._forward, self._problem, self._targets = solve, forward, problem, targets
         self._groups, self.goal, self.interrupted = problem.groups, goal, False
-        self._ideal = np.full(targets.direction.shape, IDEAL)
+        self._ideal = np.full(targets.direction.shape, EXTREMUM_OFFSET)
         self._aim = self._aimed()
         self._spread = np.where(targets.spread > 0, targets.spread, forward.surrogate.scale)
         self._u0, self._u, self._heavy = u0, u0.copy(), heavy
@@ -173,7 +173,7 @@ class _State:
     def result(self) -> SolverResult:
         return SolverResult(self._u, list(self._status), list(self._message))
 
-    def look_farther(self) -> bool:
+    def raise_ideal(self) -> bool:
         """Put ideals that were reached farther away, and search on: there is more to be had. Return whether any was."""
         targets, surrogate = self._targets, self._forward.surrogate
         y = self._predict(np.arange(len(self._u)))
@@ -197,7 +197,7 @@ class _State:
         if not len(lost) or self.interrupted:
             return
         surrogate = self._forward.surrogate
-        limits = self._targets.limits(surrogate.shift, surrogate.scale, HAIR)
+        limits = self._targets.limits(surrogate.shift, surrogate.scale, LIMIT_MARGIN)
         # The extremum led them astray, so the limits alone are searched for from where it all began.
         self._u[lost] = self._u0[lost]
         self._go_on(lost, limits.take(self._groups[lost]))
@@ -210,7 +210,7 @@ class _State:
         """Search on with ever heavier limits, beginning so many times as heavy; return rows that still violate them."""
         surrogate = self._forward.surrogate
         asked = self._aim.take(self._groups[rows])
-        limits = self._targets.limits(surrogate.shift, surrogate.scale, HAIR).take(self._groups[rows])
+        limits = self._targets.limits(surrogate.shift, surrogate.scale, LIMIT_MARGIN).take(self._groups[rows])
         weight = asked.weight * np.where(self._targets.extremum[self._groups[rows]], 1.0, heavy)
         ended, inside = np.zeros(weight.shape, dtype=bool), np.zeros(weight.shape)
         live, slow = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
@@ -222,7 +222,7 @@ class _State:
             violated, total = over != 0, np.abs(over).sum(axis=1)
             near = violated & (np.abs(over) <= NEAR) & (slow[live] == 0)[:, None]
             weight[live] *= np.where(violated & ~near, HEAVIER, 1.0)
-            inside[live] += np.where(near, (over + np.sign(over) * HAIR) * self._spread / surrogate.scale, 0.0)
+            inside[live] += np.where(near, (over + np.sign(over) * LIMIT_MARGIN) * self._spread / surrogate.scale, 0.0)
             # From here on, an extremum whose own limit is violated wants no more than that limit.
             ended[live] |= violated
             lower = np.where(ended, limits.lower, asked.lower)
@@ -230,14 +230,14 @@ class _State:
             self._go_on(rows[live], _moved(Goal(lower, upper, weight), inside).take(live))
             excess[live] = self._excess(rows[live])
             after = np.abs(excess[live]).sum(axis=1)
-            slow[live] = np.where((after < FALLS * total) | (total == 0), 0, slow[live] + 1)
+            slow[live] = np.where((after < MIN_DECREASE * total) | (total == 0), 0, slow[live] + 1)
             live = live[(after > 0) & (slow[live] < PATIENCE)]
         return rows[excess.any(axis=1)]
 
     def _aimed(self) -> Goal:
         """Return the goal with limits a hair inside the user's: the best design lies on them."""
         surrogate = self._forward.surrogate
-        return self._targets.goal(surrogate.shift, surrogate.scale, self._ideal, HAIR)
+        return self._targets.goal(surrogate.shift, surrogate.scale, self._ideal, LIMIT_MARGIN)
 
     def _violating(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         return rows[self._excess(rows).any(axis=1)]

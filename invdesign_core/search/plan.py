@@ -157,12 +157,12 @@ def _with_one_that_holds(
     space: Space, split: Sequence[int], lower: FloatArray, upper: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Add to (c, e) boxes that are drawn, and may all be empty, one that holds a design."""
-    from invdesign_core.space.allowed_values import Lattice
+    from invdesign_core.space.allowed_values import AllowedValues
     from invdesign_core.space.repair import nearest_integer
 
     if not space.constraints:
         return lower, upper
-    low, high, lattice, given = *space.bounds, Lattice.of(space), space.constraints
+    low, high, lattice, given = *space.bounds, AllowedValues.of(space), space.constraints
     middle = space.snap(((low + high) / 2)[None])
     design = nearest_integer(given.linear, low, high, middle, lattice, given.at_most)
     if np.isnan(design).any():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.errors import StopSolving, blamed
+from invdesign_core.errors import StopSolving, plugin_errors
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.linear import Linear
@@ -53,7 +53,7 @@ class SolverResult:
     message: Any
 
 
-class Forward:
+class LossFunctions:
     """The surrogate and the objective as compiled functions of rows; shared by the problems of one solve.
 
     Parameters
@@ -155,7 +155,7 @@ class Forward:
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
             z = self.surrogate.trace(x)
-            with blamed(self.objective.label):
+            with plugin_errors(self.objective.label):
                 return _checked(self.objective.residuals(z, Goal(*goal)), 2)
 
         return backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
@@ -163,14 +163,14 @@ class Forward:
     @cached_property
     def _loss(self) -> Any:
         def loss(mean: Any, lower: Any, upper: Any, weight: Any, std: Any = None) -> Any:
-            with blamed(self.objective.label):
+            with plugin_errors(self.objective.label):
                 return _checked(self.objective.loss(Prediction(mean, std), Goal(lower, upper, weight)), 1)
 
         return backend.load().value(loss, [])
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
         z = self.surrogate.trace(x)
-        with blamed(self.objective.label):
+        with plugin_errors(self.objective.label):
             return _checked(self.objective.loss(z, Goal(*goal)), 1)
 
 
@@ -211,7 +211,7 @@ class Problem:
 
     def __init__(
         self,
-        forward: Forward,
+        forward: LossFunctions,
         goal: Goal,
         groups: IndexArray,
         lower: FloatArray,

@@ -12,7 +12,7 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.goal import Goal
-from invdesign_core.search.problem import Forward
+from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 
@@ -115,7 +115,7 @@ class NearTo:
         return self.present is not None or self.to_data
 
 
-class Pulled:
+class ProximityPenalty:
     """A forward map whose loss also grows with the distance to a present design.
 
     Parameters
@@ -130,7 +130,7 @@ class Pulled:
         How much all of it counts beside the loss.
     """
 
-    def __init__(self, forward: Forward, present: FloatArray, weight: FloatArray, pull: float) -> None:
+    def __init__(self, forward: LossFunctions, present: FloatArray, weight: FloatArray, pull: float) -> None:
         self._forward, self._named = forward, np.flatnonzero(np.isfinite(present) & (weight > 0))
         self._present, self._strength = present[self._named], pull * weight[self._named]
 
@@ -168,7 +168,7 @@ class Pulled:
         return np.asarray((self._strength * away**2).sum(axis=1)), away
 
 
-def distances(space: Space, forward: Forward, present: FloatArray, x: FloatArray) -> FloatArray:
+def distances(space: Space, forward: LossFunctions, present: FloatArray, x: FloatArray) -> FloatArray:
     """Return the (n,) distances of (n, e) encoded designs from a present one, in shares of each variable's range.
 
     Another category counts as 1; variables that the present design does not name count for nothing.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal
-from invdesign_core.search.problem import Forward
+from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.starts import start_points
 from invdesign_core.space.allowed_values import lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray
@@ -52,14 +52,14 @@ class Rows:
 
 
 def make_rows(
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     space: Space,
     low: FloatArray,
     high: FloatArray,
     method: str,
     count: int,
-    known: Known | None,
+    known: TrainingRows | None,
     ctx: Context,
     first: int,
 ) -> Rows:

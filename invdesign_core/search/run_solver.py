@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
-from invdesign_core.errors import SolverError, StopSolving, blamed
+from invdesign_core.errors import SolverError, StopSolving, plugin_errors
 from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 
@@ -46,7 +46,7 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
     """
     try:
         # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
-        with blamed(solver.label, FAULT, SolverError), threadpool_limits(limits=1, user_api="blas"):
+        with plugin_errors(solver.label, FAULT, SolverError), threadpool_limits(limits=1, user_api="blas"):
             result = solver.solve(problem, u0, ctx)
     except (StopSolving, KeyboardInterrupt) as stop:
         seen = np.isfinite(problem.best_loss)

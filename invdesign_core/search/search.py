@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.goal import Prediction
 from invdesign_core.search.plan import Plan, Way
-from invdesign_core.search.problem import Forward, Status
+from invdesign_core.search.problem import LossFunctions, Status
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.ways import Search
 from invdesign_core.space.arrays import FloatArray, IndexArray
@@ -73,13 +73,13 @@ class Reached:
 
 
 def reach(
-    forward: Forward,
+    forward: LossFunctions,
     targets: Targets,
     space: Space,
     solver: Solver,
     ctx: Context,
     plan: Plan,
-    known: Known | None = None,
+    known: TrainingRows | None = None,
     held: FloatArray | None = None,
     first: int = 0,
     near_to: NearTo | None = None,
@@ -119,7 +119,7 @@ def reach(
     surrogate, near = forward.surrogate, near_to or NearTo()
     goal = targets.goal(surrogate.shift, surrogate.scale)
     near.check(bool(targets.extremum.any()))
-    rows = None if known is None else Known(*known)
+    rows = None if known is None else TrainingRows(*known)
     search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
     if plan.way == "enumerated":
         ended = search.all_tried(plan)

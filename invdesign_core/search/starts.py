@@ -7,7 +7,7 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
-from invdesign_core.search.problem import Forward
+from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 
@@ -21,7 +21,7 @@ KNOWN_LIMIT = 4096
 def start_points(
     method: str,
     count: int,
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     lower: FloatArray,
     upper: FloatArray,
@@ -92,7 +92,7 @@ def _needed(known: tuple[FloatArray, FloatArray] | None) -> tuple[FloatArray, Fl
 def _in_polytope(
     method: str,
     count: int,
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     lower: FloatArray,
     upper: FloatArray,
@@ -147,14 +147,14 @@ def _space_filling(method: str, count: int, dimensions: int, ctx: Context) -> Fl
     return np.asarray(qmc.Sobol(dimensions, rng=rng).random_base2(power))[:count]
 
 
-def _best_rows(forward: Forward, z: Prediction, goal: Goal, count: int) -> np.ndarray:
+def _best_rows(forward: LossFunctions, z: Prediction, goal: Goal, count: int) -> np.ndarray:
     """Return (t, count) numbers of the rows with the smallest losses; repeated where there are too few."""
     losses = losses_of(forward, z, goal)
     order = np.argsort(losses, axis=1, kind="stable")
     return order[:, np.arange(count) % order.shape[1]]
 
 
-def losses_of(forward: Forward, z: Prediction, goal: Goal) -> FloatArray:
+def losses_of(forward: LossFunctions, z: Prediction, goal: Goal) -> FloatArray:
     """Return the (t, n) losses of n predictions for t goals; infinite where not finite."""
     n, t = len(z.mean), len(goal.lower)
     rows = np.repeat(np.arange(t), n)
@@ -170,7 +170,7 @@ def losses_of(forward: Forward, z: Prediction, goal: Goal) -> FloatArray:
 
 def _screened(
     count: int,
-    forward: Forward,
+    forward: LossFunctions,
     goal: Goal,
     lower: FloatArray,
     upper: FloatArray,

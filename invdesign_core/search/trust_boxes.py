@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.data import Known
-from invdesign_core.data.distance import ROUNDING, Nearness
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.distance import ROUNDING, DataDistance
 from invdesign_core.errors import ConfigError
 from invdesign_core.search.plan import Plan, box_infeasibility
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.projection import nearest
 from invdesign_core.space.repair import nearest_integer
@@ -22,7 +22,7 @@ NO_DISTANCE = 1e-12
 """The square of a distance to a measured design that rounding can make."""
 
 
-def measured(known: Known | None, space: Space) -> Nearness:
+def measured(known: TrainingRows | None, space: Space) -> DataDistance:
     """Return the measured designs that answers are to stay near to.
 
     Raises
@@ -34,10 +34,10 @@ def measured(known: Known | None, space: Space) -> Nearness:
         raise ConfigError(
             "stay near data: no measured designs are known", "name a table with the model's inputs and outputs"
         )
-    return Nearness.of(known, space)
+    return DataDistance.of(known, space)
 
 
-def near_plan(plan: Plan, space: Space, data: Nearness) -> Plan:
+def near_plan(plan: Plan, space: Space, data: DataDistance) -> Plan:
     """Return how to search near measured designs: in boxes around them, in which few combinations of values exist.
 
     Discrete variables that can take but one value near a measured design stay there; where no other is left,
@@ -60,8 +60,8 @@ def _gap(variable: Variable, unit: FloatArray) -> float:
 
 def near_rows(
     space: Space,
-    known: Known,
-    data: Nearness,
+    known: TrainingRows,
+    data: DataDistance,
     loss: FloatArray,
     low: FloatArray,
     high: FloatArray,
@@ -70,8 +70,8 @@ def near_rows(
 ) -> tuple[FloatArray, FloatArray]:
     """Return boxes around the measured designs that come nearest to each target.
 
-    Inside such a box every point is inside the data, as `Nearness` has it: as near to a measured design as 99 of 100
-    measured designs are to their nearest other one, and never farther than a quarter of the ranges. Each box holds a
+    Inside such a box every point is inside the data, as `DataDistance` has it: as near to a measured design as 99 of
+    100 measured designs are to their nearest other one, and never farther than a quarter of the ranges. Each box holds a
     design that exists and satisfies the constraints, and where a variable is discrete, its ends are values that exist.
 
     Parameters
@@ -140,7 +140,7 @@ def _place(row: int | None, fine: NDArray[np.bool_]) -> str:
 
 
 def around_designs(
-    space: Space, data: Nearness, x: FloatArray, low: FloatArray, high: FloatArray
+    space: Space, data: DataDistance, x: FloatArray, low: FloatArray, high: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return (b, e) boxes around designs in which their continuous columns may move and stay near to a measured one.
 
@@ -158,13 +158,13 @@ def around_designs(
     return found[0][:, 0], found[1][:, 0]
 
 
-def _left(data: Nearness, points: FloatArray, rows: FloatArray) -> FloatArray:
+def _left(data: DataDistance, points: FloatArray, rows: FloatArray) -> FloatArray:
     """Return (t, n) squares of the distances that (t, n, e) points near (n, e) rows leave to move in."""
     return np.asarray(data.limit**2 - (((points - rows) / data.unit) ** 2).sum(axis=2))
 
 
 def _sides(
-    data: Nearness, rows: FloatArray, points: FloatArray, left: FloatArray, moves: NDArray[np.bool_]
+    data: DataDistance, rows: FloatArray, points: FloatArray, left: FloatArray, moves: NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray]:
     """Share the distances left among the (…, e) columns that move: ends on both sides of rows, around the points."""
     share = np.maximum(left, 0.0)[..., None] / np.maximum(moves.sum(axis=-1, keepdims=True), 1)
@@ -176,7 +176,7 @@ def _sides(
 
 def _ranges(
     space: Space,
-    data: Nearness,
+    data: DataDistance,
     rows: FloatArray,
     points: FloatArray,
     left: FloatArray,
@@ -194,7 +194,7 @@ def _ranges(
 
 def _inside(
     space: Space,
-    data: Nearness,
+    data: DataDistance,
     points: FloatArray,
     lower: FloatArray,
     upper: FloatArray,
@@ -204,7 +204,7 @@ def _inside(
 ) -> tuple[FloatArray, FloatArray]:
     """Cut (t, k, e) boxes to the bounds, to values that exist, one range of each, and the limits on how many."""
     e = space.width
-    ends = Lattice.of(space).range_of(points.reshape(-1, e))
+    ends = AllowedValues.of(space).range_of(points.reshape(-1, e))
     lower, upper = (
         np.clip(np.clip(side, *(end.reshape(points.shape) for end in ends)), low[:, None], high[:, None])
         for side in (lower, upper)
@@ -255,6 +255,6 @@ def _leaves_a_design(space: Space, lower: FloatArray, upper: FloatArray) -> NDAr
     rows = np.flatnonzero(fine & (space.discrete & (lower < upper)).any(axis=1)) if len(rules.linear) else rows[:0]
     if len(rows):
         middle = space.snap((lower[rows] + upper[rows]) / 2)
-        found = nearest_integer(rules.linear, lower[rows], upper[rows], middle, Lattice.of(space), rules.at_most)
+        found = nearest_integer(rules.linear, lower[rows], upper[rows], middle, AllowedValues.of(space), rules.at_most)
         fine[rows] = np.isfinite(found).all(axis=1)
     return np.asarray(fine.reshape(shape))

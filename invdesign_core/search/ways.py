@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
 from invdesign_core.goal import Goal, Prediction
 from invdesign_core.search.enumerate import best_combinations
 from invdesign_core.search.local_search import rounded_and_improved
 from invdesign_core.search.penalty import firm, hold_limits
 from invdesign_core.search.plan import Plan, infeasibility, no_combination
-from invdesign_core.search.problem import Forward, Problem, SolverResult, Status
-from invdesign_core.search.proximity import PULLS, NearTo, Pulled, distances, few_changes, weights
+from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, Status
+from invdesign_core.search.proximity import PULLS, NearTo, ProximityPenalty, distances, few_changes, weights
 from invdesign_core.search.rows import Rows, make_rows, no_design
 from invdesign_core.search.run_solver import call_solver
 from invdesign_core.search.starts import losses_of
@@ -31,7 +31,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
-    from invdesign_core.data.distance import Nearness
+    from invdesign_core.data.distance import DataDistance
     from invdesign_core.plugin import Solver
     from invdesign_core.search.local_search import Score
 
@@ -88,13 +88,13 @@ class Search:
         As `reach` has them; `goal` holds the t targets in z.
     """
 
-    forward: Forward
+    forward: LossFunctions
     targets: Targets
     goal: Goal
     space: Space
     solver: Solver
     near: NearTo
-    known: Known | None
+    known: TrainingRows | None
     held: FloatArray | None
     ctx: Context
     first: int
@@ -108,7 +108,7 @@ class Search:
         return low, high
 
     @cached_property
-    def data(self) -> Nearness | None:
+    def data(self) -> DataDistance | None:
         """The measured designs that answers are to stay near to."""
         return measured(self.known, self.space) if self.near.to_data else None
 
@@ -376,7 +376,7 @@ class Search:
         if self.near.present is not None and not self.near.fewest:
             present = self.forward.to_u(self.near.present)
             for pull in PULLS:
-                yield Pulled(self.forward, present, weights(self.space), pull)
+                yield ProximityPenalty(self.forward, present, weights(self.space), pull)
         yield self.forward
 
     def _from_present(self, rows: Rows) -> Rows:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lattice:
+class AllowedValues:
     """Which values exist for each of e encoded columns.
 
     Attributes
@@ -35,7 +35,7 @@ class Lattice:
     ranges: Mapping[int, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, space: Space) -> Lattice:
+    def of(cls, space: Space) -> AllowedValues:
         """Return the lattice of a space; the blocks of categories, never part of constraints, count as continuous."""
         anchor, step = np.zeros(space.width), np.zeros(space.width)
         levels: dict[int, FloatArray] = {}

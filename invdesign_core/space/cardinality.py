@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.linear import AtMost
 from invdesign_core.space.milp import Program
 
@@ -88,7 +88,7 @@ def _program(space: Space, mask: Mask) -> Program:
     most = np.where(mask, upper, np.minimum(upper, 0.0))
     scale = lengths(lower, upper)
     rules = space.constraints
-    return Program.build(rules.linear, lower, most, Lattice.of(space), rules.at_most, scale)
+    return Program.build(rules.linear, lower, most, AllowedValues.of(space), rules.at_most, scale)
 
 
 def _leaves_a_design(space: Space, mask: Mask) -> bool:

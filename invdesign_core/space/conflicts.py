@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.milp import Program
 
@@ -28,7 +28,7 @@ class _Item:
     columns: slice | None = None
 
 
-def culprits(space: Space) -> tuple[str, ...] | None:
+def conflicts(space: Space) -> tuple[str, ...] | None:
     """Name constraints and bounds that no design satisfies together.
 
     Demands are given up one by one, those of single variables first; one without which a design exists is taken
@@ -70,7 +70,7 @@ def check_feasible(space: Space, place: str = "constraints") -> None:
     ConfigError
         Naming those that contradict each other.
     """
-    found = culprits(space)
+    found = conflicts(space)
     if found is None:
         return
     if len(found) == 1:
@@ -113,7 +113,7 @@ def _held_by(variable: Variable) -> str:
 
 def _possible(space: Space, items: Sequence[_Item]) -> bool:
     """Whether a design exists that meets these demands; a variable without its own may take any number."""
-    rules, lattice = space.constraints, Lattice.of(space)
+    rules, lattice = space.constraints, AllowedValues.of(space)
     lower, upper = space.bounds
     scale = lengths(lower, upper)
     free = np.ones(space.width, dtype=bool)
@@ -127,7 +127,7 @@ def _possible(space: Space, items: Sequence[_Item]) -> bool:
         Linear(rules.linear.matrix[rows], rules.linear.lower[rows], rules.linear.upper[rows]),
         np.where(free, -np.inf, lower),
         np.where(free, np.inf, upper),
-        Lattice(
+        AllowedValues(
             lattice.anchor,
             np.where(free, 0.0, lattice.step),
             {column: levels for column, levels in lattice.levels.items() if not free[column]},

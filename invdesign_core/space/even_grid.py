@@ -16,7 +16,7 @@ DIGITS = Context(prec=700)
 
 
 @dataclass(frozen=True)
-class Grid:
+class EvenGrid:
     """The numbers ``origin + k * step`` from `lower` to `upper`, numbered from 0.
 
     Attributes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.projection import nearest_between
@@ -80,7 +80,7 @@ def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: 
     x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
-    lattice = Lattice.of(space)
+    lattice = AllowedValues.of(space)
     held = np.broadcast_to(lattice.discrete | (lower == upper), x.shape).copy()
     for variable, columns in zip(space.variables, space.slices, strict=True):
         held[:, columns] |= variable.kind == "categorical"

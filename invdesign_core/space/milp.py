@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import AtMost, Linear
 
@@ -48,7 +48,7 @@ class Program:
         linear: Linear,
         lower: FloatArray,
         upper: FloatArray,
-        lattice: Lattice,
+        lattice: AllowedValues,
         at_most: Sequence[AtMost] = (),
         scale: FloatArray | None = None,
     ) -> Program:

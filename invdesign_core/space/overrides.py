@@ -11,7 +11,7 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.space.digits import span, typed
-from invdesign_core.space.even_grid import Grid
+from invdesign_core.space.even_grid import EvenGrid
 from invdesign_core.space.variables import Variable
 
 LISTED = 100_000
@@ -19,7 +19,7 @@ LISTED = 100_000
 
 
 @dataclass(frozen=True)
-class Wish:
+class VariableOverrides:
     """What the user says about one variable; None where nothing.
 
     Attributes
@@ -46,7 +46,7 @@ class Wish:
     margin: float = 0.0
 
 
-def restricted(variable: Variable, wish: Wish) -> Variable:
+def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     """Return the variable as wished.
 
     Raises
@@ -203,7 +203,7 @@ def _read_step(step: float | Mapping[str, float], place: str) -> tuple[float, fl
 def _flattened(variable: Variable) -> Variable:
     """Turn separate ranges of a discrete variable into the list of their values."""
     step = 1.0 if variable.step is None else variable.step
-    grids = [Grid(low, high, step, variable.origin) for low, high in variable.ranges]
+    grids = [EvenGrid(low, high, step, variable.origin) for low, high in variable.ranges]
     total = sum(grid.count for grid in grids)
     if not 0 < total <= LISTED:
         raise ConfigError(
@@ -215,7 +215,7 @@ def _flattened(variable: Variable) -> Variable:
     return replace(variable, kind="levels", levels=levels, ranges=(), step=None)
 
 
-def _fixed(variable: Variable, value: Any, wish: Wish) -> Variable:
+def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
     place = f"fixed value of {variable.name!r}"
     if variable.kind in ("categorical", "levels") or (variable.kind == "binary" and value not in variable.levels):
         known = variable.allowed or variable.levels
@@ -233,7 +233,7 @@ def _fixed(variable: Variable, value: Any, wish: Wish) -> Variable:
             )
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
-        if variable.step and not Grid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
+        if variable.step and not EvenGrid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
             by = f"k·{typed(variable.step)}"
             series = f"{typed(variable.origin)} + {by}" if variable.origin else by
             raise ConfigError(

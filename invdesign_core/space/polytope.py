@@ -16,7 +16,7 @@ THIN = 1e-8
 
 
 @dataclass(frozen=True)
-class Inside:
+class PolytopeInterior:
     """The points ``centre + basis @ w`` with ``low <= rows @ point <= high``.
 
     Attributes
@@ -40,7 +40,7 @@ class Inside:
     sides: FloatArray
 
 
-def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> Inside | None:
+def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> PolytopeInterior | None:
     """Find the inside of a polytope.
 
     Rows that a largest ball of radius 0 rests on hold with equality everywhere (their multipliers prove it); they
@@ -65,7 +65,7 @@ def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> Inside | Non
     linear = Linear(linear.matrix[~idle], linear.lower[~idle], linear.upper[~idle])
     if not len(lower):
         nothing = np.zeros((0, 0))
-        return Inside(lower, nothing, nothing, lower, upper, nothing, lower)
+        return PolytopeInterior(lower, nothing, nothing, lower, upper, nothing, lower)
     rows = np.vstack([np.eye(len(lower)), linear.matrix])
     low, high = np.concatenate([lower, linear.lower]), np.concatenate([upper, linear.upper])
     size = np.linalg.norm(rows, axis=1)
@@ -91,7 +91,7 @@ def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> Inside | Non
         basis = basis[:, :0]
     else:
         point, basis = _centred(point, basis, rows[moving], low[moving], high[moving])
-    return Inside(point, basis, rows[moving], low[moving], high[moving], rows[equal], side[equal])
+    return PolytopeInterior(point, basis, rows[moving], low[moving], high[moving], rows[equal], side[equal])
 
 
 def _null_space(rows: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import Lattice, lengths
+from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import AtMost, Linear
 from invdesign_core.space.milp import Program
@@ -22,7 +22,7 @@ def nearest_integer(
     lower: FloatArray,
     upper: FloatArray,
     points: FloatArray,
-    lattice: Lattice,
+    lattice: AllowedValues,
     at_most: Sequence[AtMost] = (),
 ) -> FloatArray:
     """Move designs to the nearest that exist and satisfy all constraints.
@@ -79,7 +79,7 @@ def _repaired(
     lower: FloatArray,
     upper: FloatArray,
     point: FloatArray,
-    lattice: Lattice,
+    lattice: AllowedValues,
     at_most: Sequence[AtMost],
     scale: FloatArray,
     tied: NDArray[np.intp],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import Lattice
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import power_of_ten, rounded
 from invdesign_core.space.exact import broken, feasible, settle
@@ -82,7 +82,7 @@ def mended(
     if stay or not len(lost):
         return x, fine
     low, high, firsts, given = low[lost], high[lost], np.searchsorted(groups, lost), space.constraints
-    found = nearest_integer(given.linear, low, high, x[firsts], Lattice.of(space), given.at_most)
+    found = nearest_integer(given.linear, low, high, x[firsts], AllowedValues.of(space), given.at_most)
     exists = np.isfinite(found).all(axis=1)
     x = x.copy()
     x[firsts[exists]] = written(space, found[exists], low[exists], high[exists])
@@ -141,7 +141,7 @@ def shortened(
     smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
     free = np.asarray(smooth & ~stays & (low < high))
-    ends = Lattice.of(space).range_of(x)
+    ends = AllowedValues.of(space).range_of(x)
     low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
     found, left = x, np.asarray(free.any(axis=1))
     before, lost = broken(space, x), ~feasible(space, x)

@@ -6,7 +6,7 @@ import numpy as np
 
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.polytope import Inside, inside
+from invdesign_core.space.polytope import PolytopeInterior, inside
 
 _CHAINS = 1024
 """Walks side by side; more points than this are taken from the same walks, further on."""
@@ -58,7 +58,7 @@ def sample(linear: Linear, lower: FloatArray, upper: FloatArray, count: int, rng
     return np.asarray(np.clip(lower + unit * width, lower, upper))
 
 
-def _walk(region: Inside, count: int, rng: np.random.Generator) -> FloatArray:
+def _walk(region: PolytopeInterior, count: int, rng: np.random.Generator) -> FloatArray:
     """Return (count, e) points of independent walks that all begin at the centre."""
     freedom = region.basis.shape[1]
     if not freedom:
@@ -90,7 +90,7 @@ def _walk(region: Inside, count: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(region.centre + np.concatenate(kept)[:count] @ region.basis.T)
 
 
-def _on_equations(points: FloatArray, region: Inside) -> FloatArray:
+def _on_equations(points: FloatArray, region: PolytopeInterior) -> FloatArray:
     """Take off what rounding has added up on the way."""
     if not len(region.equations):
         return points

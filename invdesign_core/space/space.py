@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Constraints, Linear
-from invdesign_core.space.overrides import Wish, restricted
+from invdesign_core.space.overrides import VariableOverrides, restricted
 from invdesign_core.space.variables import Kind, Variable, infer_variable, plain
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Space:
         changed = [
             restricted(
                 v,
-                Wish(
+                VariableOverrides(
                     bounds.get(v.name), levels.get(v.name), step.get(v.name), fixed.get(v.name), v.name in log, margin
                 ),
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import given, span, typed
-from invdesign_core.space.even_grid import Grid
+from invdesign_core.space.even_grid import EvenGrid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,9 +203,9 @@ class Variable:
         return np.array([self.lower]), np.array([self.upper])
 
     @property
-    def _grid(self) -> Grid:
+    def _grid(self) -> EvenGrid:
         """The evenly spaced values of an integer or binary variable, or of one with a step."""
-        return Grid(self.lower, self.upper, 1.0 if self.step is None else self.step, self.origin)
+        return EvenGrid(self.lower, self.upper, 1.0 if self.step is None else self.step, self.origin)
 
     @property
     def _labels(self) -> tuple[Any, ...]:

@@ -17,13 +17,13 @@ from invdesign_core.errors import (
     PluginError,
     RunStoreError,
     TrainingError,
-    blamed,
     described,
     near_match,
+    plugin_errors,
 )
 from invdesign_core.space.digits import near
 from invdesign_core.surrogate.loop import Outcome, train
-from invdesign_core.surrogate.networks import check_network, ignore_missing, likeness, metric_directions, seeded
+from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
 from invdesign_core.surrogate.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
@@ -76,7 +76,7 @@ class Evaluator:
     ) -> None:
         import keras_tuner as kt
 
-        with blamed(builder.label):
+        with plugin_errors(builder.label):
             builder = builder.prepared(ctx)
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.table = table if table is not None else TrialTable()
@@ -169,7 +169,7 @@ class Evaluator:
                 self._ctx.warn(f"{len(failed)} of {extra} further members failed to train and are left out")
             models += [model for model, outcome, message in again if not message and outcome.finite]
         report["objective"] = self._objective
-        with blamed(self._builder.label):
+        with plugin_errors(self._builder.label):
             return [self._wrap(model) for model in models], report
 
     def _run(self, trials: Sequence[Trial]) -> None:
@@ -267,7 +267,7 @@ class Evaluator:
         limits = [(epochs[i] if epochs else None) or self._settings.epochs for i in range(len(built))]
         alike: dict[Any, list[int]] = {}
         for i, net in enumerate(built):
-            alike.setdefault((likeness(net) or f"alone-{i}", limits[i]), []).append(i)
+            alike.setdefault((architecture_key(net) or f"alone-{i}", limits[i]), []).append(i)
         size = self._settings.side_by_side
         groups = [(key, all_[at : at + size]) for key, all_ in alike.items() for at in range(0, len(all_), size)]
         results: list[tuple[Any, Outcome, str] | None] = [None] * len(built)
@@ -313,7 +313,7 @@ class Evaluator:
 
         ctx = replace(self._ctx, emit=noted(self._ctx.emit))
         try:
-            with blamed(self._builder.label):
+            with plugin_errors(self._builder.label):
                 return train(nets, streams, data, self._settings, epochs, ctx, stage, noted(told))
         except PluginError:
             if outside:
@@ -334,7 +334,7 @@ class Evaluator:
                 raise
             except BaseException as error:
                 raise PluginError(f"{who} failed to build: {described(error)}") from error
-            with blamed(f"{who}: what it built"):
+            with plugin_errors(f"{who}: what it built"):
                 if not self._builder.differentiable:
                     if not (hasattr(net, "fit") and hasattr(net, "predict")):
                         raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
@@ -349,7 +349,7 @@ class Evaluator:
         """Return 1 where the tuner's objective is to be small, -1 where large."""
         if self._builder.differentiable:
             sample = [np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z)]
-            with blamed(f"{self._builder.label}: the loss or the metrics of its network"):
+            with plugin_errors(f"{self._builder.label}: the loss or the metrics of its network"):
                 net._symbolic_build(data_batch=tuple(sample))
                 known = dict(metric_directions(net))
         else:

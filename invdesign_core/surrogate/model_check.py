@@ -31,7 +31,7 @@ RESOLUTION = 1e-6
 
 
 @dataclass(frozen=True)
-class Sampled:
+class ModelSample:
     """A model's answers over a box.
 
     Attributes
@@ -63,7 +63,7 @@ class Sampled:
         return np.asarray(np.ptp(self.y, axis=0) <= RESOLUTION * np.abs(self.y).max(axis=0))
 
 
-def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> Sampled:
+def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> ModelSample:
     """Ask a model at points spread over a box.
 
     Parameters
@@ -104,10 +104,10 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> S
     after = _answers(model, np.concatenate(trials)).reshape(len(trials), len(few), -1)
     # A change to NaN is a change.
     moves = ~(np.abs(after - y[few]) <= RESOLUTION * size)
-    return Sampled(y, moves.any(axis=1), free, steady)
+    return ModelSample(y, moves.any(axis=1), free, steady)
 
 
-def describe(sampled: Sampled, space: Space, outputs: Sequence[str], asked: Container[str], ctx: Context) -> None:
+def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: Container[str], ctx: Context) -> None:
     """Say what is strange about a model, as notes and warnings: nothing else would tell the user.
 
     Parameters

@@ -121,7 +121,7 @@ def ignore_missing(net: keras.Model) -> None:
     net.compute_loss, net.compute_metrics = compute_loss, compute_metrics
 
 
-def likeness(net: keras.Model) -> str | None:
+def architecture_key(net: keras.Model) -> str | None:
     """Return a text that two networks share when they differ in numbers only: weights and learning rate.
 
     None where a network can't be told apart from another by its configuration: a subclassed model

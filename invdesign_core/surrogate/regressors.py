@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data.data import Rows
-from invdesign_core.errors import NOT_FAULTS, PluginError, blamed, described
+from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.scaling import Scaling
@@ -73,7 +73,7 @@ class ScaledRegressor:
     def z(self, x: Any) -> Any:
         """Answer (n, m) z for (n, e) raw inputs."""
         h = self.scaling.inputs(x) if self.scaled_inputs else x
-        with blamed("the regressor", f"this is a fault of {type(self.model).__name__}"):
+        with plugin_errors("the regressor", f"this is a fault of {type(self.model).__name__}"):
             z = regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
         return z if self.scaling.constant is None else np.where(self.scaling.constant, 0.0, z)
 

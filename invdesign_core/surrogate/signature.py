@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorSpec:
     """One input or output tensor of a model.
 
     Attributes
@@ -50,7 +50,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Ports:
+class Signature:
     """A model's inputs and outputs in the order of their columns.
 
     Attributes
@@ -61,8 +61,8 @@ class Ports:
         Whether the names tell the tensors apart; a single tensor's is often Keras' invention.
     """
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     named_inputs: bool
     named_outputs: bool
 
@@ -82,7 +82,7 @@ class Ports:
         return [port.kind for port in self.inputs for _ in range(port.columns)]
 
 
-def one_tensor(model: keras.Model, path: Path) -> tuple[keras.Model, Ports]:
+def one_tensor(model: keras.Model, path: Path) -> tuple[keras.Model, Signature]:
     """Return a model from one (n, e) tensor to one (n, m) tensor, and what its columns are.
 
     A model that is so already is returned as it is. Around others goes an adapter of slices and
@@ -107,7 +107,7 @@ def one_tensor(model: keras.Model, path: Path) -> tuple[keras.Model, Ports]:
     inputs, outputs = _tensors(ins, "input"), _tensors(outs, "output")
     given = [_port(name, tensor, "input", path) for name, tensor in inputs]
     answered = [_port(name, tensor, "output", path) for name, tensor in outputs]
-    ports = Ports(
+    ports = Signature(
         tuple(given), tuple(answered), *(isinstance(s, dict) or len(t) > 1 for s, t in ((ins, inputs), (outs, outputs)))
     )
     nested = isinstance(ins, (list, tuple, dict)) or isinstance(outs, (list, tuple, dict))
@@ -161,7 +161,7 @@ def _tensors(structure: Any, what: str) -> list[tuple[str, Any]]:
     return [(tensor._keras_history.operation.name, tensor) for tensor in tensors]
 
 
-def _port(name: str, tensor: Any, what: str, path: Path) -> Port:
+def _port(name: str, tensor: Any, what: str, path: Path) -> TensorSpec:
     shape = tuple(tensor.shape)
     if not any(kind in tensor.dtype for kind in ("float", "int", "bool")):
         raise DataError(
@@ -174,15 +174,15 @@ def _port(name: str, tensor: Any, what: str, path: Path) -> Port:
             "each column is one number of a design or of an answer; put the model between keras.layers.Reshape "
             "layers, and save that",
         )
-    return Port(name, 1 if len(shape) == 1 else int(shape[1]), len(shape) == 1, tensor.dtype)
+    return TensorSpec(name, 1 if len(shape) == 1 else int(shape[1]), len(shape) == 1, tensor.dtype)
 
 
-def _is_plain(port: Port, tensor: Any) -> bool:
+def _is_plain(port: TensorSpec, tensor: Any) -> bool:
     """Whether an input is what the solver gives: any number of rows of numbers."""
     return not port.flat and port.kind == "continuous" and tensor.shape[0] is None
 
 
-def _names(ports: Sequence[Port], named: bool, letter: str) -> list[str]:
+def _names(ports: Sequence[TensorSpec], named: bool, letter: str) -> list[str]:
     names = [name for port in ports for name in port.names]
     if named and len(set(names)) == len(names):
         return names

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.errors import DataError, InvdesignError, RunStoreError, blamed, writing
+from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, writing
 from invdesign_core.goal import Prediction
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
-from invdesign_core.surrogate.model_check import RESOLUTION, Sampled, sample
+from invdesign_core.surrogate.model_check import RESOLUTION, ModelSample, sample
 from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, is_constant, units_of
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
 
@@ -83,7 +83,7 @@ class Surrogate:
         outputs: Sequence[str],
         box: FloatArray | None = None,
         y: FloatArray | None = None,
-        sampled: Sampled | None = None,
+        sampled: ModelSample | None = None,
     ) -> Surrogate:
         """Use a Keras model as it is.
 
@@ -133,7 +133,7 @@ class Surrogate:
         """Answer in z, in the backend's own operations, for compilation; x is an (r, e) tensor."""
         from keras import ops
 
-        with blamed("the surrogate's network", "this is a fault of its layers"):
+        with plugin_errors("the surrogate's network", "this is a fault of its layers"):
             answers = [net(x, training=False) for net in self._z_nets]
         if not self._ends_in_z:
             shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
@@ -342,7 +342,7 @@ def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
             "add --allow-code if you trust whoever made this run; in Python, allow_code=True",
         )
     hint = "install what it was made with, or name the module that defines it with --import"
-    with blamed(f"{path}: loading the regressor", hint, DataError):  # unpickling may raise anything
+    with plugin_errors(f"{path}: loading the regressor", hint, DataError):  # unpickling may raise anything
         return pickle.loads(path.read_bytes())
 
 

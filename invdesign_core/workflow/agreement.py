@@ -8,7 +8,7 @@ from itertools import combinations, permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import OutputMetrics
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -23,7 +23,9 @@ ALL_ORDERS, SWAPS = 4, 16
 """Inputs up to which all orders are tried, and up to which all swaps of two are."""
 
 
-def contradictions(surrogate: Surrogate, rows: Known, test: Mapping[str, OutputMetrics], mixable: bool) -> list[str]:
+def contradictions(
+    surrogate: Surrogate, rows: TrainingRows, test: Mapping[str, OutputMetrics], mixable: bool
+) -> list[str]:
     """Return where a model contradicts a table, with the likely causes.
 
     Parameters

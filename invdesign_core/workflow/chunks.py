@@ -22,7 +22,7 @@ _PART = re.compile(r"(\d+)-([0-9a-f]{64})\.parquet")
 """A part's name: its number, and the checksum of its content."""
 
 
-class Parts:
+class ChunkedTable:
     """The parts of one table, kept until it is whole, so that a killed run goes on where it was.
 
     Parameters

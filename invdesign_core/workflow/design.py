@@ -156,7 +156,7 @@ def _pairs(bounds: Any) -> list[Pair]:
     return [bounds] if isinstance(bounds[0], int | float) else list(bounds)
 
 
-def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_design(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one `[design]` section over another: name by name, and constraints beside those that are there.
 
     Bounds or levels over a variable that the base holds fixed set it free again. An empty list takes all away.

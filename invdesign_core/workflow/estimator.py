@@ -13,9 +13,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data.data import Data, Known
+from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets
-from invdesign_core.data.quality import doubts_of_bounds, tell
+from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.designs.trust import Quality
@@ -31,7 +31,7 @@ from invdesign_core.workflow import pipeline, saved
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.fixed_inputs import held_names
-from invdesign_core.workflow.solver_choice import Demand, asks_for_extremum, check_solver, pick_solver
+from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, check_solver, pick_solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     surrogate_: Surrogate
     report_: SurrogateReport
     data_: Data
-    known_: Known
+    known_: TrainingRows
     truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
 
     def __init__(
@@ -377,7 +377,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return the space of a search, and a context in which it is said where that goes beyond the data."""
         surrogate, ctx = self._fitted(), self._context()
         space = design.apply(surrogate.space, surrogate.outputs, frame)
-        for doubt in doubts_of_bounds(space, surrogate.space):
+        for doubt in bounds_warnings(space, surrogate.space):
             ctx.warn(doubt)
         return space, ctx
 
@@ -397,7 +397,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             given = self._given(kind)
             found[kind] = given if isinstance(given, Plugin) else registry.create(kind, *given)
         surrogate, solver = found["surrogate"], self._given("solver")
-        demand = Demand(
+        demand = Requirements(
             found["objective"],
             surrogate.name,
             surrogate.differentiable,

@@ -14,7 +14,7 @@ from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBu
 from invdesign_core.registry import Registry, build_options
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.design import Design as Design
-from invdesign_core.workflow.solver_choice import AUTO, Demand, asks_for_extremum, pick_solver
+from invdesign_core.workflow.solver_choice import AUTO, Requirements, asks_for_extremum, pick_solver
 
 DEFAULTS = {
     "dataset": "binary-decimal",
@@ -152,9 +152,11 @@ class Experiment(BaseModel):
         created["solver"] = pick_solver(registry, *self.choice("solver", registry), demand)
         return Stages(**created)
 
-    def demand(self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()) -> Demand:
-        """Return what these settings ask of a solver; arguments as `Demand` and `stages` have them."""
-        return Demand(
+    def demand(
+        self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()
+    ) -> Requirements:
+        """Return what these settings ask of a solver; arguments as `Requirements` and `stages` have them."""
+        return Requirements(
             objective,
             surrogate,
             differentiable,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.overrides import Wish, restricted
+from invdesign_core.space.overrides import VariableOverrides, restricted
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
 
@@ -82,8 +82,10 @@ def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
         Naming the row, the column, and what they contradict.
     """
     for name in held_names(space, frame):
-        wish = Wish(design.bounds.get(name), design.levels.get(name), design.step.get(name), design.fixed.get(name))
-        if wish == Wish():
+        wish = VariableOverrides(
+            design.bounds.get(name), design.levels.get(name), design.step.get(name), design.fixed.get(name)
+        )
+        if wish == VariableOverrides():
             continue
         restricted(space[name], wish)  # refuses what makes no sense in itself
         column = frame[name]
@@ -98,7 +100,7 @@ def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
                 )
 
 
-def _agreements(wish: Wish, cells: Any) -> list[tuple[str, NDArray[np.bool_]]]:
+def _agreements(wish: VariableOverrides, cells: Any) -> list[tuple[str, NDArray[np.bool_]]]:
     """Return what a command says of a variable, in words, each with (t,) whether the cells agree."""
     found: list[tuple[str, NDArray[np.bool_]]] = []
     if wish.fixed is not None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.own_columns import as_targets
-from invdesign_core.data.quality import doubts_of_bounds
+from invdesign_core.data.quality import bounds_warnings
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import InvdesignError
 from invdesign_core.registry import OWN, Registry
@@ -22,7 +22,7 @@ from invdesign_core.workflow import identity
 from invdesign_core.workflow.fixed_inputs import check_command, held_names
 from invdesign_core.workflow.result import pass_on
 from invdesign_core.workflow.run_folder import RunFolder
-from invdesign_core.workflow.solver_choice import AUTO, Demand, asks_for_extremum, pick_solver
+from invdesign_core.workflow.solver_choice import AUTO, Requirements, asks_for_extremum, pick_solver
 from invdesign_core.workflow.validate import load
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from invdesign_core.plugin import Objective, Solver
     from invdesign_core.search.proximity import NearTo
-    from invdesign_core.surrogate.model_check import Sampled
+    from invdesign_core.surrogate.model_check import ModelSample
     from invdesign_core.surrogate.surrogate import Surrogate
     from invdesign_core.workflow.design import Design
     from invdesign_core.workflow.experiment import Experiment
@@ -90,7 +90,7 @@ class Prepared:
     space: Space
     objective: Objective
     solver: Solver
-    known: Known | None
+    known: TrainingRows | None
     truth: Any
     designs: int
     near_to: NearTo
@@ -107,7 +107,7 @@ class Prepared:
     code: str
     folder: RunFolder | None = None
     targets: Mapping[str, Any] | None = None
-    sampled: Sampled | None = None
+    sampled: ModelSample | None = None
 
     def holding(self, frame: pd.DataFrame) -> Prepared:
         """Return the same for a table of targets, whose values win over what a run says of their variables.
@@ -166,7 +166,7 @@ def prepare_saved(
     **design
         Keys of the `[design]` section, laid over those of the run.
     """
-    from invdesign_core.workflow.design import Design, laid_over
+    from invdesign_core.workflow.design import Design, merge_design
     from invdesign_core.workflow.experiment import Experiment
 
     outer = ctx or Context()
@@ -174,7 +174,7 @@ def prepare_saved(
     folder = RunFolder.open(run)
     stored = folder.read_settings()
     settings = _overridden(stored["experiment"], overrides or {})
-    settings["design"] = laid_over(settings.get("design", {}), design)
+    settings["design"] = merge_design(settings.get("design", {}), design)
     if seed is not None:
         settings["seed"] = seed
     base = Path(stored["folder"])
@@ -197,14 +197,14 @@ def prepare_saved(
     if targets:  # they replace those of the run
         demand = replace(demand, extremum=asks_for_extremum(targets))
     solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
-    command = Design.from_mapping(laid_over((overrides or {}).get("design", {}), design))
+    command = Design.from_mapping(merge_design((overrides or {}).get("design", {}), design))
     if frame is not None:
         frame = as_targets(frame, surrogate.space, surrogate.outputs, Context())
     held = held_names(surrogate.space, frame)
     if frame is not None:
         check_command(command, surrogate.space, frame)
     space = experiment.design.apply(surrogate.space, surrogate.outputs, frame)
-    for doubt in doubts_of_bounds(space, surrogate.space):
+    for doubt in bounds_warnings(space, surrogate.space):
         ctx.warn(doubt)
     trained = folder.read_report()
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
@@ -289,7 +289,7 @@ def prepare_model(
     from invdesign_core.surrogate.surrogate import Surrogate
     from invdesign_core.workflow.agreement import contradictions
     from invdesign_core.workflow.design import Design
-    from invdesign_core.workflow.naming import name_ports
+    from invdesign_core.workflow.naming import name_tensors
     from invdesign_core.workflow.pipeline import check_bounds, test_metrics
 
     wanted = Design.from_mapping(design)
@@ -299,7 +299,7 @@ def prepare_model(
         running = backend.select(backend_name)
         registry = registry or Registry.discover()
         goal: Any = registry.create("objective", *objective)
-        demand = Demand(goal, path.name, linear=wanted.linear, extremum=asks_for_extremum(targets))
+        demand = Requirements(goal, path.name, linear=wanted.linear, extremum=asks_for_extremum(targets))
         search = pick_solver(registry, *solver, demand)
         import keras  # noqa: F401
     notes: list[str] = []
@@ -308,7 +308,7 @@ def prepare_model(
         ctx.emit(Event("stage", {"stage": "load"}))
         with imported(imports) as code, evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
-        named = name_ports(ports, path, table, inputs, outputs)
+        named = name_tensors(ports, path, table, inputs, outputs)
         if frame is not None:
             frame = as_targets(frame, named.space, named.outputs, Context())
         held = held_names(named.space, frame)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.data.data import Known
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import read_table
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, infer_variable
-from invdesign_core.surrogate.signature import Ports
+from invdesign_core.surrogate.signature import Signature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +38,12 @@ class Named:
 
     space: Space
     outputs: tuple[str, ...]
-    rows: Known | None = None
-    measured: Known | None = None
+    rows: TrainingRows | None = None
+    measured: TrainingRows | None = None
 
 
-def name_ports(
-    ports: Ports,
+def name_tensors(
+    ports: Signature,
     path: Path,
     table: Path | None = None,
     inputs: Sequence[str] | None = None,
@@ -103,7 +103,7 @@ def name_ports(
     whole = usable & np.isfinite(y).all(axis=1)
     # Rows where only some outputs were measured are answers where those are asked.
     measured, rows, beside = (
-        Known(x[part], y[part], np.flatnonzero(part) + 1) if part.any() else None
+        TrainingRows(x[part], y[part], np.flatnonzero(part) + 1) if part.any() else None
         for part in (usable, whole, usable & ~whole)
     )
     return Named(space, tuple(y_names), None if rows is None else rows._replace(held_out=beside), measured)
@@ -128,7 +128,7 @@ def _given(given: Sequence[str] | None, own: Sequence[str], named: bool, path: P
 
 def _inputs_of(
     columns: Sequence[str],
-    ports: Ports,
+    ports: Signature,
     path: Path,
     table: Path,
     outputs: Sequence[str] | None,

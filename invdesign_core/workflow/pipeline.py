@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data.data import Data, Known, Rows, split_rows
-from invdesign_core.data.distance import Nearness
-from invdesign_core.data.quality import doubts_about, doubts_of_split
+from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
+from invdesign_core.data.distance import DataDistance
+from invdesign_core.data.quality import doubts_of_split, metric_warnings
 from invdesign_core.designs.answers import Answers, answers
-from invdesign_core.designs.around import look_around
+from invdesign_core.designs.around import add_tolerances
 from invdesign_core.designs.measured import add_measured
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.trust import Quality
-from invdesign_core.errors import ConfigError, PluginError, blamed, near_match
+from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
 from invdesign_core.search.plan import Plan, plan_search
-from invdesign_core.search.problem import Forward
+from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.rows import check_held
 from invdesign_core.search.search import reach
 from invdesign_core.search.trust_boxes import measured, near_plan
@@ -51,12 +51,12 @@ class Fitted:
     rows: Rows
 
     @property
-    def known(self) -> Known:
+    def known(self) -> TrainingRows:
         """The rows that it learnt from, and those held out for the test."""
         x, y, test = self.rows.x, self.rows.y, self.rows.test
         seen = np.concatenate([self.rows.train, self.rows.validation])
-        held_out = Known(x[test], y[test], test + 1) if len(test) else None
-        return Known(x[seen], y[seen], seen + 1, held_out)
+        held_out = TrainingRows(x[test], y[test], test + 1) if len(test) else None
+        return TrainingRows(x[seen], y[seen], seen + 1, held_out)
 
 
 def fit(
@@ -94,7 +94,7 @@ def fit(
         ctx.emit(Event("stage", {"stage": "tune"}))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
         try:
-            with blamed(tuner.label):
+            with plugin_errors(tuner.label):
                 tuner.search(evaluator.space.copy(), evaluator, ctx)
         except PluginError:
             if evaluator.fault is not None:  # raised inside `evaluate`: not the tuner's
@@ -118,7 +118,7 @@ def fit(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[rows.test], rows.y[rows.test]),
         )
-    for doubt in doubts_about(report.test):
+    for doubt in metric_warnings(report.test):
         ctx.warn(doubt)
     return Fitted(surrogate, report, rows)
 
@@ -152,7 +152,7 @@ def invert(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: Known | None = None,
+    known: TrainingRows | None = None,
     truth: Any = None,
     designs: int = 5,
     near_to: NearTo | None = None,
@@ -190,21 +190,21 @@ def invert(
         If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
-    known = None if known is None else Known(*known)
+    known = None if known is None else TrainingRows(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
-    forward = Forward(surrogate, objective, space)
+    forward = LossFunctions(surrogate, objective, space)
     plan = _plan(space, solver, ctx, known, near_to)
     with ctx.clock.stage("solve"):
         ctx.emit(_solving(plan, solver))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, targets, ctx)
         reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
-        near = None if known is None else Nearness.of(known, surrogate.space)
+        near = None if known is None else DataDistance.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         found = _with_evidence(found, known, space, surrogate.outputs, designs, quality)
         if not reached.interrupted:
             near = near if near_to is not None and near_to.to_data else None
-            found = look_around(found, surrogate, space, near)
+            found = add_tolerances(found, surrogate, space, near)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     return found
@@ -214,7 +214,7 @@ def _plan(
     space: Space,
     solver: Solver,
     ctx: Context,
-    known: Known | None,
+    known: TrainingRows | None,
     near_to: NearTo | None,
     held: FloatArray | None = None,
 ) -> Plan:
@@ -225,7 +225,7 @@ def _plan(
 
 def _with_evidence(
     found: Answers,
-    known: Known | None,
+    known: TrainingRows | None,
     space: Space,
     outputs: tuple[str, ...],
     count: int,
@@ -265,7 +265,7 @@ def invert_many(
     objective: Objective,
     solver: Solver,
     ctx: Context,
-    known: Known | None = None,
+    known: TrainingRows | None = None,
     truth: Any = None,
     designs: int = 1,
     skip: Container[int] = (),
@@ -307,11 +307,11 @@ def invert_many(
     check_bounds(space)
     if held is not None:
         check_held(space, held)
-    forward = Forward(surrogate, objective, space)
-    known = None if known is None else Known(*known)
+    forward = LossFunctions(surrogate, objective, space)
+    known = None if known is None else TrainingRows(*known)
     plan = _plan(space, solver, ctx, known, near_to, held)
     size = max(solver.rows_at_once // plan.rows, 1)
-    near = None if known is None else Nearness.of(known, surrogate.space)
+    near = None if known is None else DataDistance.of(known, surrogate.space)
     ctx.emit(_solving(plan, solver))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))

@@ -26,7 +26,7 @@ from invdesign_core.workflow.run_folder import RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.surrogate.signature import Ports
+    from invdesign_core.surrogate.signature import Signature
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,21 @@ def _of_model(
     """Return a bare model as a surrogate that is only to be asked: without bounds or units of its own."""
     from invdesign_core.surrogate.keras_file import load_model
     from invdesign_core.surrogate.signature import one_tensor
-    from invdesign_core.workflow.naming import name_ports
+    from invdesign_core.workflow.naming import name_tensors
 
     model, ports = one_tensor(load_model(path, allow_code), path)
     if inputs is None:
         inputs = _names_in(frame, table, ports, outputs)
-    named = name_ports(ports, path, None, inputs, outputs)
+    named = name_tensors(ports, path, None, inputs, outputs)
     space = Space(tuple(Variable(v.name, v.kind, levels=v.levels) for v in named.space.variables))
     m = len(named.outputs)
     box = np.stack([np.zeros(space.width), np.ones(space.width)])
     return Surrogate((model,), space, named.outputs, np.zeros(m), np.ones(m), box, np.ones(m))
 
 
-def _names_in(frame: pd.DataFrame, table: Path, ports: Ports, outputs: Sequence[str] | None) -> Sequence[str] | None:
+def _names_in(
+    frame: pd.DataFrame, table: Path, ports: Signature, outputs: Sequence[str] | None
+) -> Sequence[str] | None:
     """Return the columns of a table that a model without names takes; None where the model's own names are there."""
     columns = [str(column) for column in frame.columns]
     y_names = list(outputs or ports.output_names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, Event
 from invdesign_core.designs.trust import Quality
-from invdesign_core.errors import InvdesignError, RunStoreError, blamed
+from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.space.variables import plain
@@ -191,7 +191,7 @@ def _code(given: SurrogateBuilder, found: SurrogateBuilder) -> dict[str, str]:
 
 def _options(plugin: Plugin) -> dict[str, Any]:
     """Return a plugin's options as JSON holds them; that they can be written so is for the plugin to see to."""
-    with blamed(f"{plugin.label}: writing its options down"):
+    with plugin_errors(f"{plugin.label}: writing its options down"):
         return plugin.model_dump(mode="json")
 
 

@@ -21,7 +21,7 @@ from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.surrogate.trial_table import TrialTable
 
 if TYPE_CHECKING:
-    from invdesign_core.data.data import Known
+    from invdesign_core.data.data import TrainingRows
     from invdesign_core.designs.answers import Answers
     from invdesign_core.designs.report import Report, SurrogateReport
     from invdesign_core.space.space import Space
@@ -281,7 +281,7 @@ class RunFolder:
         with writing(self.path / "trials", "choose another --out"):
             return TrialTable(self.path / "trials")
 
-    def write_surrogate(self, surrogate: Surrogate, known: Known, report: SurrogateReport | None = None) -> None:
+    def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
         """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
         import numpy as np
 
@@ -293,7 +293,7 @@ class RunFolder:
             surrogate.save(partial)  # last, since it takes down the checksums of what is there
             shutil.rmtree(self.path / "surrogate", ignore_errors=True)
 
-    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, Known | None]:
+    def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, TrainingRows | None]:
         """Return the surrogate and the measured rows: those it learnt from, and those held out.
 
         Raises
@@ -303,7 +303,7 @@ class RunFolder:
         """
         import numpy as np
 
-        from invdesign_core.data.data import Known
+        from invdesign_core.data.data import TrainingRows
         from invdesign_core.surrogate.surrogate import Surrogate
 
         content = self._surrogate_file(KNOWN)  # quicker than the members, so damage is told sooner
@@ -315,7 +315,7 @@ class RunFolder:
             lacking = {"x", "y"} - set(stored.files)
             if lacking:
                 raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
-            known = Known.from_arrays(stored)
+            known = TrainingRows.from_arrays(stored)
         for prefix, part in (("", known), ("held_out_", known.held_out)):
             n = 0 if part is None else len(part.x)
             shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}

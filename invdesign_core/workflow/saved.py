@@ -18,7 +18,7 @@ from invdesign_core.surrogate.surrogate import META
 from invdesign_core.workflow.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from invdesign_core.data.data import Known
+    from invdesign_core.data.data import TrainingRows
     from invdesign_core.registry import Registry
     from invdesign_core.surrogate.surrogate import Surrogate
 
@@ -28,7 +28,7 @@ FORMAT = 2
 DAMAGED = "copy the folder again from where it is whole, or save the estimator again"
 
 
-def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: Known) -> None:
+def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: TrainingRows) -> None:
     """Write an estimator under a temporary name, and rename it.
 
     Parameters
@@ -94,7 +94,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, Known]:
+def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, TrainingRows]:
     """Return the surrogate of a saved estimator, and the rows that it learnt from.
 
     Raises

@@ -19,7 +19,7 @@ from invdesign_core.space.variables import plain
 from invdesign_core.targets import Targets, parse_targets
 from invdesign_core.wanted import Target
 from invdesign_core.workflow import identity, pipeline
-from invdesign_core.workflow.chunks import Parts
+from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.load import Prepared, prepare_model, prepare_saved
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off
 
@@ -132,7 +132,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     if "table" in p.report.rows:
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in p.report.test.items() if m.r2 is not None)
         ctx.note(f"R² of the model on {p.report.rows['table']} rows of the table: {r2 or 'unknown'}")
-    parts = Parts(out, _identity(p, frame))
+    parts = ChunkedTable(out, _identity(p, frame))
     tally, quality = _Tally(), Quality.of(p.report)
     for first, answers in pipeline.invert_many(
         p.surrogate,

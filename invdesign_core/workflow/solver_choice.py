@@ -21,7 +21,7 @@ EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirements:
     """What a problem has to offer a solver, and what it asks of one.
 
     Attributes
@@ -71,7 +71,7 @@ def _words(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Demand) -> Solver:
+def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Requirements) -> Solver:
     """Return the solver of that name, held to the problem, or for ``auto`` the first that can take it.
 
     Parameters
@@ -99,7 +99,7 @@ def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand
     return chosen
 
 
-def check_solver(solver: Solver, demand: Demand, installed: Mapping[str, type[Plugin]] | None = None) -> None:
+def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, type[Plugin]] | None = None) -> None:
     """Refuse, before any training, a solver that can't take the problem.
 
     Parameters
@@ -125,7 +125,7 @@ def check_solver(solver: Solver, demand: Demand, installed: Mapping[str, type[Pl
         raise PluginError(f"solver {solver.name!r} {lack}", hint)
 
 
-def choose_solver(installed: Mapping[str, type[Plugin]], demand: Demand, options: Mapping[str, Any]) -> Solver:
+def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, options: Mapping[str, Any]) -> Solver:
     """Return the first solver, by rank, that can take the problem.
 
     Where an output is minimised or maximised, the solvers that need residuals come after all others.
@@ -172,7 +172,7 @@ def _solvers(installed: Mapping[str, type[Plugin]] | None) -> list[tuple[str, ty
     return [(label, plugin) for label, plugin in (installed or {}).items() if issubclass(plugin, Solver)]
 
 
-def _lack(solver: type[Solver], demand: Demand) -> str | None:
+def _lack(solver: type[Solver], demand: Requirements) -> str | None:
     """Return what a solver needs and the problem doesn't have, or can't do and the problem asks for; or None."""
     if "gradient" in solver.needs and not demand.differentiable:
         return f"needs gradients, and surrogate {demand.surrogate!r} has none"
@@ -186,7 +186,7 @@ def _lack(solver: type[Solver], demand: Demand) -> str | None:
     return None
 
 
-def _to(demand: Demand) -> str:
+def _to(demand: Requirements) -> str:
     """Say what any solver of the problem has to do."""
     has_to = [
         *(["handle linear constraints"] if demand.linear else []),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign_core.context import Context, Event
-from invdesign_core.data.data import Data, Known, Rows, split_rows
-from invdesign_core.data.quality import doubts_of_bounds, doubts_of_split, tell
-from invdesign_core.errors import ConfigError, PluginError, blamed
+from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
+from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
+from invdesign_core.errors import ConfigError, PluginError, plugin_errors
 from invdesign_core.plugin import Dataset, SurrogateBuilder
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
@@ -67,11 +67,11 @@ def check(
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)
-    with blamed(stages.surrogate.label):
+    with plugin_errors(stages.surrogate.label):
         builder = stages.surrogate.prepared(ctx)
     check_learnable(builder, data)
     space = experiment.design.apply(data.space, data.outputs)
-    for doubt in doubts_of_bounds(space, data.space):
+    for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
     wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
     if not (wanted or targets or experiment.targets) and data.example:
@@ -112,7 +112,7 @@ def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, row
     if near_to.to_data:
         seen = np.concatenate([rows.train, rows.validation])
         low, high = (side[None] for side in space.bounds)
-        known = Known(rows.x[seen], rows.y[seen])
+        known = TrainingRows(rows.x[seen], rows.y[seen])
         near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), low, high, 1)
 
 
@@ -124,7 +124,7 @@ def load(dataset: Dataset, ctx: Context) -> Data:
     PluginError
         If the plugin fails or returns something else.
     """
-    with blamed(dataset.label):
+    with plugin_errors(dataset.label):
         data = dataset.load(ctx)
         if not isinstance(data, Data):
             raise TypeError(f"load returned {data!r}, expected Data")

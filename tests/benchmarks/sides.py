@@ -248,7 +248,7 @@ def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any
     """Return a function that makes fresh problems, the start points and the forward map."""
     from invdesign_core.context import Context
     from invdesign_core.registry import Registry
-    from invdesign_core.search.problem import Forward, Problem
+    from invdesign_core.search.problem import LossFunctions, Problem
     from invdesign_core.space.space import Space
     from invdesign_core.space.variables import Variable
     from invdesign_core.surrogate.surrogate import Surrogate
@@ -268,7 +268,7 @@ def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any
         for copy in copies:
             copy.set_weights([w * (1 + 1e-3 * rng.normal(size=w.shape)) for w in net.get_weights()])
         surrogate = replace(surrogate, members=tuple(copies))
-    forward = Forward(surrogate, Registry.discover().create("objective", "mse", {}))
+    forward = LossFunctions(surrogate, Registry.discover().create("objective", "mse", {}))
     wanted = np.asarray(y[:: max(len(y) // targets, 1)][:targets] if targets > 1 else [[2.0]], dtype=float)
     wanted = np.resize(wanted, (targets, m))
     weight = np.ones_like(wanted)

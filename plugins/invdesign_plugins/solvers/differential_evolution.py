@@ -49,7 +49,7 @@ class DifferentialEvolution(Solver):
         polytope = Polytope(lower, upper, problem.linear) if len(problem.linear) else None
         u = np.clip(u0, lower, upper)
         loss = problem.value(u)
-        family = Families(groups)
+        family = Populations(groups)
         streams = [problem.rng(row) for row in range(b)]
         live = np.arange(b)
         for generation in range(self.max_generations):
@@ -80,7 +80,7 @@ class DifferentialEvolution(Solver):
         return SolverResult(u, status, words.tolist())
 
 
-class Families:
+class Populations:
     """Which rows form a population.
 
     Parameters
