@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core._version import __version__
-
 if TYPE_CHECKING:
+    __version__: str
+
     from invdesign_core.workflow.estimator import InverseDesign as InverseDesign
     from invdesign_core.workflow.experiment import Experiment as Experiment
     from invdesign_core.workflow.run import run_experiment as run_experiment
@@ -24,6 +24,10 @@ __all__ = ["Experiment", "InverseDesign", "__version__", "run_experiment"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from invdesign_core.distributions import own_version
+
+        return own_version()
     if name in _LAZY:
         from importlib import import_module
 

@@ -120,3 +120,11 @@ def _first_fault(dist: metadata.Distribution) -> str | None:
         if line and not line.startswith(("#", "[")) and "=" not in line:
             return f"line {number}: found {line!r}, expected name = value"
     return None
+
+
+def own_version() -> str:
+    """Return the version of this core, which plugins may ask for."""
+    try:
+        return metadata.version("invdesign")
+    except metadata.PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pluggy
@@ -21,15 +20,16 @@ from invdesign_core.errors import (
     TrainingError,
     near_match,
 )
-from invdesign_core.goal import Goal, Prediction, Tensor
 from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.keras_tuner import search_by_oracle
+from invdesign_core.surrogate.protocols import Evaluate
 from invdesign_core.surrogate.trials import Trial, TrialResult
 from invdesign_core.surrogate.user_code import UserObject
+from invdesign_core.targets import Goal, Prediction, Tensor
 
 if TYPE_CHECKING:
     import keras
@@ -110,14 +110,6 @@ class Dataset(Plugin):
     def load(self, ctx: Context) -> Data:
         """Return the table, its design variables and its outputs."""
         raise NotImplementedError
-
-
-class Evaluate(Protocol):
-    """The function a tuner calls to have trials trained; all of a call's trials train side by side."""
-
-    def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
-        """Train the trials, or answer from the table of finished ones; same order."""
-        ...
 
 
 class Regressor(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from pydantic import ValidationError
 
-from invdesign_core import hookspecs
-from invdesign_core._version import __version__
-from invdesign_core.distributions import entry_points, identity, normal, said
+from invdesign_core.distributions import entry_points, identity, normal, own_version, said
 from invdesign_core.errors import ConfigError, PluginError, described, near_match, plugin_errors
 from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
-    from invdesign_core.context import Event
+    from collections.abc import Sequence
+
+    from invdesign_core.plugin import Dataset, Event, Solver, SurrogateBuilder, Tuner
 
 GROUP = "invdesign"
 OWN = "invdesign"
@@ -28,6 +29,38 @@ DAMAGED = (
     "its metadata are damaged: no file METADATA that says its name; take what is left of it away, or install it again"
 )
 HOOKS = {f"invdesign_{kind}s": kind for kind in KINDS}
+
+hookspec = pluggy.HookspecMarker("invdesign")
+
+
+@hookspec
+def invdesign_datasets() -> Sequence[type[Dataset]]:  # type: ignore[empty-body]
+    """Return dataset classes."""
+
+
+@hookspec
+def invdesign_surrogates() -> Sequence[type[SurrogateBuilder]]:  # type: ignore[empty-body]
+    """Return surrogate builder classes."""
+
+
+@hookspec
+def invdesign_tuners() -> Sequence[type[Tuner]]:  # type: ignore[empty-body]
+    """Return tuner classes."""
+
+
+@hookspec
+def invdesign_objectives() -> Sequence[type[Objective]]:  # type: ignore[empty-body]
+    """Return objective classes."""
+
+
+@hookspec
+def invdesign_solvers() -> Sequence[type[Solver]]:  # type: ignore[empty-body]
+    """Return solver classes."""
+
+
+@hookspec
+def invdesign_event(event: Event) -> None:
+    """Observe a run: called with each event, on the thread of the run."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +154,7 @@ class Registry:
     def discover(cls) -> Registry:
         """Walk the installed entry points; one that fails costs nothing but its own line."""
         manager = pluggy.PluginManager("invdesign")
-        manager.add_hookspecs(hookspecs)
+        manager.add_hookspecs(sys.modules[__name__])
         entries: list[Entry] = []
         observers: list[Provider] = []
         points, damaged = entry_points(GROUP)
@@ -305,7 +338,7 @@ def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.Plugin
     if unknown:
         raise PluginError(f"unknown hook {unknown[0]!r}: {near_match(unknown[0], [*HOOKS, 'invdesign_event'])}")
     scratch = pluggy.PluginManager("invdesign")
-    scratch.add_hookspecs(hookspecs)
+    scratch.add_hookspecs(sys.modules[__name__])
     scratch.register(module)
     entries: list[Entry] = []
     for hook, kind in HOOKS.items():
@@ -345,5 +378,5 @@ def _check_core_version(point: metadata.EntryPoint) -> None:
             continue
         if normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
             continue
-        if not requirement.specifier.contains(__version__, prereleases=True):
-            raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {__version__}")
+        if not requirement.specifier.contains(own_version(), prereleases=True):
+            raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {own_version()}")

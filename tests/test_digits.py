@@ -19,7 +19,7 @@ from invdesign_core.space.projection import nearest
 from invdesign_core.space.rounding import shortened
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
-from invdesign_core.wanted import parse_target
+from invdesign_core.targets import parse_target
 from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one
 

@@ -7,8 +7,7 @@ import pytest
 
 from invdesign_core.errors import ConfigError
 from invdesign_core.space.text import split_assignment
-from invdesign_core.targets import Targets, parse_targets
-from invdesign_core.wanted import Target, parse_target
+from invdesign_core.targets import Target, Targets, parse_target, parse_targets
 
 OUTPUTS = ("H2", "Reformer Duty", "a=b", "x-1", "T (°C)")
 

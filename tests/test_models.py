@@ -81,9 +81,9 @@ def test_f36_an_input_that_nothing_uses_is_named(tmp_path):
 
 
 def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
-    from invdesign_core.goal import Goal
     from invdesign_core.search.problem import LossFunctions
     from invdesign_core.surrogate.signature import one_tensor
+    from invdesign_core.targets import Goal
 
     model, ports = one_tensor(rectangle("colour"), Path("r.keras"))
     space = Space(tuple(Variable(name, lower=0, upper=1) for name in ports.input_names))

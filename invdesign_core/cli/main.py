@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from invdesign_core._version import __version__
+from invdesign_core import __version__
 from invdesign_core.cli import output
 from invdesign_core.distributions import stopped_by
 from invdesign_core.errors import ExitCode, InvdesignError, PluginError, RunStoreError, described, reason

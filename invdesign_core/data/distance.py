@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.equations import Rules
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.scaling import is_constant
 
 USUAL = 0.99
 """A design is inside the data if it is as near to a row as this share of the rows are to their nearest other."""

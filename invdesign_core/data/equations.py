@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.columns import is_constant, is_flat
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.scaling import is_constant, is_flat
 
 if TYPE_CHECKING:
     from invdesign_core.data.data import Data

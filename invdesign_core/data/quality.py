@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from invdesign_core.context import Context
+from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.data.data import Data, Rows, together
 from invdesign_core.data.equations import advice_of
-from invdesign_core.designs.report import OutputMetrics
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import near, span
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.scaling import in_float32, is_constant, is_flat
 
 FEW = 10
 """Distinct designs for each encoded input below which a table is called small."""
-USELESS = 0.1
-"""R² on rows never seen, below which an output is called not predictable."""
 
 BEYOND = 0.05
 """How far outside the data, as a share of their range, a bound is worth a word."""
@@ -115,16 +110,6 @@ def doubts_of_split(rows: Rows) -> list[str]:
     if len(rows.validation):
         return []
     return ["there are no validation rows: tuning and early stopping watch the training loss"]
-
-
-def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
-    """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
-    return [
-        f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
-        "answers for it mean nothing"
-        for name, metrics in test.items()
-        if metrics.r2 is not None and metrics.r2 < USELESS
-    ]
 
 
 def bounds_warnings(space: Space, data: Space) -> list[str]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 GUESS = 0.5
 """R² below which an answer for an output is called a guess: more than half of what varies is not explained."""
 
+USELESS = 0.1
+"""R² on rows never seen, below which an output is called not predictable."""
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -53,3 +56,13 @@ class Quality:
             for name, r2 in self.guesses(outputs).items()
         ]
         return f"the surrogate explains {' and '.join(parts)} on {self.rows}" if parts else ""
+
+
+def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
+    """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
+    return [
+        f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
+        "answers for it mean nothing"
+        for name, metrics in test.items()
+        if metrics.r2 is not None and metrics.r2 < USELESS
+    ]

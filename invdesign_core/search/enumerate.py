@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.goal import Goal, Prediction
 from invdesign_core.search.plan import Plan, combine, infeasibility
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
+from invdesign_core.targets import Goal, Prediction
 
 if TYPE_CHECKING:
     from invdesign_core.context import Context

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.goal import Goal
 from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, part_of
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.targets import EXTREMUM_OFFSET, LIMIT_MARGIN, MARGIN, Targets
+from invdesign_core.targets import EXTREMUM_OFFSET, LIMIT_MARGIN, MARGIN, Goal, Targets
 
 Solve = Callable[[Problem, FloatArray], tuple[SolverResult, bool]]
 """Calls a solver from (b, e) start points; what it answered, and whether it was interrupted."""

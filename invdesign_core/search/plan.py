@@ -15,7 +15,7 @@ from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
     from invdesign_core.context import Context
-    from invdesign_core.plugin import Solver
+    from invdesign_core.search.protocols import Solver
 
 Way = Literal["continuous", "enumerated", "each combination solved", "rounded and neighbours", "by the solver"]
 ENUMERATED = 200_000

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.errors import StopSolving, plugin_errors
-from invdesign_core.goal import Goal, Prediction
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.surrogate import backend
+from invdesign_core.targets import Goal, Prediction
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import Objective
+    from invdesign_core.search.protocols import Objective
     from invdesign_core.space.space import Space
     from invdesign_core.surrogate.surrogate import Surrogate
 

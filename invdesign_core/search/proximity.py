@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.errors import ConfigError, DataError, near_match
-from invdesign_core.goal import Goal
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
+from invdesign_core.targets import Goal
 
 PULLS = (1e-2, 1e-4, 1e-6)
 """Weights of the distance to the present design beside the loss, one solve after another; at last there is none."""

@@ -9,7 +9,6 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
-from invdesign_core.goal import Goal
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.starts import start_points
 from invdesign_core.space.allowed_values import lengths
@@ -17,6 +16,7 @@ from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.projection import nearest
 from invdesign_core.space.space import Space
+from invdesign_core.targets import Goal
 
 
 @dataclass(frozen=True)

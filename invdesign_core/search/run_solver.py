@@ -13,7 +13,7 @@ from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import Solver
+    from invdesign_core.search.protocols import Solver
 
 FAULT = "this is a fault of the plugin"
 

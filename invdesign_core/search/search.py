@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
-from invdesign_core.goal import Prediction
 from invdesign_core.search.plan import Plan, Way
 from invdesign_core.search.problem import LossFunctions, Status
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.ways import Search
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
-from invdesign_core.targets import Targets
+from invdesign_core.targets import Prediction, Targets
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import Solver
+    from invdesign_core.search.protocols import Solver
 
 MOVED = 1e-9
 """A start that ends this near to where it began, in u, never moved."""

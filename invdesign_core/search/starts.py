@@ -6,10 +6,10 @@ import numpy as np
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
-from invdesign_core.goal import Goal, Prediction
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
+from invdesign_core.targets import Goal, Prediction
 
 SCREENED_PER_START = 64
 """Points that `screened` looks at for each start."""

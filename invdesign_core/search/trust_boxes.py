@@ -71,8 +71,9 @@ def near_rows(
     """Return boxes around the measured designs that come nearest to each target.
 
     Inside such a box every point is inside the data, as `DataDistance` has it: as near to a measured design as 99 of
-    100 measured designs are to their nearest other one, and never farther than a quarter of the ranges. Each box holds a
-    design that exists and satisfies the constraints, and where a variable is discrete, its ends are values that exist.
+    100 measured designs are to their nearest other one, and never farther than a quarter of the ranges. Each box holds
+    a design that exists and satisfies the constraints, and where a variable is discrete, its ends are values that
+    exist.
 
     Parameters
     ----------

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
-from invdesign_core.goal import Goal, Prediction
 from invdesign_core.search.enumerate import best_combinations
 from invdesign_core.search.local_search import rounded_and_improved
 from invdesign_core.search.penalty import firm, hold_limits
@@ -28,12 +27,12 @@ from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.projection import nearest
 from invdesign_core.space.rounding import mended, shortened, written
 from invdesign_core.space.space import Space
-from invdesign_core.targets import Targets
+from invdesign_core.targets import Goal, Prediction, Targets
 
 if TYPE_CHECKING:
     from invdesign_core.data.distance import DataDistance
-    from invdesign_core.plugin import Solver
     from invdesign_core.search.local_search import Score
+    from invdesign_core.search.protocols import Solver
 
 NEXT_TO_NOTHING = 1e-4
 """Weight of the distance to a present design beside an extremum, and a loss that counts for none."""

@@ -33,7 +33,7 @@ from invdesign_core.surrogate.trials import Trial, TrialResult
 if TYPE_CHECKING:
     import keras_tuner as kt
 
-    from invdesign_core.plugin import SurrogateBuilder, Tuner
+    from invdesign_core.surrogate.protocols import Builder, Tuner
 
 
 class Evaluator:
@@ -41,7 +41,7 @@ class Evaluator:
 
     Parameters
     ----------
-    builder : SurrogateBuilder
+    builder : Builder
         Builds a network for given hyper-parameters.
     data : Data
         Handed to the builder.
@@ -66,7 +66,7 @@ class Evaluator:
 
     def __init__(
         self,
-        builder: SurrogateBuilder,
+        builder: Builder,
         data: Data,
         rows: Rows,
         tuner: Tuner,
@@ -445,7 +445,7 @@ def _tell_member(
     tell(members[at], built[members[at]], outcome, "")
 
 
-def check_learnable(builder: SurrogateBuilder, data: Data) -> None:
+def check_learnable(builder: Builder, data: Data) -> None:
     """Refuse data that only a network could learn from, where the builder builds none.
 
     Raises

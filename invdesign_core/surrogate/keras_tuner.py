@@ -14,7 +14,7 @@ from invdesign_core.surrogate.trials import Trial, TrialResult
 if TYPE_CHECKING:
     import keras_tuner as kt
 
-    from invdesign_core.plugin import Evaluate
+    from invdesign_core.surrogate.protocols import Evaluate
 
 COLLISIONS = 1000
 """Draws in a row that were all tried before, after which a space counts as exhausted. keras-tuner's 20 would miss the

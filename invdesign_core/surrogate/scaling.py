@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.space.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
 FROM_UNITS, TO_UNITS = "from_units", "to_units"
 """Names of the two layers, by which a loaded model shows where z is."""
-ROUNDING = 16 * float(np.finfo(np.float64).eps)
-"""Share of a column's size below which its range is rounding: the values are one number, computed in several ways."""
-FLAT = 1e-5
-"""Share of a column's size below which its range loses digits in float32, where the steps are 1.2e-7 of the size."""
 
 
 @dataclass(frozen=True)
@@ -118,25 +115,6 @@ def as_columns(z: Any) -> Any:
     import keras
 
     return keras.layers.Reshape((1,), name="as_column")(z) if len(z.shape) == 1 else z
-
-
-def is_constant(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
-    """Say of columns, by their least and largest values, whether they are one number but for rounding."""
-    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    return np.asarray(high - low <= ROUNDING * np.maximum(np.abs(low), np.abs(high)))
-
-
-def is_flat(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
-    """Say of columns, by their least and largest values, whether float32 loses digits of what they differ by."""
-    low, high = np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
-    return np.asarray(high - low < FLAT * np.maximum(np.abs(low), np.abs(high)))
-
-
-def in_float32(x: FloatArray) -> FloatArray:
-    """Return numbers as a network sees them: rounded to float32, and 0 where they are too small for it."""
-    with np.errstate(over="ignore"):
-        seen = np.asarray(x, dtype=np.float32)
-    return np.where(np.abs(seen) < np.finfo(np.float32).tiny, 0.0, seen.astype(np.float64))
 
 
 def _standard(columns: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign_core.data.columns import is_constant
 from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, writing
-from invdesign_core.goal import Prediction
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.model_check import RESOLUTION, ModelSample, sample
-from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, is_constant, units_of
+from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, units_of
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
+from invdesign_core.targets import Prediction
 
 if TYPE_CHECKING:
     import keras

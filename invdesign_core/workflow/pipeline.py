@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, Event
+from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.distance import DataDistance
-from invdesign_core.data.quality import doubts_of_split, metric_warnings
+from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.answers import Answers, answers
 from invdesign_core.designs.around import add_tolerances
 from invdesign_core.designs.measured import add_measured
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
-from invdesign_core.designs.trust import Quality
+from invdesign_core.designs.trust import Quality, metric_warnings
 from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
 from invdesign_core.search.plan import Plan, plan_search
 from invdesign_core.search.problem import LossFunctions
@@ -27,12 +28,10 @@ from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.model_check import warn_of_flat
-from invdesign_core.surrogate.scaling import is_constant
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trial_table import TrialTable
-from invdesign_core.targets import ROUNDOFF, Targets
-from invdesign_core.wanted import Target
+from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.workflow.fixed_inputs import hold
 
 if TYPE_CHECKING:

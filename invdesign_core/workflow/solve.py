@@ -16,8 +16,7 @@ from invdesign_core.designs.trust import Quality
 from invdesign_core.designs.verdict import table_verdict_of
 from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.space.variables import plain
-from invdesign_core.targets import Targets, parse_targets
-from invdesign_core.wanted import Target
+from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.load import Prepared, prepare_model, prepare_saved
