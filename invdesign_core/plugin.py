@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pluggy
@@ -131,16 +132,29 @@ class SurrogateBuilder(Plugin):
     differentiable: ClassVar[bool] = True
     """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
 
-    def prepared(self, ctx: Context) -> SurrogateBuilder:
-        """Return the builder that will be asked to build: itself, or a copy that found what its options name.
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model | Regressor:
+        """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs.
 
-        The core calls it once, before anything is built. ``ctx.folder`` is the folder of the experiment file.
+        An implementation may leave out arguments that it does not need.
+
+        Parameters
+        ----------
+        hp : keras_tuner.HyperParameters
+            Asked for what is to be tuned.
+        data : Data
+            The table, its variables and its outputs.
+        ctx : Context
+            Its seed and its random streams belong to this trial or member alone; ``ctx.folder`` is the folder of the
+            experiment file.
         """
-        return self
-
-    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model | Regressor:
-        """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs."""
         raise NotImplementedError
+
+    def user_code(self, ctx: Context) -> Sequence[UserObject]:
+        """Return the code of the user's own that `build` works with; a search is resumed only while it is the same.
+
+        The core asks before anything is trained, so that a missing module is refused early.
+        """
+        return ()
 
 
 class Tuner(Plugin):

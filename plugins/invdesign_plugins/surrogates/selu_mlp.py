@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from invdesign_core.plugin import Data, SurrogateBuilder
+from invdesign_core.plugin import Context, Data, SurrogateBuilder
 from invdesign_core.space.digits import typed
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SeluMLP(SurrogateBuilder):
             raise ValueError(f"widths: found {self.widths}, expected positive numbers")
         return self
 
-    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model:
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
         """Return the compiled network."""
         import keras
 
