@@ -182,7 +182,7 @@ class Problem:
 
     Parameters
     ----------
-    forward : Forward
+    forward : LossFunctions
         The compiled functions.
     goal : Goal
         t goals in z.
