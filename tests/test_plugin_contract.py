@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, lin
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
-from invdesign_core.errors import PluginError
-from invdesign_core.plugin import SurrogateBuilder
+from invdesign_core.errors import PluginError, SolverError
+from invdesign_core.plugin import Goal, Problem, Solver, SolverResult, Space, Status, SurrogateBuilder, Variable
 from invdesign_core.registry import Registry
+from invdesign_core.search.problem import LossFunctions
+from invdesign_core.search.run_solver import call_solver
 from invdesign_core.surrogate.evaluate import call_build
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.validate import user_code_of
@@ -124,3 +127,59 @@ def test_a_module_that_another_of_its_name_keeps_out_is_executed_only_once(tmp_p
     first, second = (UserObject.find("its_own_nets:build", tmp_path, "test").value(None) for _ in range(2))
     assert first is second
     assert sys.modules["its_own_nets"] is other
+
+
+def answered(result: Any) -> SolverResult:
+    """Call a solver that gives this answer for three rows of two columns."""
+
+    class Answers(Solver):
+        name = "answers"
+
+        def solve(self, problem, u0, ctx):
+            return result(u0)
+
+    space = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))
+    forward = LossFunctions(Surrogate.of_model(lin([[1], [1]]), space, ("y",)), REGISTRY.create("objective", "mse", {}))
+    goal = Goal(*np.array([[[0.5]], [[0.5]], [[1.0]]]))
+    box, free = np.zeros((3, 2)), np.zeros(2, dtype=bool)
+    problem = Problem(forward, goal, np.zeros(3, dtype=int), box, box + 1, free, Context())
+    return call_solver(Answers(), problem, np.full((3, 2), 0.5), Context())[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (Status.LIMIT, "ten steps"),
+        ("limit", None),
+        (["limit"] * 3, ["a", "b", "c"]),
+        (np.full(3, Status.LIMIT), "ten steps"),
+        (np.array(["limit"] * 3), np.array(["a", "b", "c"])),
+        (Status.LIMIT, ("a", "b", "c")),
+    ],
+)
+def test_a_solver_may_say_its_status_and_its_message_once_for_all_rows(status, message):
+    result = answered(lambda u: SolverResult(u, status, message))
+    assert list(result.status) == ["limit"] * 3
+    expected = [message or ""] * 3 if message is None or isinstance(message, str) else list(message)
+    assert list(result.message) == expected
+
+
+def test_a_solver_may_leave_out_the_message():
+    result = answered(lambda u: SolverResult(u, Status.CONVERGED))
+    assert (list(result.status), list(result.message)) == (["converged"] * 3, [""] * 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (None, "", "the status ''"),
+        ("fine", "", "the status 'fine'"),
+        (["limit", "fine", "limit"], "", "the status 'fine'"),
+        (3, "", "'int' object is not iterable"),
+        (["limit"] * 2, "", "with 2 states and 3 messages"),
+        (["limit"] * 3, ["a"] * 4, "with 3 states and 4 messages"),
+    ],
+)
+def test_a_status_or_a_message_that_can_not_be_read_is_the_plugins_fault(status, message, said):
+    with pytest.raises(SolverError, match=said):
+        answered(lambda u: SolverResult(u, status, message))
