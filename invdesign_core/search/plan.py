@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from invdesign_core.context import Context
     from invdesign_core.search.protocols import Solver
 
-Way = Literal["continuous", "enumerated", "each combination solved", "rounded and neighbours", "by the solver", "relaxation"]
+Way = Literal[
+    "continuous", "enumerated", "each combination solved", "rounded and neighbours", "by the solver", "relaxation"
+]
 ENUMERATED = 200_000
 """Combinations of discrete values that are all tried, where nothing else is free."""
 SOLVED_EACH = 256
