@@ -245,7 +245,7 @@ class StartOptions(BaseModel):
     discrete: Literal["auto", "relax"] = Field(
         "auto",
         description="How discrete variables are searched: `auto` decides by the number of combinations, and `relax` "
-        "lets the solver move them as numbers between their bounds, and rounds them at the end, however many there are.",
+        "lets the solver move them as numbers between their bounds, rounded at the end, however many there are.",
     )
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
