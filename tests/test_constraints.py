@@ -109,7 +109,7 @@ def test_a_constraint_means_what_it_says(text, expected):
         ("E < 1", ["character 3", "'<'", "write <="]),
         ("1 > E", ["'>'", "write >="]),
         ("E =< 1", ["write <="]),
-        ("|x - E| >= 0.3", ["character 9", "no convex set", "smaller side"]),
+        ("|x - E| >= 0.3", ["character 9", "non-convex", "smaller side"]),
         ("|x - E| = 0.3", ["convex"]),
         ("0.1 <= |x - E| <= 0.3", ["convex"]),
         ("|x - |E|| <= 1", ["inside another"]),

@@ -198,7 +198,7 @@ class TrainingRows(NamedTuple):
         (n, e) encoded designs and (n, m) measured outputs, in the user's units.
     rows : ndarray of int, optional
         (n,) their numbers in the user's table, of which the first is 1.
-    held_out : Known, optional
+    held_out : TrainingRows, optional
         Measured rows of the same table that it did not learn from: searches don't start from them, but they are
         answers where they meet a target.
     """

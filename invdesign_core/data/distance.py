@@ -56,7 +56,7 @@ class DataDistance:
 
         Parameters
         ----------
-        known : Known
+        known : TrainingRows
             The rows.
         space : Space
             The design variables.

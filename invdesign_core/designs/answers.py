@@ -173,7 +173,7 @@ def answers(
         The true forward model.
     count : int
         Designs to report for each target.
-    near : Nearness, optional
+    near : DataDistance, optional
         The training rows.
     whole : Targets, optional
         All targets of the work, where these are some of them: every part has the columns that the whole needs.

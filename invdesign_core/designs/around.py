@@ -29,7 +29,7 @@ def add_tolerances(answers: Answers, surrogate: Surrogate, space: Space, near: D
         The forward map.
     space : Space
         The design variables with the bounds of the search, and the constraints.
-    near : Nearness, optional
+    near : DataDistance, optional
         The measured designs that answers stay near to.
 
     Returns

@@ -41,7 +41,7 @@ def add_measured(
     ----------
     found : Answers
         What the search gave.
-    known : Known
+    known : TrainingRows
         n measured rows.
     space : Space
         The design variables with the bounds of the search.

@@ -50,7 +50,7 @@ def tolerance_ranges(
         One target.
     x : ndarray
         (k, e) encoded designs.
-    near : Nearness, optional
+    near : DataDistance, optional
         The measured designs that answers stay near to.
 
     Returns

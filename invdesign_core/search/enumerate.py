@@ -40,7 +40,7 @@ def best_combinations(
 
     Parameters
     ----------
-    forward : Forward
+    forward : LossFunctions
         The surrogate and the objective.
     goal : Goal
         t goals in z.

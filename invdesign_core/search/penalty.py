@@ -81,7 +81,7 @@ def hold_limits(
     ----------
     solve : callable
         Calls the solver.
-    forward : Forward
+    forward : LossFunctions
         Predicts.
     problem : Problem
         b rows; it counts the evaluations of all rounds.

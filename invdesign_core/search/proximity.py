@@ -120,7 +120,7 @@ class ProximityPenalty:
 
     Parameters
     ----------
-    forward : Forward
+    forward : LossFunctions
         The loss itself.
     present : ndarray
         (e,) in u; NaN where nothing is named.

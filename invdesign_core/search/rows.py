@@ -67,7 +67,7 @@ def make_rows(
 
     Parameters
     ----------
-    forward : Forward
+    forward : LossFunctions
         Evaluates points, to choose among them.
     goal : Goal
         t goals in z.
@@ -79,7 +79,7 @@ def make_rows(
         As `start_points` takes it.
     count : int
         Starts in each box.
-    known : Known, optional
+    known : TrainingRows, optional
         The training rows.
     ctx : Context
         Seeds.

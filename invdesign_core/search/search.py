@@ -87,7 +87,7 @@ def reach(
 
     Parameters
     ----------
-    forward : Forward
+    forward : LossFunctions
         The surrogate and the objective, compiled.
     targets : Targets
         t targets.
@@ -99,7 +99,7 @@ def reach(
         Seeds, events and the deadline.
     plan : Plan
         How to search where only some values exist, or only some variables may be above zero.
-    known : Known, optional
+    known : TrainingRows, optional
         The training rows, to start from.
     held : ndarray, optional
         (t, e) encoded values that a target comes with, such as today's temperature; NaN where free.

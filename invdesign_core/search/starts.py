@@ -42,7 +42,7 @@ def start_points(
         surrogate nor one wide basin takes them all.
     count : int
         Starts for each goal.
-    forward : Forward
+    forward : LossFunctions
         Evaluates the screened points.
     goal : Goal
         t goals in z.

@@ -77,9 +77,9 @@ def near_rows(
 
     Parameters
     ----------
-    known : Known
+    known : TrainingRows
         n measured designs.
-    data : Nearness
+    data : DataDistance
         How far from these a design may be.
     loss : ndarray
         (t, n) how far each is from each target.

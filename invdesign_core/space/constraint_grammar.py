@@ -1,26 +1,19 @@
-"""The grammar of a constraint, and the tree of one reading."""
+"""The grammar of a constraint: from words to sides that are linear in the design variables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from invdesign_core.space.constraint_expressions import (
-    Expression,
-    Magnitude,
-    Name,
-    Negative,
-    Number,
-    Power,
-    Product,
-    Refusal,
-    Sum,
-)
+import numpy as np
 
-if TYPE_CHECKING:
-    from invdesign_core.space.constraint_words import Word
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.constraint_words import Refusal, Token
+
+Columns = Mapping[str, FloatArray]
+"""The (n,) values of each design variable."""
 
 GRAMMAR = r"""
     start: sum (LE | GE | EQ | LT | GT) sum             -> comparison
@@ -30,16 +23,16 @@ GRAMMAR = r"""
     sum: product ((PLUS | MINUS) product)*
     product: factor ((TIMES | OVER) factor)*
     ?factor: MINUS factor          -> negative
-           | PLUS factor           -> positive
+           | PLUS factor           -> inner
            | atom
            | atom POWER factor     -> power
     ?atom: NUMBER                  -> number
          | NAME                    -> name
-         | LEFT sum RIGHT          -> group
+         | LEFT sum RIGHT          -> inner
          | BAR sum BAR             -> magnitude
     %declare NUMBER NAME LE GE EQ LT GT PLUS MINUS TIMES OVER POWER LEFT RIGHT BAR AT_MOST OF COMMA ABOVE
 """
-"""Lark's notation; the terminals are found by `words.cuts`, since names may hold anything."""
+"""Lark's notation; the terminals are found by `constraint_words.readings`, since names may hold anything."""
 
 _EXPECTED = {
     "LE": "<=, >= or =",
@@ -49,24 +42,56 @@ _EXPECTED = {
     "ABOVE": "'above zero'",
     "$END": "the end",
 }
-"""Terminals in words, the most telling first."""
+"""Terminals in words, the most informative first."""
+
+
+@dataclass(frozen=True)
+class LinearForm:
+    """``coefficients · variables + constant + Σ weight·|form|``; the coefficients in the order of the text."""
+
+    coefficients: Mapping[str, float] = field(default_factory=dict)
+    constant: float = 0.0
+    magnitudes: tuple[tuple[float, LinearForm], ...] = ()
+
+    @property
+    def is_number(self) -> bool:
+        """Whether no variable occurs."""
+        return not self.coefficients and not self.magnitudes
+
+    def times(self, factor: float) -> LinearForm:
+        """Return the form multiplied by a number."""
+        return LinearForm(
+            {name: factor * value for name, value in self.coefficients.items()},
+            factor * self.constant,
+            tuple((factor * weight, form) for weight, form in self.magnitudes),
+        )
+
+    def plus(self, other: LinearForm, sign: float = 1.0) -> LinearForm:
+        """Return the sum of two forms, or with a sign of -1 their difference."""
+        total, other = dict(self.coefficients), other.times(sign)
+        for name, value in other.coefficients.items():
+            total[name] = total.get(name, 0.0) + value
+        return LinearForm(total, self.constant + other.constant, self.magnitudes + other.magnitudes)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison, or a part of it.
+
+    `form` returns its linear form, or raises `Refusal`: a reading that is not linear is still a reading. `value`
+    computes it in double precision, step by step as it is written. `names` are its tokens in the order of the text.
+    """
+
+    form: Callable[[], LinearForm]
+    value: Callable[[Columns], FloatArray]
+    names: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two or three sides, all compared in one direction.
+    """Two or three sides, all compared in one direction; `operator` is a strict one where any is."""
 
-    Attributes
-    ----------
-    sides : tuple of Expression
-        From left to right.
-    operator : str
-        ``LE``, ``GE``, ``EQ``, ``LT`` or ``GT``; a strict one where any is.
-    at : int
-        Where it stands.
-    """
-
-    sides: tuple[Expression, ...]
+    sides: tuple[Side, ...]
     operator: str
     at: int
 
@@ -76,24 +101,17 @@ class Limit:
     """At most `count` of some variables are above zero."""
 
     count: str
-    names: tuple[Name, ...]
+    names: tuple[Token, ...]
     at: int
 
 
-def read(words: Sequence[Word], end: int) -> Comparison | Limit:
-    """Return the tree of words.
-
-    Parameters
-    ----------
-    words : sequence of Word
-        One way to cut the text.
-    end : int
-        The length of the text, for the message.
+def read(words: Sequence[Token], end: int) -> Comparison | Limit:
+    """Return the statement that the words of a text of `end` characters make.
 
     Raises
     ------
     Refusal
-        If they are no sentence of the grammar.
+        If they do not follow the grammar.
     """
     import lark
 
@@ -117,7 +135,7 @@ def _parser() -> Any:
     from lark.lexer import Lexer
 
     class Given(Lexer):
-        """Hands on the words as they were cut."""
+        """Passes on the words as they were cut."""
 
         def __init__(self, conf: Any) -> None:
             pass
@@ -127,49 +145,124 @@ def _parser() -> Any:
                 yield lark.Token(word.kind, word.text, start_pos=word.at, end_pos=word.end)
 
     class Build(lark.Transformer):  # type: ignore[type-arg]
-        """Turns each rule into a node."""
+        """Turns each rule into a side."""
 
         def comparison(self, found: list[Any]) -> Comparison:
             operators = found[1::2]
-            strict = [operator for operator in operators if operator.type in ("LT", "GT")]
-            chosen = (strict or operators)[0]
+            chosen = next((o for o in operators if o.type in ("LT", "GT")), operators[0])
             return Comparison(tuple(found[::2]), chosen.type, chosen.start_pos)
 
         def at_most(self, found: list[Any]) -> Limit:
-            names = tuple(Name(str(token), token.start_pos) for token in found if token.type == "NAME")
-            return Limit(str(found[1]), names, found[1].start_pos)
+            return Limit(str(found[1]), tuple(_token(t) for t in found if t.type == "NAME"), found[1].start_pos)
 
-        def sum(self, found: list[Any]) -> Expression:
-            if len(found) == 1:
-                return found[0]  # type: ignore[no-any-return]
-            signs = ["+", *(str(token).replace("−", "-") for token in found[1::2])]
-            return Sum(tuple(zip(signs, found[::2], strict=True)))
+        def sum(self, found: list[Any]) -> Side:
+            return found[0] if len(found) == 1 else _sum(found[::2], [str(t) == "+" for t in found[1::2]])
 
-        def product(self, found: list[Any]) -> Expression:
-            if len(found) == 1:
-                return found[0]  # type: ignore[no-any-return]
-            signs = [("*", 0), *((str(token), token.start_pos) for token in found[1::2])]
-            return Product(tuple((sign, at, factor) for (sign, at), factor in zip(signs, found[::2], strict=True)))
+        def product(self, found: list[Any]) -> Side:
+            return found[0] if len(found) == 1 else _product(found[::2], [_token(t) for t in found[1::2]])
 
-        def negative(self, found: list[Any]) -> Expression:
-            return Negative(found[1])
+        def negative(self, found: list[Any]) -> Side:
+            of = found[1]
+            return Side(lambda: of.form().times(-1.0), lambda c: -of.value(c), of.names)
 
-        def positive(self, found: list[Any]) -> Expression:
+        def inner(self, found: list[Any]) -> Side:
             return found[1]  # type: ignore[no-any-return]
 
-        def power(self, found: list[Any]) -> Expression:
-            return Power(found[0], found[1].start_pos)
+        def power(self, found: list[Any]) -> Side:
+            base, sign = found[0], found[1]
 
-        def number(self, found: list[Any]) -> Expression:
-            return Number(float(found[0]), found[0].start_pos)
+            def form() -> LinearForm:
+                of = f" of {_quoted(base.names[:1])}" if base.names else ""
+                hint = "write numbers out, such as 100"
+                raise Refusal(f"found a power{of}, expected a linear constraint", sign.start_pos, hint)
 
-        def name(self, found: list[Any]) -> Expression:
-            return Name(str(found[0]), found[0].start_pos)
+            return Side(form, base.value, base.names)
 
-        def group(self, found: list[Any]) -> Expression:
-            return found[1]  # type: ignore[no-any-return]
+        def number(self, found: list[Any]) -> Side:
+            number = float(found[0])
+            return Side(lambda: LinearForm(constant=number), lambda c: np.asarray(number))
 
-        def magnitude(self, found: list[Any]) -> Expression:
-            return Magnitude(found[1], found[0].start_pos)
+        def name(self, found: list[Any]) -> Side:
+            name = str(found[0])
+            return Side(lambda: LinearForm({name: 1.0}), lambda c: c[name], (_token(found[0]),))
+
+        def magnitude(self, found: list[Any]) -> Side:
+            of, at = found[1], found[0].start_pos
+            return Side(lambda: _magnitude(of.form(), at), lambda c: np.abs(of.value(c)), of.names)
 
     return lark.Lark(GRAMMAR, parser="lalr", lexer=Given, transformer=Build())
+
+
+def _sum(terms: Sequence[Side], plus: Sequence[bool]) -> Side:
+    """Add or subtract from left to right."""
+
+    def form() -> LinearForm:
+        total = terms[0].form()
+        for term, adds in zip(terms[1:], plus, strict=True):
+            total = total.plus(term.form(), 1.0 if adds else -1.0)
+        return total
+
+    def value(columns: Columns) -> FloatArray:
+        total = terms[0].value(columns)
+        for term, adds in zip(terms[1:], plus, strict=True):
+            total = total + term.value(columns) if adds else total - term.value(columns)
+        return total
+
+    return Side(form, value, tuple(name for term in terms for name in term.names))
+
+
+def _product(factors: Sequence[Side], signs: Sequence[Token]) -> Side:
+    """Multiply or divide from left to right; one factor at most may hold variables."""
+
+    def form() -> LinearForm:
+        total, before = factors[0].form(), factors[0]
+        for factor, sign in zip(factors[1:], signs, strict=True):
+            other = factor.form()
+            if sign.text == "/":
+                if not other.is_number:
+                    raise Refusal(
+                        f"found a division by {_quoted(factor.names)}, expected a linear constraint",
+                        sign.at,
+                        "multiply both sides by it if it is never negative, so that it stands alone: a <= 2*b",
+                    )
+                if other.constant == 0:
+                    raise Refusal("found a division by zero", sign.at)
+                total = total.times(1.0 / other.constant)
+            elif total.is_number:
+                total = other.times(total.constant)
+            elif other.is_number:
+                total = total.times(other.constant)
+            else:
+                raise Refusal(
+                    f"found the product of {_quoted((*before.names[:1], *factor.names[:1]))}, expected a linear "
+                    "constraint",
+                    sign.at,
+                    "only numbers may be multiplied with a variable; add the product to the table as an output, "
+                    "and put a limit on that",
+                )
+            before = before if before.names else factor
+        return total
+
+    def value(columns: Columns) -> FloatArray:
+        total = factors[0].value(columns)
+        for factor, sign in zip(factors[1:], signs, strict=True):
+            total = total / factor.value(columns) if sign.text == "/" else total * factor.value(columns)
+        return total
+
+    return Side(form, value, tuple(name for factor in factors for name in factor.names))
+
+
+def _magnitude(inner: LinearForm, at: int) -> LinearForm:
+    if inner.magnitudes:
+        raise Refusal("found an absolute value inside another, expected a linear expression between the bars", at)
+    if inner.is_number:
+        return LinearForm(constant=abs(inner.constant))
+    return LinearForm(magnitudes=((1.0, inner),))
+
+
+def _token(found: Any) -> Token:
+    return Token(found.type, str(found), found.start_pos, found.end_pos)
+
+
+def _quoted(names: Sequence[Token]) -> str:
+    return " and ".join(repr(name) for name in dict.fromkeys(token.text for token in names)) or "numbers"

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.space.constraint_expressions import Expression, Form, Name, Refusal
-from invdesign_core.space.constraint_grammar import Comparison, Limit, read
-from invdesign_core.space.constraint_words import Word, cuts, show
+from invdesign_core.space.constraint_grammar import Comparison, Limit, LinearForm, read
+from invdesign_core.space.constraint_words import Refusal, Token, readings, show
 from invdesign_core.space.digits import span
-from invdesign_core.space.linear import AtMost, Constraints, Linear
+from invdesign_core.space.linear import AtMost, Constraints, Linear, Value
 
 if TYPE_CHECKING:
     from invdesign_core.space.space import Space
     from invdesign_core.space.variables import Variable
 
-Row = tuple[Form, bool, tuple[Expression, Expression]]
+Row = tuple[LinearForm, bool, tuple[Value, Value]]
 """A form that must be at most 0, or (if set) exactly 0, and the two sides that it is the difference of."""
 _MAGNITUDES = 6
 """How many absolute values one constraint may hold; each doubles its rows."""
@@ -82,48 +81,48 @@ def parse_constraints(
 
 def _only_reading(text: str, names: Sequence[str]) -> Comparison | Limit:
     """Return the one way to read a text; two are refused, even where one of them is not linear."""
-    readings: list[tuple[Comparison | Limit, Sequence[Word]]] = []
+    found: list[tuple[Comparison | Limit, Sequence[Token]]] = []
     fault: Refusal | None = None
-    for words in cuts(text, names):
+    for words in readings(text, names):
         try:
-            readings.append((read(words, len(text)), words))
+            found.append((read(words, len(text)), words))
         except Refusal as refusal:
             if fault is None or refusal.at > fault.at:
                 fault = refusal
-        if len(readings) == 2:
-            one, other = (words for _, words in readings)
+        if len(found) == 2:
+            one, other = (words for _, words in found)
             at = next(a.at for a, b in zip(one, other, strict=False) if a != b)
             raise Refusal(
                 f"it can be read in two ways, as {show(one)} and as {show(other)}",
                 at,
                 "put the names in double quotes, as in the reading that is meant",
             )
-    if readings:
-        return readings[0][0]
+    if found:
+        return found[0][0]
     raise fault or Refusal("it is empty, expected a constraint", 0, "for example a + b <= 1")
 
 
-def _number_variable(name: Name, space: Space, outputs: Sequence[str]) -> Variable:
+def _number_variable(name: Token, space: Space, outputs: Sequence[str]) -> Variable:
     """Return a variable that may be calculated with."""
-    if name.name in outputs:
+    if name.text in outputs:
         raise Refusal(
-            f"{name.name!r} is an output; constraints are on design variables",
+            f"{name.text!r} is an output; constraints are on design variables",
             name.at,
-            f"a limit on an output is a target, such as --target '{name.name}<=LIMIT'",
+            f"a limit on an output is a target, such as --target '{name.text}<=LIMIT'",
         )
-    variable = space[name.name]
+    variable = space[name.text]
     if variable.kind == "categorical":
         raise Refusal(
-            f"{name.name!r} is categorical, expected a variable that is a number",
+            f"{name.text!r} is categorical, expected a variable that is a number",
             name.at,
             "hold it at one level instead (fixed)",
         )
     if variable.kind == "binary" and tuple(variable.levels) != (0, 1):
         levels = " and ".join(map(repr, variable.levels))
-        raise Refusal(f"{name.name!r} is {levels}, expected a variable that is a number", name.at)
+        raise Refusal(f"{name.text!r} is {levels}, expected a variable that is a number", name.at)
     if variable.scale == "log":
         raise Refusal(
-            f"{name.name!r} has a logarithmic scale, on which this constraint is not linear",
+            f"{name.text!r} has a logarithmic scale, on which this constraint is not linear",
             name.at,
             "give it a linear scale, or leave it out of constraints",
         )
@@ -139,18 +138,18 @@ def _limit(limit: Limit, space: Space, outputs: Sequence[str], columns: dict[str
         low, high = (float(side[0]) for side in variable.bounds())
         if low < 0:
             raise Refusal(
-                f"{name.name!r} may be below zero ({span(low, high)}), expected a lower bound of 0", name.at,
+                f"{name.text!r} may be below zero ({span(low, high)}), expected a lower bound of 0", name.at,
                 "raise its lower bound to 0, or leave it out of the list",
             )  # fmt: skip
         if low > 0:
             raise Refusal(
-                f"{name.name!r} is always above zero ({span(low, high)}), expected a range that holds 0", name.at,
+                f"{name.text!r} is always above zero ({span(low, high)}), expected a range that holds 0", name.at,
                 "lower its lower bound to 0, or leave it out of the list",
             )  # fmt: skip
-        if name.name in seen:
-            raise Refusal(f"{name.name!r} is listed twice", name.at)
-        seen.add(name.name)
-    return AtMost(int(limit.count), tuple(columns[name.name] for name in limit.names), text)
+        if name.text in seen:
+            raise Refusal(f"{name.text!r} is listed twice", name.at)
+        seen.add(name.text)
+    return AtMost(int(limit.count), tuple(columns[name.text] for name in limit.names), text)
 
 
 def _rows(comparison: Comparison, space: Space, outputs: Sequence[str]) -> list[Row]:
@@ -163,42 +162,42 @@ def _rows(comparison: Comparison, space: Space, outputs: Sequence[str]) -> list[
             f"write {sign}=; in numbers with a decimal point the two can't be told apart",
         )
     for side in comparison.sides:
-        for name in side.leaves:
+        for name in side.names:
             _number_variable(name, space, outputs)
     equal = comparison.operator == "EQ"
     rows: list[Row] = []
     for left, right in pairwise(comparison.sides):
         small, large = (right, left) if comparison.operator == "GE" else (left, right)
-        form = small.form().minus(large.form())
+        form = small.form().plus(large.form(), -1.0)
         if not form.coefficients and not form.magnitudes:
             raise Refusal("it holds no design variable", comparison.at)
         if form.magnitudes and (equal or min(weight for weight, _ in form.magnitudes) < 0):
             raise Refusal(
-                "found an absolute value that is equal to, or at least, something; such designs are no convex set",
+                "found an absolute value that is equal to, or at least, something; that set of designs is non-convex",
                 comparison.at,
                 "keep the absolute value on the smaller side, as in |a - b| <= 0.3, or search each side "
                 "of it (a - b >= 0.3, then b - a >= 0.3) for itself",
             )
         halves = [half for half in _halves(form, comparison.at) if _bites(half, bool(form.magnitudes), comparison.at)]
-        rows += [(half, equal, (small, large)) for half in halves]
+        rows += [(half, equal, (small.value, large.value)) for half in halves]
     _check_sides(rows, comparison.at)
     return rows
 
 
-def _halves(form: Form, at: int) -> list[Form]:
+def _halves(form: LinearForm, at: int) -> list[LinearForm]:
     """Return the linear forms whose largest is the form."""
     if len(form.magnitudes) > _MAGNITUDES:
         raise Refusal(f"found {len(form.magnitudes)} absolute values, expected at most {_MAGNITUDES}", at)
     halves = []
     for signs in product((1.0, -1.0), repeat=len(form.magnitudes)):
-        half = Form(form.coefficients, form.constant)
+        half = LinearForm(form.coefficients, form.constant)
         for sign, (weight, inner) in zip(signs, form.magnitudes, strict=True):
             half = half.plus(inner.times(sign * weight))
         halves.append(half)
     return halves
 
 
-def _bites(form: Form, half: bool, at: int) -> bool:
+def _bites(form: LinearForm, half: bool, at: int) -> bool:
     """Whether a row says anything; half of an absolute value may not."""
     if not np.isfinite([form.constant, *form.coefficients.values()]).all():
         raise Refusal("found a number that is too large", at)
@@ -206,7 +205,7 @@ def _bites(form: Form, half: bool, at: int) -> bool:
         return True
     if half and form.constant <= 0:
         return False
-    raise Refusal("its variables cancel each other, so that nothing is left to hold", at)
+    raise Refusal("all its variables cancel, so the constraint is empty", at)
 
 
 def _check_sides(rows: Sequence[Row], at: int) -> None:
@@ -220,4 +219,4 @@ def _check_sides(rows: Sequence[Row], at: int) -> None:
             if sign > 0:
                 lowest[key] = max(lowest.get(key, -np.inf), form.constant)
             elif lowest.get(key, -np.inf) + form.constant > 0:
-                raise Refusal("no number is that small and that large at once, so that it never holds", at)
+                raise Refusal("its two limits contradict each other, so it never holds", at)

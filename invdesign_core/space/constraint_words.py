@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from invdesign_core.errors import near_match
-from invdesign_core.space.constraint_expressions import Refusal
 
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _BLANK = re.compile(r"\s*")
@@ -25,19 +24,17 @@ _STEPS = 20_000
 """After how many cuts the search for readings gives up; an ordinary text needs one for each of its words."""
 
 
-@dataclass(frozen=True)
-class Word:
-    """A name, a number or a sign.
+class Refusal(Exception):  # noqa: N818 - it becomes a ConfigError
+    """A part of a text that can't be used as it stands: what was found and expected, and at which character."""
 
-    Attributes
-    ----------
-    kind : str
-        The terminal of the grammar.
-    text : str
-        The name without quotes, the number's digits, or the sign.
-    at, end : int
-        The characters that it takes up.
-    """
+    def __init__(self, message: str, at: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.at, self.hint = message, at, hint
+
+
+@dataclass(frozen=True)
+class Token:
+    """A name without quotes, a number's digits or a sign; `kind` is the terminal of the grammar."""
 
     kind: str
     text: str
@@ -50,13 +47,13 @@ class _Cut:
     """A text cut up to `end`, the last word first; `operand` says whether a name or number is due next."""
 
     end: int
-    word: Word | None = None
+    word: Token | None = None
     before: _Cut | None = None
     operand: bool = True
     comparisons: str = ""
     listing: bool = False
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[Token]:
         found, cut = [], self
         while cut.word is not None and cut.before is not None:
             found.append(cut.word)
@@ -64,15 +61,10 @@ class _Cut:
         return found[::-1]
 
 
-def cuts(text: str, names: Sequence[str]) -> Iterator[list[Word]]:
+def readings(text: str, names: Sequence[str]) -> Iterator[list[Token]]:
     """Yield every way to cut a text into words in which operands and operators alternate, longest names first.
 
-    Parameters
-    ----------
-    text : str
-        What the user wrote.
-    names : sequence of str
-        The names that exist; one in double quotes is taken whole.
+    A name in double quotes is taken whole.
 
     Raises
     ------
@@ -101,12 +93,12 @@ def cuts(text: str, names: Sequence[str]) -> Iterator[list[Word]]:
         raise _stuck(text, _skip(text, far.end), far, names)
 
 
-def show(words: Sequence[Word]) -> str:
+def show(words: Sequence[Token]) -> str:
     """Return a reading as text, its names in double quotes.
 
     Examples
     --------
-    >>> show([Word("NAME", "x", 0, 1), Word("MINUS", "-", 1, 2), Word("NUMBER", "1", 2, 3)])
+    >>> show([Token("NAME", "x", 0, 1), Token("MINUS", "-", 1, 2), Token("NUMBER", "1", 2, 3)])
     '"x" - 1'
     """
     parts: list[str] = []
@@ -127,14 +119,14 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _onto(cut: _Cut, word: Word) -> _Cut:
+def _onto(cut: _Cut, word: Token) -> _Cut:
     # A bar opens where an operand is due, and closes where one has come: what is due stays.
     operand = cut.operand if word.kind == "BAR" else word.kind not in ("NAME", "NUMBER", "RIGHT", "ABOVE")
     comparisons = cut.comparisons + (word.kind if word.kind in _COMPARISONS else "")
     return _Cut(word.end, word, cut, operand, comparisons, cut.listing)
 
 
-def _next(text: str, at: int, names: Sequence[str], cut: _Cut) -> Iterator[Word]:
+def _next(text: str, at: int, names: Sequence[str], cut: _Cut) -> Iterator[Token]:
     """Yield the words that may come at a place, of which names are the only ones that compete."""
     if at == len(text):
         return
@@ -145,10 +137,10 @@ def _next(text: str, at: int, names: Sequence[str], cut: _Cut) -> Iterator[Word]
         number = _NUMBER.match(text, at)
         # `2nd pass` does not begin with a number.
         if number and not _wordlike(text, number.end()):
-            yield Word("NUMBER", number[0], at, number.end())
+            yield Token("NUMBER", number[0], at, number.end())
     single = {"(": "LEFT", ")": "RIGHT", "|": "BAR"}.get(text[at])
     if single and (single == "BAR" or (single == "LEFT") == cut.operand):
-        yield Word(single, text[at], at, at + 1)
+        yield Token(single, text[at], at, at + 1)
     sign = _SIGN.match(text, at)
     if sign:
         kind = _SIGNS[sign[0]]
@@ -157,10 +149,10 @@ def _next(text: str, at: int, names: Sequence[str], cut: _Cut) -> Iterator[Word]
             not cut.comparisons or ("EQ" not in cut.comparisons and kind != "EQ" and len(cut.comparisons) < 4)
         )
         if fits and (not cut.operand or kind in ("MINUS", "PLUS")):
-            yield Word(kind, sign[0], at, sign.end())
+            yield Token(kind, sign[0], at, sign.end())
 
 
-def _listing(text: str, at: int, cut: _Cut) -> Iterator[Word]:
+def _listing(text: str, at: int, cut: _Cut) -> Iterator[Token]:
     """Yield the words of ``at most 2 of a, b above zero``."""
     if cut.word is None:
         patterns = [("AT_MOST", _AT_MOST)]
@@ -171,20 +163,20 @@ def _listing(text: str, at: int, cut: _Cut) -> Iterator[Word]:
     for kind, pattern in patterns:
         match = pattern.match(text, at)
         if match:
-            yield Word(kind, match[0].strip(), at, match.end())
+            yield Token(kind, match[0].strip(), at, match.end())
 
 
-def _names(text: str, at: int, names: Sequence[str]) -> Iterator[Word]:
+def _names(text: str, at: int, names: Sequence[str]) -> Iterator[Token]:
     if text[at] == '"':
         end = text.find('"', at + 1)
         if end > at and text[at + 1 : end] in names:
-            yield Word("NAME", text[at + 1 : end], at, end + 1)
+            yield Token("NAME", text[at + 1 : end], at, end + 1)
     for name in names:
         end = at + len(name)
         bordered = not (_wordlike(name, len(name) - 1) and _wordlike(text, end))
         # A column called `2` needs its quotes: without them it is the number.
         if name and text.startswith(name, at) and bordered and not _NUMBER.fullmatch(name):
-            yield Word("NAME", name, at, end)
+            yield Token("NAME", name, at, end)
 
 
 def _wordlike(text: str, at: int) -> bool:

@@ -187,7 +187,7 @@ def broken(space: Space, x: FloatArray) -> Mask:
         found |= (value > linear.upper) | (value < linear.lower)
     columns = {v.name: x[:, s.start] for v, s in zip(space.variables, space.slices, strict=True)}
     for row, (small, large) in enumerate(rules.written):
-        found[:, row] |= np.asarray(small.value(columns) > large.value(columns))
+        found[:, row] |= np.asarray(small(columns) > large(columns))
     return found & ~linear.equations
 
 

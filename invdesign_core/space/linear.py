@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.constraint_expressions import Expression
+from invdesign_core.space.arrays import FloatArray, Mask
+
+Value = Callable[[Mapping[str, FloatArray]], FloatArray]
+"""From the (n,) values of each design variable to the (n,) values of one side of a constraint, as it is written."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Linear:
         return len(self.lower)
 
     @property
-    def equations(self) -> NDArray[np.bool_]:
+    def equations(self) -> Mask:
         """(k,) whether a row is an equation."""
         return np.asarray(self.lower == self.upper)
 
@@ -85,7 +87,7 @@ class Constraints:
         What the user wrote; `origin` refers to it.
     origin : tuple of int
         (k,) which text each row of `linear` is from; an absolute value gives two rows.
-    written : tuple of (Expression, Expression), optional
+    written : tuple of (Value, Value), optional
         (k,) the smaller and the larger side of each row as they were written, since rounding depends on the order
         in which terms are added; the two sides of an equation.
     """
@@ -94,7 +96,7 @@ class Constraints:
     at_most: tuple[AtMost, ...] = ()
     texts: tuple[str, ...] = ()
     origin: tuple[int, ...] = ()
-    written: tuple[tuple[Expression, Expression], ...] = ()
+    written: tuple[tuple[Value, Value], ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any constraint."""

@@ -60,7 +60,7 @@ class Program:
             Over (·, e) designs.
         lower, upper : ndarray
             (e,) bounds; infinite where there is none.
-        lattice : Lattice
+        lattice : AllowedValues
             Which values exist.
         at_most : sequence of AtMost
             Limits on how many columns are above zero.

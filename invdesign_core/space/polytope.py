@@ -55,7 +55,7 @@ def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> PolytopeInte
 
     Returns
     -------
-    Inside or None
+    PolytopeInterior or None
         None if no point satisfies all.
     """
     # Rows of columns that are all held say nothing of the others, but may be broken.

@@ -39,7 +39,7 @@ def nearest_integer(
         (e,) or (n, e) bounds.
     points : ndarray
         (n, e); categories must be settled already.
-    lattice : Lattice
+    lattice : AllowedValues
         Which values exist.
     at_most : sequence of AtMost
         Limits on how many columns are above zero.

@@ -112,7 +112,7 @@ def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: 
 
     Parameters
     ----------
-    sampled : Sampled
+    sampled : ModelSample
         Its answers.
     space : Space
         Its inputs.

@@ -101,7 +101,7 @@ class Surrogate:
         y : ndarray, optional
             (n, m) measured outputs, for their ranges; by default the model's own predictions at
             points spread over the box.
-        sampled : Sampled, optional
+        sampled : ModelSample, optional
             Those predictions, where they are there already.
         """
         import keras

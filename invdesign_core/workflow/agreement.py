@@ -32,7 +32,7 @@ def contradictions(
     ----------
     surrogate : Surrogate
         The model.
-    rows : Known
+    rows : TrainingRows
         The table's rows, with NaN where an output was not measured.
     test : mapping
         The model's metrics on them.

@@ -74,7 +74,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Trials, winner and test metrics.
     data_ : Data
         What it learnt from; not there after `load`.
-    known_ : Known
+    known_ : TrainingRows
         The rows that training saw, from which searches may start: ``x``, (n, e) encoded designs, ``y``, (n, m)
         outputs, and ``rows``, (n,) their numbers in the table, of which the first is 1; ``held_out``, the same of
         the rows for the test.

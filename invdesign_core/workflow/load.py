@@ -48,7 +48,7 @@ class Prepared:
         The design variables with the bounds of this solve.
     objective, solver : plugins
         How far a prediction is from a target, and what makes it less.
-    known : Known or None
+    known : TrainingRows or None
         The rows that the surrogate learnt from.
     truth : callable or None
         The dataset's true model.
@@ -70,7 +70,7 @@ class Prepared:
         The run that the surrogate is from.
     targets : mapping
         The run's own targets, for when none are named.
-    sampled : Sampled or None
+    sampled : ModelSample or None
         What a model without data answers over its box.
     source : str
         Where the surrogate is from.

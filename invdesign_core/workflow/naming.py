@@ -30,9 +30,9 @@ class Named:
         The inputs; without bounds where there is no table.
     outputs : tuple of str
         The m outputs.
-    rows : Known, optional
+    rows : TrainingRows, optional
         The complete rows of the table, where it has both designs and outputs.
-    measured : Known, optional
+    measured : TrainingRows, optional
         All rows that hold a design, with NaN for outputs that the table doesn't have or a row lacks.
     """
 
@@ -53,7 +53,7 @@ def name_tensors(
 
     Parameters
     ----------
-    ports : Ports
+    ports : Signature
         The model's tensors.
     path : Path
         The model's file, for messages.

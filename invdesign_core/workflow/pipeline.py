@@ -171,7 +171,7 @@ def invert(
         How far a prediction is from the target, and what makes it less.
     ctx : Context
         Seeds and events.
-    known : Known, optional
+    known : TrainingRows, optional
         The training rows: to start from, and to say how near to them a design is; with those held out, to say which
         rows are answers themselves. A plain (x, y) will do.
     truth : callable, optional

@@ -39,7 +39,7 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: T
         What goes into the JSON file; plain values.
     surrogate : Surrogate
         The forward map.
-    known : Known
+    known : TrainingRows
         The rows that it learnt from.
 
     Raises

@@ -82,7 +82,7 @@ def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand
         A solver's name, or ``auto``.
     options : mapping
         Its options.
-    demand : Demand
+    demand : Requirements
         The problem.
 
     Raises
@@ -106,7 +106,7 @@ def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, t
     ----------
     solver : Solver
         What was asked for.
-    demand : Demand
+    demand : Requirements
         The problem.
     installed : mapping, optional
         The installed solvers by name.
@@ -134,7 +134,7 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, o
     ----------
     installed : mapping
         The installed solvers by name.
-    demand : Demand
+    demand : Requirements
         The problem.
     options : mapping
         Options that every solver has: `starts` and `init`.
