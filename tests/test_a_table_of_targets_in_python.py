@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,19 +44,20 @@ def fitted(product, **options):
 
 def stopping(monkeypatch, after):
     """Press Ctrl-C while the chunk after some is being solved."""
-    real, calls = pipeline.reach, []
+    real, calls = pipeline.search, []
 
-    def reach(forward, targets, space, solver, *rest, **others):
+    def search(problem, ctx):
         if len(calls) == after:
-            solver = solver.model_copy()
+            solver = problem.solver.model_copy()
             object.__setattr__(solver, "solve", pressed)
-        calls.append(len(targets))
-        return real(forward, targets, space, solver, *rest, **others)
+            problem = replace(problem, solver=solver)
+        calls.append(len(problem.targets))
+        return real(problem, ctx)
 
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "reach", reach)
+    monkeypatch.setattr(pipeline, "search", search)
     return calls
 
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import invert, lin
 
 from invdesign_core.cli.console import show, show_table
 from invdesign_core.cli.run import finish
@@ -26,7 +26,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.load import prepare_model
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.result import make_report
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_model, solve_table

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, lin
+from conftest import fn, invert_many, lin
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -23,7 +23,6 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.load import prepare_model, prepare_saved
-from invdesign_core.workflow.pipeline import invert_many
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_one, solve_table
 
