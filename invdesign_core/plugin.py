@@ -20,7 +20,7 @@ from invdesign_core.errors import (
     TrainingError,
     near_match,
 )
-from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
@@ -44,6 +44,7 @@ __all__ = [
     "Dataset",
     "Evaluate",
     "Event",
+    "FeasibleRows",
     "FloatArray",
     "Goal",
     "InvdesignError",

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.arrays import FloatArray
-
-if TYPE_CHECKING:
-    from invdesign_core.space.space import Space
+from invdesign_core.space.arrays import FloatArray, Mask
 
 
 @dataclass(frozen=True)
@@ -35,23 +30,17 @@ class AllowedValues:
     ranges: Mapping[int, FloatArray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, space: Space) -> AllowedValues:
-        """Return the lattice of a space; the blocks of categories, never part of constraints, count as continuous."""
-        anchor, step = np.zeros(space.width), np.zeros(space.width)
-        levels: dict[int, FloatArray] = {}
-        ranges: dict[int, FloatArray] = {}
-        for variable, columns in zip(space.variables, space.slices, strict=True):
-            j = columns.start
-            if variable.kind == "levels":
-                levels[j] = np.asarray(variable.levels, dtype=np.float64)
-            elif variable.kind in ("integer", "binary") or variable.step is not None:
-                anchor[j], step[j] = variable.origin, variable.step or 1.0
-            elif variable.ranges:
-                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
-        return cls(anchor, step, levels, ranges)
+    def all(cls, columns: int) -> AllowedValues:
+        """Return every value of some number of columns."""
+        return cls(np.zeros(columns), np.zeros(columns))
+
+    def without(self, free: Mask) -> AllowedValues:
+        """Return the same where (e,) columns that are free may take every value."""
+        levels, ranges = ({j: each for j, each in of.items() if not free[j]} for of in (self.levels, self.ranges))
+        return AllowedValues(self.anchor, np.where(free, 0.0, self.step), levels, ranges)
 
     @property
-    def discrete(self) -> NDArray[np.bool_]:
+    def discrete(self) -> Mask:
         """(e,) whether only some values exist."""
         found = self.step > 0
         found[list(self.levels)] = True

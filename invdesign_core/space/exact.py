@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import AllowedValues, lengths
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.allowed_values import lengths
+from invdesign_core.space.arrays import FloatArray, Mask
+from invdesign_core.space.feasible_set import TOLERANCE
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.projection import nearest_between
+from invdesign_core.space.projection import project_between
+from invdesign_core.space.space import Space
 
-if TYPE_CHECKING:
-    from invdesign_core.space.space import Space
-
-Mask = NDArray[np.bool_]
 _ROUNDS = 8
 _UNIT = 1e-13
 """The unit of moves, as a share of a column's range."""
 _FAR = 1e6
 """What is further away than so many units is out of reach."""
 _EPS = float(np.finfo(np.float64).eps)
-
-
-def feasible(space: Space, x: FloatArray, tolerance: float = 1e-9) -> Mask:
-    """Say which designs are inside the bounds and satisfy the constraints.
-
-    Parameters
-    ----------
-    space : Space
-        The design variables and constraints.
-    x : ndarray
-        (n, e) encoded designs.
-    tolerance : float
-        The miss that counts as rounding, as a share of the largest term that a row, or bound, can have.
-
-    Returns
-    -------
-    ndarray of bool
-        (n,); False for NaN.
-    """
-    lower, upper = space.bounds
-    rules = space.constraints
-    size = _sizes(space, x)
-    fine = ((x >= lower - tolerance * size) & (x <= upper + tolerance * size)).all(axis=1)
-    largest = np.max(np.abs(rules.linear.matrix)[None] * size[:, None, :], axis=2, initial=0.0)
-    fine &= (rules.linear.violation(x) <= tolerance * largest).all(axis=1)
-    for limit in rules.at_most:
-        columns = list(limit.columns)
-        fine &= (x[:, columns] > tolerance * size[:, columns]).sum(axis=1) <= limit.count
-    return np.asarray(fine)
 
 
 def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
@@ -80,7 +46,7 @@ def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: 
     x = _emptied(space, np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
-    lattice = AllowedValues.of(space)
+    lattice = space.feasible_set.values
     held = np.broadcast_to(lattice.discrete | (lower == upper), x.shape).copy()
     for variable, columns in zip(space.variables, space.slices, strict=True):
         held[:, columns] |= variable.kind == "categorical"
@@ -155,7 +121,7 @@ def _move(
     """Return the (n, e) shortest moves that change each row by something between two (n, k) sides."""
     # In units so small that the projection's own rounding does not matter.
     unit = _UNIT * scale
-    return unit * nearest_between(
+    return unit * project_between(
         linear.matrix * scale,
         np.where(np.isneginf(least), -np.inf, np.maximum(least / _UNIT, -_FAR)),
         np.where(np.isposinf(most), np.inf, np.minimum(most / _UNIT, _FAR)),
@@ -167,12 +133,12 @@ def _move(
 
 def _emptied(space: Space, x: FloatArray) -> FloatArray:
     """Set to 0 what rounding has left above it in columns that a limit wants at 0."""
-    size = _sizes(space, x)
+    size = np.broadcast_to(space.feasible_set.size(x), x.shape)
     for limit in space.constraints.at_most:
         columns = list(limit.columns)
         values = x[:, columns]
         rank = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
-        x[:, columns] = np.where((rank >= limit.count) & (values <= 1e-9 * size[:, columns]), 0.0, values)
+        x[:, columns] = np.where((rank >= limit.count) & (values <= TOLERANCE * size[:, columns]), 0.0, values)
     return x
 
 
@@ -189,10 +155,3 @@ def broken(space: Space, x: FloatArray) -> Mask:
     for row, (small, large) in enumerate(rules.written):
         found[:, row] |= np.asarray(small(columns) > large(columns))
     return found & ~linear.equations
-
-
-def _sizes(space: Space, x: FloatArray) -> FloatArray:
-    """(n, e) the largest absolute value that a column can have, or has where it is not bounded."""
-    lower, upper = space.bounds
-    size = np.maximum(np.abs(lower), np.abs(upper))
-    return np.asarray(np.where(np.isfinite(size), size, np.abs(x)))

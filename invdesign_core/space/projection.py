@@ -14,7 +14,7 @@ _ROUNDS = 60
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def nearest(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
+def project(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
     """Project points onto ``{lower <= x <= upper, linear}``, in the Euclidean sense.
 
     Newton's method on the dual, all points side by side: given one multiplier a constraint, the nearest point in the
@@ -35,10 +35,10 @@ def nearest(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatA
     ndarray
         (n, e); NaN where no point satisfies all.
     """
-    return nearest_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
+    return project_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
 
 
-def nearest_between(
+def project_between(
     matrix: FloatArray, low: FloatArray, high: FloatArray, lower: FloatArray, upper: FloatArray, points: FloatArray
 ) -> FloatArray:
     """Do the same where the sides of the constraints differ from point to point.

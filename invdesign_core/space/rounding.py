@@ -7,12 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import power_of_ten, rounded
-from invdesign_core.space.exact import broken, feasible, settle
-from invdesign_core.space.projection import nearest
-from invdesign_core.space.repair import nearest_integer
+from invdesign_core.space.exact import broken, settle
 from invdesign_core.space.space import Space
 
 ROUNDING = 1e-8
@@ -77,12 +74,12 @@ def mended(
     """
     if not space.constraints:
         return x, np.ones(len(x), dtype=bool)
-    fine = feasible(space, x)
+    fine = space.feasible_set.holds(x)
     lost = np.setdiff1d(np.arange(len(low)), groups[fine])
     if stay or not len(lost):
         return x, fine
-    low, high, firsts, given = low[lost], high[lost], np.searchsorted(groups, lost), space.constraints
-    found = nearest_integer(given.linear, low, high, x[firsts], AllowedValues.of(space), given.at_most)
+    low, high, firsts = low[lost], high[lost], np.searchsorted(groups, lost)
+    found = space.feasible_set.within(low, high).nearest(x[firsts])
     exists = np.isfinite(found).all(axis=1)
     x = x.copy()
     x[firsts[exists]] = written(space, found[exists], low[exists], high[exists])
@@ -104,7 +101,7 @@ def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray)
     onto = np.where(space.discrete, x, onto)[moves]
     ends: NDArray[np.bool_] = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
     lower, upper = np.where(ends, onto, low[moves]), np.where(ends, onto, high[moves])
-    found, moved = nearest(linear, lower, upper, onto), x.copy()
+    found, moved = space.feasible_set.within(lower, upper).project(onto), x.copy()
     moved[moves] = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, x[moves])
     return moved
 
@@ -141,15 +138,16 @@ def shortened(
     smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
     free = np.asarray(smooth & ~stays & (low < high))
-    ends = AllowedValues.of(space).range_of(x)
+    allowed = space.feasible_set
+    ends = allowed.values.range_of(x)
     low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
     found, left = x, np.asarray(free.any(axis=1))
-    before, lost = broken(space, x), ~feasible(space, x)
+    before, lost = broken(space, x), ~allowed.holds(x)
     for digits in DIGITS:
         if not left.any():
             break
         tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits), x)
-        fine = left & (feasible(space, tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
+        fine = left & (allowed.holds(tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
         fine &= as_good(tried, x)
         found = np.where(fine[:, None], tried, found)
         left &= ~fine

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.overrides import VariableOverrides, restricted
 from invdesign_core.space.variables import Kind, Variable, infer_variable, plain
@@ -89,6 +92,23 @@ class Space:
         """Encoded lower and upper bounds, each (e,)."""
         pairs = [variable.bounds() for variable in self.variables]
         return np.concatenate([low for low, _ in pairs]), np.concatenate([high for _, high in pairs])
+
+    @cached_property
+    def feasible_set(self) -> FeasibleSet:
+        """The encoded designs that are allowed; categories, in no constraint, take all values."""
+        anchor, step = np.zeros(self.width), np.zeros(self.width)
+        levels: dict[int, FloatArray] = {}
+        ranges: dict[int, FloatArray] = {}
+        for variable, columns in zip(self.variables, self.slices, strict=True):
+            j = columns.start
+            if variable.kind == "levels":
+                levels[j] = np.asarray(variable.levels, dtype=np.float64)
+            elif variable.kind in ("integer", "binary") or variable.step is not None:
+                anchor[j], step[j] = variable.origin, variable.step or 1.0
+            elif variable.ranges:
+                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
+        values, rules = AllowedValues(anchor, step, levels, ranges), self.constraints
+        return FeasibleSet(*self.bounds, values, rules.linear, rules.at_most)
 
     def __getitem__(self, name: str) -> Variable:
         """Return the variable of that name."""
