@@ -14,8 +14,7 @@ from invdesign_core.cli.console import show
 from invdesign_core.registry import Registry
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.digits import given, inward, near, rounded, span, telling, typed
-from invdesign_core.space.exact import broken, settle
-from invdesign_core.space.rounding import shortened
+from invdesign_core.space.rounding import broken, settle, shortened
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.targets import parse_target

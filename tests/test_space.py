@@ -143,7 +143,7 @@ def test_values_on_a_step_are_the_decimals_that_a_user_writes(low, step, count, 
     high = float(Decimal(repr(low)) + count * Decimal(repr(step)))
     wish = {"by": step, "from": low}
     (variable,) = Space((Variable("x", lower=0, upper=1),)).restrict({"x": (low, high)}, step={"x": wish}).variables
-    values = variable.decode(variable.snap(np.array([low, high, *points])[:, None]))
+    values = variable.decode(Space((variable,)).snap(np.array([low, high, *points])[:, None]))
     assert values[:2] == [low, high], "the bounds themselves are on the step"
     for value in values:
         steps = (Decimal(repr(value)) - Decimal(repr(low))) / Decimal(repr(step))

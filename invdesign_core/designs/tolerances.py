@@ -12,7 +12,7 @@ from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import inward
-from invdesign_core.space.exact import broken
+from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

@@ -205,10 +205,7 @@ class FeasibleRows:
         return self._of(self.relaxed, rows).project(u)
 
     def nearest(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
-        """Return (k, e) points near to others that are designs: their values exist, and all constraints hold.
-
-        NaN where there is none. Categories must be settled already: one of the columns of each is 1.
-        """
+        """Return (k, e) designs near to points: their values exist, and all constraints hold; NaN where none is."""
         return self._forward.to_u(self._of(self.designs, rows).nearest(self._forward.to_x(u)))
 
     def sample(self, count: int, rng: np.random.Generator, row: int = 0) -> FloatArray:

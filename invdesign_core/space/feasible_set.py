@@ -116,11 +116,6 @@ class FeasibleSet:
         the values of the discrete columns, and which columns are above zero, that need the smallest sum of moves in
         units of the columns' ranges; the continuous columns are then projected.
 
-        Parameters
-        ----------
-        x : ndarray
-            (n, e); categories must be settled already.
-
         Returns
         -------
         ndarray
@@ -154,9 +149,10 @@ class FeasibleSet:
             fine[rows] = np.isfinite(found).all(axis=1)
         if relaxed:
             return fine
+        fine &= np.isfinite(self.values.snap(middle, lower, upper)).all(axis=1)
         ends = self.values.range_of(middle)
         several = (self.values.discrete & (lower < upper)) | (lower < ends[0]) | (upper > ends[1])
-        rows = np.flatnonzero(fine & several.any(axis=1))
+        rows = np.flatnonzero(fine & (several & self._tied).any(axis=1))
         if len(rows):
             fine[rows] = np.isfinite(self.within(lower[rows], upper[rows]).nearest(middle[rows])).all(axis=1)
         return fine

@@ -95,7 +95,7 @@ class Space:
 
     @cached_property
     def feasible_set(self) -> FeasibleSet:
-        """The encoded designs that are allowed; categories, in no constraint, take all values."""
+        """The encoded designs that are allowed."""
         anchor, step = np.zeros(self.width), np.zeros(self.width)
         levels: dict[int, FloatArray] = {}
         ranges: dict[int, FloatArray] = {}
@@ -107,7 +107,8 @@ class Space:
                 anchor[j], step[j] = variable.origin, variable.step or 1.0
             elif variable.ranges:
                 ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
-        values, rules = AllowedValues(anchor, step, levels, ranges), self.constraints
+        blocks = tuple(s for v, s in zip(self.variables, self.slices, strict=True) if v.kind == "categorical")
+        values, rules = AllowedValues(anchor, step, levels, ranges, blocks), self.constraints
         return FeasibleSet(*self.bounds, values, rules.linear, rules.at_most)
 
     def __getitem__(self, name: str) -> Variable:
@@ -134,7 +135,7 @@ class Space:
 
     def snap(self, x: FloatArray) -> FloatArray:
         """Move (n, e) points to the nearest designs that exist: rounded, one level a category, in bounds."""
-        return np.hstack([v.snap(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)])
+        return self.feasible_set.values.snap(x, *(np.broadcast_to(bound, x.shape) for bound in self.bounds))
 
     def decode(self, x: FloatArray) -> pd.DataFrame:
         """Turn (n, e) points into the designs that a user would write down."""
