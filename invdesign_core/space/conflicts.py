@@ -29,19 +29,12 @@ def conflicts(space: Space) -> tuple[str, ...] | None:
 
 
 def check_feasible(space: Space, place: str = "constraints") -> None:
-    """Refuse a space in which no design satisfies the constraints.
-
-    Parameters
-    ----------
-    space : Space
-        The design variables and constraints.
-    place : str
-        Where the constraints were written, for the message.
+    """Refuse a space in which no design satisfies the constraints, naming those that contradict each other.
 
     Raises
     ------
     ConfigError
-        Naming those that contradict each other.
+        It begins with `place`, where the constraints were written.
     """
     found = conflicts(space)
     if found is None:

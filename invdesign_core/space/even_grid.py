@@ -20,14 +20,7 @@ DIGITS = Context(prec=700)
 class EvenGrid:
     """The numbers ``origin + k * step`` from `lower` to `upper`, numbered from 0.
 
-    Attributes
-    ----------
-    lower, upper : float
-        Finite bounds, taken to their last written digit.
-    step : float
-        Above 0.
-    origin : float
-        One number of the grid; it need not lie inside the bounds.
+    The bounds are finite, and taken to their last written digit; the origin need not lie inside them.
 
     Examples
     --------

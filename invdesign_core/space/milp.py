@@ -24,14 +24,9 @@ _LARGE = 1e4
 
 @dataclass
 class Program:
-    """A mixed-integer program in scaled variables v, where column j of a design is ``offset + factor * v``.
+    """A mixed-integer program in scaled variables v, where column j of a design is ``offset + factor * v``, each (e,).
 
     The variables after the first e are helpers: which level, which column is above zero.
-
-    Attributes
-    ----------
-    offset, factor : ndarray
-        (e,) the way from v to designs.
     """
 
     offset: FloatArray
@@ -52,20 +47,9 @@ class Program:
         at_most: Sequence[AtMost] = (),
         scale: FloatArray | None = None,
     ) -> Program:
-        """Write down which designs are allowed.
+        """Write down which designs are allowed; `scale` (e,) holds the lengths that count as 1, by default the ranges.
 
-        Parameters
-        ----------
-        linear : Linear
-            Over (·, e) designs.
-        lower, upper : ndarray
-            (e,) bounds; infinite where there is none.
-        lattice : AllowedValues
-            Which values exist.
-        at_most : sequence of AtMost
-            Limits on how many columns are above zero.
-        scale : ndarray, optional
-            (e,) the lengths that count as 1; by default the ranges.
+        The (e,) bounds are infinite where there is none.
         """
         if scale is None:
             scale = lengths(lower, upper)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.overrides import VariableOverrides, restricted
@@ -201,15 +202,25 @@ class Space:
             if v.kind != "categorical" and v.fixed is None and not np.isfinite([v.lower, v.upper]).all()
         )
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the variables as plain values; `from_json` is the way back."""
-        keys = [f.name for f in fields(Variable)]
-        return [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
+    def to_json(self) -> dict[str, Any]:
+        """Return variables and constraints as plain values; `from_json` is the way back.
+
+        Raises
+        ------
+        ConfigError
+            If a constraint has no text.
+        """
+        keys, rules = [f.name for f in fields(Variable)], self.constraints
+        if rules and not rules.texts:
+            raise ConfigError("constraints made of arrays can't be saved", "write them as text")
+        variables = [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
+        return {"variables": variables, "constraints": list(rules.texts)}
 
     @classmethod
-    def from_json(cls, items: Sequence[Mapping[str, Any]]) -> Space:
-        """Build a space from what `to_json` returned; older versions wrote fewer keys."""
-        return cls(
+    def from_json(cls, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Space:
+        """Build a space from what `to_json` returned; older versions wrote the variables alone, with fewer keys."""
+        items, texts = (values["variables"], values["constraints"]) if isinstance(values, Mapping) else (values, ())
+        space = cls(
             tuple(
                 Variable(
                     **{
@@ -222,3 +233,4 @@ class Space:
                 for item in items
             )
         )
+        return replace(space, given=parse_constraints(texts, space, ())) if texts else space

@@ -216,16 +216,9 @@ def plain(value: Any) -> Any:
 
 
 def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Variable:
-    """Read a variable's kind and range off a column: text is categorical, bool binary, whole numbers integer.
+    """Read a variable's kind, unless one is given, and its range off a column without gaps.
 
-    Parameters
-    ----------
-    name : str
-        The variable's name.
-    column : pandas.Series
-        Its values; none missing.
-    kind : str, optional
-        The kind to take instead of the inferred one.
+    Text is categorical, bool binary, whole numbers integer.
     """
     import pandas as pd
 
