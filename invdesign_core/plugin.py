@@ -74,6 +74,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Regressor",
     # tuners
     "Tuner",
+    "TrialOptions",
     "Evaluate",
     "Trial",
     "TrialResult",
@@ -88,6 +89,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Problem",
     "SolverResult",
     "Status",
+    "StartOptions",
     "Linear",
 ]
 
@@ -109,6 +111,12 @@ class Plugin(BaseModel):
     def label(self) -> str:
         """The kind and the name, for messages."""
         return f"{self.kind} {self.name!r}"
+
+    @classmethod
+    def served_by_core(cls) -> frozenset[str]:
+        """Return the names of the options that the core serves: the plugin itself need not read them."""
+        mixins: tuple[type[BaseModel], ...] = (TrialOptions, StartOptions)
+        return frozenset(key for mixin in mixins if issubclass(cls, mixin) for key in mixin.model_fields)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -172,10 +180,10 @@ class SurrogateBuilder(Plugin):
         return ()
 
 
-class Tuner(Plugin):
-    """Proposes hyper-parameters; the core trains them."""
+class TrialOptions(BaseModel):
+    """Options of every tuner that the core serves: it scores the trials and remembers the best."""
 
-    kind: ClassVar[str] = "tuner"
+    model_config = ConfigDict(frozen=True)
 
     objective: str = Field(
         "val_loss", description="What the best trial is best at: `val_loss`, or a metric such as `val_mae`."
@@ -183,6 +191,12 @@ class Tuner(Plugin):
     direction: Literal["auto", "min", "max"] = Field(
         "auto", description="Whether the objective is to be small or large; `auto` knows Keras' own metrics."
     )
+
+
+class Tuner(TrialOptions, Plugin):
+    """Proposes hyper-parameters; the core trains them."""
+
+    kind: ClassVar[str] = "tuner"
 
     def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
         """Ask `evaluate` for trials; the core remembers the best."""
@@ -215,16 +229,13 @@ class Objective(Plugin):
         return type(self).residuals is not Objective.residuals
 
 
-class Solver(Plugin):
-    """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
+class StartOptions(BaseModel):
+    """Options of every solver that the core serves: it makes the start points and splits tables of targets.
 
-    kind: ClassVar[str] = "solver"
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``gradient`` and ``residuals``."""
-    handles: ClassVar[frozenset[str]] = frozenset()
-    """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
-    rank: ClassVar[int | None] = 100
-    """The order in which `auto` asks, smaller first; None is never."""
+    A solver that needs other defaults or limits declares the same fields again.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     starts: int = Field(64, ge=1, description="Number of start points for each target.")
     init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
@@ -235,6 +246,18 @@ class Solver(Plugin):
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
     )
+
+
+class Solver(StartOptions, Plugin):
+    """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
+
+    kind: ClassVar[str] = "solver"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Of ``gradient`` and ``residuals``."""
+    handles: ClassVar[frozenset[str]] = frozenset()
+    """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
+    rank: ClassVar[int | None] = 100
+    """The order in which `auto` asks, smaller first; None is never."""
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row.
