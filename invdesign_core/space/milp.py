@@ -12,7 +12,7 @@ from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import AtMost, Linear
 
-TOLERANCE = 1e-10
+HIGHS_TOLERANCE = 1e-10
 """By how much HiGHS may miss a row; the smallest that it knows."""
 _INFEASIBLE = 2
 """The status by which `linprog` says that no solution exists."""
@@ -136,7 +136,7 @@ class Program:
             bounds=np.column_stack([self.low, self.high]),
             method="highs",
             integrality=self.whole if any(self.whole) else None,
-            options={"primal_feasibility_tolerance": TOLERANCE, "time_limit": _SECONDS},
+            options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "time_limit": _SECONDS},
         )
 
     def design(self, solution: FloatArray) -> FloatArray:

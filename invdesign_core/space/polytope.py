@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.milp import TOLERANCE
+from invdesign_core.space.milp import HIGHS_TOLERANCE
 
 THIN = 1e-8
 """A polytope that is thinner than this in some direction is taken to be flat in it."""
@@ -94,7 +94,7 @@ def _ball(
         b_eq=side[equal],
         bounds=[(None, None)] * rows.shape[1] + [(0.0, 1.0)],
         method="highs",
-        options={"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE},
+        options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "dual_feasibility_tolerance": HIGHS_TOLERANCE},
     )
     if answer.x is None:
         return None
