@@ -122,12 +122,22 @@ class FeasibleSet:
             (n, e); NaN where none exists.
         """
         lower, upper = np.broadcast_to(self.lower, x.shape), np.broadcast_to(self.upper, x.shape)
-        found = self.values.snap(x, lower, upper)
+        found = self.emptied(self.values.snap(x, lower, upper))
         scale = lengths(lower.min(axis=0, initial=np.inf), upper.max(axis=0, initial=-np.inf))
         # A loop over the designs that rounding does not settle: each is a program of its own.
         for row in np.flatnonzero(~self.holds(found)):
             found[row] = self.within(lower[row], upper[row])._repaired(x[row], found[row], scale)
         return found
+
+    def emptied(self, x: FloatArray) -> FloatArray:
+        """Return (n, e) designs with 0 for what rounding has left above it in columns that a limit wants at 0."""
+        x, size = x.copy(), np.broadcast_to(self.size(x), x.shape)
+        for limit in self.at_most:
+            columns = list(limit.columns)
+            values = x[:, columns]
+            rank = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
+            x[:, columns] = np.where((rank >= limit.count) & (values <= TOLERANCE * size[:, columns]), 0.0, values)
+        return x
 
     def sample(self, count: int, rng: np.random.Generator) -> FloatArray:
         """Draw (count, e) points evenly from the finite (e,) bounds and linear constraints; NaN where there is none."""

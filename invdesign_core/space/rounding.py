@@ -10,7 +10,6 @@ import numpy as np
 from invdesign_core.space.allowed_values import lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.digits import power_of_ten, rounded
-from invdesign_core.space.feasible_set import TOLERANCE
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.projection import project_between
 from invdesign_core.space.space import Space
@@ -170,7 +169,7 @@ def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: 
     """
     linear = space.constraints.linear
     lower, upper = space.bounds if lower is None or upper is None else (lower, upper)
-    x = _emptied(space, np.clip(x, lower, upper))
+    x = space.feasible_set.emptied(np.clip(x, lower, upper))
     if not len(linear) or not len(x):
         return x
     values = space.feasible_set.values
@@ -247,17 +246,6 @@ class _Nudge:
             np.minimum((self.high - x) / unit, _FAR),
             np.zeros_like(x),
         )
-
-
-def _emptied(space: Space, x: FloatArray) -> FloatArray:
-    """Set to 0 what rounding has left above it in columns that a limit wants at 0."""
-    size = np.broadcast_to(space.feasible_set.size(x), x.shape)
-    for limit in space.constraints.at_most:
-        columns = list(limit.columns)
-        values = x[:, columns]
-        rank = np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
-        x[:, columns] = np.where((rank >= limit.count) & (values <= TOLERANCE * size[:, columns]), 0.0, values)
-    return x
 
 
 def broken(space: Space, x: FloatArray) -> Mask:
