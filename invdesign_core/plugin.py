@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data.data import Data
-from invdesign_core.data.files.load import load_table, read_table
-from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
+from invdesign_core.data.files.messages import option as toml_option
+from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -25,7 +26,7 @@ from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
-from invdesign_core.space.variables import Variable
+from invdesign_core.space.variables import Kind, Variable
 from invdesign_core.surrogate.keras_tuner import search_by_oracle
 from invdesign_core.surrogate.protocols import Evaluate
 from invdesign_core.surrogate.trials import Trial, TrialResult
@@ -36,44 +37,59 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner as kt
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
+    # every plugin
+    "Plugin",
     "KINDS",
-    "ConfigError",
+    "hookimpl",
     "Context",
-    "Data",
-    "DataError",
-    "Dataset",
-    "Evaluate",
     "Event",
     "FloatArray",
-    "Goal",
+    "UserObject",
+    # errors
     "InvdesignError",
-    "Linear",
-    "Objective",
-    "Plugin",
+    "ConfigError",
+    "DataError",
     "PluginError",
-    "Prediction",
-    "Problem",
-    "Reading",
-    "Regressor",
-    "Solver",
     "SolverError",
-    "SolverResult",
-    "Space",
-    "Status",
-    "SurrogateBuilder",
-    "Tensor",
     "TrainingError",
+    "near_match",
+    # datasets
+    "Dataset",
+    "Data",
+    "Space",
+    "Variable",
+    "Kind",
+    # datasets that read files
+    "DESIGN",
+    "LoadedTable",
+    "Reading",
+    "load_table",
+    "read_table",
+    "refuse_unknown",
+    "toml_option",
+    # surrogates
+    "SurrogateBuilder",
+    "Regressor",
+    # tuners
+    "Tuner",
+    "TrialOptions",
+    "Evaluate",
     "Trial",
     "TrialResult",
-    "Tuner",
-    "UserObject",
-    "Variable",
-    "hookimpl",
-    "load_table",
-    "near_match",
-    "read_table",
     "search_by_oracle",
+    # objectives
+    "Objective",
+    "Goal",
+    "Prediction",
+    "Tensor",
+    # solvers: these four are all that most need
+    "Solver",
+    "Problem",
+    "SolverResult",
+    "Status",
+    "StartOptions",
+    "Linear",
 ]
 
 hookimpl = pluggy.HookimplMarker("invdesign")
@@ -94,6 +110,12 @@ class Plugin(BaseModel):
     def label(self) -> str:
         """The kind and the name, for messages."""
         return f"{self.kind} {self.name!r}"
+
+    @classmethod
+    def served_by_core(cls) -> frozenset[str]:
+        """Return the names of the options that the core serves: the plugin itself need not read them."""
+        mixins: tuple[type[BaseModel], ...] = (TrialOptions, StartOptions)
+        return frozenset(key for mixin in mixins if issubclass(cls, mixin) for key in mixin.model_fields)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -157,10 +179,10 @@ class SurrogateBuilder(Plugin):
         return ()
 
 
-class Tuner(Plugin):
-    """Proposes hyper-parameters; the core trains them."""
+class TrialOptions(BaseModel):
+    """Options of every tuner that the core serves: it scores the trials and remembers the best."""
 
-    kind: ClassVar[str] = "tuner"
+    model_config = ConfigDict(frozen=True)
 
     objective: str = Field(
         "val_loss", description="What the best trial is best at: `val_loss`, or a metric such as `val_mae`."
@@ -168,6 +190,12 @@ class Tuner(Plugin):
     direction: Literal["auto", "min", "max"] = Field(
         "auto", description="Whether the objective is to be small or large; `auto` knows Keras' own metrics."
     )
+
+
+class Tuner(TrialOptions, Plugin):
+    """Proposes hyper-parameters; the core trains them."""
+
+    kind: ClassVar[str] = "tuner"
 
     def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
         """Ask `evaluate` for trials; the core remembers the best."""
@@ -200,16 +228,13 @@ class Objective(Plugin):
         return type(self).residuals is not Objective.residuals
 
 
-class Solver(Plugin):
-    """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
+class StartOptions(BaseModel):
+    """Options of every solver that the core serves: it makes the start points and splits tables of targets.
 
-    kind: ClassVar[str] = "solver"
-    needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``gradient`` and ``residuals``."""
-    handles: ClassVar[frozenset[str]] = frozenset()
-    """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
-    rank: ClassVar[int | None] = 100
-    """The order in which `auto` asks, smaller first; None is never."""
+    A solver that needs other defaults or limits declares the same fields again.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     starts: int = Field(64, ge=1, description="Number of start points for each target.")
     init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
@@ -220,6 +245,18 @@ class Solver(Plugin):
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
     )
+
+
+class Solver(StartOptions, Plugin):
+    """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
+
+    kind: ClassVar[str] = "solver"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Of ``gradient`` and ``residuals``."""
+    handles: ClassVar[frozenset[str]] = frozenset()
+    """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
+    rank: ClassVar[int | None] = 100
+    """The order in which `auto` asks, smaller first; None is never."""
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row.

@@ -330,12 +330,15 @@ class Search:
         lost = np.setdiff1d(np.arange(len(self.targets)), groups)
         if not len(lost):
             return
+        row, several = self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0 or self.held is not None
         if self.data is not None:
+            which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
-                "stay near data: no design near a measured one was found that exists and satisfies the constraints",
+                f"{which}stay near data: no design near a measured one was found that exists and satisfies the "
+                "constraints",
                 "allow more, or leave stay-near-data out",
             )
-        raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
+        raise no_design(row, several)
 
     def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
         """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""
