@@ -244,6 +244,11 @@ class StartOptions(BaseModel):
         description="Where starts come from: the best and most different of many screened points, random points, "
         "space-filling ones, or the best rows of the training data.",
     )
+    discrete: Literal["auto", "relax"] = Field(
+        "auto",
+        description="How discrete variables are searched: `auto` decides by the number of combinations, and `relax` "
+        "lets the solver move them as numbers between their bounds, rounded at the end, however many there are.",
+    )
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
     )

@@ -163,8 +163,8 @@ class Report(_Part):
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumerated`, `each combination "
-        "solved`, `rounded and neighbours`, `by the solver`, or `continuous` where there are none; null without a "
-        "target."
+        "solved`, `rounded and neighbours`, `by the solver`, `relaxation`, or `continuous` where there are none; null "
+        "without a target."
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
