@@ -194,7 +194,7 @@ class FeasibleRows:
 
     def __init__(self, forward: Any, allowed: FeasibleSet, lower: FloatArray, upper: FloatArray) -> None:
         self._forward = forward
-        self.relaxed = forward.relaxed(allowed).within(lower, upper)
+        self.relaxed: FeasibleSet = forward.relaxed(allowed).within(lower, upper)
         self.designs = allowed.within(forward.to_x(lower), forward.to_x(upper))
 
     def violation(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
@@ -207,7 +207,7 @@ class FeasibleRows:
 
     def nearest(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
         """Return (k, e) designs near to points: their values exist, and all constraints hold; NaN where none is."""
-        return self._forward.to_u(self._of(self.designs, rows).nearest(self._forward.to_x(u)))
+        return np.asarray(self._forward.to_u(self._of(self.designs, rows).nearest(self._forward.to_x(u))))
 
     def sample(self, count: int, rng: np.random.Generator, row: int = 0) -> FloatArray:
         """Draw (count, e) points evenly from the bounds and linear constraints of a row; NaN where there is none."""
