@@ -380,7 +380,7 @@ def test_boxes_near_the_data_are_inside_by_the_same_measure():
     near, space = nearness([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     known = TrainingRows(near.points, near.points[:, :1])
     bounds = [side[None] for side in space.bounds]
-    lower, upper = near_rows(space, known, near, np.zeros((1, 3)), *bounds, 3)
+    lower, upper = near_rows(space, known, near, np.zeros((1, 3)), bounds, 3)
     corners = np.concatenate([lower[0], upper[0]])
     assert near.inside(corners).all()
 

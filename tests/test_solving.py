@@ -10,6 +10,7 @@ from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
 from invdesign_core.plugin import FloatArray, Objective, Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Registry
+from invdesign_core.search.problem import Bounded
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -287,9 +288,7 @@ def test_residuals_and_jacobian_agree_with_value_and_gradient():
     problem = Problem(
         LossFunctions(surrogate, REGISTRY.create("objective", "mse", {})),
         goal,
-        np.zeros(5, int),
-        np.zeros((5, 3)),
-        np.ones((5, 3)),
+        Bounded(np.zeros(5, int), np.zeros((5, 3)), np.ones((5, 3))),
         space.discrete,
         Context(),
     )

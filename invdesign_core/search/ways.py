@@ -13,10 +13,10 @@ from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
 from invdesign_core.search.enumerate import best_combinations
 from invdesign_core.search.inverse_problem import InverseProblem
-from invdesign_core.search.local_search import rounded_and_improved
-from invdesign_core.search.penalty import firm, hold_limits
+from invdesign_core.search.local_search import Surroundings, rounded_and_improved
+from invdesign_core.search.penalty import Asked, firm, hold_limits
 from invdesign_core.search.plan import Plan, no_combination
-from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.search.problem import Bounded, Problem, SolverResult, Status
 from invdesign_core.search.proximity import PULLS, ProximityPenalty, distances, few_changes, weights
 from invdesign_core.search.rows import Rows, make_rows, no_design
 from invdesign_core.search.run_solver import call_solver
@@ -90,7 +90,7 @@ class Search:
         shift, scale = p.losses.surrogate.shift, p.losses.surrogate.scale
         loss = losses_of(p.losses, Prediction((p.rows.y - shift) / scale), self._compared)
         first = None if p.fixed_inputs is None else p.first
-        low, high = near_rows(p.space, p.rows, p.data, loss, low, high, p.solver.starts, first)
+        low, high = near_rows(p.space, p.rows, p.data, loss, (low, high), p.solver.starts, first)
         return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
 
     def far(self, x: FloatArray) -> FloatArray | None:
@@ -188,9 +188,7 @@ class Search:
         """Run the solver from the starts of (t · c, e) boxes, and make discrete values of what it finds."""
         p = self.problem
         forward, space, ctx = p.losses, p.space, self.ctx
-        rows = make_rows(
-            forward, self._compared, space, low, high, self._init, count, p.rows, ctx, p.first
-        )  # fmt: skip
+        rows = make_rows(p, self._compared, (low, high), count, ctx)
         rows = self._from_present(rows)
         inside = forward.relaxed(space.feasible_set)
         relaxed = plan.way == "relaxation"
@@ -203,13 +201,10 @@ class Search:
         def descend(u: FloatArray, lower: FloatArray, upper: FloatArray, maps: list[Any]) -> SolverResult:
             nonlocal goal, interrupted, evaluations
             for through in maps:
-                problem = Problem(
-                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, space.feasible_set
-                )  # fmt: skip
-                reached = hold_limits(
-                    solve, through, problem, u, p.targets, goal, bool(p.solver.needs),
-                    p.near_to.present is not None,
-                )  # fmt: skip
+                bounded = Bounded(rows.groups, lower, upper, rows.first)
+                problem = Problem(through, goal, bounded, discrete, ctx, space.feasible_set)
+                asked = Asked(p.targets, goal, bool(p.solver.needs), p.near_to.present is not None)
+                reached = hold_limits(solve, through, problem, u, asked)
                 goal, interrupted, u = reached.goal, reached.interrupted, reached.result.u
                 evaluations = evaluations + problem.evaluations
                 if interrupted:
@@ -236,10 +231,10 @@ class Search:
         if plan.way in ("rounded and neighbours", "relaxation") and not interrupted:
             scores = [] if relaxed else self._scores(maps, goal)
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
+            around = Surroundings(space, plan, rows.low, rows.high, self._kept(rows))
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, scores, space, plan, (rows.low, rows.high),
-                self._kept(rows), polish if others else None, ctx,
-            )  # fmt: skip
+                x, forward.to_x(u), rows.groups, scores, around, polish if others else None, ctx
+            )
             # Whether a relaxed start moved is told by the point that the solver reached, not by its rounding.
             u, evaluations = u if relaxed else forward.to_u(x), evaluations + more
         x = self._shortened(x, rows.groups, rows.low, rows.high)
@@ -350,10 +345,6 @@ class Search:
         """The goals by which points are compared and not searched."""
         p = self.problem
         return firm(p.goal, p.targets)
-
-    @property
-    def _init(self) -> str:
-        return "uniform" if self.problem.near_to.to_data else self.problem.solver.init
 
     def _maps(self) -> Iterator[Any]:
         """Return the forward maps to solve with, one after another: ever less pulled to the present design."""
