@@ -13,6 +13,7 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
+from invdesign_core.data.own_columns import design_columns, is_result
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -22,7 +23,7 @@ from invdesign_core.errors import (
     TrainingError,
     near_match,
 )
-from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
@@ -44,6 +45,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "hookimpl",
     "Context",
     "Event",
+    "FeasibleRows",
     "FloatArray",
     "UserObject",
     # errors
@@ -64,6 +66,8 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "DESIGN",
     "LoadedTable",
     "Reading",
+    "design_columns",
+    "is_result",
     "load_table",
     "read_table",
     "refuse_unknown",
@@ -241,6 +245,11 @@ class StartOptions(BaseModel):
         "screened",
         description="Where starts come from: the best and most different of many screened points, random points, "
         "space-filling ones, or the best rows of the training data.",
+    )
+    discrete: Literal["auto", "relax"] = Field(
+        "auto",
+        description="How discrete variables are searched: `auto` decides by the number of combinations, and `relax` "
+        "lets the solver move them as numbers between their bounds, rounded at the end, however many there are.",
     )
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."

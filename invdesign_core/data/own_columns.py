@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "inside", "free", "measured.row", "measured.met", "nearest.row", "nearest.distance"),
+    *("evaluations", "moved", "inside", "free", "nearest.row", "nearest.distance"),
+    *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")
@@ -42,15 +43,15 @@ def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) 
     Raises
     ------
     ConfigError
-        If both columns are there.
+        If both columns are there, and the one of its own name is no result.
     """
     own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
-    if own and prefixed:
+    if own and prefixed and name not in RESULTS:
         raise ConfigError(
             f"the table has a column {name!r} and a column {PREFIX + name!r}: which of them is the design?",
             "take one of them out",
         )
-    return name if own else PREFIX + name if prefixed else None
+    return PREFIX + name if prefixed else name if own else None
 
 
 def is_written_by_us(columns: Iterable[str]) -> bool:
@@ -62,6 +63,25 @@ def is_result(column: str, names: Collection[str]) -> bool:
     """Whether a column of a table that invdesign wrote holds a result, given all variables and outputs."""
     kind, _, name = column.removeprefix("nearest.").partition(".")
     return column in RESULTS or (kind in (*OF_A_NAME, "measured") and name in names)
+
+
+def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, str]:
+    """Return the columns ``design.NAME`` of a table of designs, by the names of their variables.
+
+    In a table that has other columns than results, and none such as only we write, these names are the user's own.
+
+    Parameters
+    ----------
+    names : collection of str
+        The table's columns.
+    said : collection of str
+        Outputs, and all other columns that the user names.
+    """
+    found = {n.removeprefix(PREFIX): n for n in names if n.startswith(PREFIX) and n != PREFIX and n not in said}
+    known = {*found, *said}
+    ours = any(n.startswith("prediction.") for n in names) or {"target", "rank"} <= set(names)
+    others = [n for n in names if n not in known and n not in found.values()]
+    return found if ours or all(is_result(n, known) for n in others) else {}
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
@@ -192,12 +212,25 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
         if aside:
             ctx.note(f"targets: columns with results are left aside: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)
+        _refuse_results_as_targets(frame, outputs)
     for variable in space.variables:
         column = column_of(variable.name, frame.columns, names)
         if column is not None:
+            if column != variable.name and variable.name in frame:  # a result of that name
+                frame = frame.drop(columns=variable.name)
             frame[column] = values_of(variable, frame[column], "targets", missing=True)
             frame = frame.rename(columns={column: variable.name})
     return frame
+
+
+def _refuse_results_as_targets(frame: pd.DataFrame, outputs: Sequence[str]) -> None:
+    """Refuse to take for targets what stands in a table of ours under the name of an output that is called so."""
+    for name in outputs:
+        if name in RESULTS and name in frame.columns:
+            raise ConfigError(
+                f"targets: the column {name!r} may be the output or the result that is called so in tables of designs",
+                "take the columns prediction.NAME and design.NAME out of the table, or this one",
+            )
 
 
 def row_of(item: str, space: Space) -> dict[str, Any]:

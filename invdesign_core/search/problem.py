@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.errors import StopSolving, plugin_errors
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Linear
 from invdesign_core.surrogate import backend
 from invdesign_core.targets import Goal, Prediction
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from invdesign_core.search.protocols import Objective
     from invdesign_core.space.space import Space
     from invdesign_core.surrogate.surrogate import Surrogate
-
-FEASIBLE = 1e-9
-"""How far outside a linear constraint on u counts as rounding."""
 
 
 class Status(StrEnum):
@@ -84,10 +84,13 @@ class LossFunctions:
         x[..., self._log] = np.log(np.maximum(x[..., self._log], np.finfo(np.float64).tiny))
         return np.asarray((x - low) / width)
 
-    def linear(self, constraints: Linear) -> Linear:
-        """Return constraints on encoded designs as constraints on u; none is about a column on a logarithmic scale."""
-        low, width = self._box
-        return constraints.scaled(low, width)
+    def relaxed(self, allowed: FeasibleSet) -> FeasibleSet:
+        """Return the bounds and linear constraints of designs in u, where discrete columns may take any number.
+
+        No linear constraint is about a column on a logarithmic scale.
+        """
+        lower, upper = self.to_u(allowed.lower), self.to_u(allowed.upper)
+        return FeasibleSet(lower, upper, AllowedValues.all(lower.shape[-1]), allowed.linear.scaled(*self._box))
 
     def value(self, u: FloatArray, goal: Goal) -> FloatArray:
         """Return the (k,) losses; infinite where the prediction is not finite."""
@@ -174,6 +177,137 @@ class LossFunctions:
             return _checked(self.objective.loss(z, Goal(*goal)), 1)
 
 
+class FeasibleRows:
+    """What may be the points of a problem's rows, in u: the same means for every solver.
+
+    In each method, point i belongs to row ``rows[i]``, by default to row i.
+
+    Parameters
+    ----------
+    forward : LossFunctions
+        The way between u and encoded designs, or a plain function in its place.
+    allowed : FeasibleSet
+        The encoded designs that are allowed.
+    lower, upper : ndarray
+        (b, e) bounds of each row in u.
+    """
+
+    def __init__(self, forward: Any, allowed: FeasibleSet, lower: FloatArray, upper: FloatArray) -> None:
+        self._forward = forward
+        self.relaxed: FeasibleSet = forward.relaxed(allowed).within(lower, upper)
+        self.designs = allowed.within(forward.to_x(lower), forward.to_x(upper))
+
+    def violation(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return by how much (k, e) points are outside of bounds and constraints, summed; 0 up to rounding: (k,)."""
+        return self._of(self.designs, rows).violation(self._forward.to_x(u))
+
+    def project(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return the (k, e) points nearest to others inside the bounds and linear constraints; NaN where none is."""
+        return self._of(self.relaxed, rows).project(u)
+
+    def nearest(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return (k, e) designs near to points: their values exist, and all constraints hold; NaN where none is."""
+        return np.asarray(self._forward.to_u(self._of(self.designs, rows).nearest(self._forward.to_x(u))))
+
+    def sample(self, count: int, rng: np.random.Generator, row: int = 0) -> FloatArray:
+        """Draw (count, e) points evenly from the bounds and linear constraints of a row; NaN where there is none."""
+        return self.relaxed.within(self.relaxed.lower[row], self.relaxed.upper[row]).sample(count, rng)
+
+    @staticmethod
+    def _of(part: FeasibleSet, rows: IndexArray | None) -> FeasibleSet:
+        return part if rows is None else part.take(rows)
+
+
+STEP = 6e-6
+"""Step of central differences in float64: about the cube root of its precision."""
+
+
+class _PlainFunction:
+    """A function of u in place of a surrogate and an objective, with derivatives by central differences.
+
+    Parameters
+    ----------
+    f : callable
+        From (k, e) points, and the (k,) targets that they ask for where it is `grouped`, to (k,) losses or
+        (k, q) residuals.
+    grouped : bool
+        Whether it takes the targets.
+    """
+
+    def __init__(self, f: Callable[..., Any], grouped: bool) -> None:
+        self._f, self._grouped = f, grouped
+
+    def to_x(self, u: FloatArray) -> FloatArray:
+        """Return the same points: they are designs."""
+        return u
+
+    to_u = to_x
+
+    def relaxed(self, allowed: FeasibleSet) -> FeasibleSet:
+        """Return the same bounds and constraints."""
+        return allowed
+
+    def value(self, u: FloatArray, groups: Any) -> FloatArray:
+        """Return the (k,) losses; infinite where they are not finite."""
+        return _losses(self._answer(u, groups))
+
+    def value_and_grad(self, u: FloatArray, groups: Any) -> tuple[FloatArray, FloatArray]:
+        """Return (k,) losses and (k, e) gradients."""
+        return self._differences(u, groups, lambda answer: _losses(answer)[:, None], squeeze=True)
+
+    def residuals_and_jacobian(self, u: FloatArray, groups: Any) -> tuple[FloatArray, FloatArray]:
+        """Return (k, q) residuals and (k, q, e) Jacobians; infinite and 0 where not finite."""
+        return self._differences(u, groups, _residuals)
+
+    def _answer(self, u: FloatArray, groups: Any) -> FloatArray:
+        answer = np.asarray(self._f(u, groups) if self._grouped else self._f(u), dtype=np.float64)
+        if answer.ndim not in (1, 2) or len(answer) != len(u):
+            raise ValueError(f"the function returned shape {answer.shape} for {len(u)} points, expected one row each")
+        return answer
+
+    def _differences(
+        self, u: FloatArray, groups: Any, part: Callable[[FloatArray], FloatArray], squeeze: bool = False
+    ) -> tuple[Any, Any]:
+        """Return the (k, q) part of the answers and its (k, q, e) derivatives, from one side where a domain ends."""
+        k, e = u.shape
+        points = u[:, None] + STEP * np.concatenate([np.zeros((1, e)), np.eye(e), -np.eye(e)])
+        answers = part(self._answer(points.reshape(-1, e), np.repeat(groups, 1 + 2 * e)))
+        answers = answers.reshape(k, 1 + 2 * e, -1).transpose(0, 2, 1)
+        here, ahead, behind = answers[:, :, :1], answers[:, :, 1 : e + 1], answers[:, :, e + 1 :]
+        with np.errstate(invalid="ignore"):
+            slope = (ahead - behind) / (2 * STEP)
+            slope = np.where(np.isfinite(ahead), slope, (here - behind) / STEP)
+            slope = np.where(np.isfinite(behind), slope, (ahead - here) / STEP)
+        slope = np.where(np.isfinite(slope), slope, 0.0)
+        return (here[:, 0, 0], slope[:, 0]) if squeeze else (here[:, :, 0], slope)
+
+
+def _losses(answer: FloatArray) -> FloatArray:
+    loss = answer if answer.ndim == 1 else np.mean(answer**2, axis=1)
+    return np.where(np.isfinite(loss), loss, np.inf)
+
+
+def _residuals(answer: FloatArray) -> FloatArray:
+    if answer.ndim == 1:
+        raise ValueError("the function returns losses, and the solver asks for residuals: return them as (k, q)")
+    return np.where(np.isfinite(answer), answer, np.inf)
+
+
+class _EachItsOwn:
+    """Targets of which nothing is known but their numbers."""
+
+    def take(self, numbers: IndexArray) -> IndexArray:
+        """Return the numbers."""
+        return numbers
+
+
+def _box(lower: FloatArray, upper: FloatArray, linear: Linear | None = None) -> FeasibleSet:
+    """Return all designs inside the (b, e) bounds of any row that satisfy constraints."""
+    e = lower.shape[1]
+    low, high = lower.min(axis=0, initial=np.inf), upper.max(axis=0, initial=-np.inf)
+    return FeasibleSet(low, high, AllowedValues.all(e), linear or Linear.none(e))
+
+
 class Problem:
     """b independent rows, each asking for its own target inside its own bounds.
 
@@ -183,9 +317,9 @@ class Problem:
     Parameters
     ----------
     forward : LossFunctions
-        The compiled functions.
+        The compiled functions, or a plain function in their place.
     goal : Goal
-        t goals in z.
+        t goals in z; of a plain function their numbers.
     groups : ndarray of int
         (b,) which goal each row asks for.
     lower, upper : ndarray
@@ -196,13 +330,15 @@ class Problem:
         Holds the deadline.
     first : int
         Number of the first row in the whole of the work, where rows are solved in chunks.
-    linear : Linear, optional
-        Constraints on u that every row must satisfy besides its bounds; only for solvers that handle ``linear``.
+    allowed : FeasibleSet, optional
+        The encoded designs that are allowed; by default all inside the bounds.
 
     Attributes
     ----------
     linear : Linear
-        The linear constraints on u; without any it has no rows.
+        The linear constraints on u, only for solvers that handle ``linear``; without any it has no rows.
+    feasible : FeasibleRows
+        Moves points to the nearest that satisfy bounds and constraints, draws such points, and says which do.
     evaluations : ndarray of int
         (b,) points evaluated for each row.
     best_u, best_loss : ndarray
@@ -211,24 +347,72 @@ class Problem:
 
     def __init__(
         self,
-        forward: LossFunctions,
-        goal: Goal,
+        forward: Any,
+        goal: Any,
         groups: IndexArray,
         lower: FloatArray,
         upper: FloatArray,
         discrete: NDArray[np.bool_],
         ctx: Context,
         first: int = 0,
-        linear: Linear | None = None,
+        allowed: FeasibleSet | None = None,
     ) -> None:
         self._numbers = first + np.arange(len(lower))
         self._asks = groups
-        self.linear = linear or Linear.none(lower.shape[1])
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
+        self._allowed = allowed or _box(forward.to_x(lower), forward.to_x(upper))
+        self.feasible = FeasibleRows(forward, self._allowed, lower, upper)
+        self.linear = self.feasible.relaxed.linear
         self.evaluations = np.zeros(len(lower), dtype=np.int64)
         self.best_u = (lower + upper) / 2
         self.best_loss = np.full(len(lower), np.inf)
+
+    @classmethod
+    def from_function(
+        cls,
+        f: Callable[..., Any],
+        lower: FloatArray,
+        upper: FloatArray,
+        groups: IndexArray | None = None,
+        linear: Linear | None = None,
+        ctx: Context | None = None,
+    ) -> Problem:
+        """Return the problem of making a plain function small, to try a solver without a surrogate.
+
+        Derivatives are central differences of the function, in float64.
+
+        Parameters
+        ----------
+        f : callable
+            From (k, e) points to (k,) losses, or to (k, q) residuals whose mean of squares is the loss. With `groups`
+            it is also given the (k,) targets that the points ask for.
+        lower, upper : ndarray
+            (b, e) bounds.
+        groups : ndarray of int, optional
+            (b,) the target of each row; by default all have one.
+        linear : Linear, optional
+            Constraints on u.
+        ctx : Context, optional
+            Seed and deadline.
+
+        Examples
+        --------
+        >>> problem = Problem.from_function(lambda u: u - 0.3, np.zeros((1, 2)), np.ones((1, 2)))
+        >>> problem.value(np.array([[0.3, 0.5]])).round(6).tolist()
+        [0.02]
+        """
+        lower, upper = (np.array(side, dtype=np.float64) for side in (lower, upper))
+        if lower.ndim != 2 or lower.shape != upper.shape or not (lower <= upper).all():
+            raise ValueError(
+                f"found bounds of shape {lower.shape} and {upper.shape}, expected (b, e) for both, lower <= upper"
+            )
+        asks = np.zeros(len(lower), dtype=np.intp) if groups is None else np.asarray(groups, dtype=np.intp)
+        if asks.shape != (len(lower),):
+            raise ValueError(f"found groups of shape {asks.shape}, expected one for each of {len(lower)} rows")
+        forward, discrete = _PlainFunction(f, groups is not None), np.zeros(lower.shape[1], dtype=bool)
+        allowed = _box(lower, upper, linear)
+        return cls(forward, _EachItsOwn(), asks, lower, upper, discrete, ctx or Context(), allowed=allowed)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -242,7 +426,7 @@ class Problem:
     def value(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
         """Return the (k,) losses of (k, e) points; point i belongs to row ``rows[i]``, by default row i."""
         u, rows = self._begin(u, rows)
-        loss = self._forward.value(u, self._goal.take(self._asks[rows]))
+        loss: FloatArray = self._forward.value(u, self._goal.take(self._asks[rows]))
         self._note(u, rows, loss)
         return loss
 
@@ -275,8 +459,8 @@ class Problem:
         else:
             np.add.at(self.evaluations, rows, 1)
         inside = ((u >= self.lower[rows]) & (u <= self.upper[rows])).all(axis=1)
-        if len(self.linear):
-            inside &= (self.linear.violation(u) <= FEASIBLE).all(axis=1)
+        if self._allowed.constrained:
+            inside &= self.feasible.violation(u, rows) == 0
         better = np.flatnonzero(inside & (loss < self.best_loss[rows]))
         if not len(better):
             return
@@ -296,7 +480,7 @@ def part_of(problem: Problem, rows: IndexArray, goal: Goal) -> Problem:
         problem.upper[rows],
         problem.discrete,
         problem._ctx,
-        linear=problem.linear,
+        allowed=problem._allowed,
     )
     part._asks, part._numbers = np.arange(len(rows)), problem._numbers[rows]
     return part

@@ -16,7 +16,7 @@ from invdesign_core.errors import ConfigError
 from invdesign_core.search.enumerate import best_combinations
 from invdesign_core.search.local_search import rounded_and_improved
 from invdesign_core.search.penalty import firm, hold_limits
-from invdesign_core.search.plan import Plan, infeasibility, no_combination
+from invdesign_core.search.plan import Plan, no_combination
 from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, Status
 from invdesign_core.search.proximity import PULLS, NearTo, ProximityPenalty, distances, few_changes, weights
 from invdesign_core.search.rows import Rows, make_rows, no_design
@@ -24,7 +24,6 @@ from invdesign_core.search.run_solver import call_solver
 from invdesign_core.search.starts import losses_of
 from invdesign_core.search.trust_boxes import around_designs, measured, near_rows
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.projection import nearest
 from invdesign_core.space.rounding import mended, shortened, written
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal, Prediction, Targets
@@ -223,7 +222,9 @@ class Search:
             forward, self._compared, space, low, high, self._init, count, self.known, ctx, self.first
         )  # fmt: skip
         rows = self._from_present(rows)
-        linear = forward.linear(space.constraints.linear)
+        inside = forward.relaxed(space.feasible_set)
+        relaxed = plan.way == "relaxation"
+        discrete = space.discrete & (not relaxed)
         goal, interrupted, evaluations = self.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
 
         def solve(problem: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
@@ -233,7 +234,7 @@ class Search:
             nonlocal goal, interrupted, evaluations
             for through in maps:
                 problem = Problem(
-                    through, goal, rows.groups, lower, upper, space.discrete, ctx, rows.first, linear
+                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, space.feasible_set
                 )  # fmt: skip
                 reached = hold_limits(
                     solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
@@ -256,20 +257,21 @@ class Search:
             low, high = self._with_values(x, rows)
             lower, upper = forward.to_u(low), forward.to_u(high)
             begin = np.clip(forward.to_u(x), lower, upper)
-            if len(linear):
-                begin = _feasible_or(nearest(linear, lower, upper, begin), begin)
+            begin = _feasible_or(inside.within(lower, upper).project(begin), begin)
             before, evaluations = evaluations, np.zeros_like(evaluations)
             polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
             spent, evaluations = evaluations, before
             return written(space, forward.to_x(polished.u), low, high), spent, interrupted
 
-        if plan.way == "rounded and neighbours" and not interrupted:
+        if plan.way in ("rounded and neighbours", "relaxation") and not interrupted:
+            scores = [] if relaxed else self._scores(maps, goal)
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, self._scores(maps, goal), space, plan, (rows.low, rows.high),
+                x, forward.to_x(u), rows.groups, scores, space, plan, (rows.low, rows.high),
                 self._kept(rows), polish if others else None, ctx,
             )  # fmt: skip
-            u, evaluations = forward.to_u(x), evaluations + more
+            # Whether a relaxed start moved is told by the point that the solver reached, not by its rounding.
+            u, evaluations = u if relaxed else forward.to_u(x), evaluations + more
         x = self._shortened(x, rows.groups, rows.low, rows.high)
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
         return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
@@ -289,7 +291,7 @@ class Search:
 
         def where_feasible(score: Score) -> Score:
             def found(x: FloatArray, groups: IndexArray) -> FloatArray:
-                scores, fine = np.full(len(x), np.inf), np.flatnonzero(infeasibility(self.space, x) == 0)
+                scores, fine = np.full(len(x), np.inf), np.flatnonzero(self.space.feasible_set.holds(x))
                 if len(fine):
                     scores[fine] = score(x[fine], groups[fine])
                 return scores
@@ -323,7 +325,10 @@ class Search:
         if self.data is not None:
             fine &= self.data.holds(x)
         self._check_found(ended.groups[fine])
-        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+        if fine.all():
+            return ended
+        u = np.where((x != ended.x).any(axis=1, keepdims=True), self.forward.to_u(x), ended.u)
+        return _some(replace(ended, x=x, u=u), fine)
 
     def _check_found(self, groups: IndexArray) -> None:
         """Refuse to go on where a target, of (b,) that designs were found for, is not among these."""
@@ -389,8 +394,8 @@ class Search:
         present = self.forward.to_u(self.near.present)
         lower, upper, u0 = rows.lower[firsts], rows.upper[firsts], rows.u0.copy()
         begin = np.clip(np.where(np.isfinite(present), present, u0[firsts]), lower, upper)
-        linear = self.forward.linear(self.space.constraints.linear)
-        u0[firsts] = _feasible_or(nearest(linear, lower, upper, begin), u0[firsts]) if len(linear) else begin
+        inside = self.forward.relaxed(self.space.feasible_set).within(lower, upper)
+        u0[firsts] = _feasible_or(inside.project(begin), u0[firsts])
         return replace(rows, u0=u0)
 
 

@@ -21,6 +21,8 @@ from invdesign_core.plugin import (
     Kind,
     LoadedTable,
     Reading,
+    design_columns,
+    is_result,
     load_table,
     near_match,
     refuse_unknown,
@@ -215,7 +217,7 @@ class Table(Reading, Columns, Dataset):
 def _designs(names: Sequence[str], table: Table) -> dict[str, str]:
     """Return the columns ``design.NAME`` of a table of designs by their variables, where no option names them so."""
     said = {*table.outputs, *(table.inputs or ()), *table.kinds, *table.beside}
-    return {n.removeprefix(DESIGN): n for n in names if n.startswith(DESIGN) and n != DESIGN and n not in said}
+    return design_columns([name for name in names if name not in table.leave_out], said)
 
 
 def _with_plain_names(file: File, table: Table) -> File:
@@ -223,7 +225,9 @@ def _with_plain_names(file: File, table: Table) -> File:
     frame = file.table.frame
     found = {column: name for name, column in _designs(list(frame.columns), table).items()}
     for column, name in found.items():
-        if name in frame.columns:
+        if name in frame.columns and is_result(name, ()):
+            frame = frame.drop(columns=name)
+        elif name in frame.columns:
             raise DataError(
                 f"{file.path}: there is a column {name!r} and a column {column!r}: which of them is the design?",
                 f"leave one of them out: {toml_option('leave_out', [name])}, or name the inputs",
