@@ -21,8 +21,10 @@ from invdesign_core.targets import Targets
 
 GRID = 32
 """Steps over what a variable may be in which the first miss is looked for."""
-HALVINGS = 9
-"""Halvings of a step: to 1e-4 of the bounds."""
+HALVINGS = 40
+"""Halvings of a step at most."""
+FINE = 1e-3
+"""Share of a range to which its ends are found."""
 LISTED = 256
 """Values of a discrete variable that are tried one by one; of more only the ends are refined."""
 ROUNDING = 1e-9
@@ -57,7 +59,7 @@ def tolerance_ranges(
     -------
     list
         For each design the room of every variable that is not fixed: ``[low, high]``, values that exist,
-        exact to 1e-4 of the bounds, or the levels of a category with which the design is an answer. A variable that
+        exact to about a thousandth of their length, or the levels of a category with which the design is an answer. A variable that
         can't move alone has room for its own value. None where the design itself misses.
     """
 
@@ -85,7 +87,8 @@ def tolerance_ranges(
         if (variable, columns.start) in numbers:
             pairs, j = next(ends), columns.start
             if not variable.discrete:
-                pairs = inward(pairs, x[:, j], np.stack([low[:, j], high[:, j]], axis=-1))
+                ends_of_j = np.stack([low[:, j], high[:, j]], axis=-1)
+                pairs = inward(pairs, x[:, j], ends_of_j, logarithmic=variable.scale == "log")
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
@@ -116,6 +119,7 @@ def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         stays = full[:, None] & (x[:, columns] <= 0)
         high[:, columns] = np.where(stays, np.minimum(high[:, columns], 0.0), high[:, columns])
     close = ROUNDING * np.where(bounds[1] > bounds[0], bounds[1] - bounds[0], 1.0)
+    close = np.where(space.logarithmic, ROUNDING * np.abs(x), close)
     return np.where(low > x - close, x, low), np.where(high < x + close, x, high)
 
 
@@ -135,6 +139,8 @@ def _spans(
     """Return the (v, k, 2) ends of what is fine, without a gap around a design's own value, for v columns."""
     columns = np.array([column for _, column in numbers], dtype=np.intp)
     own, low, high = x[:, columns], low[:, columns], high[:, columns]
+    ends, logs = (own.copy(), low, high), np.array([not v.discrete and v.scale == "log" for v, _ in numbers])
+    own, low, high = (np.where(logs, np.log(np.where(logs, side, 1.0)), side) for side in ends)
     # Where only some values exist, it is their numbers that move; which of them may be is found by trying.
     counts = np.array([(v.count or 1) if v.discrete else 0 for v, _ in numbers])
     discrete = counts > 0
@@ -144,7 +150,9 @@ def _spans(
 
     def values(places: FloatArray) -> FloatArray:
         """Return the values at (k, v, n) places."""
-        found = places.copy()
+        itself, least, most = (side[..., None] for side in ends)
+        found = np.where(logs[:, None], np.exp(np.where(logs[:, None], places, 0.0)), places)
+        found = np.where(logs[:, None], np.where(places == own[..., None], itself, found.clip(least, most)), found)
         for j in np.flatnonzero(discrete):
             at = numbers[j][0].at(places[:, j].ravel().astype(np.intp))
             found[:, j] = at.reshape(places[:, j].shape)
@@ -176,7 +184,11 @@ def _spans(
     bad, limits = np.concatenate([below, above], axis=2), np.stack([low, high], axis=2)
     reached = ~np.isfinite(bad)
     inner, bad = np.where(reached, limits, inner), np.where(reached, limits, bad)
+    smallest = (ROUNDING * (high - low))[..., None]
     for _ in range(max(HALVINGS, int(np.ceil(np.log2(max(counts.max(), 2)))))):
+        enough = np.where(discrete[:, None], 1.0, np.maximum(FINE * np.abs(inner - here), smallest))
+        if (np.abs(inner - bad) <= enough).all():
+            break
         middle = (inner + bad) / 2
         between = np.where(np.abs(inner - bad) < 2, inner, np.floor(middle))
         middle = np.where(discrete[:, None], between, middle)
