@@ -13,6 +13,7 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
+from invdesign_core.data.own_columns import design_columns
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "DESIGN",
     "LoadedTable",
     "Reading",
+    "design_columns",
     "load_table",
     "read_table",
     "refuse_unknown",
@@ -241,6 +243,11 @@ class StartOptions(BaseModel):
         "screened",
         description="Where starts come from: the best and most different of many screened points, random points, "
         "space-filling ones, or the best rows of the training data.",
+    )
+    discrete: Literal["auto", "relax"] = Field(
+        "auto",
+        description="How discrete variables are searched: `auto` decides by the number of combinations, and `relax` "
+        "lets the solver move them as numbers between their bounds, rounded at the end, however many there are.",
     )
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."

@@ -163,8 +163,8 @@ class Report(_Part):
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumerated`, `each combination "
-        "solved`, `rounded and neighbours`, `by the solver`, or `continuous` where there are none; null without a "
-        "target."
+        "solved`, `rounded and neighbours`, `by the solver`, `relaxation`, or `continuous` where there are none; null "
+        "without a target."
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
@@ -189,7 +189,10 @@ class TableReport(_Part):
     targets: int = Field(description="Number of targets.")
     met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
     optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
-    measured: int = Field(description="Targets that no design meets, but a measured row does.")
+    measured: int = Field(
+        description="Targets for which no design, but a measured row is an answer: `measured.answer` in the file."
+    )
+    beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
     starts: StartsReport = Field(description="What became of the starts of this call.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")
