@@ -85,6 +85,14 @@ def test_few_rows_of_rounded_numbers_are_not_fitted_by_many_factors():
         assert all(len(equation.names) < 4 for equation in equations_among(data.x, data.space)), seed
 
 
+@pytest.mark.parametrize("levels", [np.arange(0, 21, 2), np.arange(60), np.linspace(0.1, 0.9, 9).round(1)])
+def test_a_measured_column_that_follows_levels_with_noise_is_not_given_by_them(levels):
+    level = np.repeat(levels, 2)
+    noise = 0.015 * np.ptp(levels) * np.random.default_rng(0).uniform(-1, 1, len(level))
+    data = table(level=level, measured=0.3 * (level + noise))
+    assert equations_among(data.x, data.space) == ()
+
+
 def test_whole_numbers_are_the_coefficients_where_they_say_the_same():
     wall, roof, other = np.random.default_rng(0).uniform(1, 9, (3, 90)).round(2)
     data = table(surface=(wall + 2 * roof).round(2), wall=wall, roof=roof, other=other, mean=(wall + other) / 2)

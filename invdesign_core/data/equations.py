@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 EVIDENCE = 3
 """Different rows beyond the unknowns of an equation that it takes: fewer could satisfy it by chance."""
 SHARE = 0.02
-"""Share of the range of each of its terms that an equation may be off by; more than that is no equation."""
+"""Share of the range of each of its terms that a plain sum or difference may be off by; more is no equation."""
+FITTED = 0.005
+"""The same for an equation with other factors: columns of few levels are not rounded, and noise follows factors."""
 ROUGH = 0.002
 """The same for plain sums and differences of rounded or measured numbers."""
 EXACT = 1e-9
@@ -388,7 +390,8 @@ def _settled(
         part = NEAREST * float(allowed.max())
         if (np.abs(coefficients) == 1).all() and not table.exactly:
             allowed = np.maximum(allowed, ROUGH * terms.min())
-        allowed = np.minimum(allowed, SHARE * terms.min())
+        share = SHARE if (np.abs(coefficients) == 1).all() else FITTED
+        allowed = np.minimum(allowed, share * terms.min())
         sums = values[:, columns] @ coefficients
         if np.ptp(sums) > min(2 * allowed.max(), best + 2 * part):
             continue

@@ -59,8 +59,8 @@ def tolerance_ranges(
     -------
     list
         For each design the room of every variable that is not fixed: ``[low, high]``, values that exist,
-        exact to about a thousandth of their length, or the levels of a category with which the design is an answer. A variable that
-        can't move alone has room for its own value. None where the design itself misses.
+        exact to about a thousandth of their length, or the levels of a category with which the design is an
+        answer. A variable that can't move alone has room for its own value. None where the design itself misses.
     """
 
     def meets(points: FloatArray) -> NDArray[np.bool_]:
