@@ -285,6 +285,14 @@ def test_an_input_that_a_limit_holds_has_its_range_end_there():
     assert room_of(answers, "x1")[0] == pytest.approx(x[1], abs=1e-6)
 
 
+def test_the_ends_of_ranges_are_written_as_the_constraints_have_them():
+    limits = ["x0 >= 1.5", "3*x1 <= 10", "x0 + x1 <= 9.7"]
+    answers, _ = solve(lin([[1], [1]]), numbers(2, 0, 10), "8 tolerance 7", rows([1, 1], 0, 10), constraints=limits)
+    assert room_of(answers, "x0")[0] == 1.5
+    for name in ("x0", "x1"):
+        assert all(len(str(end)) <= 5 for end in room_of(answers, name)), room_of(answers, name)
+
+
 def test_an_input_that_an_equation_ties_has_its_own_value_for_a_range_and_the_screen_says_so():
     from invdesign_core.cli.console import _room
 

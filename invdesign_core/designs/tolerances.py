@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.digits import inward
+from invdesign_core.space.digits import inward, rounded
 from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -73,7 +73,8 @@ def tolerance_ranges(
         if near is not None:
             good &= near.holds(points)
         rows = np.flatnonzero(good)
-        good[rows] = meets(points[rows])
+        if len(rows):
+            good[rows] = meets(points[rows])
         return np.asarray(good)
 
     there = meets(x)
@@ -86,8 +87,7 @@ def tolerance_ranges(
         if (variable, columns.start) in numbers:
             pairs, j = next(ends), columns.start
             if not variable.discrete:
-                ends_of_j = np.stack([low[:, j], high[:, j]], axis=-1)
-                pairs = inward(pairs, x[:, j], ends_of_j, logarithmic=variable.scale == "log")
+                pairs = _short(fine, space, x, j, pairs)
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
@@ -120,6 +120,22 @@ def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     close = ROUNDING * np.where(bounds[1] > bounds[0], bounds[1] - bounds[0], 1.0)
     close = np.where(space.logarithmic, ROUNDING * np.abs(x), close)
     return np.where(low > x - close, x, low), np.where(high < x + close, x, high)
+
+
+def _short(fine: Fine, space: Space, x: FloatArray, column: int, pairs: FloatArray) -> FloatArray:
+    """Write the (k, 2) ends of a continuous column with few digits; an end that is a bound stays one."""
+    low, high = (side[column] for side in space.bounds)
+    own_range = (side[:, column] for side in space.feasible_set.values.range_of(x))
+    bounds = np.clip(np.stack(list(own_range), axis=-1), low, high)
+    length = np.maximum(pairs[:, 1:] - pairs[:, :1], 0.0)
+    logarithmic = bool(space.logarithmic[column])
+    near = rounded(pairs, np.where(length > 0, 1e-3 * (pairs if logarithmic else length), 1.0))
+    # What a constraint leaves is computed, and a little less than the number that was meant: that may do as well.
+    points, which = np.repeat(x, 2, axis=0), np.repeat(np.arange(len(x)), 2)
+    points[:, column] = near.ravel()
+    meant = np.abs(near - pairs) <= ROUNDING * (pairs if logarithmic else np.maximum(np.abs(pairs), length))
+    meant &= (near >= bounds[:, :1]) & (near <= bounds[:, 1:]) & fine(points, which).reshape(near.shape)
+    return np.where(meant, near, inward(pairs, x[:, column], bounds, logarithmic))
 
 
 def _labels(fine: Fine, variable: Variable, columns: slice, x: FloatArray) -> list[list[Any]]:
