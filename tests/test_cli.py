@@ -68,6 +68,32 @@ def test_light_commands_load_no_heavy_package(tmp_path, command):
     assert "loaded: []" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", ["", "init", "run", "solve", "predict", "plugins", "plugins list", "plugins show", "validate", "schema"]
+)
+def test_help_loads_click_and_nothing_else(tmp_path, command):
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        f"sys.argv = ['invdesign', *{command.split()}, '--help']\n"
+        "from invdesign_core.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names\n"
+        "print('loaded:', sorted(new))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "loaded: ['click', 'invdesign_core']" in done.stdout, done.stdout + done.stderr
+
+
+def test_importing_the_package_loads_nothing_but_itself(tmp_path):
+    code = (
+        "import sys; before = set(sys.modules); import invdesign_core\n"
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.strip() == "['invdesign_core']", done.stderr
+
+
 def test_importing_the_core_loads_no_heavy_package(tmp_path):
     code = f"import sys, invdesign_core, invdesign_core.plugin; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -272,7 +272,7 @@ def test_f35f_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
     with pytest.raises(DataError) as error:
         solved(path, "r=1", table=table, outputs=["r"])
     assert "three.keras: the model has 3 inputs and 1 outputs" in error.value.message
-    assert "2 column(s) that are no outputs: 'a', 'b'" in error.value.message
+    assert "2 columns besides the outputs: 'a', 'b'" in error.value.message
     pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
     with pytest.raises(DataError, match="holds text"):
         solved(path, "1", table=table)

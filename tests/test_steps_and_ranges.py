@@ -11,7 +11,7 @@ from conftest import lin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invdesign_core.cli.options import design_values
+from invdesign_core.cli.option_values import design_values
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import DataDistance

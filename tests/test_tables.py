@@ -147,8 +147,8 @@ def test_a_row_of_units_is_named_and_can_be_skipped(save):
         assert values(table) == GERMAN_VALUES
         assert table.place(0) == "row 2 (line 3)"
     assert values(load_table(path, Reading(skip_rows=[1, 3])))["a"] == [0.5]
-    assert "row 9 is to be skipped" in refusal(path, Reading(skip_rows=[9])).message
-    assert "all 3 rows are to be skipped" in refusal(path, Reading(skip_rows=3)).message
+    assert "skip_rows names row 9, but the table has" in refusal(path, Reading(skip_rows=[9])).message
+    assert "skip_rows leaves out all 3 rows" in refusal(path, Reading(skip_rows=3)).message
 
 
 @pytest.mark.parametrize("other", ["1", "0.5"])
@@ -659,7 +659,7 @@ def test_a_row_without_any_output_is_named_where_outputs_may_be_missing(save):
     path = save("a,y1,y2\n1,1,\n2,,\n3,,3\n4,4,4\n5,5,5\n")
     with pytest.raises(DataError) as caught:
         load(path, ("y1", "y2"), missing_outputs="own-rows")
-    assert "1 of 5 rows have no output at all, first row 2 (line 3)" in caught.value.message
+    assert "rows without any output: 1 of 5, first row 2 (line 3)" in caught.value.message
     assert "skip_rows = [2]" in caught.value.hint
     assert len(load(path, ("y1", "y2"), missing_outputs="own-rows", skip_rows=[2])[0].frame) == 4
 

@@ -136,9 +136,7 @@ def test_tables_that_are_not_clear_are_refused(run, tmp_path, change, error, mes
 def test_designs_outside_the_data_are_said(run, tmp_path):
     designs().assign(**{"design.T": [1, 2, 9, 4, 5, 9]}).to_csv(tmp_path / "far.csv", index=False)
     found = predict_table(run, tmp_path / "far.csv", registry=REGISTRY)
-    assert "2 of 6 designs lie outside the ranges that the surrogate learnt from, first row 3" in " ".join(
-        found.report.notes
-    )
+    assert "designs outside the ranges of the training data: 2 of 6, first in row 3" in " ".join(found.report.notes)
 
 
 def test_a_model_file_predicts_by_its_own_names_or_those_given(tmp_path):
@@ -202,7 +200,7 @@ def test_a_column_that_is_called_like_a_result_is_left_aside_only_in_a_table_of_
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_row_of_a_file_is_the_present_design(run, tmp_path, ending, monkeypatch):
-    from invdesign_core.cli.options import design_values
+    from invdesign_core.cli.option_values import design_values
 
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / f"d.{ending}", designs())

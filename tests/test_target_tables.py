@@ -125,7 +125,7 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
         solve_table(prepared(model, **few, designs=2), wanted, out)
     report = solve_table(prepared(model, **few), wanted, out)
     assert report.starts.total < 30 * 64, "what was solved before is not solved again"
-    assert "were solved before" in " ".join(report.notes)
+    assert "already solved, and not solved again" in " ".join(report.notes)
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "whole.parquet"))
     assert [p.name for p in tmp_path.glob(".*")] == []
 

@@ -59,7 +59,7 @@ def test_validate_says_all_that_a_run_says_before_training(folder, tmp_path):
     assert "'t' is the same in every row" in text
     assert "a + b + c is 100 in every row" in text
     assert 'constraints = ["a + b + c = 100"]' in text
-    assert "1 of 60 rows repeat a design" in text
+    assert "rows that repeat a design: 1 of 60;" in text
     assert "no validation rows" in text
     left = [t for t in run if t not in checked]
     assert not any("in every row" in t or "repeat" in t for t in left)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from invdesign_core.designs.verdict import as_written, computed_text, miss_of, number_text, output_text, tolerance_text
+from invdesign_core.errors import plural
 from invdesign_core.space.digits import typed
 
 if TYPE_CHECKING:
@@ -135,16 +136,16 @@ def _counts(starts: StartsReport, what: str) -> str:
     """Say what became of the starts; nothing of hits where nothing can be hit."""
     hit = [] if starts.hit is None else [f"{starts.hit} {what}"]
     lost = [f"{starts.not_finite} not finite"] if starts.not_finite else []
-    parts = [*hit, f"{starts.converged} converged", f"{starts.unmoved} never moved", *lost]
-    return f"{starts.total} starts: {', '.join(parts)}"
+    parts = [*hit, f"{starts.converged} converged", f"{starts.unmoved} did not move", *lost]
+    return f"{plural(starts.total, 'start')}: {', '.join(parts)}"
 
 
 def _surrogate(report: Report, console: Console) -> None:
     s = report.surrogate
     if s.test:
-        title = f"surrogate on {s.rows.get('test', 0)} test rows"
+        title = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
         if "table" in s.rows:
-            title = f"the model on {s.rows['table']} rows of the table"
+            title = f"the model on {plural(s.rows['table'], 'row')} of the table"
         table = Table(title=title, title_justify="left")
         table.add_column("output", overflow="fold")
         for name in ("R²", "mean abs. error", "RMS error"):
@@ -156,7 +157,7 @@ def _surrogate(report: Report, console: Console) -> None:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
         failed = f", {s.failed} failed" if s.failed else ""
         console.print(
-            f"{s.trials} trials{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
+            f"{plural(s.trials, 'trial')}{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
         )
 
 
@@ -169,9 +170,9 @@ def _measured(report: Report, console: Console) -> None:
     """Print the measured rows that are answers themselves, the best few."""
     count, shown = report.measured_count, report.measured[:ROWS_SHOWN]
     goal = any(target.goal for target in report.target.values())
-    many = "s" if count > 1 else ""
-    end = "beat{} the best design" if goal else "meet{} the target already"
-    title = f"{count} measured row{many} " + end.format("" if many else "s")
+    verb = "s" if count == 1 else ""
+    end = f"beat{verb} the best design" if goal else f"already meet{verb} the target"
+    title = f"{plural(count, 'measured row')} {end}"
     title += f"; the best {len(shown)}" if count > len(shown) else ""
     rows = []
     for row in shown:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tomlkit
 
 from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
 from invdesign_core.data.quality import data_notes, data_warnings
-from invdesign_core.errors import InvdesignError
+from invdesign_core.errors import InvdesignError, plural
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.workflow.design import Design
+
+FOUND = ("inputs", "kinds")
+"""Options of the dataset that the file states as they were found, so that no option is repeated."""
 
 
 def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
@@ -30,14 +34,14 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
         What that dataset is called: with its distribution where another one has a dataset of that name.
     """
     lines = [
-        f"# Inverse design with {data.name}: {len(data.frame)} rows.",
+        f"# Inverse design with {data.name}: {plural(len(data.frame), 'row')}.",
         "# Lines that begin with # are comments; take the # away to make them count.",
         "",
         "seed = 0",
         "",
         "[dataset]",
         f"use = {toml(use)}",
-        *(f"{key} = {toml(value)}" for key, value in options),
+        *(f"{toml_key(key)} = {toml(value)}" for key, value in options if value is not None and key not in FOUND),
         "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
         f"inputs = {toml(list(data.space.names))}",
         "",
@@ -138,18 +142,23 @@ def _readable_step(data: Data, name: str) -> str:
 
 
 def toml(value: object) -> str:
-    """Write a value as TOML; JSON's text, lists, numbers and booleans are TOML's too."""
-    if isinstance(value, Path):
-        value = value.as_posix()
+    """Write a value as TOML on one line; TOML has no null, so keys without a value are left out."""
+    return str(_item(value).as_string())
+
+
+def _item(value: object) -> Any:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+        table = tomlkit.inline_table()
+        table.update({key: _item(inner) for key, inner in value.items() if inner is not None})
+        return table
+    if isinstance(value, list | tuple):
+        return tomlkit.item([_item(inner) for inner in value])
+    return tomlkit.item(value.as_posix() if isinstance(value, Path) else value)
 
 
 def toml_key(name: str) -> str:
     """Write a name as a TOML key: bare where it may be, else in quotes."""
-    bare = bool(name) and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
-    return name if bare else json.dumps(name, ensure_ascii=False)
+    return tomlkit.key(name).as_string()
 
 
 def _number(value: float) -> str:

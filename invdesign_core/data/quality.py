@@ -8,6 +8,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.data.data import Data, Rows, together
 from invdesign_core.data.equations import advice_of
+from invdesign_core.errors import plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import near, span
 from invdesign_core.space.space import Space
@@ -61,8 +62,8 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
     distinct = int(rows.max()) + 1
     if distinct < FEW * data.space.width:
         said.append(
-            f"{distinct} distinct designs are few for {data.space.width} inputs; "
-            "measure more, or leave out inputs that don't matter"
+            f"{plural(distinct, 'distinct design')} for {plural(data.space.width, 'input')}: too few for a reliable "
+            "surrogate; measure more, or leave out inputs that don't matter"
         )
     return said + advice_of(data, None if space is None else space.constraints.linear)
 
@@ -95,9 +96,9 @@ def data_notes(data: Data) -> list[str]:
     rows = together(data.x)
     repeats = len(rows) - int(rows.max()) - 1
     if repeats:
-        said.append(f"{repeats} of {len(rows)} rows repeat a design; repeats stay on one side of the split")
+        said.append(f"rows that repeat a design: {repeats} of {len(rows)}; repeats stay on one side of the split")
     if data.groups is not None:
-        said.append(f"rows of one of {len(np.unique(data.groups))} groups stay on one side of the split")
+        said.append(f"rows of a group stay on one side of the split ({plural(len(np.unique(data.groups)), 'group')})")
     for m, name in enumerate(data.outputs):
         count = int(np.isfinite(data.y[:, m]).sum())
         if count < len(rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from invdesign_core.errors import plural
 from invdesign_core.space.digits import SHARE, given, near, telling, typed
 from invdesign_core.targets import ROUNDOFF
 
@@ -59,9 +60,9 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
         What the surrogate explains too little of, where designs are judged by it.
     """
     if report.optimised == report.targets:
-        parts = [f"{report.optimised} of {report.targets} targets are optimised"]
+        parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised"]
     else:
-        parts = [f"{report.met} of {report.targets} targets are met"]
+        parts = [f"{report.met} of {plural(report.targets, 'target')} met"]
         parts += [f"{report.optimised} optimised"] if report.optimised else []
     if report.measured:
         parts.append(f"{report.measured} more by measured rows alone (measured.row)")
@@ -130,7 +131,7 @@ def _limited(report: Report) -> bool:
 
 
 def _rows(count: int) -> str:
-    return f"{count} measured row{'s' if count != 1 else ''}"
+    return plural(count, "measured row")
 
 
 def _best(row: MeasuredReport) -> str:

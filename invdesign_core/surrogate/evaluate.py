@@ -20,6 +20,7 @@ from invdesign_core.errors import (
     described,
     near_match,
     plugin_errors,
+    plural,
 )
 from invdesign_core.space.digits import near
 from invdesign_core.surrogate.loop import Outcome, train
@@ -129,10 +130,12 @@ class Evaluator:
         good = [r for r in self.table.results if r.status == "ok"]
         if not good:
             if not self.table.results:
-                raise TrainingError("the tuner asked for no trial", "give it more to try, or take another tuner")
+                raise TrainingError(
+                    "the tuner asked for no trial", "increase its number of trials, or use another tuner"
+                )
             reasons = {r.message for r in self.table.results}
             raise TrainingError(
-                f"none of {len(self.table.results)} trials gave a usable surrogate: {'; '.join(sorted(reasons))}",
+                f"no usable surrogate in {plural(len(self.table.results), 'trial')}: {'; '.join(sorted(reasons))}",
                 "try smaller learning rates, or look for outliers in the outputs",
             )
         return min(good, key=lambda r: (r.score, r.id))

@@ -13,17 +13,9 @@ from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import Registry, build_options
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
-from invdesign_core.workflow.solver_choice import AUTO, Requirements, asks_for_extremum, pick_solver
-
-DEFAULTS = {
-    "dataset": "binary-decimal",
-    "surrogate": "selu-mlp",
-    "tuner": "grid-search",
-    "objective": "mse",
-    "solver": AUTO,
-}
-"""The plugins that a run takes where nothing else is asked for."""
+from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
 
 
 class Choice(BaseModel):

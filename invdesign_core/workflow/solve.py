@@ -14,7 +14,7 @@ from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import TableReport
 from invdesign_core.designs.trust import Quality
 from invdesign_core.designs.verdict import table_verdict_of
-from invdesign_core.errors import ConfigError, RunStoreError
+from invdesign_core.errors import ConfigError, RunStoreError, plural
 from invdesign_core.space.variables import plain
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
@@ -130,7 +130,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     p, ctx = prepared.holding(frame), prepared.ctx
     if "table" in p.report.rows:
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in p.report.test.items() if m.r2 is not None)
-        ctx.note(f"R² of the model on {p.report.rows['table']} rows of the table: {r2 or 'unknown'}")
+        ctx.note(f"R² of the model on {plural(p.report.rows['table'], 'row')} of the table: {r2 or 'unknown'}")
     parts = ChunkedTable(out, _identity(p, frame))
     tally, quality = _Tally(), Quality.of(p.report)
     for first, answers in pipeline.invert_many(
@@ -156,7 +156,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         parts.write(first, designs)
     resumed = len(frame) - tally.targets
     if resumed:
-        ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
+        ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
     import pandas as pd
 
     needed = ("target", "met", "measured.met")

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.errors import ConfigError, PluginError, near_match
 from invdesign_core.plugin import Solver
 from invdesign_core.registry import Registry, build_options
+from invdesign_core.workflow.defaults import AUTO
 
 if TYPE_CHECKING:
     from invdesign_core.plugin import Objective, Plugin
 
-AUTO = "auto"
-"""The name that lets the core choose the solver."""
 EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
 """A target that asks for the least or the most of an output."""
 

@@ -185,7 +185,7 @@ class Table(Reading, Columns, Dataset):
         if rows[0] != rows[1]:
             raise DataError(
                 f"{designs.path} has {rows[0]} rows, {responses.path} has {rows[1]}",
-                "row i of the one belongs to row i of the other",
+                "row i of one table belongs to row i of the other",
             )
         twice = [name for name in designs.table.frame.columns if name in responses.table.frame.columns]
         if twice:
@@ -228,7 +228,7 @@ def _refuse_empty(file: File, name: str, output: bool = False) -> None:
     if not empty.any():
         return
     words = file.table.words.get(name, {})
-    found = ", ".join(f"{word!r} {count} times" for word, count in words.items())
+    found = ", ".join(f"{word!r} {'once' if count == 1 else f'{count} times'}" for word, count in words.items())
     hints = []
     if output:
         hints.append('missing_outputs = "own-rows" fits each output to the rows where it was measured')
@@ -264,7 +264,7 @@ def _refuse_unmeasured(file: File, responses: pd.DataFrame) -> None:
     if nothing.any():
         rows = [int(row) for row in file.table.rows[nothing]]
         raise DataError(
-            f"{file.path}: {len(rows)} of {len(nothing)} rows have no output at all, first {file.first(nothing)}",
+            f"{file.path}: rows without any output: {len(rows)} of {len(nothing)}, first {file.first(nothing)}",
             f"leave them out: {option('skip_rows', rows)}" if len(rows) <= 10 else "leave those rows out",
         )
 
