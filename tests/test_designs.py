@@ -91,7 +91,7 @@ def inputs(answers):
 
 
 def free(answers, rank=0):
-    return json.loads(answers.designs["free"][rank])
+    return json.loads(answers.designs["free_directions"][rank])
 
 
 # Distinct designs
@@ -301,15 +301,15 @@ def test_many_free_directions_are_counted_and_the_inputs_that_make_up_for_them_n
     done = invdesign(*ask, env={"COLUMNS": "80"})
     said = " ".join(done.out.split())
     assert "12 of 14 directions are free" in said, done.err
-    assert "can make up for the others; without effect here: x8" in said
+    assert "can compensate for the others; without effect here: x8" in said
     best = invdesign(*ask, "--json").json["designs"][0]
-    assert len(best["free"]) == 12
-    for direction in best["free"]:
+    assert len(best["free_directions"]) == 12
+    for direction in best["free_directions"]:
         step = np.array([direction.get(f"x{i + 1}", 0) for i in range(14)])
         assert np.abs(step @ weights).max() < 0.02 * np.abs(step).max()
 
 
-# The room of each input
+# How far each input may move alone
 
 
 def test_each_input_may_move_alone_until_the_target_is_missed():
@@ -359,7 +359,7 @@ def test_f09_out_of_reach_ends_with_the_nearest_design_and_its_miss(tmp_path, in
     assert (report.json["status"], report.json["distinct"]) == ("not met", 1)
     assert best["inputs"] == {"x1": 1, "x2": 1}
     assert best["miss"]["y"] == pytest.approx(-4.0360, abs=1e-4)
-    assert (best["room"], best["free"], best["nearest"]) == (None, None, None)
+    assert (best["tolerance_range"], best["free_directions"], best["nearest"]) == (None, None, None)
 
 
 # Nearness to the data

@@ -305,7 +305,7 @@ def test_no_design_is_ever_infeasible(name):
             for row in table.to_dict("records"):
                 wrong = infeasible(case, {n: row[f"design.{n}"] for n in case.allowed})
                 assert not wrong, (seed, case.design, wrong)
-        for row in answers.starts.to_dict("records") if answers.search != "enumerated" else ():
+        for row in answers.starts.to_dict("records") if answers.search != "enumeration" else ():
             wrong = wrong_guess(case, {n: row[f"guess.{n}"] for n in case.allowed if f"guess.{n}" in row})
             assert not wrong, (seed, case.design, wrong)
         count += 1

@@ -253,15 +253,18 @@ def _around(best: DesignReport, console: Console) -> None:
         n = best.nearest
         which = "nearest row" if n.row is None else f"nearest row: {n.row},"
         lines.append(f"{which} {n.distance:.2g} away, {'inside' if n.inside else 'outside'} the data")
-    if best.room:
-        lines.append("each input alone: " + ", ".join(f"{name} {_room(ends)}" for name, ends in best.room.items()))
-    if best.free:
-        lines.append(_free(best.free, [name for name in best.inputs if name in (best.room or {})]))
+    if best.tolerance_range:
+        ranges = ", ".join(f"{name} {_range(ends)}" for name, ends in best.tolerance_range.items())
+        lines.append(f"tolerance of each input (others fixed): {ranges}")
+    if best.free_directions:
+        lines.append(
+            _free(best.free_directions, [name for name in best.inputs if name in (best.tolerance_range or {})])
+        )
     if lines:
         console.print("the best design", *(f"  {escape(line)}" for line in lines), sep="\n")
 
 
-def _room(ends: list[Any]) -> str:
+def _range(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
         if ends[0] == ends[1]:
             return f"{typed(ends[0])} only"
@@ -270,7 +273,7 @@ def _room(ends: list[Any]) -> str:
 
 
 def _free(directions: list[dict[str, float]], names: list[str]) -> str:
-    """Name the free directions: each where they are few, else which inputs make up for the others."""
+    """Name the free directions: each where they are few, else which inputs compensate for the others."""
     if len(directions) <= 3:
         steps = [" ".join(f"{name} {step:+.4g}" for name, step in d.items()) for d in directions]
         return "free direction" + ("s: " if len(steps) > 1 else ": ") + "; ".join(steps)
@@ -279,7 +282,7 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
     alone = [name for name, d in zip(own, directions, strict=True) if len(d) == 1]
     text = f"{len(directions)} of {len(names)} directions are free"
     if tied:
-        text += f": {', '.join(tied)} can make up for the others"
+        text += f": {', '.join(tied)} can compensate for the others"
     if alone:
         text += f"; without effect here: {', '.join(alone)}"
     return text

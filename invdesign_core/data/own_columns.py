@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "inside", "free", "measured.row", "measured.met", "nearest.row", "nearest.distance"),
+    *("evaluations", "moved", "inside", "free_directions", "measured.row", "measured.met"),
+    *("nearest.row", "nearest.distance"),
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")

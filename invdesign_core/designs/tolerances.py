@@ -56,16 +56,16 @@ def tolerance_ranges(
     Returns
     -------
     list
-        For each design the room of every variable that is not fixed: ``[low, high]``, values that exist,
+        For each design the tolerance range of every variable that is not fixed: ``[low, high]``, values that exist,
         exact to 1e-4 of the bounds, or the levels of a category with which the design is an answer. A variable that
-        can't move alone has room for its own value. None where the design itself misses.
+        can't move alone has only its own value. None where the design itself misses.
     """
 
     def meets(points: FloatArray) -> NDArray[np.bool_]:
         y = surrogate.units(predict(surrogate, points))
         return np.asarray(targets.met(y, np.zeros(len(points), dtype=np.intp)).all(axis=1))
 
-    already = broken(space, x)  # what rounding has broken in a design itself is no matter of its room
+    already = broken(space, x)  # what rounding has broken in a design itself does not limit its tolerance ranges
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
         good = feasible(space, points) & (~broken(space, points) | already[which]).all(axis=1)
@@ -89,9 +89,9 @@ def tolerance_ranges(
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
-        for room, answer in zip(rows, answers, strict=True):
-            room[variable.name] = answer
-    return [room if ok else None for room, ok in zip(rows, there, strict=True)]
+        for row, answer in zip(rows, answers, strict=True):
+            row[variable.name] = answer
+    return [row if ok else None for row, ok in zip(rows, there, strict=True)]
 
 
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:

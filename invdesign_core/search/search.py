@@ -120,7 +120,7 @@ def reach(
     near.check(bool(targets.extremum.any()))
     rows = None if known is None else TrainingRows(*known)
     search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
-    if plan.way == "enumerated":
+    if plan.way == "enumeration":
         ended = search.all_tried(plan)
     elif near.fewest:
         ended = search.with_few_changes(plan)
@@ -135,7 +135,7 @@ def reach(
     if z.std is not None:
         variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
     prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
-    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumerated"))
+    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumeration"))
     met = targets.met(prediction.mean, groups).all(axis=1)
     status = np.array([str(s) for s in ended.result.status], dtype=object)
     status[~moved & ~met & (status == Status.CONVERGED) & ended.movable] = "stuck"

@@ -43,10 +43,10 @@ def near_plan(plan: Plan, space: Space, data: DataDistance) -> Plan:
     Discrete variables that can take but one value near a measured design stay there; where no other is left,
     nothing is rounded.
     """
-    if plan.way not in ("each combination solved", "rounded and neighbours"):
+    if plan.way not in ("per-combination", "rounding"):
         return plan
     free = tuple(i for i in plan.free if _gap(space.variables[i], data.unit[space.slices[i]]) <= 2 * data.limit)
-    return replace(plan, way="rounded and neighbours" if free else "continuous", free=free)
+    return replace(plan, way="rounding" if free else "continuous", free=free)
 
 
 def _gap(variable: Variable, unit: FloatArray) -> float:

@@ -263,7 +263,7 @@ class Search:
             spent, evaluations = evaluations, before
             return written(space, forward.to_x(polished.u), low, high), spent, interrupted
 
-        if plan.way == "rounded and neighbours" and not interrupted:
+        if plan.way == "rounding" and not interrupted:
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
             x, more, interrupted = rounded_and_improved(
                 x, forward.to_x(u), rows.groups, self._scores(maps, goal), space, plan, (rows.low, rows.high),

@@ -240,7 +240,7 @@ def _with_evidence(
 
 def _solving(plan: Plan, solver: Solver) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumerated" else {})})
+    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumeration" else {})})
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
