@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pluggy
@@ -9,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data.data import Data
-from invdesign_core.data.files.load import load_table, read_table
-from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
+from invdesign_core.data.files.messages import option as toml_option
+from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -24,7 +26,7 @@ from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
-from invdesign_core.space.variables import Variable
+from invdesign_core.space.variables import Kind, Variable
 from invdesign_core.surrogate.keras_tuner import search_by_oracle
 from invdesign_core.surrogate.protocols import Evaluate
 from invdesign_core.surrogate.trials import Trial, TrialResult
@@ -35,44 +37,57 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner as kt
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
+    # every plugin
+    "Plugin",
     "KINDS",
-    "ConfigError",
+    "hookimpl",
     "Context",
-    "Data",
-    "DataError",
-    "Dataset",
-    "Evaluate",
     "Event",
     "FloatArray",
-    "Goal",
+    "UserObject",
+    # errors
     "InvdesignError",
-    "Linear",
-    "Objective",
-    "Plugin",
+    "ConfigError",
+    "DataError",
     "PluginError",
-    "Prediction",
-    "Problem",
-    "Reading",
-    "Regressor",
-    "Solver",
     "SolverError",
-    "SolverResult",
-    "Space",
-    "Status",
-    "SurrogateBuilder",
-    "Tensor",
     "TrainingError",
+    "near_match",
+    # datasets
+    "Dataset",
+    "Data",
+    "Space",
+    "Variable",
+    "Kind",
+    # datasets that read files
+    "DESIGN",
+    "LoadedTable",
+    "Reading",
+    "load_table",
+    "read_table",
+    "refuse_unknown",
+    "toml_option",
+    # surrogates
+    "SurrogateBuilder",
+    "Regressor",
+    # tuners
+    "Tuner",
+    "Evaluate",
     "Trial",
     "TrialResult",
-    "Tuner",
-    "UserObject",
-    "Variable",
-    "hookimpl",
-    "load_table",
-    "near_match",
-    "read_table",
     "search_by_oracle",
+    # objectives
+    "Objective",
+    "Goal",
+    "Prediction",
+    "Tensor",
+    # solvers: these four are all that most need
+    "Solver",
+    "Problem",
+    "SolverResult",
+    "Status",
+    "Linear",
 ]
 
 hookimpl = pluggy.HookimplMarker("invdesign")
@@ -131,16 +146,29 @@ class SurrogateBuilder(Plugin):
     differentiable: ClassVar[bool] = True
     """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
 
-    def prepared(self, ctx: Context) -> SurrogateBuilder:
-        """Return the builder that will be asked to build: itself, or a copy that found what its options name.
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model | Regressor:
+        """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs.
 
-        The core calls it once, before anything is built. ``ctx.folder`` is the folder of the experiment file.
+        An implementation may leave out arguments that it does not need.
+
+        Parameters
+        ----------
+        hp : keras_tuner.HyperParameters
+            Asked for what is to be tuned.
+        data : Data
+            The table, its variables and its outputs.
+        ctx : Context
+            Its seed and its random streams belong to this trial or member alone; ``ctx.folder`` is the folder of the
+            experiment file.
         """
-        return self
-
-    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model | Regressor:
-        """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs."""
         raise NotImplementedError
+
+    def user_code(self, ctx: Context) -> Sequence[UserObject]:
+        """Return the code of the user's own that `build` works with; a search is resumed only while it is the same.
+
+        The core asks before anything is trained, so that a missing module is refused early.
+        """
+        return ()
 
 
 class Tuner(Plugin):

@@ -73,7 +73,7 @@ def printed(report):
 
 
 def exit_code(result):
-    return finish(result, True, io.StringIO(), True)
+    return finish(lambda: result, True, io.StringIO(), True)
 
 
 # Measured rows

@@ -156,8 +156,8 @@ def test_a_hypermodel_is_used_as_class_and_as_instance_and_its_fit_is_not():
 
     assert not isinstance(Net(), type(small))
     for builder in (Net, Net()):
-        plugin = ModelBuilder(builder=builder).prepared(Context())
-        assert plugin.build(hyperparameters(), table()).built
+        plugin = ModelBuilder(builder=builder)
+        assert plugin.build(hyperparameters(), table(), Context()).built
         assert "Net" in plugin.label
     X = np.random.default_rng(0).uniform(0, 1, (40, 2))
     InverseDesign(surrogate=ModelBuilder(builder=Net), training={"epochs": 2}).fit(X, X[:, 0])
@@ -168,14 +168,16 @@ def test_the_module_beside_the_experiment_file_comes_first(project, monkeypatch)
 
     monkeypatch.setitem(sys.modules, "user_nets", types.ModuleType("user_nets"))  # another of that name
     before, modules = list(sys.path), set(sys.modules)
-    plugin = ModelBuilder(builder="user_nets:noisy").prepared(Context(folder=project))
-    assert plugin.build(hyperparameters(), table()).built, "what the function imports when it is called is found too"
+    plugin, ctx = ModelBuilder(builder="user_nets:noisy"), Context(folder=project)
+    assert plugin.build(hyperparameters(), table(), ctx).built, (
+        "what the function imports when it is called is found too"
+    )
     assert sys.path == before
     assert "beside_it" in set(sys.modules) - modules
     assert not hasattr(sys.modules["user_nets"], "noisy"), "the other module is there again"
     installed = ModelBuilder(builder="keras.applications:MobileNet")
     with pytest.raises(ConfigError, match="expected a function of one argument"):
-        ModelBuilder(builder="os:getcwd").prepared(Context(folder=project))
+        ModelBuilder(builder="os:getcwd").user_code(Context(folder=project))
     assert installed.label == "surrogate 'model-builder' (keras.applications:MobileNet)"
 
 
@@ -202,7 +204,7 @@ def test_a_builder_that_is_not_there_is_a_mistake_of_the_request(project, place)
     (project / "failing.py").write_text("import torchlight\n")
     before = list(sys.path)
     with pytest.raises((ConfigError, PluginError)) as error:
-        ModelBuilder(builder=place).prepared(Context(folder=project))
+        ModelBuilder(builder=place).user_code(Context(folder=project))
     assert MISTAKES[place] in str(error.value)
     assert "[surrogate] model-builder: option 'builder'" in error.value.message
     assert sys.path == before

@@ -23,7 +23,7 @@ from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.pipeline import invert
-from invdesign_core.workflow.validate import load
+from invdesign_core.workflow.validate import load, user_code_of
 
 
 class Odd(BaseException):
@@ -60,10 +60,11 @@ def test_a_true_model_that_ends_the_program_is_named(ends):
         solve(truth=ends)
 
 
-@pytest.mark.parametrize("method", ["build", "prepared"])
-def test_a_builder_that_ends_the_program_is_named(ends, method):
+def test_a_builder_that_ends_the_program_is_named(ends):
     with pytest.raises(PluginError, match=r"surrogate 'odd' failed.*: (SystemExit|Odd)"):
-        fit(make(SurrogateBuilder, "odd", differentiable=False, **{method: ends})())
+        fit(make(SurrogateBuilder, "odd", differentiable=False, build=ends)())
+    with pytest.raises(PluginError, match=r"surrogate 'odd' failed: (SystemExit|Odd)"):
+        user_code_of(make(SurrogateBuilder, "odd", user_code=ends)(), Context())
 
 
 def test_a_tuner_that_ends_the_program_is_named(ends):

@@ -42,15 +42,15 @@ class SolverResult:
     ----------
     u : ndarray
         (b, e) points reached.
-    status : sequence of Status
-        (b,) how each ended.
-    message : sequence of str
-        (b,) in words.
+    status : Status or sequence of Status
+        How each ended: (b,), or one for all.
+    message : str or sequence of str, optional
+        The same in words: (b,), or one for all.
     """
 
     u: FloatArray
     status: Any
-    message: Any
+    message: Any = ""
 
 
 class LossFunctions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
@@ -35,7 +36,7 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
     Returns
     -------
     SolverResult
-        (b, e) points inside the bounds.
+        (b, e) points inside the bounds, and (b,) states and messages.
     bool
         Whether it was interrupted.
 
@@ -52,21 +53,23 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         seen = np.isfinite(problem.best_loss)
         u = np.where(seen[:, None], problem.best_u, u0)
         why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
-        return SolverResult(u, [Status.LIMIT] * len(u), [why] * len(u)), True
+        return SolverResult(u, _each(Status.LIMIT, len(u)), _each(why, len(u))), True
     if not isinstance(result, SolverResult):
         raise SolverError(f"{solver.label} answered {result!r}, expected a SolverResult", FAULT)
-    strange = {str(s) for s in result.status} - set(Status)
+    b, e = problem.shape
+    u = np.asarray(result.u, dtype=np.float64)
+    with plugin_errors(f"{solver.label}: reading its answer", FAULT, SolverError):
+        status, message = _each(result.status, b), _each(result.message, b)
+    strange = set(status) - set(Status)
     if strange:
         raise SolverError(
             f"{solver.label} answered the status {min(strange)!r}, expected one of {[str(s) for s in Status]}",
             FAULT,
         )
-    b, e = problem.shape
-    u = np.asarray(result.u, dtype=np.float64)
-    if u.shape != (b, e) or len(result.status) != b or len(result.message) != b:
+    if u.shape != (b, e) or len(status) != b or len(message) != b:
         raise SolverError(
-            f"{solver.label} answered points of shape {u.shape} with {len(result.status)} states and "
-            f"{len(result.message)} messages, expected ({b}, {e}), {b} and {b}",
+            f"{solver.label} answered points of shape {u.shape} with {len(status)} states and "
+            f"{len(message)} messages, expected ({b}, {e}), {b} and {b}",
             FAULT,
         )
     u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
@@ -74,4 +77,11 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
     loss = problem.value(u) if not ctx.out_of_time() else np.full(b, np.inf)
     problem.evaluations -= 1  # ours, not the solver's
     worse = ~(loss <= seen) & np.isfinite(seen)
-    return SolverResult(np.where(worse[:, None], problem.best_u, u), result.status, result.message), False
+    return SolverResult(np.where(worse[:, None], problem.best_u, u), status, message), False
+
+
+def _each(value: Any, b: int) -> NDArray[Any]:
+    """Return texts, one for each of b rows, of what a solver may say once for all of them."""
+    if value is None or isinstance(value, str):
+        return np.full(b, str(value or ""), dtype=object)
+    return np.array([str(item) for item in value], dtype=object)

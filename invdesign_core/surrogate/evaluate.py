@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -77,8 +78,6 @@ class Evaluator:
     ) -> None:
         import keras_tuner as kt
 
-        with plugin_errors(builder.label):
-            builder = builder.prepared(ctx)
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.table = table if table is not None else TrialTable()
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
@@ -330,9 +329,10 @@ class Evaluator:
     def _build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
         """Call the builder, with seeds of its own, and check what it returns."""
         who = self._builder.label
-        with seeded(self._ctx.seed_for(purpose, index)):
+        seed = self._ctx.seed_for(purpose, index)
+        with seeded(seed):
             try:
-                net = self._builder.build(hp, self._data)
+                net = call_build(self._builder, hp, self._data, replace(self._ctx, seed=seed))
             except NOT_FAULTS:
                 raise
             except BaseException as error:
@@ -435,6 +435,26 @@ class Evaluator:
             return self.scaling.wrap(model)
         x = keras.Input((self._data.space.width,), name="x")
         return keras.Model(x, as_columns(model(x)), name="surrogate")
+
+
+def call_build(builder: Builder, hp: kt.HyperParameters, data: Data, ctx: Context) -> Any:
+    """Call a builder's `build` with those of ``hp``, ``data`` and ``ctx`` that it takes.
+
+    They are passed by name where it uses these names, and otherwise in this order.
+    """
+    offered = {"hp": hp, "data": data, "ctx": ctx}
+    try:
+        parameters = inspect.signature(builder.build).parameters.values()
+    except (TypeError, ValueError):  # built in
+        return builder.build(*offered.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return builder.build(*offered.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return builder.build(**offered)
+    required = [p for p in parameters if p.default is p.empty]
+    if all(p.name in offered and p.kind is not p.POSITIONAL_ONLY for p in required):
+        return builder.build(**{p.name: offered[p.name] for p in parameters if p.name in offered})
+    return builder.build(*list(offered.values())[: len(required)])
 
 
 def _tell_member(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Data
 from invdesign_core.surrogate.trials import Trial, TrialResult
+from invdesign_core.surrogate.user_code import UserObject
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -32,12 +32,13 @@ class Builder(Protocol):
         """The kind and the name, for messages."""
         ...
 
-    def prepared(self, ctx: Context) -> Builder:
-        """Return the builder that will be asked to build."""
+    @property
+    def build(self) -> Callable[..., Any]:
+        """The method that returns an untrained model; it takes some of ``hp``, ``data`` and ``ctx``."""
         ...
 
-    def build(self, hp: kt.HyperParameters, data: Data) -> Any:
-        """Return an untrained model."""
+    def user_code(self, ctx: Context) -> Sequence[UserObject]:
+        """Return the code of the user's own that `build` works with."""
         ...
 
 

@@ -18,6 +18,8 @@ from invdesign_core.errors import NOT_FAULTS, ConfigError, PluginError, describe
 
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 PLACE = re.compile(rf"{MODULE.pattern}:{MODULE.pattern}")
+_SHADOWED: dict[tuple[Path, str], dict[str, ModuleType]] = {}
+"""Modules of a folder that another module of the same name keeps out of `sys.modules`: each is executed only once."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ class UserObject:
         The object itself.
     folder : Path
         Where its code may import from while it runs, besides the import path.
+    whole_file : bool
+        Whether all of its file counts as its code. Of an object that was handed over in Python only the text of its
+        own definition does: the script around it changes when it asks to resume.
     """
 
     place: str
     value: Any
     folder: Path
+    whole_file: bool = True
 
     @staticmethod
     def is_place(text: str) -> bool:
@@ -85,13 +91,14 @@ class UserObject:
             folder = Path(inspect.getfile(item)).resolve().parent
         except (OSError, TypeError):  # built in, or typed at a prompt
             folder = Path.cwd()
-        return cls(f"{item.__module__}:{item.__qualname__}", value, folder)
+        return cls(f"{item.__module__}:{item.__qualname__}", value, folder, whole_file=False)
 
-    def code(self, whole: bool) -> bytes:
-        """Return the text that defines the object, or the whole file; nothing for what was typed at a prompt."""
+    def code(self) -> bytes:
+        """Return the text of its file or of its definition; nothing for what was typed at a prompt."""
         item = self.value if hasattr(self.value, "__qualname__") else type(self.value)
         try:
-            return Path(inspect.getfile(item)).read_bytes() if whole else inspect.getsource(item).encode()
+            file = inspect.getfile(item)
+            return Path(file).read_bytes() if self.whole_file else inspect.getsource(item).encode()
         except (OSError, TypeError):
             return b""
 
@@ -138,6 +145,7 @@ def import_module(name: str, folder: Path, what: str) -> ModuleType:
     hidden: dict[str, ModuleType] = {}
     if cached is not None and _is_in(folder, name) and not _comes_from(cached, folder):
         hidden = _take_out(top)  # another module of that name is there already, but this one is meant
+        sys.modules.update(_SHADOWED.get((folder.resolve(), top), {}))
     try:
         with beside(folder):
             return importlib.import_module(name)
@@ -156,7 +164,7 @@ def import_module(name: str, folder: Path, what: str) -> ModuleType:
         ) from error
     finally:
         if hidden:
-            _take_out(top)
+            _SHADOWED[folder.resolve(), top] = _take_out(top)
             sys.modules.update(hidden)
 
 

@@ -15,14 +15,12 @@ from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
-from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.workflow import identity, pipeline
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, pass_on, put_off
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.validate import Checked, check
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import SurrogateBuilder
     from invdesign_core.workflow.experiment import Experiment
 
 
@@ -170,22 +168,8 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
         **{f"training.{key}": value for key, value in training.items()},
         "tuner.objective": stages.tuner.objective,
         "tuner.direction": stages.tuner.direction,
-        **{f"the code of {place}": code for place, code in _code(stages.surrogate, checked.builder).items()},
+        **{f"the code of {item.place}": identity.digest(item.code()) for item in checked.user_code},
         **{f"the version of {name}": version for name, version in versions.items()},
-    }
-
-
-def _code(given: SurrogateBuilder, found: SurrogateBuilder) -> dict[str, str]:
-    """Return digests of the user's own code that a builder works with, by where it is.
-
-    Of an object that was handed over in Python only the text of its own definition counts: the script around it
-    changes when it asks to resume.
-    """
-    objects = {key: getattr(found, key) for key in type(found).model_fields}
-    return {
-        item.place: identity.digest(item.code(whole=isinstance(getattr(given, key, None), str)))
-        for key, item in objects.items()
-        if isinstance(item, UserObject)
     }
 
 

@@ -12,7 +12,7 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
-from invdesign_core.plugin import Dataset, SurrogateBuilder
+from invdesign_core.plugin import Dataset, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.trust_boxes import measured, near_rows
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """An experiment of which all that needs no trained model was checked; `builder` has found what it names."""
+    """An experiment of which all that needs no trained model was checked; `user_code` is the builder's."""
 
     stages: Stages
-    builder: SurrogateBuilder
+    user_code: tuple[UserObject, ...]
     data: Data
     space: Space
     targets: dict[str, Target]
@@ -66,9 +66,8 @@ def check(
     with ctx.clock.stage("load"):
         ctx.emit(Event("stage", {"stage": "load"}))
         data = load(stages.dataset, ctx)
-    with plugin_errors(stages.surrogate.label):
-        builder = stages.surrogate.prepared(ctx)
-    check_learnable(builder, data)
+    user_code = user_code_of(stages.surrogate, ctx)
+    check_learnable(stages.surrogate, data)
     space = experiment.design.apply(data.space, data.outputs)
     for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
@@ -88,7 +87,23 @@ def check(
         for doubt in doubts_of_split(rows):  # which a run says when it splits
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, experiment.training, ctx)
-    return Checked(stages, builder, data, space, wanted, near_to)
+    return Checked(stages, user_code, data, space, wanted, near_to)
+
+
+def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:
+    """Return the code of the user's own that a builder works with.
+
+    Raises
+    ------
+    PluginError
+        If the plugin fails or returns something else.
+    """
+    with plugin_errors(builder.label):
+        found = tuple(builder.user_code(ctx))
+        for item in found:
+            if not isinstance(item, UserObject):
+                raise TypeError(f"user_code returned {item!r}, expected UserObjects")
+    return found
 
 
 def _example(data: Data, dataset: Dataset) -> dict[str, Target]:

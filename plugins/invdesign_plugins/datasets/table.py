@@ -12,11 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
-from invdesign_core.data.files.load import load_table, refuse_unknown
-from invdesign_core.data.files.messages import option
-from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
-from invdesign_core.plugin import Context, Data, DataError, Dataset, near_match
-from invdesign_core.space.variables import Kind
+from invdesign_core.plugin import (
+    DESIGN,
+    Context,
+    Data,
+    DataError,
+    Dataset,
+    Kind,
+    LoadedTable,
+    Reading,
+    load_table,
+    near_match,
+    refuse_unknown,
+    toml_option,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,7 +226,7 @@ def _with_plain_names(file: File, table: Table) -> File:
         if name in frame.columns:
             raise DataError(
                 f"{file.path}: there is a column {name!r} and a column {column!r}: which of them is the design?",
-                f"leave one of them out: {option('leave_out', [name])}, or name the inputs",
+                f"leave one of them out: {toml_option('leave_out', [name])}, or name the inputs",
             )
     return replace(file, table=replace(file.table, frame=frame.rename(columns=found)))
 
@@ -233,12 +242,12 @@ def _refuse_empty(file: File, name: str, output: bool = False) -> None:
     if output:
         hints.append('missing_outputs = "own-rows" fits each output to the rows where it was measured')
     elif words:
-        hints.append(f"if {next(iter(words))!r} is a value: {option('labels', [name])}")
+        hints.append(f"if {next(iter(words))!r} is a value: {toml_option('labels', [name])}")
     rows = [int(row) for row in file.table.rows[empty]]
     if file.table.lines is not None and len(rows) <= 10:
-        hints.append(f"these rows are left out by {option('skip_rows', rows)}")
+        hints.append(f"these rows are left out by {toml_option('skip_rows', rows)}")
     if not output:
-        hints.append(f"the column is left out by {option('leave_out', [name])}")
+        hints.append(f"the column is left out by {toml_option('leave_out', [name])}")
     raise DataError(
         f"{file.path}: {name}: {int(empty.sum())} of {len(empty)} empty, first in {file.first(empty)}"
         + (f" ({found})" if found else ""),
@@ -265,7 +274,7 @@ def _refuse_unmeasured(file: File, responses: pd.DataFrame) -> None:
         rows = [int(row) for row in file.table.rows[nothing]]
         raise DataError(
             f"{file.path}: rows without any output: {len(rows)} of {len(nothing)}, first {file.first(nothing)}",
-            f"leave them out: {option('skip_rows', rows)}" if len(rows) <= 10 else "leave those rows out",
+            f"leave them out: {toml_option('skip_rows', rows)}" if len(rows) <= 10 else "leave those rows out",
         )
 
 
@@ -283,7 +292,7 @@ def _doubts(data: Data, kinds: Mapping[str, Kind]) -> list[str]:
     said = []
     for variable in data.space.variables:
         column, count = data.frame[variable.name], len(data.frame)
-        what = f"leave it out if it is no design variable: {option('leave_out', [variable.name])}"
+        what = f"leave it out if it is no design variable: {toml_option('leave_out', [variable.name])}"
         if variable.name in kinds:
             continue
         if variable.kind == "categorical" and len(variable.levels) > max(10, count / 2):

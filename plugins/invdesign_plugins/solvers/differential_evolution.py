@@ -77,7 +77,7 @@ class DifferentialEvolution(Solver):
         agreed = family.agree(loss, self.tol)
         status = np.where(agreed, Status.CONVERGED, Status.LIMIT)
         words = np.where(agreed, "the population agrees", f"reached max_generations = {self.max_generations}")
-        return SolverResult(u, status, words.tolist())
+        return SolverResult(u, status, words)
 
 
 class Populations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, WithJsonSchema, field_serializer, field_validator
@@ -48,14 +49,24 @@ class ModelBuilder(SurrogateBuilder):
     @field_serializer("builder")
     def _named(self, builder: Any) -> str:
         """Return what to call the builder."""
-        if isinstance(builder, UserObject):
-            return builder.place
         return builder if isinstance(builder, str) else UserObject.of(builder).place
 
-    def prepared(self, ctx: Context) -> ModelBuilder:
+    def user_code(self, ctx: Context) -> tuple[UserObject, ...]:
+        """Return the user's function or HyperModel."""
+        return (self._found(ctx),)
+
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
+        """Return what the user's function returns."""
+        found = self._found(ctx)
+        width = data.space.width
+        with found.running(self.label, f"it is called with hp, and its model must take (None, {width})"):
+            model: Any = found.value.build(hp) if _is_hypermodel(found.value) else found.value(hp)
+            if hasattr(model, "built") and not model.built:
+                model.build((None, width))
+        return model
+
+    def _found(self, ctx: Context) -> UserObject:
         """Import the user's module, and make an instance where it names a class."""
-        if isinstance(self.builder, UserObject):
-            return self
         what = f"[surrogate] {self.name}: option 'builder'"
         if isinstance(self.builder, str):
             found = UserObject.find(self.builder, ctx.folder, what)
@@ -65,24 +76,14 @@ class ModelBuilder(SurrogateBuilder):
             found = UserObject.of(self.builder)
         if isinstance(found.value, type):
             with found.running(f"{what}: {found.place!r}", "a class is called without arguments; name an instance"):
-                found = UserObject(found.place, found.value(), found.folder)
-        return self.model_copy(update={"builder": found})
-
-    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model:
-        """Return what the user's function returns."""
-        found = self.prepared(Context()).builder
-        width = data.space.width
-        with found.running(self.label, f"it is called with hp, and its model must take (None, {width})"):
-            model: Any = found.value.build(hp) if _is_hypermodel(found.value) else found.value(hp)
-            if hasattr(model, "built") and not model.built:
-                model.build((None, width))
-        return model
+                found = replace(found, value=found.value())
+        return found
 
 
 def _fault(builder: Any) -> str | None:
     """Say why an object is no builder; None where it is one."""
     expected = "expected a function of one argument, hp, or a HyperModel"
-    if isinstance(builder, UserObject) or _is_hypermodel(builder):
+    if _is_hypermodel(builder):
         return None
     if isinstance(builder, type):
         return f"found the class {builder.__name__!r}, {expected}"

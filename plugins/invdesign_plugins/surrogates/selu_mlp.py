@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from invdesign_core.plugin import Data, SurrogateBuilder
-from invdesign_core.space.digits import typed
+from invdesign_core.plugin import Context, Data, SurrogateBuilder
 
 if TYPE_CHECKING:
     import keras
@@ -37,14 +36,12 @@ class SeluMLP(SurrogateBuilder):
     def _range(self) -> SeluMLP:
         low, high = self.learning_rate
         if not 0 < low <= high:
-            raise ValueError(
-                f"learning_rate: found {typed(low)} to {typed(high)}, expected two positive numbers, smaller first"
-            )
+            raise ValueError(f"learning_rate: found {low:g} to {high:g}, expected two positive numbers, smaller first")
         if any(width < 1 for width in self.widths):
             raise ValueError(f"widths: found {self.widths}, expected positive numbers")
         return self
 
-    def build(self, hp: kt.HyperParameters, data: Data) -> keras.Model:
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
         """Return the compiled network."""
         import keras
 

@@ -13,7 +13,7 @@ class OnePlusOne(Solver):
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Return the starts."""
         print("one plus one is two")
-        return SolverResult(u0, [Status.LIMIT] * len(u0), ["the start as it was"] * len(u0))
+        return SolverResult(u0, Status.LIMIT, "the start as it was")
 
 
 @hookimpl

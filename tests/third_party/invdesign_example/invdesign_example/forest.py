@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from invdesign_core.plugin import Data, Regressor, SurrogateBuilder
+from invdesign_core.plugin import Context, Data, Regressor, SurrogateBuilder
 from pydantic import Field
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ class Forest(SurrogateBuilder):
     trees: int = Field(50, ge=1, description="Number of trees.")
     largest_leaf: int = Field(5, ge=1, description="Largest number of rows in a leaf to try; 1 leaves nothing to tune.")
 
-    def build(self, hp: kt.HyperParameters, data: Data) -> Regressor:
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> Regressor:
         """Return the regressor; the core fits it."""
         from sklearn.ensemble import ExtraTreesRegressor
 
         leaf = hp.Int("min_samples_leaf", 1, self.largest_leaf) if self.largest_leaf > 1 else 1
-        # The core seeds NumPy around this call, anew for each trial and member.
-        seed = int(np.random.randint(2**31))
+        # Each trial and member is handed a seed of its own.
+        seed = ctx.seed_for("forest")
         model: Regressor = ExtraTreesRegressor(self.trees, min_samples_leaf=leaf, random_state=seed)
         return model

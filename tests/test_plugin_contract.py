@@ -1,0 +1,185 @@
+"""What the core promises to plugin authors, and what they may leave out."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, lin
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import Data
+from invdesign_core.errors import PluginError, SolverError
+from invdesign_core.plugin import Goal, Problem, Solver, SolverResult, Space, Status, SurrogateBuilder, Variable
+from invdesign_core.registry import Registry
+from invdesign_core.search.problem import LossFunctions
+from invdesign_core.search.run_solver import call_solver
+from invdesign_core.surrogate.evaluate import call_build
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.user_code import UserObject
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.validate import user_code_of
+
+REGISTRY = Registry.discover()
+
+
+def rows() -> tuple[Any, Any]:
+    X = np.random.default_rng(0).random((30, 2))
+    return X, X.sum(axis=1)
+
+
+class Build:
+    """A builder whose `build` is the function it is given."""
+
+    def __init__(self, build: Any) -> None:
+        self.build = build
+
+
+@pytest.mark.parametrize(
+    ("build", "handed"),
+    [
+        (lambda hp: (hp,), ("hp",)),
+        (lambda hp, data: (hp, data), ("hp", "data")),
+        (lambda hp, data, ctx: (hp, data, ctx), ("hp", "data", "ctx")),
+        (lambda hp, ctx: (hp, ctx), ("hp", "ctx")),
+        (lambda ctx, data: (ctx, data), ("ctx", "data")),
+        (lambda *everything: everything, ("hp", "data", "ctx")),
+        (lambda **named: tuple(named.items()), (("hp", "hp"), ("data", "data"), ("ctx", "ctx"))),
+        (lambda h, d: (h, d), ("hp", "data")),
+        (lambda _hp, data, /: (_hp, data), ("hp", "data")),
+        (lambda hp, data, rate=3: (hp, data, rate), ("hp", "data", 3)),
+        (lambda: (), ()),
+    ],
+)
+def test_a_builder_is_handed_the_arguments_that_it_takes(build, handed):
+    assert call_build(Build(build), "hp", "data", "ctx") == handed
+
+
+class Remembered(SurrogateBuilder):
+    """A linear model that notes the seeds it is handed."""
+
+    name = "remembered"
+    differentiable = False
+
+    seen: list[Any]
+
+    def build(self, hp, data, ctx):
+        from sklearn.linear_model import Ridge
+
+        self.seen.append((ctx.seed, ctx.rng("weights").random(), ctx.folder))
+        return Ridge(hp.Choice("alpha", [0.1, 1.0]))
+
+
+def test_each_trial_and_each_member_is_built_with_a_seed_of_its_own_and_a_second_run_with_the_same():
+    seen: list[list[Any]] = [[], []]
+    for notes in seen:
+        # pydantic copies a list that is validated, so it is handed over as it is
+        surrogate = Remembered.model_construct(seen=notes)
+        InverseDesign(surrogate, solver="differential-evolution", training={"members": 3}).fit(*rows())
+    assert seen[0] == seen[1]
+    trials, members = seen[0][1:3], seen[0][3:]
+    assert len({seed for seed, _, _ in trials + members}) == len(trials + members) == 4
+    assert len({draw for _, draw, _ in trials + members}) == 4
+
+
+def example(module: str) -> types.ModuleType:
+    path = ROOT / "tests" / "third_party" / "invdesign_example" / "invdesign_example" / f"{module}.py"
+    spec = importlib.util.spec_from_file_location(f"example_{module}", path)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_the_example_surrogate_draws_from_its_context_and_not_from_the_global_stream():
+    import keras_tuner as kt
+    import pandas as pd
+
+    X, y = rows()
+    data = Data.from_frame(pd.DataFrame(X, columns=["a", "b"]).assign(y=y), ["y"])
+    forest = example("forest").Forest()
+    before = np.random.get_state()[1].copy()
+    built = [call_build(forest, kt.HyperParameters(), data, Context(seed)) for seed in (1, 1, 2)]
+    assert (np.random.get_state()[1] == before).all()
+    first, again, other = (model.random_state for model in built)
+    assert first == again != other
+
+
+def test_user_code_of_another_kind_is_the_plugins_fault():
+    class Odd(Remembered):
+        name = "odd"
+
+        def user_code(self, ctx):
+            return [len]
+
+    with pytest.raises(PluginError, match=r"surrogate 'odd' failed: TypeError: user_code returned <built-in function"):
+        user_code_of(Odd(seen=[]), Context())
+
+
+def test_a_module_that_another_of_its_name_keeps_out_is_executed_only_once(tmp_path, monkeypatch):
+    (tmp_path / "its_own_nets.py").write_text("class Layer: ...\ndef build(hp): return Layer\n")
+    other = types.ModuleType("its_own_nets")
+    monkeypatch.setitem(sys.modules, "its_own_nets", other)
+    first, second = (UserObject.find("its_own_nets:build", tmp_path, "test").value(None) for _ in range(2))
+    assert first is second
+    assert sys.modules["its_own_nets"] is other
+
+
+def answered(result: Any) -> SolverResult:
+    """Call a solver that gives this answer for three rows of two columns."""
+
+    class Answers(Solver):
+        name = "answers"
+
+        def solve(self, problem, u0, ctx):
+            return result(u0)
+
+    space = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))
+    forward = LossFunctions(Surrogate.of_model(lin([[1], [1]]), space, ("y",)), REGISTRY.create("objective", "mse", {}))
+    goal = Goal(*np.array([[[0.5]], [[0.5]], [[1.0]]]))
+    box, free = np.zeros((3, 2)), np.zeros(2, dtype=bool)
+    problem = Problem(forward, goal, np.zeros(3, dtype=int), box, box + 1, free, Context())
+    return call_solver(Answers(), problem, np.full((3, 2), 0.5), Context())[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (Status.LIMIT, "ten steps"),
+        ("limit", None),
+        (["limit"] * 3, ["a", "b", "c"]),
+        (np.full(3, Status.LIMIT), "ten steps"),
+        (np.array(["limit"] * 3), np.array(["a", "b", "c"])),
+        (Status.LIMIT, ("a", "b", "c")),
+    ],
+)
+def test_a_solver_may_say_its_status_and_its_message_once_for_all_rows(status, message):
+    result = answered(lambda u: SolverResult(u, status, message))
+    assert list(result.status) == ["limit"] * 3
+    expected = [message or ""] * 3 if message is None or isinstance(message, str) else list(message)
+    assert list(result.message) == expected
+
+
+def test_a_solver_may_leave_out_the_message():
+    result = answered(lambda u: SolverResult(u, Status.CONVERGED))
+    assert (list(result.status), list(result.message)) == (["converged"] * 3, [""] * 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (None, "", "the status ''"),
+        ("fine", "", "the status 'fine'"),
+        (["limit", "fine", "limit"], "", "the status 'fine'"),
+        (3, "", "'int' object is not iterable"),
+        (["limit"] * 2, "", "with 2 states and 3 messages"),
+        (["limit"] * 3, ["a"] * 4, "with 3 states and 4 messages"),
+    ],
+)
+def test_a_status_or_a_message_that_can_not_be_read_is_the_plugins_fault(status, message, said):
+    with pytest.raises(SolverError, match=said):
+        answered(lambda u: SolverResult(u, status, message))
