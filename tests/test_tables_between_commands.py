@@ -149,7 +149,7 @@ def test_a_model_file_predicts_by_its_own_names_or_those_given(tmp_path):
         found = predict_table(tmp_path / "sum.keras", tmp_path / name, registry=REGISTRY, **options)
         assert found.table.iloc[:, -1].tolist() == [31.0, 42.0]
         assert found.report.run.endswith("sum.keras")
-    with pytest.raises(ConfigError, match="which are they"):
+    with pytest.raises(ConfigError, match="not clear which are the inputs"):
         predict_table(tmp_path / "sum.keras", tmp_path / "b.csv", registry=REGISTRY)
 
 
