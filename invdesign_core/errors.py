@@ -203,7 +203,7 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if close or len(begins) == 1:
         return f"did you mean {(folded[close[0]] if close else begins[0])!r}?"
     if not options:
-        return "there is none to choose from"
+        return "none are available"
     return "choose from " + ", ".join(repr(option) for option in options)
 
 

@@ -208,7 +208,7 @@ MISTAKES = [
     (["run", "--dataset", "table"], 2, "name a file"),
     (["run", "--frobnicate"], 2, "No such option"),
     (["run", "mine.toml", "--target", "H3=1"], 2, "did you mean 'H2'?"),
-    (["run", "mine.toml", "--target", "1"], 2, "which of 2 outputs?"),
+    (["run", "mine.toml", "--target", "1"], 2, "there are 2 outputs; name the one"),
     (["run", "mine.toml", "--target", "H2=high"], 2, "expected a number"),
     (["run", "mine.toml", "--set", "dataset.path=none.csv"], 4, "no such file"),
     (["run", "mine.toml", "--set", 'dataset.outputs=["H3"]'], 4, "did you mean 'H2'?"),

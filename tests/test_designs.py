@@ -352,7 +352,7 @@ def test_f09_out_of_reach_ends_with_the_nearest_design_and_its_miss(tmp_path, in
     ask = ["solve", "flat.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1", "--target", "5"]
     done = invdesign(*ask)
     assert done.code == 1
-    assert "no design meets the target; the nearest: y misses by 4.036" in done.out
+    assert "no design meets the target; closest: y misses by 4.036" in done.out
     report = invdesign(*ask, "--json")
     assert report.code == 1
     best = report.json["designs"][0]

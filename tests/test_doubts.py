@@ -62,7 +62,10 @@ def test_missing_outputs_don_t_change_what_the_others_teach():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [([[1, np.nan], [np.nan, np.nan]], "no output was measured"), ([[1, np.nan], [1, np.nan]], "measured for no row")],
+    [
+        ([[1, np.nan], [np.nan, np.nan]], "no output was measured"),
+        ([[1, np.nan], [1, np.nan]], "has no measured values"),
+    ],
 )
 def test_rows_and_outputs_without_any_measurement_are_refused(values, message):
     frame = pd.DataFrame(np.tile(values, (5, 1)), columns=["y1", "y2"]).assign(x=np.arange(10.0))
@@ -91,7 +94,7 @@ def test_a_regressor_refuses_rows_that_were_not_measured():
 
     from invdesign_core.plugin import Solver
 
-    with pytest.raises(PluginError, match="can't learn from rows"):
+    with pytest.raises(PluginError, match="can't be trained on rows"):
         InverseDesign(Plain(), solver=make(Solver)()).fit_data(Data.from_frame(frame, ["a", "b"], partial=True))
 
 
@@ -182,7 +185,7 @@ def test_bounds_beyond_the_data_are_said(design, said):
         )
     )
     doubts = bounds_warnings(Design.from_mapping(design).apply(data, ["y"]), data)
-    start = "the search goes beyond the data, where the surrogate guesses: "
+    start = "the search range extends beyond the data, where the surrogate extrapolates: "
     assert doubts == ([start + said] if said else [])
 
 

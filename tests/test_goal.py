@@ -41,7 +41,7 @@ def test_a_single_output_needs_no_name(text):
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (["2"], "which of 5 outputs?"),
+        (["2"], "there are 5 outputs; name the one"),
         (["H3=1"], "did you mean 'H2'?"),
         (["H2=warm"], "found 'warm', expected a number"),
         (["H2=nan"], "expected a finite number"),
@@ -57,10 +57,10 @@ def test_a_single_output_needs_no_name(text):
         ({"H2": {}}, "nothing is wanted"),
         (["H2=maximum"], "did you mean 'maxim"),
         (["H2=1 weight -1"], "can't be negative"),
-        (["H2=1 weight 2 weight 3"], "'weight' is there twice"),
+        (["H2=1 weight 2 weight 3"], "'weight' appears twice"),
         (["H2=1 tolerance much"], "found 'much', expected a number"),
         (["H2=max tolerance 1"], "leave the tolerance out"),
-        (["H2=free weight 2"], "it is free"),
+        (["H2=free weight 2"], "has no effect on a free output"),
         ({"H2": {"goal": "most"}}, "expected max, min or free"),
         ({"H2": {"goal": "max", "equals": 2}}, "contradicts the goal 'max'"),
         ({"CO": 1}, "there is no output 'CO'"),

@@ -298,7 +298,7 @@ def test_no_design_is_ever_infeasible(name):
         except PluginError:
             continue  # the solver says that it can't take it
         except ConfigError as error:
-            if not str(error).startswith("stay near data: no"):
+            if not str(error).startswith("stay_near_data: no"):
                 raise
             continue  # no row of the data is near to a feasible design
         for table in (answers.designs, answers.starts):

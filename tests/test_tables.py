@@ -249,8 +249,8 @@ def test_a_long_row_is_named_wherever_it_stands(save):
         (" \n\n", "the file is empty"),
         ("a,b\n", "column names and no rows below them: 'a', 'b'"),
         ("a,b\n,\n", "no rows below"),
-        ("a,b,a\n1,2,3\n", "'a' is there twice (columns 1 and 3)"),
-        ("a,b, a \n1,2,3\n", "'a' is there twice"),
+        ("a,b,a\n1,2,3\n", "'a' appears twice (columns 1 and 3)"),
+        ("a,b, a \n1,2,3\n", "'a' appears twice"),
         ("a,,b\n1,x,3\n", "column 2 of 3 has no name; its first value is 'x'"),
     ],
 )
@@ -572,7 +572,7 @@ def test_parquet_rows_names_and_labels(parquet, tmp_path):
     big = parquet({"a": pa.array([2**64 - 1, 1], pa.uint64())})
     assert load_table(big).frame["a"].tolist() == [2**64 - 1, 1]
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "d.parquet")
-    assert "'a' is there twice" in refusal(tmp_path / "d.parquet").message
+    assert "'a' appears twice" in refusal(tmp_path / "d.parquet").message
 
 
 def test_parquet_rows_can_be_skipped_and_names_are_cleaned(parquet):

@@ -122,7 +122,7 @@ def on_stdout():
         (lambda t: t.assign(T=1.0), ConfigError, "a column 'T' and a column 'design.T'"),
         (lambda t: t.drop(columns="design.T"), DataError, "no column 'T' or 'design.T'"),
         (lambda t: t.assign(**{"design.kind": "B"}), DataError, "row 1: 'kind' has no level 'B'"),
-        (lambda t: t.assign(**{"design.T": [1, 1, None, 1, 1, 1]}), DataError, "row 3: found nothing"),
+        (lambda t: t.assign(**{"design.T": [1, 1, None, 1, 1, 1]}), DataError, "row 3: the cell is empty"),
         (lambda t: t.assign(**{"design.T": ["1", "warm", *"3456"]}), DataError, "'warm'"),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
         ({"y1": [np.inf]}, "row 1: found infinity"),
         ({"y1": ["warm"]}, "column 'y1', row 1"),
         ({"y1": [1.0, np.nan], "y2": [1.0, np.nan]}, "row 2: no output is asked for"),
-        ({"y1": [1.0, 1.0], "x1": [0.1, np.nan]}, "column 'x1', row 2: found nothing"),
+        ({"y1": [1.0, 1.0], "x1": [0.1, np.nan]}, "column 'x1', row 2: the cell is empty"),
     ],
 )
 def test_bad_tables_are_refused_with_row_and_column(model, tmp_path, frame, message):
@@ -185,6 +185,6 @@ def test_ctrl_c_leaves_the_parts_and_exits_with_130(console, model, tmp_path):
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
-    assert "goes on with it" in err
+    assert "to resume" in err
     assert len(list(parts.glob("*.parquet"))) >= 2
     assert not (tmp_path / "d.parquet").exists()

@@ -138,7 +138,11 @@ PLUGINS: dict = {}
     ("plugins", "tuner", "message"),
     [
         ({"dataset": Given(weights=True), "surrogate": Plain()}, "val_loss", "weights of rows are for networks"),
-        ({"dataset": Given(partial=True), "surrogate": Plain()}, "val_loss", "can't learn from rows where an output"),
+        (
+            {"dataset": Given(partial=True), "surrogate": Plain()},
+            "val_loss",
+            "can't be trained on rows where an output",
+        ),
         ({"dataset": Given(), "surrogate": Plain()}, "val_acc", "no metric reports 'val_acc'"),
         ({"dataset": Given()}, "val_acc", "no metric reports 'val_acc'"),
         ({"dataset": Given(), "surrogate": Wide()}, "val_loss", "the data have 1 output"),
@@ -156,7 +160,7 @@ def test_what_a_run_would_refuse_once_it_has_begun_is_refused(monkeypatch, plugi
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"training": {"test": 0.9, "validation": 0.999}}, "leave none to learn from"),
+        ({"training": {"test": 0.9, "validation": 0.999}}, "leave no training rows"),
         ({"design": {"stay_near_data": True, "bounds": {"a": [500, 600]}}}, "no measured design lies inside"),
         ({"design": {"fixed": {"metal": "Zn"}}}, "'Zn'"),
         ({"design": {"levels": {"metal": ["Zn"]}}}, "'Zn'"),

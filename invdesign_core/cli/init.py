@@ -62,13 +62,13 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
                 replace(Context(), emit=watcher),
             )
         if path.exists():
-            raise RunStoreError(f"{path}: the file is there already", "choose another --out")
+            raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
         write_text(path, draft(data, list(options.items()), use))
         wanted = shlex.quote(f"{names[0]}=VALUE")
-        stdout.write(f"{path} is written; fill in a target there, or name one:\n")
+        stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
         stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
-        check_printed(stdout, f"{path} is written all the same")
+        check_printed(stdout, f"{path} was written nevertheless")
 
 
 def _relative(table: Path, folder: Path) -> str:

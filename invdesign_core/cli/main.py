@@ -129,7 +129,12 @@ def _unforeseen(error: Exception) -> ExitCode:
     """Say what went wrong where nothing was prepared for it: a fault of the machine, of another package, or of ours."""
     if isinstance(error, OSError) and error.errno in REFUSALS:
         where = "" if error.filename is None else f"{error.filename}: "
-        return _tell(RunStoreError(f"{where}{reason(error)}", "so says the operating system: make room or allow it"))
+        return _tell(
+            RunStoreError(
+                f"{where}{reason(error)}",
+                "this comes from the operating system: free some disk space, or change the permissions",
+            )
+        )
     from invdesign_core.distributions import stopped_by
 
     damaged = stopped_by(error)

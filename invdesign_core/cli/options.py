@@ -17,8 +17,8 @@ target_option = click.option(
     "targets",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Wanted output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, and after it "
-    "'tolerance 0.1' or 'weight 2'; a single output needs no name. Repeatable.",
+    help="Target for an output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, optionally "
+    "followed by 'tolerance 0.1' or 'weight 2'; a single output needs no name. Repeatable.",
 )
 set_option = click.option(
     "--set",

@@ -33,7 +33,7 @@ from invdesign_core.workflow.defaults import DEFAULTS
 @seed_option
 @backend_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; by default a new one below runs/.")
-@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out; trials that ended are kept.")
+@click.option("--resume", is_flag=True, help="Continue the unfinished run in --out; finished trials are kept.")
 @json_option
 @quiet_option
 def run(
@@ -84,8 +84,8 @@ def run(
         except KeyboardInterrupt:
             if watcher.run is not None:
                 ended = (Path(watcher.run) / "trials" / "trials.jsonl").exists()
-                kept = "the trials that had ended are kept" if ended else "no trial had ended yet"
-                click.echo(f"{kept}; go on with the same command and --out {watcher.run} --resume", err=True)
+                kept = "finished trials are saved" if ended else "no trial had finished yet"
+                click.echo(f"{kept}; resume with the same command plus --out {watcher.run} --resume", err=True)
             raise
 
 

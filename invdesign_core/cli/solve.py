@@ -168,7 +168,7 @@ def solve(
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:
-            click.echo("what is done is kept; the same command goes on with it", err=True)
+            click.echo("finished targets are saved; run the same command to resume", err=True)
             raise
         if as_json:
             stdout.write(report.model_dump_json(indent=1) + "\n")

@@ -71,7 +71,9 @@ class Data:
             if name not in known:
                 raise DataError(f"there is no output column {name!r}", near_match(name, known))
             if name in self.space.names:
-                raise DataError(f"{name!r} is both a design variable and an output", "make it the one or the other")
+                raise DataError(
+                    f"{name!r} is both a design variable and an output", "list it as an input or as an output"
+                )
         if len(self.frame) < 4:
             raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least 4", None)
         for name in (*self.space.names, *self.outputs):
@@ -103,7 +105,7 @@ class Data:
                 )
             for name in self.outputs:
                 if self.frame[name].isna().all():
-                    raise DataError(f"output {name!r} was measured for no row", "leave it out of the outputs")
+                    raise DataError(f"output {name!r} has no measured values", "remove it from the outputs")
         if self.weights is not None:
             w = np.asarray(self.weights, dtype=np.float64)
             bad = ~(np.isfinite(w) & (w >= 0))
@@ -163,7 +165,7 @@ class Data:
         known = list(frame.columns)
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:
-            raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
+            raise DataError(f"the column {twice[0]!r} appears twice", "rename one of them")
         chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
         beside = [column for column in (groups, weights) if column is not None]
         chosen = [column for column in chosen if column not in beside]
@@ -285,7 +287,7 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     n_validation = _share(validation, count - n_test)
     if count - n_test - n_validation < 1:
         what = "distinct designs" if data.groups is None else "groups"
-        raise DataError(f"{count} {what} leave none to learn from", "hold back less (training.test, .validation)")
+        raise DataError(f"{count} {what} leave no training rows", "reduce training.test or training.validation")
     part = np.zeros(count, dtype=np.intp)
     part[order[:n_test]] = 2
     part[order[n_test : n_test + n_validation]] = 1
@@ -330,7 +332,7 @@ def _refuse_missing(name: str, column: pd.Series) -> None:
     if missing.any():
         first = int(np.argmax(missing))
         raise DataError(
-            f"column {name!r}, row {first + 1}: found nothing, expected a value "
+            f"column {name!r}, row {first + 1}: the cell is empty, expected a value "
             f"(rows without a value: {int(missing.sum())} of {len(missing)})",
             "fill them in, or leave those rows out",
         )

@@ -1,4 +1,4 @@
-"""What a careful colleague would point out about a table, and about what was learnt from it."""
+"""Data-quality warnings about a table, and about the surrogate trained on it."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
         values = column.to_numpy(dtype=np.float64) if numeric else np.zeros(1)
         ends = np.nanmin(values), np.nanmax(values)
         if column.nunique() == 1 or (numeric and is_constant(*ends)):
-            advice = (
-                "it teaches nothing; leave it out" if what == "input" else "there is nothing to learn; leave it out"
-            )
+            advice = "it carries no information; remove it"
             said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
         elif numeric:
             said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
@@ -82,11 +80,9 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
     around = f"{what} varies by {high - low:.3g} around {near(low + (high - low) / 2, high - low)}"
     advice = f"subtract {near(low, 10 * (high - low))} from it, or use another unit"
     if seen == 1:
-        return [
-            f"{around}, too flat for the network's float32, in which it is one number and teaches nothing; {advice}"
-        ]
+        return [f"{around}: in the network's float32 it is a single number that carries no information; {advice}"]
     if is_flat(low, high):
-        return [f"{around}, too flat for the network's float32, which tells {seen} values of it apart; {advice}"]
+        return [f"{around}, too flat for the network's float32, which distinguishes only {seen} values of it; {advice}"]
     return []
 
 
@@ -135,4 +131,6 @@ def bounds_warnings(space: Space, data: Space) -> list[str]:
     if not beyond:
         return []
     more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
-    return [f"the search goes beyond the data, where the surrogate guesses: {', '.join(beyond[:NAMED])}{more}"]
+    return [
+        f"the search range extends beyond the data, where the surrogate extrapolates: {', '.join(beyond[:NAMED])}{more}"
+    ]

@@ -89,7 +89,7 @@ class StartsReport(_Part):
     """What became of the starts."""
 
     total: int = Field(description="Number of starts.")
-    converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
+    converged: int = Field(description="Starts that the solver calls converged, less those that did not move and miss.")
     hit: int | None = Field(
         description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
         "nothing else is asked for."

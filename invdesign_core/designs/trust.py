@@ -64,7 +64,7 @@ def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
     """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
     return [
         f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
-        "answers for it mean nothing"
+        "designs for it cannot be trusted"
         for name, metrics in test.items()
         if metrics.r2 is not None and metrics.r2 < USELESS
     ]

@@ -37,7 +37,7 @@ def verdict_of(report: Report, quality: Quality) -> str:
     if not report.designs:
         return "no start reached a design with a finite prediction"
     if report.status == "not met":
-        return _joined("no design meets the target; the nearest: " + ", ".join(misses(report)), doubt)
+        return _joined("no design meets the target; closest: " + ", ".join(misses(report)), doubt)
     if report.status == "optimised":
         return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
     rows = ""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invdesign_core.search.protocols import Solver
 
 MOVED = 1e-9
-"""A start that ends this near to where it began, in u, never moved."""
+"""A start that ends this near to where it began, in u, did not move."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reached:
     loss, variance : ndarray
         (b,) the objective there, and the mean variance of the members in z over the asked outputs.
     status : ndarray
-        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (said to have converged, but never moved
+        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (reported as converged, but did not move
         and misses) or ``not finite``.
     message : list of str
         (b,) the solver's words.

@@ -32,7 +32,7 @@ def measured(known: TrainingRows | None, space: Space) -> DataDistance:
     """
     if known is None:
         raise ConfigError(
-            "stay near data: no measured designs are known", "name a table with the model's inputs and outputs"
+            "stay_near_data: no measured designs are known", "name a table with the model's inputs and outputs"
         )
     return DataDistance.of(known, space)
 
@@ -110,7 +110,7 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            f"{_place(row, inside)}stay near data: no measured design lies inside the bounds, nor near a "
+            f"{_place(row, inside)}stay_near_data: no measured design lies within the bounds, nor near a "
             "design that exists there",
             "widen the bounds, allow more values, or leave stay-near-data out",
         )
@@ -127,7 +127,7 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            f"{_place(row, fine)}stay near data: no design near a measured one satisfies the constraints",
+            f"{_place(row, fine)}stay_near_data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
     fit = np.argsort(~fine, axis=1, kind="stable")

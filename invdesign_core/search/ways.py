@@ -332,7 +332,7 @@ class Search:
             return
         if self.data is not None:
             raise ConfigError(
-                "stay near data: no design near a measured one was found that exists and satisfies the constraints",
+                "stay_near_data: no design near a measured one was found that exists and satisfies the constraints",
                 "allow more, or leave stay-near-data out",
             )
         raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)

@@ -56,7 +56,7 @@ def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     """
     found = variable
     if wish.levels is not None and wish.step is not None:
-        raise ConfigError(f"{variable.name!r} has levels and a step", "keep the one or the other")
+        raise ConfigError(f"{variable.name!r} has both levels and a step", "use only one of them")
     if wish.bounds is not None:
         found = _bounded(found, _pairs(found, wish.bounds))
     if wish.levels is not None:
@@ -144,7 +144,7 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
         inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
         if bounded and not inside:
             raise ConfigError(
-                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the ones or the others"
+                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the value or the bounds"
             )
         if variable.kind == "levels" and level not in variable.levels:
             listed = ", ".join(typed(v) for v in variable.levels[:10])
@@ -229,7 +229,7 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
             text = " or ".join(span(low, high) for low, high in ranges)
             raise ConfigError(
                 f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}",
-                "change the one or the other",
+                "change one of them",
             )
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
@@ -237,7 +237,7 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
             by = f"k·{typed(variable.step)}"
             series = f"{typed(variable.origin)} + {by}" if variable.origin else by
             raise ConfigError(
-                f"{place}: {typed(value)} is not on its step, {series} with a whole k", "change the one or the other"
+                f"{place}: {typed(value)} is not on its step, {series} with a whole k", "change one of them"
             )
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)

@@ -47,7 +47,7 @@ class Space:
         names = [variable.name for variable in self.variables]
         if len(set(names)) != len(names):
             double = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"the design variable {double!r} is there twice", "rename one of them")
+            raise DataError(f"the design variable {double!r} appears twice", "rename one of them")
         slices, at = [], 0
         for variable in self.variables:
             slices.append(slice(at, at + variable.width))

@@ -479,10 +479,13 @@ def check_learnable(builder: Builder, data: Data) -> None:
     if builder.differentiable:
         return
     if data.weights is not None:
-        raise PluginError(f"{builder.label} is no network, and weights of rows are for networks", "leave them out")
+        raise PluginError(
+            f"{builder.label} is not a neural network; row weights are only supported for neural networks",
+            "remove them",
+        )
     if np.isnan(data.y).any():
         raise PluginError(
-            f"{builder.label} is no network, and can't learn from rows where an output was not measured",
+            f"{builder.label} is not a neural network and can't be trained on rows where an output was not measured",
             "leave those rows out, or train one surrogate for each output",
         )
 

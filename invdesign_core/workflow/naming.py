@@ -123,7 +123,7 @@ def _given(given: Sequence[str] | None, own: Sequence[str], named: bool, path: P
         )
     twice = [name for name in given if list(given).count(name) > 1]
     if twice:
-        raise ConfigError(f"--{what}: {twice[0]!r} is there twice", "each needs a name of its own")
+        raise ConfigError(f"--{what}: {twice[0]!r} appears twice", "names must be unique")
     return list(given)
 
 

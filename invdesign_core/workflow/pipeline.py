@@ -347,7 +347,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
             )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
-        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
+        raise ConfigError(f"targets: the column {twice[0]!r} appears twice", "rename or remove one of them")
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
 

@@ -97,7 +97,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
             p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     result = Result(report, answers, p.surrogate, saved)
     if faults:
-        hint = "make room and solve again, or keep what was printed"
+        hint = "free some disk space and solve again, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
 
@@ -123,7 +123,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     KeyboardInterrupt
         If the search was stopped; the targets that were being solved then are solved anew the next time.
     RunStoreError
-        If the file is there already, or belongs to another solve that is unfinished.
+        If the file already exists, or belongs to another solve that is unfinished.
     """
     frame = as_targets(frame, prepared.surrogate.space, prepared.surrogate.outputs, prepared.ctx)
     pipeline.check_columns(frame, prepared.surrogate.outputs, prepared.space.names)

@@ -238,7 +238,7 @@ def refuse_twice(path: Path, names: Sequence[str]) -> None:
         where = [i + 1 for i, other in enumerate(names) if other == name]
         if len(where) > 1:
             raise DataError(
-                f"{path}: the column {name!r} is there {'twice' if len(where) == 2 else f'{len(where)} times'} "
+                f"{path}: the column {name!r} appears {'twice' if len(where) == 2 else f'{len(where)} times'} "
                 f"(columns {', '.join(map(str, where[:-1]))} and {where[-1]})",
                 "rename one of them",
             )

@@ -71,7 +71,7 @@ class Columns(BaseModel):
         if self.path is None and (self.features is None or self.targets is None):
             raise ValueError("name a file: `path`, or `features` and `targets`")
         if self.path is not None and (self.features is not None or self.targets is not None):
-            raise ValueError("`path` contradicts `features` and `targets`; keep the one or the others")
+            raise ValueError("`path` contradicts `features` and `targets`; use either `path` or the other two")
         if self.path is not None and not self.outputs:
             raise ValueError("name the output columns: `outputs`")
         return self
@@ -115,7 +115,7 @@ class Table(Reading, Columns, Dataset):
         for key, names in (("labels", self.labels), ("leave_out", self.leave_out)):
             for name in names:
                 if name in self.outputs:
-                    raise ValueError(f"{name!r} is in `outputs` and in `{key}`; keep the one or the other")
+                    raise ValueError(f"{name!r} is in both `outputs` and `{key}`; remove it from one of them")
         return self
 
     def load(self, ctx: Context) -> Data:

@@ -21,7 +21,7 @@ for every half of them."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
 LEAST_CURVATURE = 1e-10
-"""Under linear constraints the least damping, as a share of the largest curvature: rounding shall decide no step."""
+"""The least damping under linear constraints, as a share of the largest curvature, so that rounding decides no step."""
 
 
 class LeastSquares(Solver):
