@@ -73,6 +73,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Regressor",
     # tuners
     "Tuner",
+    "TrialOptions",
     "Evaluate",
     "Trial",
     "TrialResult",
@@ -87,6 +88,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Problem",
     "SolverResult",
     "Status",
+    "StartOptions",
     "Linear",
 ]
 
@@ -108,6 +110,12 @@ class Plugin(BaseModel):
     def label(self) -> str:
         """The kind and the name, for messages."""
         return f"{self.kind} {self.name!r}"
+
+    @classmethod
+    def served_by_core(cls) -> frozenset[str]:
+        """Return the names of the options that the core serves: the plugin itself need not read them."""
+        mixins: tuple[type[BaseModel], ...] = (TrialOptions, StartOptions)
+        return frozenset(key for mixin in mixins if issubclass(cls, mixin) for key in mixin.model_fields)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -171,10 +179,10 @@ class SurrogateBuilder(Plugin):
         return ()
 
 
-class Tuner(Plugin):
-    """Proposes hyper-parameters; the core trains them."""
+class TrialOptions(BaseModel):
+    """Options of every tuner that the core serves: it scores the trials and remembers the best."""
 
-    kind: ClassVar[str] = "tuner"
+    model_config = ConfigDict(frozen=True)
 
     objective: str = Field(
         "val_loss", description="What the best trial is best at: `val_loss`, or a metric such as `val_mae`."
@@ -182,6 +190,12 @@ class Tuner(Plugin):
     direction: Literal["auto", "min", "max"] = Field(
         "auto", description="Whether the objective is to be small or large; `auto` knows Keras' own metrics."
     )
+
+
+class Tuner(TrialOptions, Plugin):
+    """Proposes hyper-parameters; the core trains them."""
+
+    kind: ClassVar[str] = "tuner"
 
     def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
         """Ask `evaluate` for trials; the core remembers the best."""
@@ -214,7 +228,31 @@ class Objective(Plugin):
         return type(self).residuals is not Objective.residuals
 
 
-class Solver(Plugin):
+class StartOptions(BaseModel):
+    """Options of every solver that the core serves: it makes the start points and splits tables of targets.
+
+    A solver that needs other defaults or limits declares the same fields again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    starts: int = Field(64, ge=1, description="Number of start points for each target.")
+    init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
+        "screened",
+        description="Where starts come from: the best and most different of many screened points, random points, "
+        "space-filling ones, or the best rows of the training data.",
+    )
+    discrete: Literal["auto", "relax"] = Field(
+        "auto",
+        description="How discrete variables are searched: `auto` decides by the number of combinations, and `relax` "
+        "lets the solver move them as numbers between their bounds, rounded at the end, however many there are.",
+    )
+    rows_at_once: int = Field(
+        16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
+    )
+
+
+class Solver(StartOptions, Plugin):
     """Moves start points to designs that meet a goal; sees rows of numbers in [0, 1], never networks."""
 
     kind: ClassVar[str] = "solver"
@@ -224,16 +262,6 @@ class Solver(Plugin):
     """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
     rank: ClassVar[int | None] = 100
     """The order in which `auto` asks, smaller first; None is never."""
-
-    starts: int = Field(64, ge=1, description="Number of start points for each target.")
-    init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
-        "screened",
-        description="Where starts come from: the best and most different of many screened points, random points, "
-        "space-filling ones, or the best rows of the training data.",
-    )
-    rows_at_once: int = Field(
-        16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
-    )
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row.

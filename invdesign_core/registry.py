@@ -105,6 +105,12 @@ class Entry:
         """The first sentence of the plugin's docstring."""
         return summary_of(self.plugin)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What its author should mend, though it works."""
+        undescribed = [key for key, info in self.plugin.model_fields.items() if not info.description]
+        return [f"option {key!r} has no description" for key in undescribed]
+
 
 def summary_of(plugin: type[Plugin]) -> str:
     """Return the first line of a plugin's docstring."""
@@ -361,9 +367,6 @@ def _checked(plugin: Any, kind: str) -> type[Plugin]:
         raise PluginError(f"{plugin.__name__} has no name (a ClassVar[str] without ':')")
     if issubclass(plugin, Objective) and plugin.loss is Objective.loss and plugin.residuals is Objective.residuals:
         raise PluginError(f"{plugin.__name__} implements neither loss nor residuals")
-    undescribed = [key for key, info in plugin.model_fields.items() if not info.description]
-    if undescribed:
-        raise PluginError(f"{plugin.__name__}: option {undescribed[0]!r} has no description")
     return plugin
 
 

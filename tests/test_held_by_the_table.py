@@ -13,7 +13,7 @@ from conftest import fn, lin
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, DataError, InvdesignError
 from invdesign_core.registry import Registry
 from invdesign_core.space.exact import feasible
 from invdesign_core.space.space import Space
@@ -70,13 +70,15 @@ def run(surrogate, measured, tmp_path_factory):
     folder.write_surrogate(surrogate, measured)
     experiment = Experiment.from_mapping({"dataset": {"use": "binary-decimal"}, "design": RUN})
     plugin = {"name": "x", "distribution": "x", "version": "1", "options": {}}
-    folder.write_json(
+    folder.write_sealed(
         "resolved.json",
         {
             "experiment": experiment.model_dump(mode="json"),
             "plugins": dict.fromkeys(("dataset", "surrogate", "tuner", "objective", "solver"), plugin),
             "folder": str(folder.path),
+            "backend": "jax",
             "truth": False,
+            "trials depend on": {},
         },
     )
     folder.close()
@@ -134,6 +136,8 @@ def test_predictions_of_a_table_belong_to_its_designs_and_rows_keep_their_values
     options = dict(WAYS[way])
     if "fixed" in options:  # the command's own agrees with the column
         frame["age"] = 35.0
+    if way == "near data":  # ages that were measured
+        frame["age"] = [28.0, 7.0, 90.0]
     ending = "csv" if list(WAYS).index(way) % 2 else "parquet"
     out = tmp_path / f"d.{ending}"
     prepared = ready(run, frame=frame, **options)
@@ -198,21 +202,21 @@ def test_inverse_design_lets_the_frame_win_over_its_parameters(surrogate, measur
     frame = pd.DataFrame({"age": [56.0, 7.0], "ligand": ["L0", "L1"], "n": [1, 5], "y": [3.0, 4.0]})
     found = model.invert(frame).designs
     check_written(found.assign(target=found["target"] + 1), surrogate, SPACE, frame)
-    with pytest.raises(ConfigError, match=r"column 'ligand', row 2: found 'L9', which is none of its levels"):
+    with pytest.raises(DataError, match=r"column 'ligand', row 2: 'ligand' has no level 'L9'"):
         model.invert(frame.assign(ligand=["L0", "L9"]))
 
 
 @pytest.mark.parametrize(
     ("column", "design", "message"),
     [
-        ({"ligand": ["L0", "L7"]}, {}, "column 'ligand', row 2: found 'L7', which is none of its levels"),
+        ({"ligand": ["L0", "L7"]}, {}, "column 'ligand', row 2: 'ligand' has no level 'L7'"),
         ({"ligand": ["L2", "L0"]}, {"levels": {"ligand": ["L1", "L2"]}}, "column 'ligand', row 2: found 'L0', but the"),
         ({"n": [1, 2.5]}, {}, "column 'n', row 2: found 2.5, expected a whole number"),
         ({"n": ["1", "many"]}, {}, "column 'n', row 2: found 'many', expected a number"),
         ({"age": [np.inf, 2]}, {}, "column 'age', row 1: found inf, expected a number"),
         ({"age": [True, False]}, {}, "column 'age', row 1: found True, expected a number"),
         ({"age": [3, np.nan]}, {}, "column 'age', row 2: the cell is empty"),
-        ({"x": [0.5, 0.26]}, {"step": {"x": 0.25}}, "column 'x', row 2: found 0.26, which is not on its step"),
+        ({"x": [0.5, 0.26]}, {"step": {"x": 0.25}}, "row 2: found 0.26, which is not on its step, k·0.25"),
         ({"x": [0.5, 0.3]}, {"levels": {"x": [0, 0.5, 1]}}, "column 'x', row 2: found 0.3, but the same command lets"),
         ({"age": [28, 20]}, {"fixed": {"age": 28}}, "column 'age', row 2: found 20, but the same command fixes it at"),
         ({"ligand": ["L2", "L0"]}, {"fixed": {"ligand": "L2"}}, "row 2: found 'L0', but the same command fixes it at"),
@@ -235,7 +239,7 @@ def test_values_that_cannot_be_are_refused_by_row_and_column_before_any_search(r
 
     for options in [{"frame": frame}, {}]:
         if options or "constraints" not in design:  # without the table these contradict what the run holds
-            with pytest.raises(ConfigError) as error:
+            with pytest.raises(InvdesignError) as error:
                 ask(**options)
             assert message in str(error.value)
     assert not (tmp_path / "d.csv").exists()
@@ -302,3 +306,10 @@ def test_a_row_to_which_no_measured_design_is_near_is_named(run, tmp_path):
     frame = pd.DataFrame({"age": [28.0, 1000.0], "y": [3.0, 4.0]})
     with pytest.raises(ConfigError, match="targets, row 2: with its values, stay_near_data: no measured design"):
         solve_table(ready(run, frame=frame, stay_near_data=True), frame, tmp_path / "d.csv")
+
+
+def test_a_row_to_which_no_combination_that_was_tried_is_near_is_named(run, tmp_path):
+    frame = pd.DataFrame({"age": [28.0, 60.0], "y": [3.0, 4.0]})
+    options = {"stay_near_data": True, "step": {"x": 0.25, "z": 0.25}}
+    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay_near_data: no design near a measured"):
+        solve_table(ready(run, frame=frame, **options), frame, tmp_path / "d.csv")

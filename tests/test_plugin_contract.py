@@ -9,13 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, lin
+from conftest import ROOT, called, lin
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.errors import PluginError, SolverError
-from invdesign_core.plugin import Goal, Problem, Solver, SolverResult, Space, Status, SurrogateBuilder, Variable
-from invdesign_core.registry import Registry
+from invdesign_core.plugin import (
+    Goal,
+    Problem,
+    Solver,
+    SolverResult,
+    Space,
+    StartOptions,
+    Status,
+    SurrogateBuilder,
+    Variable,
+)
+from invdesign_core.registry import Entry, Provider, Registry
+from invdesign_core.registry import _checked as checked
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.run_solver import call_solver
 from invdesign_core.surrogate.evaluate import call_build
@@ -183,3 +194,49 @@ def test_a_solver_may_leave_out_the_message():
 def test_a_status_or_a_message_that_can_not_be_read_is_the_plugins_fault(status, message, said):
     with pytest.raises(SolverError, match=said):
         answered(lambda u: SolverResult(u, status, message))
+
+
+class Terse(Solver):
+    """A solver whose option says nothing of itself."""
+
+    name = "terse"
+
+    speed: float = 1.0
+
+
+@pytest.fixture
+def with_terse(monkeypatch):
+    """The installed plugins, and one with an option that has no description."""
+    entry = Entry(checked(Terse, "solver"), Provider("invdesign-terse", "1.0", "terse"))
+    registry = Registry([*REGISTRY.entries, entry])
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda cls: registry))
+    return registry
+
+
+def test_an_option_without_a_description_is_a_warning_and_the_plugin_works(with_terse, tmp_path):
+    assert with_terse.create("solver", "terse", {"speed": 2}).speed == 2
+    done = called(["plugins", "list"], tmp_path, {})
+    assert done.code == 0
+    warning = "warning: invdesign-terse 1.0 (terse): solver terse: option 'speed' has no description"
+    assert [line for line in done.out.splitlines() if "warning" in line] == [warning]
+    found = {
+        row["name"]: row["warnings"] for row in called(["plugins", "list", "--json"], tmp_path, {}).json["plugins"]
+    }
+    assert found.pop("terse") == ["option 'speed' has no description"]
+    assert not any(found.values())
+
+
+def test_what_the_core_serves_is_listed_apart_from_a_plugins_own_options(with_terse, tmp_path):
+    said = called(["plugins", "show", "terse"], tmp_path, {}).out
+    own, _, every = said.partition("options of every solver:")
+    assert "speed = 1.0" in own
+    for key in StartOptions.model_fields:
+        assert f"  {key} = " in every
+        assert f"  {key} = " not in own
+    options = called(["plugins", "show", "terse", "--json"], tmp_path, {}).json["options"]
+    assert (
+        {o["name"] for o in options if o["served_by_core"]} == Terse.served_by_core() == set(StartOptions.model_fields)
+    )
+    assert REGISTRY.find("dataset-search").plugin.served_by_core() == set(StartOptions.model_fields)
+    assert REGISTRY.find("grid-search").plugin.served_by_core() == {"objective", "direction"}
+    assert REGISTRY.find("table").plugin.served_by_core() == set()

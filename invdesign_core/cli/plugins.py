@@ -31,7 +31,7 @@ def plugins() -> None:
 def list_plugins(as_json: bool) -> None:
     """List every plugin with the distribution that brings it, and those that could not be loaded."""
     registry = discover()
-    rows = [_row(entry) for entry in registry.entries]
+    rows = [_row(entry) | {"warnings": entry.warnings} for entry in registry.entries]
     broken = [_source(provider) | {"error": provider.error} for provider in registry.broken]
     if as_json:
         found = {"plugins": rows, "observers": [_source(p) for p in registry.observers], "broken": broken}
@@ -44,6 +44,10 @@ def list_plugins(as_json: bool) -> None:
         cells = [str(row[key]).ljust(widths[key]) for key in ("kind", "name")]
         source = f"{row['distribution']} {row['version']}"
         click.echo(f"{'  '.join(cells)}  {source.ljust(24)}  {row['summary']}")
+    for entry in registry.entries:
+        for warning in entry.warnings:
+            who = f"{entry.provider.distribution} {entry.provider.version} ({entry.provider.entry_point})"
+            click.echo(f"warning: {who}: {entry.kind} {entry.name}: {warning}")
     for provider in registry.observers:
         click.echo(f"observer of runs: {provider.distribution} {provider.version} ({provider.entry_point})")
     for item in broken:
@@ -69,7 +73,7 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     details: dict[str, Any] = {
         **_row(entry),
         "doc": inspect.getdoc(plugin) or "",
-        "options": _options(schema),
+        "options": _options(schema, plugin.served_by_core()),
     }
     for key in ("needs", "handles"):
         if hasattr(plugin, key):
@@ -84,9 +88,16 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     for key in ("needs", "handles"):
         if details.get(key):
             click.echo(f"{key}: {', '.join(details[key])}")
-    click.echo("options:" if details["options"] else "it has no options")
-    for option in details["options"]:
-        click.echo(f"  {option['name']} = {option['default']}\n      {option['description']}")
+    if not details["options"]:
+        click.echo("it has no options")
+    for title, by_core in (("options", False), (f"options of every {entry.kind}", True)):
+        options = [option for option in details["options"] if option["served_by_core"] == by_core]
+        if options:
+            click.echo(f"{title}:")
+        for option in options:
+            click.echo(f"  {option['name']} = {option['default']}")
+            if option["description"]:
+                click.echo(f"      {option['description']}")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -107,13 +118,14 @@ def _source(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _options(schema: dict[str, Any]) -> list[dict[str, Any]]:
+def _options(schema: dict[str, Any], served_by_core: frozenset[str]) -> list[dict[str, Any]]:
     required = set(schema.get("required", []))
     return [
         {
             "name": name,
             "default": "(required)" if name in required else json.dumps(item.get("default"), ensure_ascii=False),
-            "description": item.get("description", ""),
+            "description": item.get("description") or "",
+            "served_by_core": name in served_by_core,
         }
         for name, item in schema.get("properties", {}).items()
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ class Equation:
     constant : float
         What the sum is.
     tolerance : float
-        By how much rows, or rounding in them, are off at most.
+        By how much designs may be off: twice what rows are.
     error : float
         By how much rows are off.
     """
@@ -153,27 +153,49 @@ def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     if not len(columns) or not 2 <= len(names) <= MOST:
         return ()
     columns = np.unique(columns, axis=0)
-    table = _Rounded.of(columns)
-    found: list[Equation] = []
+    found: dict[int, Equation] = {}
+    # What holds exactly comes first: rounding could hide small terms, and digits of coefficients.
+    for table in (_Rounded.exact(columns), _Rounded.of(columns)):
+        found |= _equations_in(table, names, found)
+    return tuple(found[j] for j in sorted(found))
+
+
+def _equations_in(table: _Rounded, names: Sequence[str], known: Mapping[int, Equation]) -> dict[int, Equation]:
+    """Return the equations that give columns of a table by those before them; known ones give some already."""
+    found: dict[int, Equation] = {}
     free: list[int] = []
-    basis = np.zeros((min(len(columns), SAMPLE), 0))
-    some = _some(columns)
-    unit = (some - some.mean(axis=0)) / columns.std(axis=0)
+    some = _some(table.values)
+    basis = np.zeros((len(some), 0))
+    unit = (some - some.mean(axis=0)) / table.values.std(axis=0)
     for j in range(len(names)):
+        if j in known:
+            continue
         rest = unit[:, j]
         for _ in range(2):  # once leaves rounding behind
             rest = rest - basis @ (basis.T @ rest)
         equation = None
         if np.sqrt((rest**2).mean()) <= 2 * SHARE:
             equation = _pair(table, free, j, names, unit) or _sum(table, free, j, names)
-        if equation is not None:
-            found.append(equation)
+        if equation is not None and not _nearly_known(equation, known.values(), names, table.range):
+            found[j] = equation
             continue
         free.append(j)
         size = float(np.linalg.norm(rest))
         if size > 1e-7 * np.sqrt(len(rest)):
             basis = np.column_stack([basis, rest / size])
-    return tuple(found)
+    return found
+
+
+def _nearly_known(equation: Equation, known: Iterable[Equation], names: Sequence[str], ranges: FloatArray) -> bool:
+    """Say whether an equation is one of some known ones, or their sum, but for terms that are next to nothing."""
+    terms = [np.zeros(len(names)) for _ in (equation, *known)]
+    for row, one in zip(terms, (equation, *known), strict=True):
+        at = [names.index(name) for name in one.names]
+        row[at] = one.coefficients * ranges[at]
+    if len(terms) == 1:
+        return False
+    rest = terms[0] - np.linalg.lstsq(np.array(terms[1:]).T, terms[0], rcond=None)[0] @ np.array(terms[1:])
+    return bool(np.abs(rest).max() <= SHARE * np.abs(terms[0]).max())
 
 
 def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
@@ -183,8 +205,8 @@ def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
         column = x[:, _columns([name], space)]
         low, high = _ends(column[:, 0])
         if is_constant(low, high):
-            slack = max(float(_Rounded.of(column).half[0, 0]), SOLVED * abs(float(low)))
-            found.append(Equation((name,), np.ones(1), float(low), slack, float(high - low)))
+            error = float(high - low)
+            found.append(Equation((name,), np.ones(1), float(low), max(error, SOLVED * abs(float(low))), error))
     return tuple(found)
 
 
@@ -255,10 +277,17 @@ class _Rounded:
     ----------
     values, half : ndarray
         (n, c) numbers, and half the last digit of each.
+    exactly : bool
+        Whether the numbers are taken to be what was meant, but for the rounding of computers.
     """
 
     values: FloatArray
     half: FloatArray
+    exactly: bool = False
+
+    @classmethod
+    def exact(cls, values: FloatArray) -> _Rounded:
+        return cls(values, np.column_stack([_computed_half(column) for column in values.T]), exactly=True)
 
     @classmethod
     def of(cls, values: FloatArray) -> _Rounded:
@@ -270,14 +299,18 @@ class _Rounded:
         return np.asarray(np.ptp(self.values, axis=0))
 
 
+def _computed_half(column: FloatArray) -> FloatArray:
+    """Return (n,) what (n,) numbers may be off by because they were computed, in single precision at most."""
+    with np.errstate(over="ignore"):
+        single = (column.astype(np.float32) == column).all() and (column != np.round(column)).any()
+    return np.asarray((np.finfo(np.float32).eps if single else 4 * np.finfo(np.float64).eps) * np.abs(column))
+
+
 def _half_digit(column: FloatArray) -> FloatArray:
     """Return (n,) half the last digit of (n,) numbers, written with one number of decimals, or of digits, at most."""
     size = np.abs(column)
     decade = np.floor(np.log10(np.where(size > 0, size, 1.0)))
-    half = 4 * np.finfo(np.float64).eps * size
-    with np.errstate(over="ignore"):
-        if (column.astype(np.float32) == column).all():
-            half = np.finfo(np.float32).eps * size
+    half = _computed_half(column)
     for digits in range(1, 14):
         step = 10.0 ** (decade + 1 - digits)
         if (np.abs(np.round(column / step) * step - column) <= 4 * np.finfo(np.float64).eps * size).all():
@@ -312,7 +345,8 @@ def _sum(table: _Rounded, free: Sequence[int], j: int, names: Sequence[str]) -> 
     while len(used) > 1:
         parts = np.linalg.lstsq(centred[:, used], centred[:, j], rcond=None)[0]
         # What moves the sum by less than rounding does is not in it.
-        real = [i for i, part in zip(used, parts, strict=True) if abs(part) > SHARE / 10]
+        least = EXACT if table.exactly else SHARE / 10
+        real = [i for i, part in zip(used, parts, strict=True) if abs(part) > least]
         if best is None and len(real) < len(used) and len(real) > 1:
             used = real
             parts = np.linalg.lstsq(centred[:, used], centred[:, j], rcond=None)[0]
@@ -338,17 +372,21 @@ def _settled(
     """Return ``column j = constant + sum(factors * used)`` with as few digits as the rows allow; None if none do."""
     values, ranges = table.values, table.range
     columns = [j, *used]
-    if len(np.unique(values[:, columns], axis=0)) < len(columns) + EVIDENCE:
+    distinct = len(np.unique(values[:, columns], axis=0))
+    if distinct < len(columns) + EVIDENCE:
         return None
     best = float(np.ptp(values[:, columns] @ np.concatenate([[1.0], -factors])))
     for digits in range(1, DIGITS + 1):
         rounded = np.array([float(f"{factor:.{digits - 1}e}") for factor in factors])
         coefficients = np.concatenate([[1.0], -rounded])
+        fitted = len(used) > 1 and not table.exactly and (np.abs(coefficients) != 1).any()
+        if fitted and distinct < 2 * len(columns) + EVIDENCE:  # so many factors follow what was rounded
+            continue
         terms = np.abs(coefficients) * ranges[columns]
         size = np.abs(coefficients) * np.abs(values[:, columns]).max(axis=0)
         allowed = table.half[:, columns] @ np.abs(coefficients) + EXACT * min(size.max(), 1e3 * terms.max())
-        rounding, part = float(allowed.max()), NEAREST * float(allowed.max())
-        if (np.abs(coefficients) == 1).all():
+        part = NEAREST * float(allowed.max())
+        if (np.abs(coefficients) == 1).all() and not table.exactly:
             allowed = np.maximum(allowed, ROUGH * terms.min())
         allowed = np.minimum(allowed, SHARE * terms.min())
         sums = values[:, columns] @ coefficients
@@ -360,7 +398,7 @@ def _settled(
             off = np.abs(sums - rest)
             if (off <= allowed).all() and abs(rest - mean) <= max(part, NEAREST * float(np.ptp(sums))):
                 error = float(off.max())
-                tolerance = max(error, rounding, SOLVED * float(terms.max()))
+                tolerance = max(2 * error, SOLVED * float(terms.max()))
                 return _in_order([names[i] for i in columns], coefficients, rest, tolerance, error)
     return None
 
@@ -368,7 +406,14 @@ def _settled(
 def _in_order(
     names: Sequence[str], coefficients: FloatArray, constant: float, tolerance: float, error: float
 ) -> Equation:
-    """Return an equation, a sum in the order of the table; the column that a pair gives stands first."""
+    """Return an equation, a sum in the order of the table; the column that a pair gives stands first.
+
+    Where whole numbers say the same of three columns or more, they are its coefficients.
+    """
+    least = float(np.abs(coefficients).min())
+    if len(names) > 2 and least < 1 and _whole(coefficients / least) and len(_digits(constant / least)) < DIGITS:
+        coefficients, constant = np.rint(coefficients / least), float(_digits(constant / least))
+        tolerance, error = tolerance / least, error / least
     if (coefficients == 1).all():
         names, coefficients = [*names[1:], names[0]], np.roll(coefficients, -1)
     return Equation(tuple(names), coefficients, constant, tolerance, error)
@@ -387,6 +432,10 @@ def _columns(names: Sequence[str], space: Space) -> NDArray[np.intp]:
     """Return the encoded columns of numeric variables."""
     starts = {v.name: s.start for v, s in zip(space.variables, space.slices, strict=True)}
     return np.array([starts[name] for name in names], dtype=np.intp)
+
+
+def _whole(numbers: FloatArray) -> bool:
+    return bool((np.abs(numbers - np.rint(numbers)) <= EXACT * np.abs(numbers)).all())
 
 
 def _ends(column: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.files.options import DESIGN
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.space import Space
-from invdesign_core.space.variables import Variable
+from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +161,7 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
     bad = ~np.isfinite(numbers) & ~empty
     if bad.any():
         row = int(np.argmax(bad))
-        raise DataError(f"{place}, row {row + 1}: found {column.iloc[row]!r}, expected a finite number")
+        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected a number")
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 

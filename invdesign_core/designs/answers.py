@@ -69,8 +69,8 @@ class Answers:
     @property
     def met(self) -> bool:
         """Whether every target has a design that misses nothing; a maximum or minimum alone can't be missed."""
-        met = self.designs["met"].astype("boolean").fillna(True)
-        return bool(met.groupby(self.designs["target"]).any().all()) and len(self.designs) > 0
+        met = self.designs["met"].astype("boolean").fillna(True).to_numpy(dtype=np.bool_)
+        return int(self.designs.loc[met, "target"].nunique()) == len(self.targets)
 
     @property
     def status(self) -> Literal["met", "not met", "optimised", "interrupted"]:
@@ -105,7 +105,10 @@ class Answers:
 
     @classmethod
     def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
-        """Put the answers to parts of a table of targets together; each comes with the number of its first target."""
+        """Put the answers to parts of a table of targets together; each comes with the number of its first target.
+
+        Where parts are missing, the work was interrupted.
+        """
         import pandas as pd
 
         found = list(parts)
@@ -118,7 +121,8 @@ class Answers:
             )
             for name in ("starts", "designs", "measured")
         )
-        interrupted = any(answers.interrupted for _, answers in found)
+        interrupted = sum(len(answers.targets) for _, answers in found) < len(targets)
+        interrupted |= any(answers.interrupted for _, answers in found)
         return cls(
             targets,
             starts,  # type: ignore[arg-type]

@@ -162,8 +162,8 @@ class Report(_Part):
     )
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
-        description="How variables of which only some values exist were searched: `enumeration`, `per-combination`, "
-        "`rounding`, `solver`, or `continuous` where there are none; null without a "
+        description="How variables of which only some values exist were searched: `enumeration`, "
+        "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
         "target."
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")

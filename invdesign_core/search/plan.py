@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invdesign_core.context import Context
     from invdesign_core.search.protocols import Solver
 
-Way = Literal["continuous", "enumeration", "per-combination", "rounding", "solver"]
+Way = Literal["continuous", "enumeration", "per-combination", "rounding", "solver", "relaxation"]
 ENUMERATED = 200_000
 """Combinations of discrete values that are all tried, where nothing else is free."""
 SOLVED_EACH = 256
@@ -33,8 +33,8 @@ class Plan:
     Attributes
     ----------
     way : str
-        ``continuous``, ``enumeration``, ``per-combination``, ``rounding``, or ``solver`` where it
-        handles discrete variables itself.
+        ``continuous``, ``enumeration``, ``per-combination``, ``rounding``, ``solver``
+        where it handles discrete variables itself, or ``relaxation`` where the solver is to take them for numbers.
     combinations : int
         Combinations of the values of the free discrete variables.
     free : tuple of int
@@ -64,6 +64,7 @@ class Plan:
             "enumeration": f"{what}: all were tried",
             "per-combination": f"{what}: each was solved for the other variables",
             "rounding": f"{what}: searched by rounding and neighbours",
+            "relaxation": f"{what}: searched as numbers between their bounds, and rounded at the end",
         }
         if self.way in says:
             ctx.note(says[self.way])
@@ -95,7 +96,7 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
     space : Space
         The design variables of the search, with finite bounds.
     solver : Solver
-        Its `handles` may name ``discrete``.
+        Its `handles` may name ``discrete``; its option `discrete` may ask for a relaxation.
     ctx : Context
         Its seed decides which variables may be above zero, where there are too many ways to try all.
     held : ndarray, optional
@@ -118,6 +119,8 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
     way: Way = "rounding"
     if not free:
         way = "continuous"
+    elif solver.discrete == "relax":
+        way = "relaxation"
     elif "discrete" in solver.handles:
         way = "solver"
     elif len(free) == len(open_):

@@ -63,6 +63,11 @@ class Solver(Protocol):
         ...
 
     @property
+    def discrete(self) -> str:
+        """How discrete variables are searched: ``auto`` or ``relax``."""
+        ...
+
+    @property
     def rows_at_once(self) -> int:
         """Start points solved at once."""
         ...

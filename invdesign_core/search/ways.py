@@ -224,6 +224,8 @@ class Search:
         )  # fmt: skip
         rows = self._from_present(rows)
         linear = forward.linear(space.constraints.linear)
+        relaxed = plan.way == "relaxation"
+        discrete = space.discrete & (not relaxed)
         goal, interrupted, evaluations = self.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
 
         def solve(problem: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
@@ -233,7 +235,7 @@ class Search:
             nonlocal goal, interrupted, evaluations
             for through in maps:
                 problem = Problem(
-                    through, goal, rows.groups, lower, upper, space.discrete, ctx, rows.first, linear
+                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, linear
                 )  # fmt: skip
                 reached = hold_limits(
                     solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
@@ -263,13 +265,15 @@ class Search:
             spent, evaluations = evaluations, before
             return written(space, forward.to_x(polished.u), low, high), spent, interrupted
 
-        if plan.way == "rounding" and not interrupted:
+        if plan.way in ("rounding", "relaxation") and not interrupted:
+            scores = [] if relaxed else self._scores(maps, goal)
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, self._scores(maps, goal), space, plan, (rows.low, rows.high),
+                x, forward.to_x(u), rows.groups, scores, space, plan, (rows.low, rows.high),
                 self._kept(rows), polish if others else None, ctx,
             )  # fmt: skip
-            u, evaluations = forward.to_u(x), evaluations + more
+            # Whether a relaxed start moved is told by the point that the solver reached, not by its rounding.
+            u, evaluations = u if relaxed else forward.to_u(x), evaluations + more
         x = self._shortened(x, rows.groups, rows.low, rows.high)
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
         return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
@@ -323,19 +327,25 @@ class Search:
         if self.data is not None:
             fine &= self.data.holds(x)
         self._check_found(ended.groups[fine])
-        return ended if fine.all() else _some(replace(ended, x=x, u=self.forward.to_u(x)), fine)
+        if fine.all():
+            return ended
+        u = np.where((x != ended.x).any(axis=1, keepdims=True), self.forward.to_u(x), ended.u)
+        return _some(replace(ended, x=x, u=u), fine)
 
     def _check_found(self, groups: IndexArray) -> None:
         """Refuse to go on where a target, of (b,) that designs were found for, is not among these."""
         lost = np.setdiff1d(np.arange(len(self.targets)), groups)
         if not len(lost):
             return
+        row, several = self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0 or self.held is not None
         if self.data is not None:
+            which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
-                "stay_near_data: no design near a measured one was found that exists and satisfies the constraints",
+                f"{which}stay_near_data: no design near a measured one was found that exists and satisfies the "
+                "constraints",
                 "allow more, or leave stay-near-data out",
             )
-        raise no_design(self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0)
+        raise no_design(row, several)
 
     def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
         """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""

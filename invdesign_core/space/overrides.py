@@ -234,13 +234,17 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
         if variable.step and not EvenGrid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
-            by = f"k·{typed(variable.step)}"
-            series = f"{typed(variable.origin)} + {by}" if variable.origin else by
+            where = series(variable.step, variable.origin)
             raise ConfigError(
-                f"{place}: {typed(value)} is not on its step, {series} with a whole k", "change one of them"
+                f"{place}: {typed(value)} is not on its step, {where} with a whole k", "change one of them"
             )
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)
+
+
+def series(step: float, origin: float) -> str:
+    """Write the values of a step with a whole number k."""
+    return f"{typed(origin)} + k·{typed(step)}" if origin else f"k·{typed(step)}"
 
 
 def _is_number(value: Any) -> bool:

@@ -215,7 +215,13 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         -------
         Answers
             ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames; their
-            column ``target`` is the number of the target, from 0.
+            column ``target`` is the number of the target, from 0. After Ctrl-C in a table they hold the targets that
+            were solved by then, and ``.interrupted`` is true.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C was pressed before any target of a table was solved.
         """
         surrogate = self._fitted()
         if hasattr(target, "columns"):
@@ -258,21 +264,33 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
         plugins = self._plugins("surrogate", "objective", targets=cells)
         space, ctx = self._searched(design, frame)
-        parts = pipeline.invert_many(
-            surrogate,
-            frame,
-            space,
-            plugins["objective"],
-            plugins["solver"],
-            ctx,
-            self.known_,
-            self.truth_,
-            design.designs,
-            near_to=design.near_to(space, held_names(space, frame)),
-            quality=Quality.of(self.report_),
-        )
+        parts = list[tuple[int, Answers]]()
+        try:
+            for first, found in pipeline.invert_many(
+                surrogate,
+                frame,
+                space,
+                plugins["objective"],
+                plugins["solver"],
+                ctx,
+                self.known_,
+                self.truth_,
+                design.designs,
+                near_to=design.near_to(space, held_names(space, frame)),
+                quality=Quality.of(self.report_),
+            ):
+                if found is None or found.interrupted:  # some of its targets were hardly looked at
+                    raise KeyboardInterrupt
+                parts.append((first, found))
+        except KeyboardInterrupt:
+            if not parts:
+                raise
+            solved = sum(len(found.targets) for _, found in parts)
+            ctx.warn(
+                f"stopped by Ctrl-C: the first {solved} of {len(frame)} targets are solved, the others are not there"
+            )
         targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
-        return Answers.joined(targets, ((first, found) for first, found in parts if found is not None))
+        return Answers.joined(targets, parts)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.

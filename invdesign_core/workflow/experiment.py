@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Pr
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
-from invdesign_core.registry import Registry, build_options
+from invdesign_core.registry import OWN, Registry, build_options
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
@@ -89,6 +89,8 @@ class Experiment(BaseModel):
         """Return the name to look a plugin up by, and its options; nobody else's is taken where none is named."""
         section: Choice = getattr(self, kind)
         use = registry.label(kind, section.use) if kind in self._unnamed else section.use
+        if kind == "solver" and self.dataset.use.removeprefix(f"{OWN}:") == DEFAULTS["dataset"]:
+            return use, {"discrete": "relax"} | section.options  # the example is there to show a solver at work
         return use, section.options
 
     @classmethod

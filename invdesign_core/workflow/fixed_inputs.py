@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.overrides import VariableOverrides, restricted
+from invdesign_core.space.overrides import VariableOverrides, restricted, series
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
 
@@ -162,7 +162,7 @@ def _lacking(variable: Variable) -> str:
     if variable.kind == "levels":
         return f"expected one of the values that exist: {_listed(variable.levels)}"
     if variable.step is not None:
-        return f"which is not on its step, {variable.origin:g} + k·{variable.step:g}"
+        return f"which is not on its step, {series(variable.step, variable.origin)} with a whole k"
     return "expected a whole number"
 
 

@@ -197,7 +197,7 @@ def prepare_saved(
     demand = experiment.demand(objective, name, differentiable)
     if targets:  # they replace those of the run
         demand = replace(demand, extremum=asks_for_extremum(targets))
-    solver = pick_solver(registry, experiment.solver.use, experiment.solver.options, demand)
+    solver = pick_solver(registry, *experiment.choice("solver", registry), demand)
     command = Design.from_mapping(merge_design((overrides or {}).get("design", {}), design))
     if frame is not None:
         frame = as_targets(frame, surrogate.space, surrogate.outputs, Context())

@@ -293,7 +293,7 @@ def invert_many(
     ------
     tuple
         The number of the first target of a chunk, and its answers, or None where it was skipped.
-        Memory is bounded by the solver's `rows_at_once`.
+        Memory is bounded by the solver's `rows_at_once`. A chunk that was interrupted is the last one.
 
     Raises
     ------
@@ -329,6 +329,8 @@ def invert_many(
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))
         yield first, found
+        if reached.interrupted:
+            return
 
 
 def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequence[str]) -> None:

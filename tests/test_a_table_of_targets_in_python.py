@@ -1,0 +1,76 @@
+"""A table of targets in Python: stopped, with one row, with rows that are there twice, in small chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import fn
+
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.designs.report import SurrogateReport
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow import pipeline
+from invdesign_core.workflow.estimator import InverseDesign
+
+SPACE = Space((Variable("T", lower=1, upper=5), Variable("x", lower=0, upper=5)))
+WANTED = pd.DataFrame({"T": [1.0, 2.0, 4.0, 2.0, 5.0], "y": [2.0, 2.0, 2.0, 2.0, 2.0]})
+
+
+@pytest.fixture(scope="module")
+def product():
+    from keras import ops
+
+    surrogate = Surrogate.of_model(fn(2, lambda i: ops.expand_dims(i[:, 0] * i[:, 1], -1)), SPACE, ("y",))
+    x = np.random.default_rng(0).uniform([1, 0], [5, 5], (50, 2))
+    return surrogate, TrainingRows(x, surrogate.predict(x).mean)
+
+
+def fitted(product, **options):
+    solver = {"use": "least-squares", "starts": 4} | options.pop("solver", {})
+    model = InverseDesign(solver=solver, **{"designs": 1} | options)
+    model.surrogate_, model.known_ = product
+    model.truth_ = None
+    model.report_ = SurrogateReport(
+        plugin=None, members=1, trials=0, failed=0, best={}, objective=None, score=None, retrained=False, rows={},
+        test={},
+    )  # fmt: skip
+    return model
+
+
+def stopping(monkeypatch, after):
+    """Press Ctrl-C while the chunk after some is being solved."""
+    real, calls = pipeline.reach, []
+
+    def reach(forward, targets, space, solver, *rest, **others):
+        if len(calls) == after:
+            solver = solver.model_copy()
+            object.__setattr__(solver, "solve", pressed)
+        calls.append(len(targets))
+        return real(forward, targets, space, solver, *rest, **others)
+
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "reach", reach)
+    return calls
+
+
+def test_ctrl_c_in_a_table_stops_and_gives_the_targets_that_are_solved(product, monkeypatch):
+    model = fitted(product, solver={"rows_at_once": 8})
+    whole = model.invert(WANTED)
+    assert whole.status == "met"
+    calls = stopping(monkeypatch, after=1)
+    with pytest.warns(UserWarning, match="stopped by Ctrl-C: the first 2 of 5 targets are solved"):
+        found = model.invert(WANTED)
+    assert calls == [2, 2], "nothing was begun after Ctrl-C"
+    assert (found.interrupted, found.status, found.met) == (True, "interrupted", False)
+    pd.testing.assert_frame_equal(found.designs, whole.designs[whole.designs["target"] < 2])
+
+
+def test_ctrl_c_before_any_target_is_solved_is_raised(product, monkeypatch):
+    stopping(monkeypatch, after=0)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(product).invert(WANTED)
