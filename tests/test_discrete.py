@@ -56,7 +56,7 @@ def total_is(width, total):
     return Constraints(Linear(np.ones((1, width)), np.array([total]), np.array([total])))
 
 
-# F20: only some values exist
+# Only some values exist
 
 
 def one(lower, upper, **wishes):
@@ -64,7 +64,7 @@ def one(lower, upper, **wishes):
     return space.restrict(**{key: {"x": value} for key, value in wishes.items()})
 
 
-def test_f20a_a_list_of_allowed_values():
+def test_a_list_of_allowed_values():
     from keras import ops
 
     best = solve(fn(1, ops.square), one(0, 5, levels=[1, 2.18, 4]), 5).designs.iloc[0]
@@ -73,19 +73,19 @@ def test_f20a_a_list_of_allowed_values():
     assert best["miss.y"] == pytest.approx(-0.2476, abs=1e-5)
 
 
-def test_f20b_steps_of_two():
+def test_a_step_of_two():
     best = solve(lin([[1]]), one(12, 20, bounds=(12, 20), step=2), 15).designs.iloc[0]
     assert best["design.x"] in (14, 16)
     assert abs(best["miss.y"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_f20c_what_an_instrument_resolves():
+def test_the_resolution_of_an_instrument():
     best = solve(lin([[1]]), one(0, 50, step=0.1), 30.26).designs.iloc[0]
     assert best["design.x"] == 30.3, "to the last bit, as it is written"
     assert best["prediction.y"] == pytest.approx(30.3, abs=1e-5)
 
 
-def test_f20d_separate_ranges():
+def test_separate_ranges_hold_every_design():
     answers = solve(lin([[1]]), one(0, 6, bounds=[(1.5, 2.4), (3.1, 5.6)]), 2.9)
     best = answers.designs.iloc[0]
     assert best["design.x"] == 3.1
@@ -108,10 +108,10 @@ def test_many_separate_ranges_are_sampled_evenly():
     assert (inputs(answers) % 1 <= 0.1 + 1e-12).all()
 
 
-# F23, and which way is taken
+# Which way is taken
 
 
-def test_f23_small_spaces_are_tried_whole_and_the_result_says_so():
+def test_small_spaces_are_tried_whole_and_the_result_says_so():
     said = []
     space = Space(tuple(Variable(f"x{i}", "levels", levels=tuple(range(5))) for i in range(3)))
     answers = solve(lin([[1], [5], [25]]), space, 89, ctx=noted(said), starts=500)
@@ -122,7 +122,7 @@ def test_f23_small_spaces_are_tried_whole_and_the_result_says_so():
 
 
 @pytest.mark.slow
-def test_f23_twenty_integers_take_little_time_and_memory():
+def test_twenty_integers_take_little_time_and_memory():
     code = """
 import json, resource, sys, time
 import numpy as np
@@ -175,7 +175,7 @@ def test_each_combination_is_solved_for_the_other_variables():
     assert set(answers.starts["design.kind"]) == {"A", "B", "C", "D"}
 
 
-def test_f21_never_a_mixture_of_categories():
+def test_never_a_mixture_of_categories():
     space = Space((Variable("level", "categorical", levels=tuple("ABCD")), Variable("x", lower=0, upper=0.5)))
     best = solve(lin([[0], [1], [5], [9], [1]]), space, 3).designs.iloc[0]
     assert (best["design.level"], best["design.x"]) == ("B", pytest.approx(0.5))

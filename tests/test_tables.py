@@ -89,7 +89,7 @@ def load(path: Path, outputs=("y",), **options) -> tuple[Data, list[str], list[s
     return data, [t for kind, t in said if kind == "note"], [t for kind, t in said if kind == "warning"]
 
 
-# F25: CSV as Excel and pandas write it
+# CSV as Excel and pandas write it
 
 GERMAN = "a;b;y\n0,5;1,5;2,0\n1,25;2,5;3,75\n"
 GERMAN_VALUES = {"a": [0.5, 1.25], "b": [1.5, 2.5], "y": [2.0, 3.75]}
@@ -336,7 +336,7 @@ def test_numbers_keep_every_digit(save):
     assert table.frame["b"].tolist() == [9007199254740993] * 6
 
 
-# Text: F26 and codes
+# Text: labels and codes
 
 
 def test_a_level_called_na_is_kept_and_counted(save):
@@ -471,7 +471,7 @@ def test_missing_files_folders_and_damaged_ones(save, tmp_path):
     assert "parquet file can't be read" in refusal(save(b"PAR1" + bytes(99), "cut.parquet")).message
 
 
-# F29: parquet's types
+# Parquet's types
 
 
 def every_type(null=None):
@@ -638,7 +638,7 @@ def test_excel_without_openpyxl_names_the_extra(save, monkeypatch):
 
 
 def measured(rows: int = 400, every: bool = False) -> str:
-    """Return F28's table: y2 is there in 120 of 400 rows."""
+    """Return a table in which y2 was measured in 120 of 400 rows."""
     x = np.random.default_rng(0).random((rows, 2))
     lines = [f"{a},{b},{a + b},{a - b if i >= 280 or every else ''}" for i, (a, b) in enumerate(x)]
     return "x1,x2,y1,y2\n" + "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def prepared(path, **options):
     return prepare_model(path, registry=REGISTRY, **options)
 
 
-def test_f15_a_column_that_is_a_design_variable_is_held_at_its_rows_value(product, tmp_path, invdesign):
+def test_a_column_that_is_a_design_variable_is_held_at_its_rows_value(product, tmp_path, invdesign):
     (tmp_path / "wanted.csv").write_text("T,y\n1,2\n2,2\n4,2\n")
     done = invdesign("solve", "product.keras", "--inputs", "T,x", "--bounds", "x=0..5", "--targets", "wanted.csv",
                      "--out", "designs.csv", "--json")  # fmt: skip
@@ -47,7 +47,7 @@ def test_f15_a_column_that_is_a_design_variable_is_held_at_its_rows_value(produc
     assert table["target"].tolist() == [1, 2, 3]
 
 
-def test_f15_a_column_that_is_neither_is_refused_by_name(product, tmp_path, invdesign):
+def test_a_column_that_is_neither_is_refused_by_name(product, tmp_path, invdesign):
     (tmp_path / "wanted.csv").write_text("T,y,operator\n1,2,Ann\n")
     done = invdesign("solve", "product.keras", "--inputs", "T,x", "--bounds", "x=0..5", "--targets", "wanted.csv",
                      "--out", "designs.csv")  # fmt: skip

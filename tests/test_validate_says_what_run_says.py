@@ -137,7 +137,11 @@ PLUGINS: dict = {}
 @pytest.mark.parametrize(
     ("plugins", "tuner", "message"),
     [
-        ({"dataset": Given(weights=True), "surrogate": Plain()}, "val_loss", "weights of rows are for networks"),
+        (
+            {"dataset": Given(weights=True), "surrogate": Plain()},
+            "val_loss",
+            "row weights are only supported for neural networks",
+        ),
         (
             {"dataset": Given(partial=True), "surrogate": Plain()},
             "val_loss",
@@ -161,7 +165,7 @@ def test_what_a_run_would_refuse_once_it_has_begun_is_refused(monkeypatch, plugi
     ("sections", "message"),
     [
         ({"training": {"test": 0.9, "validation": 0.999}}, "leave no training rows"),
-        ({"design": {"stay_near_data": True, "bounds": {"a": [500, 600]}}}, "no measured design lies inside"),
+        ({"design": {"stay_near_data": True, "bounds": {"a": [500, 600]}}}, "no measured design lies within"),
         ({"design": {"fixed": {"metal": "Zn"}}}, "'Zn'"),
         ({"design": {"levels": {"metal": ["Zn"]}}}, "'Zn'"),
         ({"design": {"near": {"metal": "Zn"}}}, "'Zn'"),
