@@ -45,7 +45,7 @@ def test_a_section_without_use_means_the_default_plugin(tmp_path):
         ("[solver]\nstart = 3", "did you mean 'starts'?"),
         ("[solver]\nstarts = 0", "option 'starts'"),
         ("[design]\nbounds = {a = [0]}", "bounds"),
-        ("[design", "no TOML"),
+        ("[design", "invalid TOML"),
         ("backend = 'torch'", "option 'backend'"),
     ],
 )

@@ -750,7 +750,7 @@ def test_options_that_mean_nothing_are_refused(options):
 def test_the_options_of_reading_are_those_of_the_dataset():
     assert set(Reading.model_fields) <= set(Table.model_fields)
     assert all(field.description for field in Reading.model_fields.values())
-    with pytest.raises(ValidationError, match="in `outputs` and in `labels`"):
+    with pytest.raises(ValidationError, match="in both `outputs` and `labels`"):
         Table(path="t.csv", outputs=["y"], labels=["y"])
 
 
