@@ -13,6 +13,7 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
+from invdesign_core.data.own_columns import design_columns
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -64,6 +65,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "DESIGN",
     "LoadedTable",
     "Reading",
+    "design_columns",
     "load_table",
     "read_table",
     "refuse_unknown",

@@ -97,10 +97,11 @@ def test_whatever_can_not_be_written_is_named_with_the_reason_and_leaves_no_half
 def test_an_estimator_is_saved_whole_or_not_at_all(room, tmp_path, surrogate):
     from invdesign_core.workflow import saved
 
-    saved.write(tmp_path / "model", {"about": 1}, surrogate, KNOWN)
+    about = dict.fromkeys(("params", "n_features_in", "feature_names_in", "report"), 1)
+    saved.write(tmp_path / "model", about, surrogate, KNOWN)
     with full(room), pytest.raises(RunStoreError, match=r"model.*can't be written: File too large"):
-        saved.write(tmp_path / "model", {"about": "x" * 9999}, surrogate, KNOWN)
-    assert saved.read_about(tmp_path / "model")["about"] == 1  # the earlier save is still there
+        saved.write(tmp_path / "model", about | {"params": "x" * 9999}, surrogate, KNOWN)
+    assert saved.read_about(tmp_path / "model")["params"] == 1  # the earlier save is still there
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import types
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, called, lin
+from conftest import ROOT, called
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.errors import PluginError, SolverError
 from invdesign_core.plugin import (
-    Goal,
+    Linear,
     Problem,
     Solver,
     SolverResult,
-    Space,
     StartOptions,
     Status,
     SurrogateBuilder,
-    Variable,
 )
 from invdesign_core.registry import Entry, Provider, Registry
 from invdesign_core.registry import _checked as checked
-from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.run_solver import call_solver
 from invdesign_core.surrogate.evaluate import call_build
-from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.validate import user_code_of
@@ -149,11 +146,7 @@ def answered(result: Any) -> SolverResult:
         def solve(self, problem, u0, ctx):
             return result(u0)
 
-    space = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))
-    forward = LossFunctions(Surrogate.of_model(lin([[1], [1]]), space, ("y",)), REGISTRY.create("objective", "mse", {}))
-    goal = Goal(*np.array([[[0.5]], [[0.5]], [[1.0]]]))
-    box, free = np.zeros((3, 2)), np.zeros(2, dtype=bool)
-    problem = Problem(forward, goal, np.zeros(3, dtype=int), box, box + 1, free, Context())
+    problem = Problem.from_function(lambda u: u - 0.2, np.zeros((3, 2)), np.ones((3, 2)))
     return call_solver(Answers(), problem, np.full((3, 2), 0.5), Context())[0]
 
 
@@ -240,3 +233,72 @@ def test_what_the_core_serves_is_listed_apart_from_a_plugins_own_options(with_te
     assert REGISTRY.find("dataset-search").plugin.served_by_core() == set(StartOptions.model_fields)
     assert REGISTRY.find("grid-search").plugin.served_by_core() == {"objective", "direction"}
     assert REGISTRY.find("table").plugin.served_by_core() == set()
+
+
+def test_a_problem_of_a_plain_function_has_its_values_and_derivatives():
+    u = np.random.default_rng(0).random((4, 2))
+
+    def residuals(u):
+        return np.stack([u[:, 0] ** 2, u[:, 0] * u[:, 1], np.sin(u[:, 1])], axis=1)
+
+    problem = Problem.from_function(residuals, np.zeros((4, 2)), np.ones((4, 2)))
+    a, b, zero = *u.T, np.zeros(4)
+    slope = np.stack([np.stack([2 * a, zero], 1), np.stack([b, a], 1), np.stack([zero, np.cos(b)], 1)], axis=1)
+    found, jacobian = problem.residuals_and_jacobian(u)
+    loss, gradient = problem.value_and_grad(u)
+    np.testing.assert_array_equal(found, residuals(u))
+    np.testing.assert_allclose(jacobian, slope, atol=1e-9)
+    np.testing.assert_allclose(loss, (found**2).mean(axis=1), rtol=1e-15)
+    np.testing.assert_allclose(gradient, 2 * np.einsum("rq,rqe->re", found, slope) / 3, atol=1e-9)
+    assert problem.evaluations.tolist() == [2] * 4
+    assert (problem.best_u == u).all()
+
+
+def test_a_plain_function_is_differentiated_from_one_side_where_its_domain_ends():
+    problem = Problem.from_function(lambda u: np.where(u < 0, np.nan, 3 * u).sum(axis=1), [[0.0]], [[1.0]])
+    loss, gradient = problem.value_and_grad(np.zeros((1, 1)))
+    assert (loss[0], gradient[0, 0]) == (0, pytest.approx(3))
+
+
+def test_a_plain_function_may_depend_on_the_target_of_each_row():
+    aims = np.array([0.2, 0.6])
+    problem = Problem.from_function(
+        lambda u, target: u - aims[target, None], np.zeros((3, 1)), np.ones((3, 1)), groups=[1, 0, 1]
+    )
+    assert problem.value(np.full((3, 1), 0.6)) == pytest.approx([0, 0.16, 0])
+    assert problem.value(np.full((2, 1), 0.2), [1, 2]) == pytest.approx([0, 0.16])
+    solver = REGISTRY.create("solver", "least-squares", {})
+    assert solver.solve(problem, np.full((3, 1), 0.5), Context()).u == pytest.approx(np.array([[0.6], [0.2], [0.6]]))
+
+
+@pytest.mark.parametrize("solver", ["least-squares", "lbfgsb", "slsqp", "differential-evolution"])
+def test_every_default_solver_can_be_tried_on_a_plain_function(solver):
+    linear = Linear(np.array([[1.0, 1.0]]), np.array([-np.inf]), np.array([0.8]))
+    plugin = REGISTRY.create("solver", solver, {})
+    constrained = linear if "linear" in plugin.handles else None
+    problem = Problem.from_function(lambda u: u - 0.5, np.zeros((16, 2)), np.ones((16, 2)), linear=constrained)
+    u0 = np.random.default_rng(0).random((16, 2)) * 0.4
+    reached = plugin.solve(problem, u0, Context()).u
+    assert reached == pytest.approx(np.full((16, 2), 0.4 if constrained else 0.5), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("f", "lower", "upper", "groups", "said"),
+    [
+        (len, [0.0], [1.0], None, "expected (b, e) for both"),
+        (len, [[0.0]], [[0.0, 1.0]], None, "expected (b, e) for both"),
+        (len, [[1.0]], [[0.0]], None, "lower <= upper"),
+        (len, [[0.0]], [[1.0]], [0, 1], "one for each of 1 rows"),
+        (len, [[0.0]], [[1.0]], None, "returned shape () for 1 points"),
+        (lambda u: np.zeros(3), [[0.0]], [[1.0]], None, "returned shape (3,) for 1 points"),
+    ],
+)
+def test_a_plain_problem_that_can_not_be_stated_is_refused(f, lower, upper, groups, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Problem.from_function(f, lower, upper, groups).value(np.zeros((1, 1)))
+
+
+def test_residuals_of_a_function_that_has_none_are_refused():
+    problem = Problem.from_function(lambda u: u.sum(axis=1), [[0.0]], [[1.0]])
+    with pytest.raises(ValueError, match="return them as"):
+        problem.residuals_and_jacobian(np.zeros((1, 1)))

@@ -258,6 +258,20 @@ def test_an_experiment_on_written_designs_has_the_variables_as_inputs(tmp_path, 
         load(REGISTRY.create("dataset", "table", {"path": f"both.{ending}", "outputs": ["y"]}), ctx)
 
 
+def test_a_column_of_the_users_own_that_begins_like_ours_costs_no_other_input(tmp_path):
+    frame = pd.DataFrame(
+        {"flow": np.arange(9) / 4, "design.gap": np.arange(9) ** 2 / 8, "met": [3, 2, 1] * 3, "y": np.arange(9) ** 3}
+    )
+    for options, names in (
+        ({}, ("flow", "design.gap", "met")),
+        ({"inputs": ["flow", "design.gap"]}, ("flow", "design.gap")),
+        ({"leave_out": ["flow", "met"]}, ("gap",)),
+    ):
+        write_table(path := tmp_path / f"{len(names)}{len(options)}.csv", frame)
+        dataset = REGISTRY.create("dataset", "table", {"path": str(path), "outputs": ["y"], **options})
+        assert load(dataset, Context()).space.names == names
+
+
 def test_init_drafts_an_experiment_from_written_designs(tmp_path, monkeypatch):
     from invdesign_core.workflow.experiment import Experiment
     from invdesign_core.workflow.validate import check

@@ -262,7 +262,8 @@ print(json.dumps([name for name in heavy if name in sys.modules]))
 def test_options_of_a_third_party_are_explained_and_checked(plain: Environment, tmp_path: Path) -> None:
     shown = plain.invdesign("plugins", "show", "forest", "--json", cwd=tmp_path).json
     assert not shown["differentiable"]
-    assert {"name": "trees", "default": "50", "description": "Number of trees."} in shown["options"]
+    trees = {"name": "trees", "default": "50", "description": "Number of trees.", "served_by_core": False}
+    assert trees in shown["options"]
     done = plain.invdesign("validate", *FIVE_BY_NAME, "--set", "solver.step=2", "--no-data", cwd=tmp_path)
     assert done.code == 2
     assert "option 'step': found 2" in done.err

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "inside", "free_directions", "measured.row", "measured.met"),
-    *("nearest.row", "nearest.distance"),
+    *("evaluations", "moved", "inside", "free_directions", "nearest.row", "nearest.distance"),
+    *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")
@@ -63,6 +63,25 @@ def is_result(column: str, names: Collection[str]) -> bool:
     """Whether a column of a table that invdesign wrote holds a result, given all variables and outputs."""
     kind, _, name = column.removeprefix("nearest.").partition(".")
     return column in RESULTS or (kind in (*OF_A_NAME, "measured") and name in names)
+
+
+def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, str]:
+    """Return the columns ``design.NAME`` of a table of designs, by the names of their variables.
+
+    In a table that has other columns than results, and none such as only we write, these names are the user's own.
+
+    Parameters
+    ----------
+    names : collection of str
+        The table's columns.
+    said : collection of str
+        Outputs, and all other columns that the user names.
+    """
+    found = {n.removeprefix(PREFIX): n for n in names if n.startswith(PREFIX) and n != PREFIX and n not in said}
+    known = {*found, *said}
+    ours = any(n.startswith("prediction.") for n in names) or {"target", "rank"} <= set(names)
+    others = [n for n in names if n not in known and n not in found.values()]
+    return found if ours or all(is_result(n, known) for n in others) else {}
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:

@@ -80,7 +80,8 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
     around = f"{what} varies by {high - low:.3g} around {near(low + (high - low) / 2, high - low)}"
     advice = f"subtract {near(low, 10 * (high - low))} from it, or use another unit"
     if seen == 1:
-        return [f"{around}, too flat for the network's float32, in which it is a single number without information; {advice}"]
+        flat = "too flat for the network's float32, in which it is a single number without information"
+        return [f"{around}, {flat}; {advice}"]
     if is_flat(low, high):
         return [f"{around}, too flat for the network's float32, which distinguishes only {seen} values of it; {advice}"]
     return []

@@ -55,7 +55,7 @@ def add_measured(
     Returns
     -------
     Answers
-        With `measured`, and with the columns ``measured.row`` and ``measured.met`` of the designs.
+        With `measured`, and with the columns ``measured.row``, ``measured.met`` and ``measured.answer`` of the designs.
     """
     import pandas as pd
 
@@ -87,6 +87,7 @@ def add_measured(
     if rows.rows is not None:
         designs["measured.row"] = best["row"].reindex(designs["target"]).astype("Int64").array
     designs["measured.met"] = best["met"].astype("boolean").reindex(designs["target"]).array
+    designs["measured.answer"] = best["answer"].reindex(designs["target"], fill_value=False).to_numpy(dtype=np.bool_)
     return replace(found, measured=table, designs=designs)
 
 

@@ -189,7 +189,10 @@ class TableReport(_Part):
     targets: int = Field(description="Number of targets.")
     met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
     optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
-    measured: int = Field(description="Targets that no design meets, but a measured row does.")
+    measured: int = Field(
+        description="Targets for which no design, but a measured row is an answer: `measured.answer` in the file."
+    )
+    beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
     starts: StartsReport = Field(description="What became of the starts of this call.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")

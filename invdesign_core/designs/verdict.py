@@ -59,11 +59,12 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
     doubt : str
         What the surrogate explains too little of, where designs are judged by it.
     """
+    beaten = f" (measured rows beat {report.beaten} of them: measured.row)" if report.beaten else ""
     if report.optimised == report.targets:
-        parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised"]
+        parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised{beaten}"]
     else:
         parts = [f"{report.met} of {plural(report.targets, 'target')} met"]
-        parts += [f"{report.optimised} optimised"] if report.optimised else []
+        parts += [f"{report.optimised} optimised{beaten}"] if report.optimised else []
     if report.measured:
         parts.append(f"{report.measured} more by measured rows alone (measured.row)")
     return _joined(", ".join(parts), f"{doubt}: what it predicts is a guess" if doubt else "")
@@ -73,7 +74,8 @@ def misses(report: Report) -> list[str]:
     """Say by how much the best design misses each output."""
     best = report.designs[0]
     return [
-        f"{miss_of(name, best, report.target[name])}{tolerance_text(report.target[name])}"
+        miss_of(name, best, report.target[name])
+        + ("" if best.miss[name] is None else tolerance_text(report.target[name]))
         for name, met in best.met.items()
         if not met
     ] or [f"no finite {name} {'by the true model' if best.truth else 'predicted'}" for name in report.target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -174,6 +175,79 @@ class LossFunctions:
             return _checked(self.objective.loss(z, Goal(*goal)), 1)
 
 
+STEP = 6e-6
+"""Step of central differences in float64: about the cube root of its precision."""
+
+
+class _PlainFunction:
+    """A function of u in place of a surrogate and an objective, with derivatives by central differences.
+
+    Parameters
+    ----------
+    f : callable
+        From (k, e) points, and the (k,) targets that they ask for where it is `grouped`, to (k,) losses or
+        (k, q) residuals.
+    grouped : bool
+        Whether it takes the targets.
+    """
+
+    def __init__(self, f: Callable[..., Any], grouped: bool) -> None:
+        self._f, self._grouped = f, grouped
+
+    def value(self, u: FloatArray, groups: Any) -> FloatArray:
+        """Return the (k,) losses; infinite where they are not finite."""
+        return _losses(self._answer(u, groups))
+
+    def value_and_grad(self, u: FloatArray, groups: Any) -> tuple[FloatArray, FloatArray]:
+        """Return (k,) losses and (k, e) gradients."""
+        return self._differences(u, groups, lambda answer: _losses(answer)[:, None], squeeze=True)
+
+    def residuals_and_jacobian(self, u: FloatArray, groups: Any) -> tuple[FloatArray, FloatArray]:
+        """Return (k, q) residuals and (k, q, e) Jacobians; infinite and 0 where not finite."""
+        return self._differences(u, groups, _residuals)
+
+    def _answer(self, u: FloatArray, groups: Any) -> FloatArray:
+        answer = np.asarray(self._f(u, groups) if self._grouped else self._f(u), dtype=np.float64)
+        if answer.ndim not in (1, 2) or len(answer) != len(u):
+            raise ValueError(f"the function returned shape {answer.shape} for {len(u)} points, expected one row each")
+        return answer
+
+    def _differences(
+        self, u: FloatArray, groups: Any, part: Callable[[FloatArray], FloatArray], squeeze: bool = False
+    ) -> tuple[Any, Any]:
+        """Return the (k, q) part of the answers and its (k, q, e) derivatives, from one side where a domain ends."""
+        k, e = u.shape
+        points = u[:, None] + STEP * np.concatenate([np.zeros((1, e)), np.eye(e), -np.eye(e)])
+        answers = part(self._answer(points.reshape(-1, e), np.repeat(groups, 1 + 2 * e)))
+        answers = answers.reshape(k, 1 + 2 * e, -1).transpose(0, 2, 1)
+        here, ahead, behind = answers[:, :, :1], answers[:, :, 1 : e + 1], answers[:, :, e + 1 :]
+        with np.errstate(invalid="ignore"):
+            slope = (ahead - behind) / (2 * STEP)
+            slope = np.where(np.isfinite(ahead), slope, (here - behind) / STEP)
+            slope = np.where(np.isfinite(behind), slope, (ahead - here) / STEP)
+        slope = np.where(np.isfinite(slope), slope, 0.0)
+        return (here[:, 0, 0], slope[:, 0]) if squeeze else (here[:, :, 0], slope)
+
+
+def _losses(answer: FloatArray) -> FloatArray:
+    loss = answer if answer.ndim == 1 else np.mean(answer**2, axis=1)
+    return np.where(np.isfinite(loss), loss, np.inf)
+
+
+def _residuals(answer: FloatArray) -> FloatArray:
+    if answer.ndim == 1:
+        raise ValueError("the function returns losses, and the solver asks for residuals: return them as (k, q)")
+    return np.where(np.isfinite(answer), answer, np.inf)
+
+
+class _EachItsOwn:
+    """Targets of which nothing is known but their numbers."""
+
+    def take(self, numbers: IndexArray) -> IndexArray:
+        """Return the numbers."""
+        return numbers
+
+
 class Problem:
     """b independent rows, each asking for its own target inside its own bounds.
 
@@ -183,9 +257,9 @@ class Problem:
     Parameters
     ----------
     forward : LossFunctions
-        The compiled functions.
+        The compiled functions, or a plain function in their place.
     goal : Goal
-        t goals in z.
+        t goals in z; of a plain function their numbers.
     groups : ndarray of int
         (b,) which goal each row asks for.
     lower, upper : ndarray
@@ -211,8 +285,8 @@ class Problem:
 
     def __init__(
         self,
-        forward: LossFunctions,
-        goal: Goal,
+        forward: Any,
+        goal: Any,
         groups: IndexArray,
         lower: FloatArray,
         upper: FloatArray,
@@ -230,6 +304,51 @@ class Problem:
         self.best_u = (lower + upper) / 2
         self.best_loss = np.full(len(lower), np.inf)
 
+    @classmethod
+    def from_function(
+        cls,
+        f: Callable[..., Any],
+        lower: FloatArray,
+        upper: FloatArray,
+        groups: IndexArray | None = None,
+        linear: Linear | None = None,
+        ctx: Context | None = None,
+    ) -> Problem:
+        """Return the problem of making a plain function small, to try a solver without a surrogate.
+
+        Derivatives are central differences of the function, in float64.
+
+        Parameters
+        ----------
+        f : callable
+            From (k, e) points to (k,) losses, or to (k, q) residuals whose mean of squares is the loss. With `groups`
+            it is also given the (k,) targets that the points ask for.
+        lower, upper : ndarray
+            (b, e) bounds.
+        groups : ndarray of int, optional
+            (b,) the target of each row; by default all have one.
+        linear : Linear, optional
+            Constraints on u.
+        ctx : Context, optional
+            Seed and deadline.
+
+        Examples
+        --------
+        >>> problem = Problem.from_function(lambda u: u - 0.3, np.zeros((1, 2)), np.ones((1, 2)))
+        >>> problem.value(np.array([[0.3, 0.5]])).round(6).tolist()
+        [0.02]
+        """
+        lower, upper = (np.array(side, dtype=np.float64) for side in (lower, upper))
+        if lower.ndim != 2 or lower.shape != upper.shape or not (lower <= upper).all():
+            raise ValueError(
+                f"found bounds of shape {lower.shape} and {upper.shape}, expected (b, e) for both, lower <= upper"
+            )
+        asks = np.zeros(len(lower), dtype=np.intp) if groups is None else np.asarray(groups, dtype=np.intp)
+        if asks.shape != (len(lower),):
+            raise ValueError(f"found groups of shape {asks.shape}, expected one for each of {len(lower)} rows")
+        forward, discrete = _PlainFunction(f, groups is not None), np.zeros(lower.shape[1], dtype=bool)
+        return cls(forward, _EachItsOwn(), asks, lower, upper, discrete, ctx or Context(), linear=linear)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(b, e)."""
@@ -242,7 +361,7 @@ class Problem:
     def value(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
         """Return the (k,) losses of (k, e) points; point i belongs to row ``rows[i]``, by default row i."""
         u, rows = self._begin(u, rows)
-        loss = self._forward.value(u, self._goal.take(self._asks[rows]))
+        loss: FloatArray = self._forward.value(u, self._goal.take(self._asks[rows]))
         self._note(u, rows, loss)
         return loss
 

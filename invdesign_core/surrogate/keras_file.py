@@ -6,11 +6,11 @@ import copy
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import NOT_FAULTS, DataError
+from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, reason
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file_faults import Archive
 
@@ -42,17 +42,37 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     if not allow_code:
         _refuse_code(archive)
     _refuse_unknown(archive)
-    with tempfile.TemporaryDirectory() as scratch, backend.lean():
-        readable = path
-        if archive.compiled_inside or path.suffix != ".keras":
-            readable = Path(scratch) / "model.keras"
-            archive.rewrite(readable)
+    with _readable(archive) as readable, backend.lean():
         try:
             return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
         except NOT_FAULTS:
             raise
         except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
             raise _diagnosis(archive, error, allow_code) from None
+
+
+@contextmanager
+def _readable(archive: Archive) -> Iterator[Path]:
+    """Yield a file that Keras can read: the archive itself, or a copy of it without what Keras stumbles over.
+
+    Raises
+    ------
+    RunStoreError
+        If a copy is needed, and there is nowhere to write it.
+    """
+    if not archive.compiled_inside and archive.path.suffix == ".keras":
+        yield archive.path
+        return
+    with ExitStack() as stack:
+        try:
+            copied = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "model.keras"
+            archive.rewrite(copied)
+        except OSError as error:
+            raise RunStoreError(
+                f"{archive.path}: no copy of it can be written to a temporary folder: {reason(error)}",
+                "make room there, or let $TMPDIR name another folder",
+            ) from None
+        yield copied
 
 
 @contextmanager
@@ -130,8 +150,8 @@ def _diagnosis(archive: Archive, error: BaseException, allow_code: bool) -> Data
                 keras.saving.deserialize_keras_object(copy.deepcopy(dict(part.config)), safe_mode=not allow_code)
             except NOT_FAULTS:
                 raise
-            except BaseException as reason:
-                found, culprit = _reason(reason), f"layer {part.layer!r} ({part.class_name})"
+            except BaseException as fault:
+                found, culprit = _reason(fault), f"layer {part.layer!r} ({part.class_name})"
                 break
     message = f"{archive.path}: {culprit or 'the model'} can't be loaded: {found}"
     if archive.version is None:

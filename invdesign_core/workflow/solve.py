@@ -159,12 +159,13 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
     import pandas as pd
 
-    needed = ("target", "met", "measured.met")
+    needed = ("target", "met", "measured.answer")
     written = pd.concat(part[[name for name in needed if name in part]] for part in parts.tables())
     wanted = Targets.from_frame(frame, p.surrogate.outputs, p.surrogate.spread)
     extremum, every = wanted.extremum.any(axis=1), np.arange(1, len(frame) + 1)
     reached = np.isin(every, _targets_of(written, "met", gaps=True))
-    by_rows = ~reached & np.isin(every, _targets_of(written, "measured.met", gaps=False))
+    answered = np.isin(every, _targets_of(written, "measured.answer", gaps=False))
+    by_rows = ~reached & answered
     fine = bool((reached | by_rows).all())
     asked = [wanted.outputs[m] for m in np.flatnonzero(wanted.asked.any(axis=0))]
     parts.join()
@@ -177,6 +178,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         met=int((reached & ~extremum).sum()),
         optimised=int((reached & extremum).sum()),
         measured=int(by_rows.sum()),
+        beaten=int((reached & extremum & answered).sum()),
         starts=tally.counts,  # type: ignore[arg-type]
         plugins=dict(p.plugins),
         seed=ctx.seed,

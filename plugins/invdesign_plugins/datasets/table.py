@@ -21,6 +21,7 @@ from invdesign_core.plugin import (
     Kind,
     LoadedTable,
     Reading,
+    design_columns,
     load_table,
     near_match,
     refuse_unknown,
@@ -215,7 +216,7 @@ class Table(Reading, Columns, Dataset):
 def _designs(names: Sequence[str], table: Table) -> dict[str, str]:
     """Return the columns ``design.NAME`` of a table of designs by their variables, where no option names them so."""
     said = {*table.outputs, *(table.inputs or ()), *table.kinds, *table.beside}
-    return {n.removeprefix(DESIGN): n for n in names if n.startswith(DESIGN) and n != DESIGN and n not in said}
+    return design_columns([name for name in names if name not in table.leave_out], said)
 
 
 def _with_plain_names(file: File, table: Table) -> File:
