@@ -184,7 +184,7 @@ MISTAKES = [
     (["run", "."], 2, "this is a folder"),
     (["init", "none.csv", "--outputs", "H2"], 4, "no such file"),
     (["init", "mine.csv", "--outputs", "H3"], 4, "did you mean 'H2'?"),
-    (["init", "mine.csv", "--outputs", "H2"], 7, "there already"),
+    (["init", "mine.csv", "--outputs", "H2"], 7, "already exists"),
     (["run", "mine.toml", "--target", "H2=inf"], 2, "expected a finite number"),
     (
         ["run", "mine.toml", "--set", 'design.fixed."x-1"=2', "--set", 'design.bounds."x-1"=[0, 1]'],
@@ -216,7 +216,7 @@ MISTAKES = [
     (["run", "mine.toml", "--set", "design.fixed.flow=1"], 2, "did you mean 'flow rate'?"),
     (["run", "mine.toml", "--set", "tuner.objective=val_acc"], 2, "no metric reports"),
     (["run", "mine.toml", "--out", "mine.csv"], 7, "this is a file"),
-    (["run", "mine.toml", "--out", "."], 7, "taken"),
+    (["run", "mine.toml", "--out", "."], 7, "not empty"),
     (["run", "mine.toml", "--out", "new", "--resume"], 7, "no run to resume"),
     (["solve", "nothing.keras", "--target", "1"], 4, "no such run or model"),
     (["solve", "mine.csv", "--target", "1"], 4, "no Keras model"),

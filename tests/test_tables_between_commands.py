@@ -88,7 +88,7 @@ def test_designs_that_were_written_are_predicted_as_they_were(run, tmp_path, end
     assert "predicted anew: 'prediction.y'" in " ".join(found.report.notes)
     again = predict_table(run, out, registry=REGISTRY)  # what it writes it reads
     pd.testing.assert_frame_equal(again.table, found.table, check_dtype=False)
-    with pytest.raises(RunStoreError, match="there already"):
+    with pytest.raises(RunStoreError, match="already exists"):
         predict_table(run, table, out, registry=REGISTRY)
 
 

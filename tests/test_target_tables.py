@@ -165,7 +165,7 @@ def test_a_dataframe_of_targets_is_answered_in_python():
 
 def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
-    with pytest.raises(RunStoreError, match="there already"):
+    with pytest.raises(RunStoreError, match="already exists"):
         ChunkedTable(tmp_path / "d.csv", {})
     with pytest.raises(ConfigError, match=r"expected .csv, .parquet or .xlsx"):
         ChunkedTable(tmp_path / "d.ods", {})
