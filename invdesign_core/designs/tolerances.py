@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import inward
-from invdesign_core.space.exact import broken, feasible
+from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -68,7 +67,7 @@ def tolerance_ranges(
     already = broken(space, x)  # what rounding has broken in a design itself does not limit its tolerance ranges
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
-        good = feasible(space, points) & (~broken(space, points) | already[which]).all(axis=1)
+        good = space.feasible_set.holds(points) & (~broken(space, points) | already[which]).all(axis=1)
         if near is not None:
             good &= near.holds(points)
         rows = np.flatnonzero(good)
@@ -97,7 +96,7 @@ def tolerance_ranges(
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (k, e) between which values bounds, ranges and constraints let each column of designs move alone."""
     bounds, linear = space.bounds, space.constraints.linear
-    ends = AllowedValues.of(space).range_of(x)
+    ends = space.feasible_set.values.range_of(x)
     low, high = np.maximum(bounds[0], ends[0]), np.minimum(bounds[1], ends[1])
     value = x @ linear.matrix.T
     # What is added up to a row's value is rounded, so that a column stays a little inside.
