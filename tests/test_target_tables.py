@@ -121,7 +121,7 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         solve_table(prepared(model, **few, ctx=Context(emit=kill)), wanted, out)
     assert not out.exists()
-    with pytest.raises(RunStoreError, match="with other designs"):
+    with pytest.raises(RunStoreError, match="with different designs"):
         solve_table(prepared(model, **few, designs=2), wanted, out)
     report = solve_table(prepared(model, **few), wanted, out)
     assert report.starts.total < 30 * 64, "what was solved before is not solved again"

@@ -127,7 +127,7 @@ class ChunkedTable:
             changed = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
             if changed:
                 raise RunStoreError(
-                    f"{self.target}: found an unfinished solve with another {', '.join(changed)}",
+                    f"{self.target}: found an unfinished solve with different {', '.join(changed)}",
                     f"repeat the same command to resume it, or delete {self.folder}",
                 )
         path.write_text(json.dumps(seal(identity)), encoding="utf-8")
