@@ -39,7 +39,7 @@ def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     """Return the variable as wished, or refuse a wish that contradicts itself or the variable's kind; by name."""
     found = variable
     if wish.levels is not None and wish.step is not None:
-        raise ConfigError(f"{variable.name!r} has both levels and a step", "use only one of them")
+        raise ConfigError(f"{variable.name!r} has levels and a step", "use only one of them")
     if wish.bounds is not None:
         found = _bounded(found, _pairs(found, wish.bounds))
     if wish.levels is not None:
@@ -127,7 +127,7 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
         inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
         if bounded and not inside:
             raise ConfigError(
-                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the value or the bounds"
+                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the levels or the bounds"
             )
         if variable.kind == "levels" and level not in variable.levels:
             listed = ", ".join(typed(v) for v in variable.levels[:10])
