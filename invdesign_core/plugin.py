@@ -13,7 +13,7 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
-from invdesign_core.data.own_columns import design_columns
+from invdesign_core.data.own_columns import design_columns, is_result
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -23,7 +23,7 @@ from invdesign_core.errors import (
     TrainingError,
     near_match,
 )
-from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
@@ -45,6 +45,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "hookimpl",
     "Context",
     "Event",
+    "FeasibleRows",
     "FloatArray",
     "UserObject",
     # errors
@@ -66,6 +67,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "LoadedTable",
     "Reading",
     "design_columns",
+    "is_result",
     "load_table",
     "read_table",
     "refuse_unknown",

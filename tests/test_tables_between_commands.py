@@ -16,7 +16,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.write import write_table
-from invdesign_core.data.own_columns import as_targets
+from invdesign_core.data.own_columns import as_targets, designs_of, row_of
 from invdesign_core.errors import ConfigError, DataError, RunStoreError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -195,7 +195,8 @@ def test_a_column_that_is_called_like_a_result_is_left_aside_only_in_a_table_of_
     mine = pd.DataFrame({"y": [1.0], "rank": [1]})
     assert list(as_targets(mine, space, ["y"], Context()).columns) == ["y", "rank"]  # refused by name later
     ours = pd.DataFrame({"rank": [1.0], "prediction.rank": [2.0], "design.T": [1.0]})
-    assert list(as_targets(ours, space, ["rank"], Context()).columns) == ["rank", "T"]
+    with pytest.raises(ConfigError, match="'rank' may be the output or the result"):
+        as_targets(ours, space, ["rank"], Context())
     with pytest.raises(ConfigError, match="which of them is the design"):
         as_targets(pd.DataFrame({"y": [1.0], "T": [1.0], "design.T": [2.0]}), space, ["y"], Context())
 
@@ -258,6 +259,35 @@ def test_an_experiment_on_written_designs_has_the_variables_as_inputs(tmp_path, 
     write_table(tmp_path / f"both.{ending}", frame.assign(T=1.0))
     with pytest.raises(DataError, match="which of them is the design"):
         load(REGISTRY.create("dataset", "table", {"path": f"both.{ending}", "outputs": ["y"]}), ctx)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_has_no_value_is_an_empty_cell_whatever_its_type(tmp_path, ending):
+    frame = pd.DataFrame({"target": [1, 2], "a": [0.5, np.nan], "text": ["x", None]})
+    frame["met"] = pd.array([True, None], dtype="boolean")
+    frame["measured.row"] = pd.array([7, None], dtype="Int64")
+    write_table(path := tmp_path / f"gaps.{ending}", frame)
+    back = read_table(path)
+    assert back.isna().to_numpy().tolist() == [[False] * 5, [False, True, True, True, True]]
+    assert back.iloc[0].tolist() == [1, 0.5, "x", True, 7]
+
+
+@pytest.mark.parametrize("name", ["met", "loss", "target", "free"])
+def test_a_variable_that_is_called_like_a_result_is_read_back_from_its_own_column(name, tmp_path):
+    space = Space((Variable(name, lower=0.0, upper=9.0), Variable("T", lower=0.0, upper=9.0)))
+    frame = pd.DataFrame({"target": 1, "rank": 1, f"design.{name}": [2.0, 3.0], "design.T": 4.0, "prediction.y": 7.0})
+    frame = frame.assign(loss=0.0, met=True, free="[]")
+    assert designs_of(frame, space, ["y"], "table")[name].tolist() == [2.0, 3.0]
+    wanted = as_targets(frame.assign(y=1.0), space, ["y"], Context())
+    assert wanted[name].tolist() == [2.0, 3.0]
+    assert sorted(wanted.columns) == sorted([name, "T", "y"])
+    write_table(path := tmp_path / "d.csv", frame)
+    assert row_of(f"{path}:2", space) == {name: 3.0, "T": 4.0}
+    rows = pd.concat([frame.assign(y=[1.0, 2.0])] * 4).assign(**{f"design.{name}": np.arange(8) / 3})
+    write_table(path := tmp_path / "rows.csv", rows)
+    data = load(REGISTRY.create("dataset", "table", {"path": str(path), "outputs": ["y"]}), Context())
+    assert data.space.names == (name, "T")
+    assert data.x[:, 0] == pytest.approx(np.arange(8) / 3)
 
 
 def test_a_column_of_the_users_own_that_begins_like_ours_costs_no_other_input(tmp_path):
@@ -328,3 +358,18 @@ def test_what_an_excel_sheet_can_not_hold_is_refused_and_leaves_nothing(tmp_path
     with pytest.raises(RunStoreError, match="a sheet of Excel holds"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": [1, 2, 3]}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_cell_without_a_value_is_empty_in_every_file(tmp_path, ending):
+    missing = pd.DataFrame(
+        {
+            "met": pd.array([True, None], dtype="boolean"),
+            "measured.row": pd.array([None, 3], dtype="Int64"),
+            "label": pd.array(["a", None], dtype="string"),
+            "design.x": [0.5, np.nan],
+        }
+    )
+    write_table(tmp_path / f"o.{ending}", missing)
+    read = load_table(tmp_path / f"o.{ending}").frame
+    assert read.isna().to_numpy().tolist() == missing.isna().to_numpy().tolist()

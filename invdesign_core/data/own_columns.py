@@ -43,15 +43,15 @@ def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) 
     Raises
     ------
     ConfigError
-        If both columns are there.
+        If both columns are there, and the one of its own name is no result.
     """
     own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
-    if own and prefixed:
+    if own and prefixed and name not in RESULTS:
         raise ConfigError(
             f"the table has a column {name!r} and a column {PREFIX + name!r}: which of them is the design?",
             "take one of them out",
         )
-    return name if own else PREFIX + name if prefixed else None
+    return PREFIX + name if prefixed else name if own else None
 
 
 def is_written_by_us(columns: Iterable[str]) -> bool:
@@ -212,12 +212,25 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
         if aside:
             ctx.note(f"targets: columns with results are left aside: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)
+        _refuse_results_as_targets(frame, outputs)
     for variable in space.variables:
         column = column_of(variable.name, frame.columns, names)
         if column is not None:
+            if column != variable.name and variable.name in frame:  # a result of that name
+                frame = frame.drop(columns=variable.name)
             frame[column] = values_of(variable, frame[column], "targets", missing=True)
             frame = frame.rename(columns={column: variable.name})
     return frame
+
+
+def _refuse_results_as_targets(frame: pd.DataFrame, outputs: Sequence[str]) -> None:
+    """Refuse to take for targets what stands in a table of ours under the name of an output that is called so."""
+    for name in outputs:
+        if name in RESULTS and name in frame.columns:
+            raise ConfigError(
+                f"targets: the column {name!r} may be the output or the result that is called so in tables of designs",
+                "take the columns prediction.NAME and design.NAME out of the table, or this one",
+            )
 
 
 def row_of(item: str, space: Space) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.digits import inward
-from invdesign_core.space.exact import broken, feasible
+from invdesign_core.space.digits import inward, rounded
+from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -68,11 +67,12 @@ def tolerance_ranges(
     already = broken(space, x)  # what rounding has broken in a design itself is no matter of its room
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
-        good = feasible(space, points) & (~broken(space, points) | already[which]).all(axis=1)
+        good = space.feasible_set.holds(points) & (~broken(space, points) | already[which]).all(axis=1)
         if near is not None:
             good &= near.holds(points)
         rows = np.flatnonzero(good)
-        good[rows] = meets(points[rows])
+        if len(rows):
+            good[rows] = meets(points[rows])
         return np.asarray(good)
 
     there = meets(x)
@@ -85,7 +85,7 @@ def tolerance_ranges(
         if (variable, columns.start) in numbers:
             pairs, j = next(ends), columns.start
             if not variable.discrete:
-                pairs = inward(pairs, x[:, j], np.stack([low[:, j], high[:, j]], axis=-1))
+                pairs = _short(fine, space, x, j, pairs)
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
@@ -97,7 +97,7 @@ def tolerance_ranges(
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (k, e) between which values bounds, ranges and constraints let each column of designs move alone."""
     bounds, linear = space.bounds, space.constraints.linear
-    ends = AllowedValues.of(space).range_of(x)
+    ends = space.feasible_set.values.range_of(x)
     low, high = np.maximum(bounds[0], ends[0]), np.minimum(bounds[1], ends[1])
     value = x @ linear.matrix.T
     # What is added up to a row's value is rounded, so that a column stays a little inside.
@@ -117,6 +117,21 @@ def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         high[:, columns] = np.where(stays, np.minimum(high[:, columns], 0.0), high[:, columns])
     close = ROUNDING * np.where(bounds[1] > bounds[0], bounds[1] - bounds[0], 1.0)
     return np.where(low > x - close, x, low), np.where(high < x + close, x, high)
+
+
+def _short(fine: Fine, space: Space, x: FloatArray, column: int, pairs: FloatArray) -> FloatArray:
+    """Write the (k, 2) ends of a continuous column with few digits; an end that is a bound stays one."""
+    low, high = (side[column] for side in space.bounds)
+    own_range = (side[:, column] for side in space.feasible_set.values.range_of(x))
+    bounds = np.clip(np.stack(list(own_range), axis=-1), low, high)
+    length = np.maximum(pairs[:, 1:] - pairs[:, :1], 0.0)
+    near = rounded(pairs, np.where(length > 0, 1e-3 * length, 1.0))
+    # What a constraint leaves is computed, and a little less than the number that was meant: that may do as well.
+    points, which = np.repeat(x, 2, axis=0), np.repeat(np.arange(len(x)), 2)
+    points[:, column] = near.ravel()
+    meant = np.abs(near - pairs) <= ROUNDING * np.maximum(np.abs(pairs), length)
+    meant &= (near >= bounds[:, :1]) & (near <= bounds[:, 1:]) & fine(points, which).reshape(near.shape)
+    return np.where(meant, near, inward(pairs, x[:, column], bounds))
 
 
 def _labels(fine: Fine, variable: Variable, columns: slice, x: FloatArray) -> list[list[Any]]:

@@ -56,16 +56,10 @@ def span(low: float, high: float) -> str:
 
 
 def rounded(values: FloatArray, unit: FloatArray, way: Callable[[FloatArray], FloatArray] = np.rint) -> FloatArray:
-    """Round numbers to whole multiples of powers of ten; each is the double nearest to its decimal.
+    """Round finite numbers to whole multiples of powers of ten; each is the double nearest to its decimal.
 
-    Parameters
-    ----------
-    values : ndarray
-        Finite numbers.
-    unit : ndarray
-        Of the shape of `values` or broadcast to it: the power of ten at or below it is rounded to.
-    way : callable
-        ``np.rint``, ``np.floor`` or ``np.ceil``.
+    The power at or below `unit`, of their shape or broadcast to it, is rounded to, by ``np.rint``, ``np.floor`` or
+    ``np.ceil``.
     """
     places = np.broadcast_to(-_exponent(unit), values.shape)
     power = 10.0 ** np.abs(places)
@@ -77,16 +71,9 @@ def rounded(values: FloatArray, unit: FloatArray, way: Callable[[FloatArray], Fl
 
 
 def inward(ends: FloatArray, own: FloatArray, bounds: FloatArray) -> FloatArray:
-    """Round the ends of intervals towards a number inside each, to about a thousandth of their length.
+    """Round (..., 2) ends of intervals towards a (...) number inside each, to about a thousandth of their length.
 
-    Parameters
-    ----------
-    ends : ndarray
-        (..., 2) lower and upper ends.
-    own : ndarray
-        (...) the number inside, which stays inside.
-    bounds : ndarray
-        (..., 2) bounds; an end that lies on one stays there.
+    The number stays inside, and an end that lies on one of the (..., 2) bounds stays there.
     """
     length = np.maximum(ends[..., 1] - ends[..., 0], 0.0)
     unit = np.where(length > 0, 1e-3 * length, 1.0)

@@ -22,20 +22,9 @@ LISTED = 100_000
 class VariableOverrides:
     """What the user says about one variable; None where nothing.
 
-    Attributes
-    ----------
-    bounds : sequence, optional
-        Lowest and highest value, or several such pairs.
-    levels : sequence, optional
-        The values that exist.
-    step : float or mapping, optional
-        Distance between the values that exist, which are its multiples; or ``{"by": distance, "from": start}``.
-    fixed : object, optional
-        The one value.
-    log : bool
-        Whether the search moves in its logarithm.
-    margin : float
-        Share of the variable's own range to widen it by, where neither bounds nor levels are given.
+    `bounds` are lowest and highest value, or several such pairs; `step` is the distance between values, or
+    ``{"by": distance, "from": start}``; `margin` is the share of the variable's own range to widen it by, where neither
+    bounds nor levels are given.
     """
 
     bounds: Sequence[Any] | None = None
@@ -47,13 +36,7 @@ class VariableOverrides:
 
 
 def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
-    """Return the variable as wished.
-
-    Raises
-    ------
-    ConfigError
-        If the wish contradicts itself or the variable's kind; by name.
-    """
+    """Return the variable as wished, or refuse a wish that contradicts itself or the variable's kind; by name."""
     found = variable
     if wish.levels is not None and wish.step is not None:
         raise ConfigError(f"{variable.name!r} has levels and a step", "keep the one or the other")

@@ -15,7 +15,6 @@ from invdesign_core.designs.report import TableReport
 from invdesign_core.designs.trust import Quality
 from invdesign_core.designs.verdict import table_verdict_of
 from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError
-from invdesign_core.space.variables import plain
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
 from invdesign_core.workflow.chunks import ChunkedTable
@@ -228,7 +227,7 @@ def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
         "targets": identity.of_table(frame),
         "surrogate": [identity.of_surrogate(p.surrogate), identity.of_files(source) if source.exists() else None],
         "outputs": list(p.surrogate.outputs),
-        "variables or bounds": plain(p.space.to_json()),
+        "variables or bounds": p.space.to_json()["variables"],
         "constraints": list(p.space.constraints.texts),
         "present design": identity.digest(near.present, near.fewest, near.to_data),
         "measured designs": identity.digest(*(p.known or ())),

@@ -117,9 +117,11 @@ def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
 
 def _cell(sheet: Any, path: Path, value: Any) -> Any:
     """Return a value as a cell holds it: nothing for what is missing, text for what Excel has no number for."""
+    import pandas as pd
+
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value != value:
+    if pd.isna(value):
         return None
     if isinstance(value, float) and np.isinf(value):
         value = "inf" if value > 0 else "-inf"

@@ -22,6 +22,7 @@ from invdesign_core.plugin import (
     LoadedTable,
     Reading,
     design_columns,
+    is_result,
     load_table,
     near_match,
     refuse_unknown,
@@ -224,7 +225,9 @@ def _with_plain_names(file: File, table: Table) -> File:
     frame = file.table.frame
     found = {column: name for name, column in _designs(list(frame.columns), table).items()}
     for column, name in found.items():
-        if name in frame.columns:
+        if name in frame.columns and is_result(name, ()):
+            frame = frame.drop(columns=name)
+        elif name in frame.columns:
             raise DataError(
                 f"{file.path}: there is a column {name!r} and a column {column!r}: which of them is the design?",
                 f"leave one of them out: {toml_option('leave_out', [name])}, or name the inputs",
