@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     SOLVER = 6
     RUN_STORE = 7
     BUG = 70
+    OUT_OF_TIME = 124
     INTERRUPTED = 130
 
 
@@ -81,6 +82,12 @@ class RunStoreError(InvdesignError):
     """A run folder or another file can't be written, or a run can't be read."""
 
     exit_code = ExitCode.RUN_STORE
+
+
+class OutOfTimeError(InvdesignError):
+    """The time limit ended a search before it had a result that can be returned."""
+
+    exit_code = ExitCode.OUT_OF_TIME
 
 
 class StopSolving(BaseException):

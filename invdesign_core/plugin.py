@@ -23,7 +23,7 @@ from invdesign_core.errors import (
     TrainingError,
     near_match,
 )
-from invdesign_core.search.problem import Problem, SolverResult, Status
+from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
 from invdesign_core.space.space import Space
@@ -45,6 +45,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "hookimpl",
     "Context",
     "Event",
+    "FeasibleRows",
     "FloatArray",
     "UserObject",
     # errors
@@ -232,7 +233,7 @@ class Objective(Plugin):
 
 
 class StartOptions(BaseModel):
-    """Options of every solver that the core serves: it makes the start points and splits tables of targets.
+    """Options of every solver that the core serves: it makes start points, splits tables of targets and keeps time.
 
     A solver that needs other defaults or limits declares the same fields again.
     """
@@ -252,6 +253,13 @@ class StartOptions(BaseModel):
     )
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
+    )
+    time_limit: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that the search may take, for all targets together; it then ends with what was found. By "
+        "default there is no limit.",
     )
 
 

@@ -16,13 +16,13 @@ from scipy.optimize import linprog
 
 from invdesign_core.errors import ConfigError
 from invdesign_core.space.allowed_values import AllowedValues
-from invdesign_core.space.cardinality import supports
+from invdesign_core.space.cardinality import column_choices
 from invdesign_core.space.conflicts import check_feasible, conflicts
 from invdesign_core.space.constraint_text import parse_constraints
-from invdesign_core.space.exact import feasible, settle
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import AtMost, Constraints, Linear
-from invdesign_core.space.projection import nearest
-from invdesign_core.space.repair import nearest_integer
+from invdesign_core.space.projection import project
+from invdesign_core.space.rounding import settle
 from invdesign_core.space.sampling import sample
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -258,7 +258,7 @@ def test_every_start_satisfies_the_constraints(case):
 def test_the_nearest_point_is_allowed_and_no_other_is_nearer(case):
     linear, lower, upper, width, rng = case
     points = lower + width * rng.normal(size=(15, len(lower))) * 2
-    found = nearest(linear, lower, upper, points)
+    found = project(linear, lower, upper, points)
     assert (found >= lower).all()
     assert (found <= upper).all()
     size = width + np.abs(points).max()
@@ -297,7 +297,7 @@ def test_fifty_columns_and_thousands_of_points():
     linear = Linear(matrix, np.append(middle[0], middle[1:] - 0.1), np.append(middle[0], middle[1:] + 0.1))
     points = sample(linear, np.zeros(50), np.ones(50), 2_000, rng)
     assert linear.violation(points).max() < 1e-12
-    moved = nearest(linear, np.zeros(50), np.ones(50), points + rng.normal(size=points.shape))
+    moved = project(linear, np.zeros(50), np.ones(50), points + rng.normal(size=points.shape))
     assert linear.violation(moved).max() < 1e-12
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -306,13 +306,13 @@ def test_fifty_columns_and_thousands_of_points():
 def test_a_point_that_is_allowed_stays_to_the_last_bit():
     linear = Linear(np.ones((1, 3)), np.array([-np.inf]), np.ones(1))
     points = np.random.default_rng(0).random((100, 3)) / 3
-    assert (nearest(linear, np.zeros(3), np.ones(3), points) == points).all()
+    assert (project(linear, np.zeros(3), np.ones(3), points) == points).all()
 
 
 def test_where_there_is_no_point_there_is_no_number():
     linear = Linear(np.ones((1, 2)), np.array([3.0]), np.array([np.inf]))
     lower, upper = np.zeros((2, 2)), np.array([[1.0, 1], [2, 2]])
-    found = nearest(linear, lower, upper, np.zeros((2, 2)))
+    found = project(linear, lower, upper, np.zeros((2, 2)))
     assert np.isnan(found[0]).all()
     assert np.allclose(found[1], 1.5)
     drawn = [sample(linear, *box, 5, np.random.default_rng(0)) for box in zip(lower, upper, strict=True)]
@@ -356,7 +356,7 @@ def test_a_repaired_design_exists_and_is_the_nearest_that_does(case):
     every = np.array(list(product(*values)))
     every = every[(linear.violation(every) <= 1e-7).all(axis=1)]
     points = lower + (upper - lower) * rng.random((3, 4))
-    found = nearest_integer(linear, lower, upper, points, lattice)
+    found = FeasibleSet(lower, upper, lattice, linear).nearest(points)
     assert (linear.violation(found) <= 1e-7).all()
     assert all(np.isclose(value[:, None], values[j]).any(axis=1).all() for j, value in enumerate(found.T))
 
@@ -369,15 +369,11 @@ def test_a_repaired_design_exists_and_is_the_nearest_that_does(case):
 def test_whole_numbers_and_fractions_repaired_together():
     space = Space((Variable("n", "integer", lower=0, upper=4), *box("a", "b").variables))
     space = under(space, "n + a + b = 2.5", "at most 1 of a, b above zero")
-    rules = space.constraints
-    lower, upper = space.bounds
-    found = nearest_integer(
-        rules.linear, lower, upper, np.array([[1.4, 0.4, 0.3], [4, 1, 1.0]]), AllowedValues.of(space), rules.at_most
-    )
+    found = space.feasible_set.nearest(np.array([[1.4, 0.4, 0.3], [4, 1, 1.0]]))
     assert np.allclose(found[0], [2, 0.5, 0], atol=1e-12)
     assert found[1, 0] == 2
     assert sorted(found[1, 1:]) == pytest.approx([0, 0.5])
-    assert feasible(space, found).all()
+    assert space.feasible_set.holds(found).all()
 
 
 STEPPED = Space(
@@ -391,10 +387,9 @@ STEPPED = Space(
 
 def test_steps_ranges_and_levels_are_kept_in_a_repair():
     space = under(STEPPED, "s + r <= 0.75", "r + p >= 2.7")
-    rules = space.constraints
     points = np.array([[0.52, 0.45, 1.2], [0.1, 0.1, 4], [0.3, 0.3, 2.3]])
-    found = nearest_integer(rules.linear, *space.bounds, points, AllowedValues.of(space))
-    assert feasible(space, found).all()
+    found = space.feasible_set.nearest(points)
+    assert space.feasible_set.holds(found).all()
     assert np.allclose(space.snap(found), found, atol=1e-12)
     assert found[1] == pytest.approx([0.1, 0.1, 4])
     # r must leave the gap upwards, s give way, and p step up; or r go down, and p step up further.
@@ -411,7 +406,7 @@ def test_a_range_is_not_left_for_the_sake_of_rounding():
 def test_a_repair_that_is_impossible_says_so():
     linear = Linear(np.array([[2.0, 2.0]]), np.ones(1), np.ones(1))
     lattice = AllowedValues(np.zeros(2), np.ones(2))
-    assert np.isnan(nearest_integer(linear, np.zeros(2), np.full(2, 3.0), np.ones((1, 2)), lattice)).all()
+    assert np.isnan(FeasibleSet(np.zeros(2), np.full(2, 3.0), lattice, linear).nearest(np.ones((1, 2)))).all()
 
 
 # As written
@@ -503,7 +498,7 @@ def test_settled_designs_read_from_a_file_are_exact(case, noise):
         elif row.any():
             texts += [f"{side} <= {float(high)!r}"] + [f"{side} >= {float(low)!r}"] * bool(np.isfinite(low))
     space = under(space, *texts)
-    points = nearest(linear, lower, upper, lower + width * rng.normal(size=(30, len(lower))))
+    points = project(linear, lower, upper, lower + width * rng.normal(size=(30, len(lower))))
     moved = np.clip(points + noise * width * rng.normal(size=points.shape), lower, upper)
     found = settle(space, moved)
     table = read_back(space, found).to_numpy()
@@ -529,7 +524,7 @@ def test_columns_that_a_limit_wants_at_zero_are_written_as_zero():
     space = under(box("a", "b", "c"), "at most 1 of a, b, c above zero", "a + b + c <= 1")
     found = settle(space, np.array([[1.0, 1e-13, 0.0], [0.25, 0, 0]]))
     assert found.tolist() == [[1, 0, 0], [0.25, 0, 0]]
-    assert feasible(space, found).all()
+    assert space.feasible_set.holds(found).all()
 
 
 def test_discrete_columns_do_not_move():
@@ -543,7 +538,7 @@ def test_discrete_columns_do_not_move():
 def test_what_feasible_means():
     space = under(box("a", "b", "c"), "a + b <= 1", "a - c = 0", "at most 2 of a, b, c above zero")
     x = np.array([[0.5, 0, 0.5], [0.5, 0.1, 0.5], [0, 1.1, 0], [0.5, 0, 0.4], [0, 1 + 1e-12, 0], [np.nan, 0, 0]])
-    assert feasible(space, x).tolist() == [True, False, False, False, True, False]
+    assert space.feasible_set.holds(x).tolist() == [True, False, False, False, True, False]
 
 
 # Contradictions
@@ -644,7 +639,7 @@ def test_without_any_one_of_the_culprits_a_design_exists(seed):
 
 def test_few_choices_are_each_taken_before_any_is_repeated():
     space = under(box(*"abcd", "free"), "at most 2 of a, b, c, d above zero")
-    masks = supports(space, 12, np.random.default_rng(0))
+    masks = column_choices(space.feasible_set, 12, np.random.default_rng(0))
     assert masks[:, 4].all()
     first = {tuple(np.flatnonzero(mask[:4])) for mask in masks[:6]}
     assert first == set(combinations(range(4), 2))
@@ -653,7 +648,7 @@ def test_few_choices_are_each_taken_before_any_is_repeated():
 
 def test_choices_that_leave_no_design_are_not_made():
     space = under(box(*"abcd", upper=0.5), "at most 2 of a, b, c, d above zero", "a + b + c + d = 1", "a + d <= 0.9")
-    masks = supports(space, 30, np.random.default_rng(0))
+    masks = column_choices(space.feasible_set, 30, np.random.default_rng(0))
     assert {tuple(np.flatnonzero(mask)) for mask in masks} == set(combinations(range(4), 2)) - {(0, 3)}
 
 
@@ -663,17 +658,17 @@ def test_many_choices_are_drawn_and_mended():
     space = under(
         space, f"at most 3 of {names} above zero", "v0 + v1 >= 1.5", f"at most 1 of {names[3 * 4 :]} above zero"
     )
-    masks = supports(space, 20, np.random.default_rng(0))
+    masks = column_choices(space.feasible_set, 20, np.random.default_rng(0))
     assert (masks.sum(axis=1) <= 3).all()
     assert masks[:, :2].all(), "both are needed"
     lower, upper = space.bounds
     for mask in masks:
-        point = nearest(space.constraints.linear, lower, np.where(mask, upper, 0), np.zeros((1, 30)))
-        assert feasible(space, point).all()
+        point = project(space.constraints.linear, lower, np.where(mask, upper, 0), np.zeros((1, 30)))
+        assert space.feasible_set.holds(point).all()
 
 
 def test_limits_that_share_columns():
     limits = (AtMost(1, (0, 1, 2)), AtMost(2, (1, 2, 3)))
     space = replace(box(*"abcd"), given=Constraints(Linear.none(4), limits))
-    masks = supports(space, 50, np.random.default_rng(0))
+    masks = column_choices(space.feasible_set, 50, np.random.default_rng(0))
     assert {tuple(np.flatnonzero(mask)) for mask in masks} == {(0, 3), (1, 3), (2, 3)}

@@ -14,9 +14,7 @@ from invdesign_core.cli.console import show
 from invdesign_core.registry import Registry
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.digits import given, inward, near, rounded, span, telling, typed
-from invdesign_core.space.exact import broken, feasible, settle
-from invdesign_core.space.projection import nearest
-from invdesign_core.space.rounding import shortened
+from invdesign_core.space.rounding import broken, settle, shortened
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.targets import parse_target
@@ -199,11 +197,11 @@ def test_constraints_hold_as_exactly_with_fewer_digits(texts):
     plain = Space(tuple(Variable(name, lower=0.0, upper=100.0) for name in "abc"))
     space = Space(plain.variables, parse_constraints(texts, plain, ("y",)))
     low, high = space.bounds
-    points = nearest(space.constraints.linear, low, high, np.random.default_rng(0).uniform(-20, 120, (60, 3)))
+    points = space.feasible_set.within(low, high).project(np.random.default_rng(0).uniform(-20, 120, (60, 3)))
     x = settle(space, points)
     found = short(space, x)
     assert not broken(space, found).any()
-    assert feasible(space, found).all()
+    assert space.feasible_set.holds(found).all()
     digits = np.array([[len(repr(v).strip("0").replace(".", "")) for v in row] for row in found.tolist()])
     assert np.median(digits) <= 9
     if texts == ["a + b + c = 100"]:

@@ -15,7 +15,6 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import ConfigError, DataError, InvdesignError
 from invdesign_core.registry import Registry
-from invdesign_core.space.exact import feasible
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate import backend
@@ -103,7 +102,7 @@ def check_written(table, surrogate, space, frame=None):
         miss = np.abs(surrogate.predict(x).mean[:, m] - table[f"prediction.{name}"].to_numpy())
         assert miss.max() <= 1e-6 * surrogate.spread[m], f"off by {miss.max()}"
     assert np.array_equal(space.snap(x), x), "bounds, levels and steps"
-    assert feasible(space, x).all(), "constraints"
+    assert space.feasible_set.holds(x).all(), "constraints"
     if frame is not None:
         assert set(table["target"]) == set(range(1, len(frame) + 1)), "each target has an answer"
         for name in set(space.names) & set(frame.columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from test_solvers import network
 from invdesign_core.context import Context
 from invdesign_core.plugin import Linear
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import FEASIBLE, LossFunctions, Problem
+from invdesign_core.search.problem import LossFunctions, Problem
+from invdesign_core.space.feasible_set import TOLERANCE
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -37,7 +39,8 @@ def problem(model, target, lower, upper, linear, groups=None, objective="mse"):
     wanted = [parse_targets(dict(zip(outputs, target, strict=True)), outputs)] * (groups.max() + 1)
     goal = Targets.build(wanted, outputs, surrogate.spread).goal(surrogate.shift, surrogate.scale)
     forward = LossFunctions(surrogate, REGISTRY.create("objective", objective, {}))
-    return Problem(forward, goal, groups, lower, upper, space.discrete, Context(), linear=linear)
+    allowed = replace(space.feasible_set, linear=linear)
+    return Problem(forward, goal, groups, lower, upper, space.discrete, Context(), allowed=allowed)
 
 
 def polytope(rng, e, rows):
@@ -60,7 +63,7 @@ def polytope(rng, e, rows):
 def assert_feasible(u, lower, upper, linear):
     assert (u >= lower).all()
     assert (u <= upper).all()
-    assert linear.violation(u).max(initial=0.0) <= FEASIBLE
+    assert linear.violation(u).max(initial=0.0) <= TOLERANCE
 
 
 # The quadratic programs

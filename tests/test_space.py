@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invdesign_core.errors import ConfigError, DataError
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.linear import Constraints, Linear
+from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, infer_variable
 
@@ -126,9 +129,31 @@ def test_a_space_survives_json(space):
     assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
+def test_the_constraints_of_a_space_survive_json_to_the_last_bit():
+    import json
+    from dataclasses import replace
+
+    space = Space(tuple(Variable(name, lower=0, upper=1) for name in ("a", "b - c", "d")))
+    texts = ["0.1*a + 0.2*b - c <= 0.3 - d", "|a - d| <= 0.5", "at most 2 of a, b - c, d above zero"]
+    space = replace(space, given=parse_constraints(texts, space, ("y",)))
+    back = Space.from_json(json.loads(json.dumps(space.to_json())))
+    assert back == space
+    x = np.random.default_rng(0).random((1000, 3))
+    assert (back.feasible_set.holds(x) == space.feasible_set.holds(x)).all()
+    assert (broken(back, x) == broken(space, x)).all()
+    assert [(limit.count, limit.columns) for limit in back.constraints.at_most] == [(2, (0, 1, 2))]
+    assert back.constraints.texts == tuple(texts)
+
+
+def test_constraints_that_can_not_be_saved_are_not_dropped_in_silence():
+    given = Constraints(Linear(np.ones((1, 7)), np.zeros(1), np.ones(1)))
+    with pytest.raises(ConfigError, match="can't be saved"):
+        Space(MIXED.variables, given).to_json()
+
+
 def test_a_space_of_an_older_version_can_be_read():
     keys = ("name", "kind", "lower", "upper", "levels", "fixed")
-    assert Space.from_json([{key: item[key] for key in keys} for item in MIXED.to_json()]) == MIXED
+    assert Space.from_json([{key: item[key] for key in keys} for item in MIXED.to_json()["variables"]]) == MIXED
 
 
 # Steps, ranges, levels, scales
@@ -143,7 +168,7 @@ def test_values_on_a_step_are_the_decimals_that_a_user_writes(low, step, count, 
     high = float(Decimal(repr(low)) + count * Decimal(repr(step)))
     wish = {"by": step, "from": low}
     (variable,) = Space((Variable("x", lower=0, upper=1),)).restrict({"x": (low, high)}, step={"x": wish}).variables
-    values = variable.decode(variable.snap(np.array([low, high, *points])[:, None]))
+    values = variable.decode(Space((variable,)).snap(np.array([low, high, *points])[:, None]))
     assert values[:2] == [low, high], "the bounds themselves are on the step"
     for value in values:
         steps = (Decimal(repr(value)) - Decimal(repr(low))) / Decimal(repr(step))

@@ -358,3 +358,18 @@ def test_what_an_excel_sheet_can_not_hold_is_refused_and_leaves_nothing(tmp_path
     with pytest.raises(RunStoreError, match="a sheet of Excel holds"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": [1, 2, 3]}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_cell_without_a_value_is_empty_in_every_file(tmp_path, ending):
+    missing = pd.DataFrame(
+        {
+            "met": pd.array([True, None], dtype="boolean"),
+            "measured.row": pd.array([None, 3], dtype="Int64"),
+            "label": pd.array(["a", None], dtype="string"),
+            "design.x": [0.5, np.nan],
+        }
+    )
+    write_table(tmp_path / f"o.{ending}", missing)
+    read = load_table(tmp_path / f"o.{ending}").frame
+    assert read.isna().to_numpy().tolist() == missing.isna().to_numpy().tolist()

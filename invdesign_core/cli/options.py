@@ -37,6 +37,12 @@ backend_option = click.option(
     "--backend", type=click.Choice(["jax", "tensorflow"]), help="What Keras runs on; by default jax."
 )
 seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes data, training, starts and result.")
+time_limit_option = click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="Seconds that the search may take; it then ends with what was found. The same as --set solver.time_limit=…",
+)
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result.")
 code_option = click.option(
     "--allow-code",
@@ -118,6 +124,11 @@ def design_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def with_time_limit(overrides: tuple[str, ...], seconds: float | None) -> tuple[str, ...]:
+    """Return the items of `--set` with that of `--time-limit`."""
+    return overrides if seconds is None else (*overrides, f"solver.time_limit={seconds!r}")
 
 
 def experiment_of(

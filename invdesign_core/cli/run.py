@@ -21,6 +21,8 @@ from invdesign_core.cli.options import (
     seed_option,
     set_option,
     target_option,
+    time_limit_option,
+    with_time_limit,
 )
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.context import Context
@@ -36,6 +38,7 @@ from invdesign_core.plugin import KINDS
 @design_options
 @seed_option
 @backend_option
+@time_limit_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; by default a new one below runs/.")
 @click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out; trials that ended are kept.")
 @json_option
@@ -46,6 +49,7 @@ def run(
     targets: tuple[str, ...],
     seed: int | None,
     backend: str | None,
+    time_limit: float | None,
     out: Path | None,
     resume: bool,
     as_json: bool,
@@ -66,6 +70,7 @@ def run(
     """
     registry = discover()
     plugins = {kind: others[kind] for kind in KINDS}
+    overrides = with_time_limit(overrides, time_limit)
     chosen, source = experiment_of(experiment, overrides, plugins, seed, backend, design_values(others))
     chosen.stages(registry)
     ctx = Context()
@@ -117,5 +122,9 @@ def finish(job: Callable[[], Any], as_json: bool, stdout: Any, quiet: bool = Fal
         raise RunStoreError(f"{unsaved.message}; {unprinted.message}", unsaved.hint) from unsaved
     if unsaved is not None:
         raise unsaved
-    codes = {"not met": ExitCode.NOT_MET, "interrupted": ExitCode.INTERRUPTED}
+    codes = {
+        "not met": ExitCode.NOT_MET,
+        "out of time": ExitCode.OUT_OF_TIME,
+        "interrupted": ExitCode.INTERRUPTED,
+    }
     return int(codes.get(result.report.status, ExitCode.OK))

@@ -21,6 +21,8 @@ from invdesign_core.cli.options import (
     seed_option,
     set_option,
     target_option,
+    time_limit_option,
+    with_time_limit,
 )
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
@@ -62,6 +64,7 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
 )
 @seed_option
 @backend_option
+@time_limit_option
 @code_option
 @import_option
 @json_option
@@ -78,6 +81,7 @@ def solve(
     designs: int | None,
     seed: int | None,
     backend: str | None,
+    time_limit: float | None,
     allow_code: bool,
     imports: tuple[str, ...],
     as_json: bool,
@@ -105,7 +109,7 @@ def solve(
     if target_table is not None and designs is None:
         designs = 1
     plugins = {kind: others[kind] for kind in ("objective", "solver")}
-    values = _sections(overrides, plugins, designs)
+    values = _sections(with_time_limit(overrides, time_limit), plugins, designs)
     design = merge_design(values.pop("design", {}), design_values(others))
     registry = discover()
     for kind in ("objective", "solver"):

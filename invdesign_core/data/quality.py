@@ -7,7 +7,7 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.data.data import Data, Rows, together
-from invdesign_core.data.equations import advice_of
+from invdesign_core.data.equations import advice_of, serial_numbers, toml_text
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import near, span
 from invdesign_core.space.space import Space
@@ -57,6 +57,12 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
             said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
         elif numeric:
             said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
+    for name in serial_numbers(data.x, data.space):
+        first, last = int(data.frame[name].min()), int(data.frame[name].max())
+        said.append(
+            f"input {name!r} numbers the rows, {first} to {last}: unless it can be chosen, it is no input; "
+            f"leave_out = [{toml_text(name)}]"
+        )
     rows = together(data.x)
     distinct = int(rows.max()) + 1
     if distinct < FEW * data.space.width:

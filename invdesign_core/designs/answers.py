@@ -49,7 +49,7 @@ class Answers:
         `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
         `add_tolerances` adds.
     interrupted : bool
-        Whether the search was cut short.
+        Whether the search was cut short, by Ctrl-C or by a time limit.
     search : str
         How variables of which only some values exist were searched.
     measured : pandas.DataFrame, optional
@@ -57,6 +57,8 @@ class Answers:
         ``measured.NAME``, ``met.NAME`` and ``met`` as those of designs, ``answer``, whether the row meets the target
         or, beside a maximum or minimum, is better than the best design, and ``answers``, how many such rows there
         are. Without any, a target's best row is there alone.
+    out_of_time : bool
+        Whether it was a time limit that cut the search short.
     """
 
     targets: Targets
@@ -65,6 +67,7 @@ class Answers:
     interrupted: bool
     search: str = "continuous"
     measured: pd.DataFrame | None = None
+    out_of_time: bool = False
 
     @property
     def met(self) -> bool:
@@ -73,13 +76,16 @@ class Answers:
         return int(self.designs.loc[met, "target"].nunique()) == len(self.targets)
 
     @property
-    def status(self) -> Literal["met", "not met", "optimised", "interrupted"]:
+    def status(self) -> Literal["met", "not met", "optimised", "out of time", "interrupted"]:
         """What came of it: a maximum or minimum is optimised where all limits hold, and never met.
 
-        A target that no design meets is met where a measured row does.
+        A target that no design meets is met where a measured row does. A target that is met stays met where a time
+        limit ended the search; a maximum or minimum might have become better.
         """
-        if self.interrupted:
+        if self.interrupted and not self.out_of_time:
             return "interrupted"
+        if self.out_of_time and (self.targets.extremum.any() or not (self.met or self.met_by_rows)):
+            return "out of time"
         if not (self.met or self.met_by_rows):
             return "not met"
         return "optimised" if self.targets.extremum.any() else "met"
@@ -130,6 +136,7 @@ class Answers:
             interrupted,
             found[0][1].search,
             measured,
+            any(answers.out_of_time for _, answers in found),
         )
 
     def counts(self) -> dict[str, int | None]:

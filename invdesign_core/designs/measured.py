@@ -100,7 +100,7 @@ def admissible(space: Space, x: FloatArray) -> NDArray[np.bool_]:
         allowed = np.where(rules.linear.equations, AS_WRITTEN, ROUNDING) * size
         fine &= (rules.linear.violation(x) <= allowed).all(axis=1)
     for limit in rules.at_most:
-        fine &= (x[:, list(limit.columns)] > 0).sum(axis=1) <= limit.count
+        fine &= limit.excess(x) == 0
     return np.asarray(fine)
 
 

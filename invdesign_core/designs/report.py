@@ -140,8 +140,9 @@ class Report(_Part):
     """The result of `invdesign run` and `invdesign solve`."""
 
     run: str | None = Field(description="The run folder; null where nothing was saved.")
-    status: Literal["met", "not met", "optimised", "no target", "interrupted"] = Field(
-        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold."
+    status: Literal["met", "not met", "optimised", "no target", "out of time", "interrupted"] = Field(
+        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold; "
+        "`out of time` where a time limit ended the search before the target was met, or the maximum or minimum found."
     )
     met_by: Literal["truth", "prediction", "measured row"] | None = Field(
         description="What says that the target is met, or all limits held: the true model, the prediction, or, where "

@@ -31,6 +31,13 @@ def verdict_of(report: Report, quality: Quality) -> str:
     doubt = "" if judged == "truth" and report.met_by != "measured row" else quality.doubt(report.target)
     if report.status == "interrupted":
         return _joined("interrupted: these are the best designs so far", doubt)
+    if report.status == "out of time":
+        said = "the time limit ended the search: these are the best designs so far"
+        if not report.designs:
+            return "the time limit ended the search before any design was found"
+        if False in report.designs[0].met.values():
+            said += "; the nearest misses the target: " + ", ".join(misses(report))
+        return _joined(said, doubt)
     if report.met_by == "measured row":
         return _joined(_by_rows(report), doubt)
     if not report.designs:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.search.plan import Plan, combine, infeasibility
+from invdesign_core.search.plan import Plan, combine
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
@@ -109,11 +109,11 @@ def _scores(
         x = combine(space, plan.free, index, np.repeat(base[:1], c, axis=0))
         z = forward.surrogate.predict_z(x)
         z = Prediction(np.tile(z.mean, (t, 1)), None if z.std is None else np.tile(z.std, (t, 1)))
-        feasible = np.tile(infeasibility(space, x) == 0, t)
+        feasible = np.tile(space.feasible_set.holds(x), t)
     else:
         x = combine(space, plan.free, [np.tile(numbers, t) for numbers in index], base[rows])
         z = forward.surrogate.predict_z(x)
-        feasible = infeasibility(space, x) == 0
+        feasible = space.feasible_set.holds(x)
     loss = forward.loss_of(z, goal.take(rows))
     score = judge(x, z.mean, np.where(np.isfinite(loss), loss, WORST), rows)
     return np.asarray(np.where(feasible, score, np.inf).reshape(t, c))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.search.plan import Plan, box_infeasibility
+from invdesign_core.search.plan import Plan
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -219,10 +219,7 @@ def repair(
     def outside(points: FloatArray, rows: IndexArray) -> FloatArray:
         """By how much the constraints are violated, whatever the continuous variables are."""
         lower, upper = np.where(continuous, low[rows], points), np.where(continuous, high[rows], points)
-        total = box_infeasibility(space, lower, upper)
-        for limit in space.constraints.at_most:
-            total += np.maximum((lower[:, list(limit.columns)] > 0).sum(axis=1) - limit.count, 0)
-        return total
+        return space.feasible_set.violation(lower, upper)
 
     broken = np.flatnonzero(outside(x, np.arange(len(x))) > 0)
     if not len(broken):
@@ -240,13 +237,7 @@ def repair(
     repaired[broken] = search.x
     left = broken[outside(search.x, broken) > 0]  # no neighbour was nearer to the constraints
     if len(left):
-        from invdesign_core.space.allowed_values import AllowedValues
-        from invdesign_core.space.repair import nearest_integer
-
-        given = space.constraints
-        found = nearest_integer(
-            given.linear, low[left], high[left], repaired[left], AllowedValues.of(space), given.at_most
-        )
+        found = space.feasible_set.within(low[left], high[left]).nearest(repaired[left])
         exists = np.isfinite(found).all(axis=1)
         repaired[left[exists]] = found[exists]
     return repaired

@@ -11,6 +11,7 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError
 from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.cardinality import column_choices
 from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ ENUMERATED = 200_000
 """Combinations of discrete values that are all tried, where nothing else is free."""
 SOLVED_EACH = 256
 """Combinations, of discrete values and separate ranges, that each get starts of their own."""
-FEASIBLE = 1e-9
-"""How far outside a constraint counts as rounding."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
     if way != "enumerated" and held is None:
         low, high = space.bounds
         low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
-        possible = np.flatnonzero((box_infeasibility(space, low, high) == 0) & (low <= high).all(axis=1))
+        possible = np.flatnonzero(space.feasible_set.violation(low, high) == 0)
         if not len(possible) and not split:
             raise no_combination()
         lower, upper = lower[possible], upper[possible]
@@ -150,10 +149,8 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
 
 def _with_supports(space: Space, lower: FloatArray, upper: FloatArray, ctx: Context) -> tuple[FloatArray, FloatArray]:
     """Cross (c, e) boxes with the ways to choose which columns may be above zero, where only so many may."""
-    from invdesign_core.space.cardinality import supports
-
     count = max(SOLVED_EACH // len(lower), 1)
-    masks = np.unique(supports(space, count, ctx.rng("supports")), axis=0)
+    masks = np.unique(column_choices(space.feasible_set, count, ctx.rng("supports")), axis=0)
     lower, upper = np.repeat(lower, len(masks), axis=0), np.repeat(upper, len(masks), axis=0)
     return lower, np.where(np.tile(masks, (len(lower) // len(masks), 1)), upper, 0.0)
 
@@ -162,20 +159,16 @@ def _with_one_that_holds(
     space: Space, split: Sequence[int], lower: FloatArray, upper: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Add to (c, e) boxes that are drawn, and may all be empty, one that holds a design."""
-    from invdesign_core.space.allowed_values import AllowedValues
-    from invdesign_core.space.repair import nearest_integer
-
-    if not space.constraints:
+    allowed = space.feasible_set
+    if not allowed.constrained:
         return lower, upper
-    low, high, lattice, given = *space.bounds, AllowedValues.of(space), space.constraints
-    middle = space.snap(((low + high) / 2)[None])
-    design = nearest_integer(given.linear, low, high, middle, lattice, given.at_most)
+    design = allowed.nearest(space.snap(((allowed.lower + allowed.upper) / 2)[None]))
     if np.isnan(design).any():
         raise no_combination()
     box = np.full((2, space.width), np.nan)
     columns = [space.slices[i].start for i in split]
-    box[:, columns] = np.concatenate(lattice.range_of(design))[:, columns]
-    for limit in given.at_most:
+    box[:, columns] = np.concatenate(allowed.values.range_of(design))[:, columns]
+    for limit in allowed.at_most:
         least = [j for j in limit.columns if design[0, j] <= 0]
         box[1, least] = 0.0
         box[0, least] = 0.0
@@ -196,26 +189,6 @@ def combine(space: Space, chosen: Sequence[int], numbers: Sequence[IndexArray], 
     for i, index in zip(chosen, numbers, strict=True):  # each variable has columns and values of its own
         x[:, space.slices[i]] = space.variables[i].at(index)
     return x
-
-
-def infeasibility(space: Space, x: FloatArray) -> FloatArray:
-    """Return by how much (n, e) designs violate the constraints, summed; 0 where they hold."""
-    total = box_infeasibility(space, x, x)
-    for limit in space.constraints.at_most:
-        total += np.maximum((x[:, list(limit.columns)] > 0).sum(axis=1) - limit.count, 0)
-    return total
-
-
-def box_infeasibility(space: Space, lower: FloatArray, upper: FloatArray) -> FloatArray:
-    """Return by how much at least every point of (n, e) boxes violates the linear constraints, summed; 0 if it may not.
-
-    Each constraint is looked at alone, so a box that passes may still hold no point that satisfies all.
-    """
-    linear = space.constraints.linear
-    rises, falls = np.maximum(linear.matrix, 0), np.minimum(linear.matrix, 0)
-    least, most = lower @ rises.T + upper @ falls.T, upper @ rises.T + lower @ falls.T
-    outside = np.maximum(np.maximum(least - linear.upper, linear.lower - most), 0.0)
-    return np.asarray(np.where(outside > FEASIBLE, outside, 0.0).sum(axis=1))
 
 
 def _cells(space: Space, parts: Sequence[int]) -> tuple[FloatArray, FloatArray]:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.errors import StopSolving, plugin_errors
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Linear
 from invdesign_core.surrogate import backend
 from invdesign_core.targets import Goal, Prediction
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from invdesign_core.search.protocols import Objective
     from invdesign_core.space.space import Space
     from invdesign_core.surrogate.surrogate import Surrogate
-
-FEASIBLE = 1e-9
-"""How far outside a linear constraint on u counts as rounding."""
 
 
 class Status(StrEnum):
@@ -85,10 +84,13 @@ class LossFunctions:
         x[..., self._log] = np.log(np.maximum(x[..., self._log], np.finfo(np.float64).tiny))
         return np.asarray((x - low) / width)
 
-    def linear(self, constraints: Linear) -> Linear:
-        """Return constraints on encoded designs as constraints on u; none is about a column on a logarithmic scale."""
-        low, width = self._box
-        return constraints.scaled(low, width)
+    def relaxed(self, allowed: FeasibleSet) -> FeasibleSet:
+        """Return the bounds and linear constraints of designs in u, where discrete columns may take any number.
+
+        No linear constraint is about a column on a logarithmic scale.
+        """
+        lower, upper = self.to_u(allowed.lower), self.to_u(allowed.upper)
+        return FeasibleSet(lower, upper, AllowedValues.all(lower.shape[-1]), allowed.linear.scaled(*self._box))
 
     def value(self, u: FloatArray, goal: Goal) -> FloatArray:
         """Return the (k,) losses; infinite where the prediction is not finite."""
@@ -175,6 +177,47 @@ class LossFunctions:
             return _checked(self.objective.loss(z, Goal(*goal)), 1)
 
 
+class FeasibleRows:
+    """What may be the points of a problem's rows, in u: the same means for every solver.
+
+    In each method, point i belongs to row ``rows[i]``, by default to row i.
+
+    Parameters
+    ----------
+    forward : LossFunctions
+        The way between u and encoded designs, or a plain function in its place.
+    allowed : FeasibleSet
+        The encoded designs that are allowed.
+    lower, upper : ndarray
+        (b, e) bounds of each row in u.
+    """
+
+    def __init__(self, forward: Any, allowed: FeasibleSet, lower: FloatArray, upper: FloatArray) -> None:
+        self._forward = forward
+        self.relaxed: FeasibleSet = forward.relaxed(allowed).within(lower, upper)
+        self.designs = allowed.within(forward.to_x(lower), forward.to_x(upper))
+
+    def violation(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return by how much (k, e) points are outside of bounds and constraints, summed; 0 up to rounding: (k,)."""
+        return self._of(self.designs, rows).violation(self._forward.to_x(u))
+
+    def project(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return the (k, e) points nearest to others inside the bounds and linear constraints; NaN where none is."""
+        return self._of(self.relaxed, rows).project(u)
+
+    def nearest(self, u: FloatArray, rows: IndexArray | None = None) -> FloatArray:
+        """Return (k, e) designs near to points: their values exist, and all constraints hold; NaN where none is."""
+        return np.asarray(self._forward.to_u(self._of(self.designs, rows).nearest(self._forward.to_x(u))))
+
+    def sample(self, count: int, rng: np.random.Generator, row: int = 0) -> FloatArray:
+        """Draw (count, e) points evenly from the bounds and linear constraints of a row; NaN where there is none."""
+        return self.relaxed.within(self.relaxed.lower[row], self.relaxed.upper[row]).sample(count, rng)
+
+    @staticmethod
+    def _of(part: FeasibleSet, rows: IndexArray | None) -> FeasibleSet:
+        return part if rows is None else part.take(rows)
+
+
 STEP = 6e-6
 """Step of central differences in float64: about the cube root of its precision."""
 
@@ -193,6 +236,16 @@ class _PlainFunction:
 
     def __init__(self, f: Callable[..., Any], grouped: bool) -> None:
         self._f, self._grouped = f, grouped
+
+    def to_x(self, u: FloatArray) -> FloatArray:
+        """Return the same points: they are designs."""
+        return u
+
+    to_u = to_x
+
+    def relaxed(self, allowed: FeasibleSet) -> FeasibleSet:
+        """Return the same bounds and constraints."""
+        return allowed
 
     def value(self, u: FloatArray, groups: Any) -> FloatArray:
         """Return the (k,) losses; infinite where they are not finite."""
@@ -248,6 +301,13 @@ class _EachItsOwn:
         return numbers
 
 
+def _box(lower: FloatArray, upper: FloatArray, linear: Linear | None = None) -> FeasibleSet:
+    """Return all designs inside the (b, e) bounds of any row that satisfy constraints."""
+    e = lower.shape[1]
+    low, high = lower.min(axis=0, initial=np.inf), upper.max(axis=0, initial=-np.inf)
+    return FeasibleSet(low, high, AllowedValues.all(e), linear or Linear.none(e))
+
+
 class Problem:
     """b independent rows, each asking for its own target inside its own bounds.
 
@@ -270,13 +330,15 @@ class Problem:
         Holds the deadline.
     first : int
         Number of the first row in the whole of the work, where rows are solved in chunks.
-    linear : Linear, optional
-        Constraints on u that every row must satisfy besides its bounds; only for solvers that handle ``linear``.
+    allowed : FeasibleSet, optional
+        The encoded designs that are allowed; by default all inside the bounds.
 
     Attributes
     ----------
     linear : Linear
-        The linear constraints on u; without any it has no rows.
+        The linear constraints on u, only for solvers that handle ``linear``; without any it has no rows.
+    feasible : FeasibleRows
+        Moves points to the nearest that satisfy bounds and constraints, draws such points, and says which do.
     evaluations : ndarray of int
         (b,) points evaluated for each row.
     best_u, best_loss : ndarray
@@ -293,13 +355,15 @@ class Problem:
         discrete: NDArray[np.bool_],
         ctx: Context,
         first: int = 0,
-        linear: Linear | None = None,
+        allowed: FeasibleSet | None = None,
     ) -> None:
         self._numbers = first + np.arange(len(lower))
         self._asks = groups
-        self.linear = linear or Linear.none(lower.shape[1])
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
+        self._allowed = allowed or _box(forward.to_x(lower), forward.to_x(upper))
+        self.feasible = FeasibleRows(forward, self._allowed, lower, upper)
+        self.linear = self.feasible.relaxed.linear
         self.evaluations = np.zeros(len(lower), dtype=np.int64)
         self.best_u = (lower + upper) / 2
         self.best_loss = np.full(len(lower), np.inf)
@@ -347,7 +411,8 @@ class Problem:
         if asks.shape != (len(lower),):
             raise ValueError(f"found groups of shape {asks.shape}, expected one for each of {len(lower)} rows")
         forward, discrete = _PlainFunction(f, groups is not None), np.zeros(lower.shape[1], dtype=bool)
-        return cls(forward, _EachItsOwn(), asks, lower, upper, discrete, ctx or Context(), linear=linear)
+        allowed = _box(lower, upper, linear)
+        return cls(forward, _EachItsOwn(), asks, lower, upper, discrete, ctx or Context(), allowed=allowed)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -394,8 +459,8 @@ class Problem:
         else:
             np.add.at(self.evaluations, rows, 1)
         inside = ((u >= self.lower[rows]) & (u <= self.upper[rows])).all(axis=1)
-        if len(self.linear):
-            inside &= (self.linear.violation(u) <= FEASIBLE).all(axis=1)
+        if self._allowed.constrained:
+            inside &= self.feasible.violation(u, rows) == 0
         better = np.flatnonzero(inside & (loss < self.best_loss[rows]))
         if not len(better):
             return
@@ -415,7 +480,7 @@ def part_of(problem: Problem, rows: IndexArray, goal: Goal) -> Problem:
         problem.upper[rows],
         problem.discrete,
         problem._ctx,
-        linear=problem.linear,
+        allowed=problem._allowed,
     )
     part._asks, part._numbers = np.arange(len(rows)), problem._numbers[rows]
     return part

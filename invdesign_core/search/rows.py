@@ -11,10 +11,7 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.search.starts import start_points
-from invdesign_core.space.allowed_values import lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.linear import Linear
-from invdesign_core.space.projection import nearest
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal
 
@@ -98,8 +95,8 @@ def make_rows(
     if known is not None:
         scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
     goals = goal.take(np.repeat(np.arange(t), boxes))
-    linear = forward.linear(space.constraints.linear)
-    u0 = start_points(method, count, forward, goals, lower, upper, scaled, ctx, first * boxes, linear)
+    inside = forward.relaxed(space.feasible_set).within(lower, upper)
+    u0 = start_points(method, count, forward, goals, inside, scaled, ctx, first * boxes)
     u0, groups = u0.reshape(-1, space.width), np.repeat(np.arange(t), boxes * count)
     lower, upper, low, high = (np.repeat(side, count, axis=0) for side in (lower, upper, low, high))
     number = first * boxes * count
@@ -130,15 +127,8 @@ def check_held(space: Space, held: FloatArray) -> None:
     ConfigError
         Naming the first such row.
     """
-    linear, low, high = space.constraints.linear, *(np.where(np.isnan(held), bound, held) for bound in space.bounds)
-    lost = np.zeros(len(held), dtype=bool)
-    for limit in space.constraints.at_most:
-        lost |= (low[:, list(limit.columns)] > 0).sum(axis=1) > limit.count
-    if len(linear):
-        scale = lengths(*space.bounds)
-        low, high = low / scale, high / scale
-        found = nearest(Linear(linear.matrix * scale, linear.lower, linear.upper), low, high, (low + high) / 2)
-        lost |= np.isnan(found).any(axis=1)
+    low, high = (np.where(np.isnan(held), bound, held) for bound in space.bounds)
+    lost = ~space.feasible_set.within(low, high).possible(relaxed=True)
     if lost.any():
         raise no_design(int(np.argmax(lost)), True)
 

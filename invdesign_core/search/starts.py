@@ -8,7 +8,7 @@ from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
 from invdesign_core.search.problem import LossFunctions
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.linear import Linear
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.targets import Goal, Prediction
 
 SCREENED_PER_START = 64
@@ -23,12 +23,10 @@ def start_points(
     count: int,
     forward: LossFunctions,
     goal: Goal,
-    lower: FloatArray,
-    upper: FloatArray,
+    inside: FeasibleSet,
     known: tuple[FloatArray, FloatArray] | None,
     ctx: Context,
     first: int = 0,
-    linear: Linear | None = None,
 ) -> FloatArray:
     """Return start points for t goals.
 
@@ -46,26 +44,25 @@ def start_points(
         Evaluates the screened points.
     goal : Goal
         t goals in z.
-    lower, upper : ndarray
-        (t, e) bounds in u.
+    inside : FeasibleSet
+        (t, e) bounds in u, and linear constraints that every start satisfies. With constraints, random points of
+        the polytope stand for space-filling ones.
     known : pair of ndarray, optional
         (n, e) training designs in u, and (n, m) measured outputs in z.
     ctx : Context
         Its seed decides the points.
     first : int
         Number of the first goal in the whole of the work.
-    linear : Linear, optional
-        Constraints on u that every start satisfies. Random points of the polytope then stand for
-        space-filling ones.
 
     Returns
     -------
     ndarray
         (t, count, e); NaN where a box holds no point that satisfies the constraints.
     """
+    lower, upper = inside.lower, inside.upper
     t, e = lower.shape
-    if linear is not None and len(linear):
-        return _in_polytope(method, count, forward, goal, lower, upper, known, ctx, linear)
+    if len(inside.linear):
+        return _in_polytope(method, count, forward, goal, inside, known, ctx)
     low, width = lower[:, None], (upper - lower)[:, None]
     if method == "uniform":
         # Each target has a stream of its own, whatever targets are solved beside it.
@@ -94,35 +91,31 @@ def _in_polytope(
     count: int,
     forward: LossFunctions,
     goal: Goal,
-    lower: FloatArray,
-    upper: FloatArray,
+    inside: FeasibleSet,
     known: tuple[FloatArray, FloatArray] | None,
     ctx: Context,
-    linear: Linear,
 ) -> FloatArray:
     """Return (t, count, e) starts that satisfy linear constraints."""
-    from invdesign_core.space.projection import nearest
-    from invdesign_core.space.sampling import sample
-
+    lower, upper = inside.lower, inside.upper
     t, e = lower.shape
     if method == "data":
         u, z = _needed(known)
         chosen = u[_best_rows(forward, Prediction(z), goal, count)].reshape(t * count, e)
         low, high = np.repeat(lower, count, axis=0), np.repeat(upper, count, axis=0)
-        return nearest(linear, low, high, np.clip(chosen, low, high)).reshape(t, count, e)
+        return inside.within(low, high).project(np.clip(chosen, low, high)).reshape(t, count, e)
     boxes, which = np.unique(np.hstack([lower, upper]), axis=0, return_inverse=True)
     which = which.ravel()
     per_start = 1 if method != "screened" else SCREENED_PER_START if len(boxes) == 1 else SCREENED_PER_START // 8
     size = min(count * per_start, SCREENED_LIMIT)
     drawn = np.empty((len(boxes), size, e))
     for number, box in enumerate(boxes):  # each has an inside of its own; most often there is one
-        drawn[number] = sample(linear, box[:e], box[e:], size, ctx.rng("starts"))
+        drawn[number] = inside.within(box[:e], box[e:]).sample(size, ctx.rng("starts"))
     points = drawn[which]
     if method != "screened":
         return points
     if known is not None and len(boxes) == 1:
         seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
-        seen = nearest(linear, lower[0], upper[0], np.clip(seen, lower[0], upper[0]))
+        seen = inside.within(lower[0], upper[0]).project(np.clip(seen, lower[0], upper[0]))
         points = np.concatenate([points, np.broadcast_to(seen, (t, *seen.shape))], axis=1)
     rows = np.repeat(np.arange(t), points.shape[1])
     losses = forward.value(points.reshape(-1, e), goal.take(rows)).reshape(t, -1)

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import ROUNDING, DataDistance
 from invdesign_core.errors import ConfigError
-from invdesign_core.search.plan import Plan, box_infeasibility
-from invdesign_core.space.allowed_values import AllowedValues, lengths
+from invdesign_core.search.plan import Plan
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.projection import nearest
-from invdesign_core.space.repair import nearest_integer
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 
@@ -121,7 +118,7 @@ def near_rows(
     for at in range(0, len(known.x), step):  # on and on, until each target has a box
         part = order[:, at : at + step]
         lower, upper = _ranges(space, data, known.x[part], points[target, part], left[target, part], low, high)
-        fine = np.hstack([fine, inside[:, at : at + step] & _leaves_a_design(space, lower, upper)])
+        fine = np.hstack([fine, inside[:, at : at + step] & _possible(space, lower, upper)])
         boxes = [np.concatenate(sides, axis=1) for sides in zip(boxes, (lower, upper), strict=True)]
         if fine.any(axis=1).all():
             break
@@ -205,7 +202,7 @@ def _inside(
 ) -> tuple[FloatArray, FloatArray]:
     """Cut (t, k, e) boxes to the bounds, to values that exist, one range of each, and the limits on how many."""
     e = space.width
-    ends = AllowedValues.of(space).range_of(points.reshape(-1, e))
+    ends = space.feasible_set.values.range_of(points.reshape(-1, e))
     lower, upper = (
         np.clip(np.clip(side, *(end.reshape(points.shape) for end in ends)), low[:, None], high[:, None])
         for side in (lower, upper)
@@ -238,24 +235,7 @@ def _existing(
     return np.minimum(ends[0], own), np.maximum(ends[1], own)
 
 
-def _leaves_a_design(space: Space, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
+def _possible(space: Space, lower: FloatArray, upper: FloatArray) -> NDArray[np.bool_]:
     """Say which (t, k, e) boxes hold a design that exists and satisfies the constraints."""
-    shape, e = lower.shape[:2], space.width
-    lower, upper = lower.reshape(-1, e), upper.reshape(-1, e)
-    rules = space.constraints
-    fine = np.ones(len(lower), dtype=bool)
-    for limit in rules.at_most:
-        fine &= (lower[:, list(limit.columns)] > 0).sum(axis=1) <= limit.count
-    rows = np.flatnonzero(fine & (box_infeasibility(space, lower, upper) == 0))
-    fine[:] = False
-    if len(rows):
-        low, width = space.bounds[0], lengths(*space.bounds)
-        inside = (lower[rows] - low) / width, (upper[rows] - low) / width
-        found = nearest(rules.linear.scaled(low, width), *inside, (inside[0] + inside[1]) / 2)
-        fine[rows] = np.isfinite(found).all(axis=1)
-    rows = np.flatnonzero(fine & (space.discrete & (lower < upper)).any(axis=1)) if len(rules.linear) else rows[:0]
-    if len(rows):
-        middle = space.snap((lower[rows] + upper[rows]) / 2)
-        found = nearest_integer(rules.linear, lower[rows], upper[rows], middle, AllowedValues.of(space), rules.at_most)
-        fine[rows] = np.isfinite(found).all(axis=1)
-    return np.asarray(fine.reshape(shape))
+    boxes = space.feasible_set.within(lower.reshape(-1, space.width), upper.reshape(-1, space.width))
+    return boxes.possible().reshape(lower.shape[:2])

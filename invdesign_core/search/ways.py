@@ -16,7 +16,7 @@ from invdesign_core.errors import ConfigError
 from invdesign_core.search.enumerate import best_combinations
 from invdesign_core.search.local_search import rounded_and_improved
 from invdesign_core.search.penalty import firm, hold_limits
-from invdesign_core.search.plan import Plan, infeasibility, no_combination
+from invdesign_core.search.plan import Plan, no_combination
 from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, Status
 from invdesign_core.search.proximity import PULLS, NearTo, ProximityPenalty, distances, few_changes, weights
 from invdesign_core.search.rows import Rows, make_rows, no_design
@@ -24,7 +24,6 @@ from invdesign_core.search.run_solver import call_solver
 from invdesign_core.search.starts import losses_of
 from invdesign_core.search.trust_boxes import around_designs, measured, near_rows
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.projection import nearest
 from invdesign_core.space.rounding import mended, shortened, written
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal, Prediction, Targets
@@ -223,7 +222,7 @@ class Search:
             forward, self._compared, space, low, high, self._init, count, self.known, ctx, self.first
         )  # fmt: skip
         rows = self._from_present(rows)
-        linear = forward.linear(space.constraints.linear)
+        inside = forward.relaxed(space.feasible_set)
         relaxed = plan.way == "relaxation"
         discrete = space.discrete & (not relaxed)
         goal, interrupted, evaluations = self.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
@@ -235,7 +234,7 @@ class Search:
             nonlocal goal, interrupted, evaluations
             for through in maps:
                 problem = Problem(
-                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, linear
+                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, space.feasible_set
                 )  # fmt: skip
                 reached = hold_limits(
                     solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
@@ -258,8 +257,7 @@ class Search:
             low, high = self._with_values(x, rows)
             lower, upper = forward.to_u(low), forward.to_u(high)
             begin = np.clip(forward.to_u(x), lower, upper)
-            if len(linear):
-                begin = _feasible_or(nearest(linear, lower, upper, begin), begin)
+            begin = _feasible_or(inside.within(lower, upper).project(begin), begin)
             before, evaluations = evaluations, np.zeros_like(evaluations)
             polished = descend(begin, lower, upper, maps[-1:] if len(maps) == 1 else maps[1:])
             spent, evaluations = evaluations, before
@@ -293,7 +291,7 @@ class Search:
 
         def where_feasible(score: Score) -> Score:
             def found(x: FloatArray, groups: IndexArray) -> FloatArray:
-                scores, fine = np.full(len(x), np.inf), np.flatnonzero(infeasibility(self.space, x) == 0)
+                scores, fine = np.full(len(x), np.inf), np.flatnonzero(self.space.feasible_set.holds(x))
                 if len(fine):
                     scores[fine] = score(x[fine], groups[fine])
                 return scores
@@ -396,8 +394,8 @@ class Search:
         present = self.forward.to_u(self.near.present)
         lower, upper, u0 = rows.lower[firsts], rows.upper[firsts], rows.u0.copy()
         begin = np.clip(np.where(np.isfinite(present), present, u0[firsts]), lower, upper)
-        linear = self.forward.linear(self.space.constraints.linear)
-        u0[firsts] = _feasible_or(nearest(linear, lower, upper, begin), u0[firsts]) if len(linear) else begin
+        inside = self.forward.relaxed(self.space.feasible_set).within(lower, upper)
+        u0[firsts] = _feasible_or(inside.project(begin), u0[firsts])
         return replace(rows, u0=u0)
 
 

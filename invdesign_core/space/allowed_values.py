@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, Mask
+from invdesign_core.space.even_grid import EvenGrid
 
-if TYPE_CHECKING:
-    from invdesign_core.space.space import Space
+_SLACK = 1e-9
+"""A value that misses a bound by this share of the distance to the next one lies on it."""
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -27,58 +27,62 @@ class AllowedValues:
         The values, sorted, of columns that are no such series.
     ranges : mapping
         The (r, 2) separate ranges of continuous columns that have several.
+    categories : tuple of slice
+        Blocks of columns of which one is 1 and the others are 0.
     """
 
     anchor: FloatArray
     step: FloatArray
     levels: Mapping[int, FloatArray] = field(default_factory=dict)
     ranges: Mapping[int, FloatArray] = field(default_factory=dict)
+    categories: tuple[slice, ...] = ()
 
     @classmethod
-    def of(cls, space: Space) -> AllowedValues:
-        """Return the lattice of a space; the blocks of categories, never part of constraints, count as continuous."""
-        anchor, step = np.zeros(space.width), np.zeros(space.width)
-        levels: dict[int, FloatArray] = {}
-        ranges: dict[int, FloatArray] = {}
-        for variable, columns in zip(space.variables, space.slices, strict=True):
-            j = columns.start
-            if variable.kind == "levels":
-                levels[j] = np.asarray(variable.levels, dtype=np.float64)
-            elif variable.kind in ("integer", "binary") or variable.step is not None:
-                anchor[j], step[j] = variable.origin, variable.step or 1.0
-            elif variable.ranges:
-                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
-        return cls(anchor, step, levels, ranges)
+    def all(cls, columns: int) -> AllowedValues:
+        """Return every value of some number of columns."""
+        return cls(np.zeros(columns), np.zeros(columns))
+
+    def without(self, free: Mask) -> AllowedValues:
+        """Return the same where (e,) columns that are free may take every value."""
+        levels, ranges = ({j: each for j, each in of.items() if not free[j]} for of in (self.levels, self.ranges))
+        return AllowedValues(self.anchor, np.where(free, 0.0, self.step), levels, ranges, self.categories)
 
     @property
-    def discrete(self) -> NDArray[np.bool_]:
+    def discrete(self) -> Mask:
         """(e,) whether only some values exist."""
         found = self.step > 0
         found[list(self.levels)] = True
+        for block in self.categories:
+            found[block] = True
         return np.asarray(found)
 
     def snap(self, x: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
         """Move (n, e) points to the nearest values inside the bounds, each (n, e); NaN where there is none."""
-        slack = 1e-9
         found = np.clip(x, lower, upper)
         for j in map(int, np.flatnonzero(self.step > 0)):
             step, anchor = self.step[j], self.anchor[j]
-            low = np.ceil((lower[:, j] - anchor) / step - slack)
-            high = np.floor((upper[:, j] - anchor) / step + slack)
+            low, high = (lower[:, j] - anchor) / step, (upper[:, j] - anchor) / step
+            low, high = (
+                np.ceil(low - _SLACK - 4 * _EPS * np.abs(low)),
+                np.floor(high + _SLACK + 4 * _EPS * np.abs(high)),
+            )
             count = np.clip(np.rint((x[:, j] - anchor) / step), low, np.maximum(low, high))
-            found[:, j] = np.where(low <= high, anchor + step * count, np.nan)
+            value = EvenGrid(-np.inf, np.inf, float(step), float(anchor)).value(count)
+            found[:, j] = np.where(low <= high, value, np.nan)
         for j, levels in self.levels.items():
-            gap = np.abs(x[:, j, None] - levels)
+            gap, slack = np.abs(x[:, j, None] - levels), _SLACK * np.diff(levels).min(initial=np.abs(levels).max())
             outside = (levels < lower[:, j, None] - slack) | (levels > upper[:, j, None] + slack)
             gap[outside] = np.inf
             found[:, j] = np.where(outside.all(axis=1), np.nan, levels[np.argmin(gap, axis=1)])
         for j, ranges in self.ranges.items():
             low, high = np.maximum(ranges[:, 0], lower[:, j, None]), np.minimum(ranges[:, 1], upper[:, j, None])
             inside = np.where(low <= high, np.clip(x[:, j, None], low, np.maximum(low, high)), np.inf)
-            nearest = np.take_along_axis(inside, np.argmin(np.abs(inside - x[:, j, None]), axis=1)[:, None], axis=1)[
-                :, 0
-            ]
+            best = np.argmin(np.abs(inside - x[:, j, None]), axis=1)
+            nearest = np.take_along_axis(inside, best[:, None], axis=1)[:, 0]
             found[:, j] = np.where(np.isfinite(nearest), nearest, np.nan)
+        for block in self.categories:
+            choice = np.where(upper[:, block] > 0, x[:, block], -np.inf)
+            found[:, block] = np.eye(choice.shape[1])[np.argmax(choice, axis=1)]
         return found
 
     def range_of(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from invdesign_core.space.constraint_grammar import Comparison, Limit, LinearFor
 from invdesign_core.space.constraint_words import Refusal, Token, readings, show
 from invdesign_core.space.digits import span
 from invdesign_core.space.linear import AtMost, Constraints, Linear, Value
-
-if TYPE_CHECKING:
-    from invdesign_core.space.space import Space
-    from invdesign_core.space.variables import Variable
+from invdesign_core.space.variables import Variable
 
 Row = tuple[LinearForm, bool, tuple[Value, Value]]
 """A form that must be at most 0, or (if set) exactly 0, and the two sides that it is the difference of."""
@@ -24,27 +21,37 @@ _MAGNITUDES = 6
 """How many absolute values one constraint may hold; each doubles its rows."""
 
 
+class Space(Protocol):
+    """The design variables that constraints are about."""
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """In order."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables' names."""
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Each variable's encoded columns."""
+
+    @property
+    def width(self) -> int:
+        """The number of encoded columns."""
+
+    def __getitem__(self, name: str) -> Variable:
+        """Return the variable of that name."""
+
+
 def parse_constraints(
     texts: Sequence[str], space: Space, outputs: Sequence[str], place: str = "constraints"
 ) -> Constraints:
     """Read linear equations, inequalities and limits on how many variables are above zero.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        One constraint each, such as ``a + b = 1``, ``0.2 <= a <= 2*b``, ``|a - b| <= 0.3`` or
-        ``at most 2 of a, b, c above zero``. A name may hold anything; in double quotes it is taken whole.
-    space : Space
-        The design variables.
-    outputs : sequence of str
-        The names of the outputs, which constraints can't hold.
-    place : str
-        Where the texts were written, for messages.
-
-    Returns
-    -------
-    Constraints
-        Rows over the encoded columns of `space`, each with all variables on one side.
+    Each text is one constraint, such as ``a + b = 1``, ``0.2 <= a <= 2*b``, ``|a - b| <= 0.3`` or
+    ``at most 2 of a, b, c above zero``. A name may hold anything; in double quotes it is taken whole. Constraints can't
+    hold the `outputs`. `place` says where the texts were written.
 
     Raises
     ------

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT_POWERS = 22
-"""Powers of ten up to this one are exact in double precision."""
+from invdesign_core.space.digits import EXACT_POWERS
+
 DIGITS = Context(prec=700)
 """Enough for the sum of any two doubles as they are written."""
 
@@ -19,18 +20,11 @@ DIGITS = Context(prec=700)
 class EvenGrid:
     """The numbers ``origin + k * step`` from `lower` to `upper`, numbered from 0.
 
-    Attributes
-    ----------
-    lower, upper : float
-        Finite bounds, taken to their last written digit.
-    step : float
-        Above 0.
-    origin : float
-        One number of the grid; it need not lie inside the bounds.
+    The bounds are finite, and taken to their last written digit; the origin need not lie inside them.
 
     Examples
     --------
-    >>> Grid(0, 50, 0.1, 0).nearest(np.array([30.26])).tolist()
+    >>> EvenGrid(0, 50, 0.1, 0).nearest(np.array([30.26])).tolist()
     [30.3]
     """
 
@@ -51,7 +45,11 @@ class EvenGrid:
 
     def at(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the (n,) members with (n,) numbers, each the double nearest to its decimal."""
-        values = self.origin + (index + self._first) * self.step
+        return self.value(index + self._first)
+
+    def value(self, steps: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the (n,) numbers that are (n,) whole steps from the origin, each the double nearest to its decimal."""
+        values = self.origin + steps * self.step
         # The error of the sum is far below its last decimal, so rounding there gives the written number.
         return np.asarray(np.round(values, self._decimals) if self._decimals <= EXACT_POWERS else values)
 

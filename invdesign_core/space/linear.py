@@ -72,6 +72,12 @@ class AtMost:
     columns: tuple[int, ...]
     text: str = ""
 
+    def excess(self, x: FloatArray, zero: FloatArray | float = 0.0) -> FloatArray:
+        """Return how many columns of (n, e) designs are above zero, or (e,) or (n, e) others, beyond those allowed."""
+        columns = list(self.columns)
+        above = (x > zero)[:, columns].sum(axis=1)
+        return np.asarray(np.maximum(above - self.count, 0), dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Constraints:

@@ -12,7 +12,7 @@ from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import AtMost, Linear
 
-TOLERANCE = 1e-10
+HIGHS_TOLERANCE = 1e-10
 """By how much HiGHS may miss a row; the smallest that it knows."""
 _INFEASIBLE = 2
 """The status by which `linprog` says that no solution exists."""
@@ -24,14 +24,9 @@ _LARGE = 1e4
 
 @dataclass
 class Program:
-    """A mixed-integer program in scaled variables v, where column j of a design is ``offset + factor * v``.
+    """A mixed-integer program in scaled variables v, where column j of a design is ``offset + factor * v``, each (e,).
 
     The variables after the first e are helpers: which level, which column is above zero.
-
-    Attributes
-    ----------
-    offset, factor : ndarray
-        (e,) the way from v to designs.
     """
 
     offset: FloatArray
@@ -48,39 +43,28 @@ class Program:
         linear: Linear,
         lower: FloatArray,
         upper: FloatArray,
-        lattice: AllowedValues,
+        values: AllowedValues,
         at_most: Sequence[AtMost] = (),
         scale: FloatArray | None = None,
     ) -> Program:
-        """Write down which designs are allowed.
+        """Write down which designs are allowed; `scale` (e,) holds the lengths that count as 1, by default the ranges.
 
-        Parameters
-        ----------
-        linear : Linear
-            Over (·, e) designs.
-        lower, upper : ndarray
-            (e,) bounds; infinite where there is none.
-        lattice : AllowedValues
-            Which values exist.
-        at_most : sequence of AtMost
-            Limits on how many columns are above zero.
-        scale : ndarray, optional
-            (e,) the lengths that count as 1; by default the ranges.
+        The (e,) bounds are infinite where there is none.
         """
         if scale is None:
             scale = lengths(lower, upper)
-        factor = np.where(lattice.step > 0, lattice.step, scale)
-        offset = np.where(lattice.step > 0, lattice.anchor, np.where(np.isfinite(lower), lower, 0.0))
+        factor = np.where(values.step > 0, values.step, scale)
+        offset = np.where(values.step > 0, values.anchor, np.where(np.isfinite(lower), lower, 0.0))
         low, high = (lower - offset) / factor, (upper - offset) / factor
         # The numbers of steps are whole; rounding in the division must not lose the last one.
-        low = np.where(lattice.step > 0, np.ceil(low - 1e-9), low)
-        high = np.where(lattice.step > 0, np.floor(high + 1e-9), high)
-        program = cls(offset, factor, low.tolist(), high.tolist(), (lattice.step > 0).astype(int).tolist(), [], {})
+        low = np.where(values.step > 0, np.ceil(low - 1e-9), low)
+        high = np.where(values.step > 0, np.floor(high + 1e-9), high)
+        program = cls(offset, factor, low.tolist(), high.tolist(), (values.step > 0).astype(int).tolist(), [], {})
         for row, least, most in zip(linear.matrix, linear.lower, linear.upper, strict=True):
             program.add_row(row, least, most)
-        for j, levels in lattice.levels.items():
+        for j, levels in values.levels.items():
             program._add_levels(j, levels)
-        for j, ranges in lattice.ranges.items():
+        for j, ranges in values.ranges.items():
             program._add_ranges(j, ranges)
         for limit in at_most:
             program._add_limit(limit, upper, scale)
@@ -152,7 +136,7 @@ class Program:
             bounds=np.column_stack([self.low, self.high]),
             method="highs",
             integrality=self.whole if any(self.whole) else None,
-            options={"primal_feasibility_tolerance": TOLERANCE, "time_limit": _SECONDS},
+            options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "time_limit": _SECONDS},
         )
 
     def design(self, solution: FloatArray) -> FloatArray:

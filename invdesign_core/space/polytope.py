@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.milp import TOLERANCE
+from invdesign_core.space.milp import HIGHS_TOLERANCE
 
 THIN = 1e-8
 """A polytope that is thinner than this in some direction is taken to be flat in it."""
@@ -17,18 +17,10 @@ THIN = 1e-8
 
 @dataclass(frozen=True)
 class PolytopeInterior:
-    """The points ``centre + basis @ w`` with ``low <= rows @ point <= high``.
+    """The points ``centre + basis @ w`` with ``low <= rows @ point <= high`` and ``equations @ point = sides``.
 
-    Attributes
-    ----------
-    centre : ndarray
-        (e,) a point well inside.
-    basis : ndarray
-        (e, d) the directions in which points may move, longest steps where there is most room.
-    rows, low, high : ndarray
-        (r, e), (r,), (r,) what limits them, bounds included.
-    equations, sides : ndarray
-        (q, e), (q,) what all points satisfy.
+    `centre` (e,) is well inside; `basis` (e, d) holds the directions in which points may move, longest steps where
+    there is most room; `rows` (r, e), `low` and `high` (r,) limit them, bounds included.
     """
 
     centre: FloatArray
@@ -41,22 +33,10 @@ class PolytopeInterior:
 
 
 def inside(linear: Linear, lower: FloatArray, upper: FloatArray) -> PolytopeInterior | None:
-    """Find the inside of a polytope.
+    """Find the inside of a polytope with finite (e,) bounds about 1 apart; None if no point satisfies all.
 
     Rows that a largest ball of radius 0 rests on hold with equality everywhere (their multipliers prove it); they
     become equations, and the ball is sought again among the points that satisfy them.
-
-    Parameters
-    ----------
-    linear : Linear
-        k rows.
-    lower, upper : ndarray
-        (e,) finite bounds, about 1 apart.
-
-    Returns
-    -------
-    PolytopeInterior or None
-        None if no point satisfies all.
     """
     # Rows of columns that are all held say nothing of the others, but may be broken.
     idle = ~linear.matrix.any(axis=1)
@@ -114,7 +94,7 @@ def _ball(
         b_eq=side[equal],
         bounds=[(None, None)] * rows.shape[1] + [(0.0, 1.0)],
         method="highs",
-        options={"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE},
+        options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "dual_feasibility_tolerance": HIGHS_TOLERANCE},
     )
     if answer.x is None:
         return None

@@ -14,51 +14,20 @@ _ROUNDS = 60
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def nearest(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
-    """Project points onto ``{lower <= x <= upper, linear}``, in the Euclidean sense.
+def project(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
+    """Return the points nearest to (n, e) others in ``{lower <= x <= upper, linear}``; NaN where there is none.
 
-    Newton's method on the dual, all points side by side: given one multiplier a constraint, the nearest point in the
-    box is a clipped sum, and the dual function is concave, smooth, and made of quadratic pieces. What it does not
-    finish goes to an exact active-set method, point by point.
-
-    Parameters
-    ----------
-    linear : Linear
-        k rows.
-    lower, upper : ndarray
-        (e,) or (n, e) bounds, equal where a column is held.
-    points : ndarray
-        (n, e).
-
-    Returns
-    -------
-    ndarray
-        (n, e); NaN where no point satisfies all.
+    The bounds are (e,) or (n, e), equal where a column is fixed. Newton's method on the dual, all points side by side:
+    given one multiplier a constraint, the nearest point in the box is a clipped sum, and the dual function is concave,
+    smooth, and made of quadratic pieces. What it does not finish goes to an exact active-set method, point by point.
     """
-    return nearest_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
+    return project_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
 
 
-def nearest_between(
+def project_between(
     matrix: FloatArray, low: FloatArray, high: FloatArray, lower: FloatArray, upper: FloatArray, points: FloatArray
 ) -> FloatArray:
-    """Do the same where the sides of the constraints differ from point to point.
-
-    Parameters
-    ----------
-    matrix : ndarray
-        (k, e) coefficients.
-    low, high : ndarray
-        (k,) or (n, k) sides.
-    lower, upper : ndarray
-        (e,) or (n, e) bounds.
-    points : ndarray
-        (n, e).
-
-    Returns
-    -------
-    ndarray
-        (n, e); NaN where no point satisfies all.
-    """
+    """Do the same where the (n, k) sides of the constraints differ from point to point."""
     lower, upper = np.broadcast_to(lower, points.shape), np.broadcast_to(upper, points.shape)
     shape = (len(points), len(matrix))
     low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)

@@ -1,88 +1,65 @@
-"""Designs as they will be written: values that exist, inside their bounds, the constraints satisfied."""
+"""Designs as they will be written: values that exist, inside their bounds, the constraints satisfied exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.allowed_values import AllowedValues
-from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.allowed_values import lengths
+from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.digits import power_of_ten, rounded
-from invdesign_core.space.exact import broken, feasible, settle
-from invdesign_core.space.projection import nearest
-from invdesign_core.space.repair import nearest_integer
+from invdesign_core.space.linear import Linear
+from invdesign_core.space.projection import project_between
 from invdesign_core.space.space import Space
 
 ROUNDING = 1e-8
 """A continuous column that misses a bound by this share of its range is meant to lie on it."""
 DIGITS = (6, 8, 10, 12)
 """Digits that a continuous column is written to, counted from the first one of its range: the fewest that do."""
+_ROUNDS = 8
+_UNIT = 1e-13
+"""The unit of moves, as a share of a column's range."""
+_FAR = 1e6
+"""What is further away than so many units is out of reach."""
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Return designs as they will be written, as far as rounding and the last digits can make them so.
+    """Return (n, e) designs as they will be written, as far as rounding and the last digits can make them so.
 
-    Parameters
-    ----------
-    space : Space
-        The design variables and constraints.
-    x : ndarray
-        (n, e) encoded designs.
-    low, high : ndarray
-        (n, e) bounds of each; of discrete columns they say only whether one is held.
-
-    Returns
-    -------
-    ndarray
-        (n, e). Where rounding has broken a constraint between discrete variables, it stays broken.
+    Of discrete columns, the (n, e) bounds `low` and `high` say only whether one is fixed. Where rounding has broken a
+    constraint between discrete variables, it stays broken.
     """
     x = space.snap(x)
-    held: NDArray[np.bool_] = np.asarray(low == high)
-    inside = np.where(space.discrete & ~held, x, np.clip(x, low, high))
+    fixed: Mask = np.asarray(low == high)
+    inside = np.where(space.discrete & ~fixed, x, np.clip(x, low, high))
     if not space.constraints:
         return inside
     low, high = (
-        np.where(space.discrete & ~held, side, own) for side, own in zip(space.bounds, (low, high), strict=True)
+        np.where(space.discrete & ~fixed, side, own) for side, own in zip(space.bounds, (low, high), strict=True)
     )
     return settle(space, _onto_bounds(space, inside, low, high), low, high)
 
 
 def mended(
     space: Space, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray, stay: bool
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Say which designs satisfy the constraints, and see to it that each target has one that does.
+) -> tuple[FloatArray, Mask]:
+    """Say which designs satisfy the constraints, and make sure that each target has one that does.
 
-    Parameters
-    ----------
-    space : Space
-        The design variables and constraints.
-    x : ndarray
-        (b, e) designs as written.
-    groups : ndarray of int
-        (b,) the target of each; those of one stand together.
-    low, high : ndarray
-        (t, e) bounds of each target.
-    stay : bool
-        Whether designs may not be moved.
-
-    Returns
-    -------
-    x : ndarray
-        (b, e) designs, of which the first of a target was moved to the nearest that exists where all of its were
-        infeasible.
-    fine : ndarray of bool
-        (b,) whether each satisfies the constraints.
+    Of (b, e) designs as written, `groups` names the targets, those of one standing together; `low` and `high` are the
+    (t, e) bounds of these. Where all of a target's designs are infeasible, its first one is moved to the nearest that
+    exists, unless designs are to `stay`. Returns the designs, and (b,) whether each satisfies the constraints.
     """
     if not space.constraints:
         return x, np.ones(len(x), dtype=bool)
-    fine = feasible(space, x)
+    fine = space.feasible_set.holds(x)
     lost = np.setdiff1d(np.arange(len(low)), groups[fine])
     if stay or not len(lost):
         return x, fine
-    low, high, firsts, given = low[lost], high[lost], np.searchsorted(groups, lost), space.constraints
-    found = nearest_integer(given.linear, low, high, x[firsts], AllowedValues.of(space), given.at_most)
+    low, high, firsts = low[lost], high[lost], np.searchsorted(groups, lost)
+    found = space.feasible_set.within(low, high).nearest(x[firsts])
     exists = np.isfinite(found).all(axis=1)
     x = x.copy()
     x[firsts[exists]] = written(space, found[exists], low[exists], high[exists])
@@ -102,9 +79,9 @@ def _onto_bounds(space: Space, x: FloatArray, low: FloatArray, high: FloatArray)
     if not len(linear) or not moves.any():
         return x
     onto = np.where(space.discrete, x, onto)[moves]
-    ends: NDArray[np.bool_] = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
+    ends: Mask = np.asarray((onto == low[moves]) | (onto == high[moves]) | space.discrete)
     lower, upper = np.where(ends, onto, low[moves]), np.where(ends, onto, high[moves])
-    found, moved = nearest(linear, lower, upper, onto), x.copy()
+    found, moved = space.feasible_set.within(lower, upper).project(onto), x.copy()
     moved[moves] = np.where(np.isfinite(found).all(axis=1, keepdims=True), found, x[moves])
     return moved
 
@@ -114,51 +91,35 @@ def shortened(
     x: FloatArray,
     low: FloatArray,
     high: FloatArray,
-    stays: NDArray[np.bool_],
-    as_good: Callable[[FloatArray, FloatArray], NDArray[np.bool_]],
+    stays: Mask,
+    as_good: Callable[[FloatArray, FloatArray], Mask],
 ) -> FloatArray:
     """Return designs with as few digits as leave them what they are, so that they can be read and typed in again.
 
-    Parameters
-    ----------
-    space : Space
-        The design variables and constraints.
-    x : ndarray
-        (n, e) designs as written.
-    low, high : ndarray
-        (n, e) bounds of each.
-    stays : ndarray of bool
-        (n, e) or (e,) columns that are as somebody typed them.
-    as_good : callable
-        Compares (n, e) designs with those before: (n,) whether each may take their place.
-
-    Returns
-    -------
-    ndarray
-        (n, e). Continuous columns are rounded to the first of `DIGITS` that breaks no constraint and that `as_good`
-        accepts, and lie on a bound that they miss by less than that; where none does, the design is as before.
+    Continuous columns, but for those that stay as somebody typed them, are rounded to the first of `DIGITS` that breaks
+    no constraint and that `as_good` accepts, and lie on a bound that they miss by less than that; where none does, the
+    design is as before. `as_good` compares (n, e) designs with those before: (n,) whether each may take their place.
     """
     smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
     free = np.asarray(smooth & ~stays & (low < high))
-    ends = AllowedValues.of(space).range_of(x)
+    allowed = space.feasible_set
+    ends = allowed.values.range_of(x)
     low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
     found, left = x, np.asarray(free.any(axis=1))
-    before, lost = broken(space, x), ~feasible(space, x)
+    before, lost = broken(space, x), ~allowed.holds(x)
     for digits in DIGITS:
         if not left.any():
             break
         tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits), x)
-        fine = left & (feasible(space, tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
+        fine = left & (allowed.holds(tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
         fine &= as_good(tried, x)
         found = np.where(fine[:, None], tried, found)
         left &= ~fine
     return found
 
 
-def _rounded(
-    space: Space, x: FloatArray, low: FloatArray, high: FloatArray, free: NDArray[np.bool_], digits: int
-) -> FloatArray:
+def _rounded(space: Space, x: FloatArray, low: FloatArray, high: FloatArray, free: Mask, digits: int) -> FloatArray:
     """Return (n, e) designs of which the free columns are rounded; one column of each constraint makes up for it."""
     least, most = space.bounds
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -195,3 +156,108 @@ def _rounded(
         moved = np.clip(moved, low[each, column], high[each, column])
         short[each, column] = np.where(fits, moved, short[each, column])
     return short
+
+
+def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
+    """Move designs by a few units in the last place, so that they satisfy inequalities exactly as they are written.
+
+    Whoever reads a design and adds up its numbers in double precision, in the order of the constraint's text or of
+    the columns, finds each inequality satisfied, and each equation to rounding. Only continuous columns move, and
+    only in (n, e) designs that need it, which are snapped and satisfy the constraints up to rounding; those whose
+    (n, e) bounds are equal stay. An inequality that the continuous columns can't loosen stays as it is: one between
+    discrete variables alone, or one that the others turn into an equation.
+    """
+    linear = space.constraints.linear
+    lower, upper = space.bounds if lower is None or upper is None else (lower, upper)
+    x = space.feasible_set.emptied(np.clip(x, lower, upper))
+    if not len(linear) or not len(x):
+        return x
+    values = space.feasible_set.values
+    fixed = np.broadcast_to(values.discrete | (lower == upper), x.shape).copy()
+    for limit in space.constraints.at_most:
+        fixed[:, list(limit.columns)] |= x[:, list(limit.columns)] == 0
+    ends = values.range_of(x)
+    low, high = np.where(fixed, x, np.maximum(lower, ends[0])), np.where(fixed, x, np.minimum(upper, ends[1]))
+    settled = np.clip(x, low, high)
+    tight, rigid = np.zeros((2, len(x), len(linear)), dtype=bool)
+    for _ in range(_ROUNDS):
+        violated = broken(space, settled)
+        rows = np.flatnonzero(violated.any(axis=1))
+        if not len(rows):
+            break
+        tight[rows] |= violated[rows]
+        nudge = _Nudge(linear, lengths(*space.bounds), low[rows], high[rows])
+        settled[rows], possible = nudge.moved(settled[rows], tight[rows] & ~rigid[rows])
+        left = rows[~possible]
+        rigid[left] |= replace(nudge, low=low[left], high=high[left]).rigid(settled[left], tight[left])
+    return settled
+
+
+@dataclass(frozen=True)
+class _Nudge:
+    """The shortest moves of n designs, inside (n, e) bounds, that put k rows on the safe side of rounding."""
+
+    linear: Linear
+    scale: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    def moved(self, x: FloatArray, tight: Mask) -> tuple[FloatArray, Mask]:
+        """Return (n, e) designs a little inside the (n, k) tight rows, and (n,) for which there are such."""
+        matrix, lower, upper = self.linear.matrix, self.linear.lower, self.linear.upper
+        # What rounding can make of a sum, whatever the order of its terms; and not less than the units below express.
+        sides = np.abs(np.array([lower, upper]))
+        largest = np.max(np.where(np.isfinite(sides), sides, 0.0), axis=0)
+        largest = largest + 1e-3 * np.max(np.abs(matrix) * self.scale, axis=1)
+        rounding = 4 * (2 + (matrix != 0).sum(axis=1)) * _EPS * (np.abs(x) @ np.abs(matrix).T + largest)
+        inset = np.where(tight, rounding, 0.0)
+        at = x @ matrix.T
+        least, most = lower + inset - at, upper - inset - at
+        move = self._moves(x, least, most)
+        possible = np.asarray(~np.isnan(move).any(axis=1))
+        if not possible.all():
+            # Where hardly a point is allowed, the rows that are to stay may be broken by rounding, and stay so.
+            left = ~possible
+            least, most = (np.where(~tight & (np.abs(side) <= rounding), 0.0, side)[left] for side in (least, most))
+            move[left] = replace(self, low=self.low[left], high=self.high[left])._moves(x[left], least, most)
+            possible = np.asarray(~np.isnan(move).any(axis=1))
+        move = np.where(possible[:, None], move, 0.0)
+        return np.where(move == 0, x, np.clip(x + move, self.low, self.high)), possible
+
+    def rigid(self, x: FloatArray, tight: Mask) -> Mask:
+        """(n, k) which rows leave no room near a design, such as an equation written as two inequalities."""
+        rigid = np.zeros_like(tight)
+        for row in range(len(self.linear)):
+            alone = np.zeros_like(tight)
+            alone[:, row] = tight[:, row]
+            rigid[:, row] = tight[:, row] & ~self.moved(x, alone)[1]
+        # Rows that only together leave no room are all taken as they are.
+        return np.where(rigid.any(axis=1, keepdims=True), rigid, tight)
+
+    def _moves(self, x: FloatArray, least: FloatArray, most: FloatArray) -> FloatArray:
+        """Return the (n, e) shortest moves that change each row by something between two (n, k) sides."""
+        # In units so small that the projection's own rounding does not matter.
+        unit = _UNIT * self.scale
+        return unit * project_between(
+            self.linear.matrix * self.scale,
+            np.where(np.isneginf(least), -np.inf, np.maximum(least / _UNIT, -_FAR)),
+            np.where(np.isposinf(most), np.inf, np.minimum(most / _UNIT, _FAR)),
+            np.maximum((self.low - x) / unit, -_FAR),
+            np.minimum((self.high - x) / unit, _FAR),
+            np.zeros_like(x),
+        )
+
+
+def broken(space: Space, x: FloatArray) -> Mask:
+    """Return (n, k) which inequalities do not hold in double precision, as they are written."""
+    rules = space.constraints
+    linear = rules.linear
+    terms = x[:, None, :] * linear.matrix
+    found = np.zeros(terms.shape[:2], dtype=bool)
+    # Readers add from left to right, or as NumPy does, pairwise.
+    for value in (np.cumsum(terms, axis=2)[:, :, -1], terms.sum(axis=2)):
+        found |= (value > linear.upper) | (value < linear.lower)
+    columns = {v.name: x[:, s.start] for v, s in zip(space.variables, space.slices, strict=True)}
+    for row, (small, large) in enumerate(rules.written):
+        found[:, row] |= np.asarray(small(columns) > large(columns))
+    return found & ~linear.equations

@@ -15,28 +15,11 @@ _BLOCK = 1_000_000
 
 
 def sample(linear: Linear, lower: FloatArray, upper: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """Draw points evenly from a polytope by hit-and-run, never by rejection.
+    """Draw (count, e) points evenly from a polytope by hit-and-run, never by rejection; NaN if no point satisfies all.
 
-    Parameters
-    ----------
-    linear : Linear
-        k rows; equations, and inequalities that amount to equations, are kept to rounding.
-    lower, upper : ndarray
-        (e,) finite bounds, equal where a column is held.
-    count : int
-        How many points.
-    rng : numpy.random.Generator
-        The one source of chance.
-
-    Returns
-    -------
-    ndarray
-        (count, e); NaN if no point satisfies all.
-
-    References
-    ----------
-    R. L. Smith, Operations Research 32 (1984) 1296: a uniform point on a line of random direction, again and again,
-    tends to the uniform distribution.
+    The (e,) bounds are finite, equal where a column is fixed. Equations, and inequalities that amount to equations, are
+    kept to rounding. A uniform point on a line of random direction, again and again, tends to the uniform distribution:
+    R. L. Smith, Operations Research 32 (1984) 1296.
 
     Examples
     --------

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.overrides import VariableOverrides, restricted
 from invdesign_core.space.variables import Kind, Variable, infer_variable, plain
@@ -47,7 +51,7 @@ class Space:
         names = [variable.name for variable in self.variables]
         if len(set(names)) != len(names):
             double = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"the design variable {double!r} is there twice", "rename one of them")
+            raise DataError(f"the design variable {double!r} appears twice", "names must be unique")
         slices, at = [], 0
         for variable in self.variables:
             slices.append(slice(at, at + variable.width))
@@ -90,6 +94,24 @@ class Space:
         pairs = [variable.bounds() for variable in self.variables]
         return np.concatenate([low for low, _ in pairs]), np.concatenate([high for _, high in pairs])
 
+    @cached_property
+    def feasible_set(self) -> FeasibleSet:
+        """The encoded designs that are allowed."""
+        anchor, step = np.zeros(self.width), np.zeros(self.width)
+        levels: dict[int, FloatArray] = {}
+        ranges: dict[int, FloatArray] = {}
+        for variable, columns in zip(self.variables, self.slices, strict=True):
+            j = columns.start
+            if variable.kind == "levels":
+                levels[j] = np.asarray(variable.levels, dtype=np.float64)
+            elif variable.kind in ("integer", "binary") or variable.step is not None:
+                anchor[j], step[j] = variable.origin, variable.step or 1.0
+            elif variable.ranges:
+                ranges[j] = np.asarray(variable.ranges, dtype=np.float64)
+        blocks = tuple(s for v, s in zip(self.variables, self.slices, strict=True) if v.kind == "categorical")
+        values, rules = AllowedValues(anchor, step, levels, ranges, blocks), self.constraints
+        return FeasibleSet(*self.bounds, values, rules.linear, rules.at_most)
+
     def __getitem__(self, name: str) -> Variable:
         """Return the variable of that name."""
         for variable in self.variables:
@@ -114,7 +136,9 @@ class Space:
 
     def snap(self, x: FloatArray) -> FloatArray:
         """Move (n, e) points to the nearest designs that exist: rounded, one level a category, in bounds."""
-        return np.hstack([v.snap(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)])
+        allowed = self.feasible_set
+        lower, upper = np.broadcast_to(allowed.lower, x.shape), np.broadcast_to(allowed.upper, x.shape)
+        return allowed.values.snap(x, lower, upper)
 
     def decode(self, x: FloatArray) -> pd.DataFrame:
         """Turn (n, e) points into the designs that a user would write down."""
@@ -180,15 +204,25 @@ class Space:
             if v.kind != "categorical" and v.fixed is None and not np.isfinite([v.lower, v.upper]).all()
         )
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the variables as plain values; `from_json` is the way back."""
-        keys = [f.name for f in fields(Variable)]
-        return [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
+    def to_json(self) -> dict[str, Any]:
+        """Return variables and constraints as plain values; `from_json` is the way back.
+
+        Raises
+        ------
+        ConfigError
+            If a constraint has no text.
+        """
+        keys, rules = [f.name for f in fields(Variable)], self.constraints
+        if rules and not rules.texts:
+            raise ConfigError("constraints made of arrays can't be saved", "write them as text")
+        variables = [{key: plain(getattr(v, key)) for key in keys} for v in self.variables]
+        return {"variables": variables, "constraints": list(rules.texts)}
 
     @classmethod
-    def from_json(cls, items: Sequence[Mapping[str, Any]]) -> Space:
-        """Build a space from what `to_json` returned; older versions wrote fewer keys."""
-        return cls(
+    def from_json(cls, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Space:
+        """Build a space from what `to_json` returned; older versions wrote the variables alone, with fewer keys."""
+        items, texts = (values["variables"], values["constraints"]) if isinstance(values, Mapping) else (values, ())
+        space = cls(
             tuple(
                 Variable(
                     **{
@@ -201,3 +235,4 @@ class Space:
                 for item in items
             )
         )
+        return replace(space, given=parse_constraints(texts, space, ())) if texts else space

@@ -28,13 +28,7 @@ def parse_number(text: str, place: str) -> float:
 
 
 def parse_range(text: str, place: str) -> tuple[float, float]:
-    """Read ``LOW..HIGH``.
-
-    Raises
-    ------
-    ConfigError
-        If the text is no range, or the ends are the wrong way round.
-    """
+    """Read ``LOW..HIGH``, or refuse a text that is no range, or whose ends are the wrong way round."""
     match = _RANGE.fullmatch(text.strip())
     if not match:
         raise ConfigError(f"{place}: found {text.strip()!r}, expected LOW..HIGH", "for example 0..1")
@@ -48,26 +42,10 @@ def parse_range(text: str, place: str) -> tuple[float, float]:
 
 
 def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> tuple[str, str]:
-    """Split ``NAME=VALUE``, ``NAME<=VALUE`` or ``NAME>=VALUE`` at a known name.
+    """Split ``NAME=VALUE``, ``NAME<=VALUE`` or ``NAME>=VALUE`` into a known name and the rest, a leading sign kept.
 
-    A name may hold spaces, signs and ``=``; a name in double quotes is taken as it stands. Where two
-    known names fit, nobody can tell which of them is meant.
-
-    Parameters
-    ----------
-    text : str
-        What the user wrote.
-    names : sequence of str
-        The names that exist.
-    place : str
-        Where it was written, for the message.
-    what : str
-        What the names are, for the message.
-
-    Returns
-    -------
-    tuple of str
-        The name, and the rest with a leading ``<=`` or ``>=`` kept.
+    A name may hold spaces, signs and ``=``; a name in double quotes is taken as it stands. Where two known names fit,
+    nobody can tell which of them is meant. `place` says where the text was written, `what` what the names are.
 
     Raises
     ------

@@ -146,19 +146,6 @@ class Variable:
             return np.asarray(np.eye(len(self.levels))[codes])
         return np.asarray(values, dtype=np.float64)[:, None]
 
-    def snap(self, columns: FloatArray) -> FloatArray:
-        """Move (n, width) encoded columns to the nearest values that exist, inside the bounds."""
-        if self.fixed is not None:
-            return np.repeat(self.encode([self.fixed]), len(columns), axis=0)
-        if self.discrete:
-            return self.at(self.index(columns))
-        if not self.ranges:
-            return np.clip(columns, self.lower, self.upper)
-        low, high = np.array(self.ranges).T
-        inside = np.clip(columns, low, high)  # (n, ranges)
-        nearest = np.argmin(np.abs(inside - columns), axis=1)
-        return np.take_along_axis(inside, nearest[:, None], axis=1)
-
     def index(self, columns: FloatArray) -> IndexArray:
         """Return the (n,) numbers, counted from 0, of the existing values nearest to (n, width) encoded columns."""
         if self.kind == "categorical":
@@ -229,16 +216,9 @@ def plain(value: Any) -> Any:
 
 
 def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Variable:
-    """Read a variable's kind and range off a column: text is categorical, bool binary, whole numbers integer.
+    """Read a variable's kind, unless one is given, and its range off a column without gaps.
 
-    Parameters
-    ----------
-    name : str
-        The variable's name.
-    column : pandas.Series
-        Its values; none missing.
-    kind : str, optional
-        The kind to take instead of the inferred one.
+    Text is categorical, bool binary, whole numbers integer.
     """
     import pandas as pd
 

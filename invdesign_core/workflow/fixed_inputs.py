@@ -134,7 +134,7 @@ def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray
         return replace(variable, fixed=None), numbers[:, None]
     freed = replace(variable, fixed=None, ranges=(), scale="linear")  # nothing moves in it any more
     room = (variable.step or 1.0) if variable.discrete else 0.0  # no member of a grid may fall out by rounding
-    exists = _around(freed, numbers, room).snap(numbers[:, None])[:, 0]
+    exists = Space((_around(freed, numbers, room),)).snap(numbers[:, None])[:, 0]
     strange = np.abs(exists - numbers) > ROUNDING * np.maximum(np.abs(exists), room)
     if strange.any():
         row = int(np.argmax(strange))

@@ -14,8 +14,7 @@ from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import TableReport
 from invdesign_core.designs.trust import Quality
 from invdesign_core.designs.verdict import table_verdict_of
-from invdesign_core.errors import ConfigError, RunStoreError
-from invdesign_core.space.variables import plain
+from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
 from invdesign_core.workflow.chunks import ChunkedTable
@@ -120,8 +119,9 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     ------
     ConfigError
         If a column is neither, a cell can't be read, or a value doesn't exist or contradicts this command.
-    KeyboardInterrupt
-        If the search was stopped; the targets that were being solved then are solved anew the next time.
+    KeyboardInterrupt, OutOfTimeError
+        If the search was stopped, or its time limit passed; the targets that were being solved then are solved anew
+        the next time.
     RunStoreError
         If the file is there already, or belongs to another solve that is unfinished.
     """
@@ -149,7 +149,13 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
     ):
         if answers is None:
             continue
-        if answers.interrupted:  # some of its targets were hardly looked at
+        if answers.out_of_time:  # some of its targets were hardly looked at
+            raise OutOfTimeError(
+                f"{pipeline.time_limit_of(p.solver)} ended the search: {first} of {len(frame)} targets are solved",
+                "the same command goes on with the others, also with another time limit"
+                + ("" if first else "; where it never solves any, give it more time"),
+            )
+        if answers.interrupted:
             raise KeyboardInterrupt
         tally.add(answers)
         designs = answers.designs.assign(target=answers.designs["target"] + first + 1)
@@ -221,12 +227,13 @@ def _identity(p: Prepared, frame: pd.DataFrame) -> dict[str, Any]:
         "targets": identity.of_table(frame),
         "surrogate": [identity.of_surrogate(p.surrogate), identity.of_files(source) if source.exists() else None],
         "outputs": list(p.surrogate.outputs),
-        "variables or bounds": plain(p.space.to_json()),
+        "variables or bounds": p.space.to_json()["variables"],
         "constraints": list(p.space.constraints.texts),
         "present design": identity.digest(near.present, near.fewest, near.to_data),
         "measured designs": identity.digest(*(p.known or ())),
         "objective": [p.objective.name, p.objective.model_dump(mode="json")],
-        "solver": [p.solver.name, p.solver.model_dump(mode="json")],
+        # What was solved in time is the same whatever the time limit.
+        "solver": [p.solver.name, p.solver.model_dump(mode="json", exclude={"time_limit"})],
         "designs": p.designs,
         "true model": p.truth is not None,
         "code": p.code,
