@@ -18,6 +18,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.sealed import read_sealed, seal
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.run import run_experiment
@@ -274,3 +275,13 @@ def test_a_run_is_not_gone_on_with_under_another_version(tmp_path, name):
     path.write_text(json.dumps(seal(resolved)))
     with pytest.raises(RunStoreError, match=f"the version of {name} was '0.0', now"):
         start(tmp_path, resume=True)
+
+
+def test_a_part_that_was_renamed_passes_for_no_other(tmp_path):
+    parts = ChunkedTable(tmp_path / "d.csv", {})
+    for number in (0, 4):
+        parts.write(number, pd.DataFrame({"target": [number + 1]}))
+    first = next(parts.folder.glob("0-*.parquet"))
+    first.rename(first.with_name(first.name.replace("0-", "8-", 1)))
+    with pytest.raises(RunStoreError, match=r"8-.*the file was changed"):
+        ChunkedTable(tmp_path / "d.csv", {})

@@ -86,7 +86,7 @@ def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> Float
     PluginError
         If it answers another shape than (n, m), or (n,) for one output.
     """
-    answer = np.asarray(model.predict(h), dtype=np.float64)
+    answer = np.asarray(model.predict(np.array(h)), dtype=np.float64)  # it may work in what it is given
     if answer.shape not in {(len(h), outputs)} | ({(len(h),)} if outputs == 1 else set()):
         raise PluginError(
             f"{who} predicts shape {answer.shape} for {plural(len(h), 'row')}, expected ({len(h)}, {outputs})"

@@ -77,8 +77,8 @@ def read_sealed(path: Path, hint: str, keys: Collection[str] = ()) -> dict[str, 
     return opened(read_bytes(path, hint), str(path), hint, keys)
 
 
-def read_bytes(path: Path, hint: str, sha256: str | None = None) -> bytes:
-    """Read a file, and hold it to its checksum where one is given.
+def read_bytes(path: Path, hint: str, sha256: str | None = None, salt: bytes = b"") -> bytes:
+    """Read a file, and hold it to its checksum where one is given; `salt` is what was put before its content.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def read_bytes(path: Path, hint: str, sha256: str | None = None) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error, hint) from None
-    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
+    if sha256 is not None and (found := hashlib.sha256(salt + content).hexdigest()) != sha256:
         raise _changed(path, len(content), found, sha256, hint)
     return content
 

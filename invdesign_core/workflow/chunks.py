@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.data.files.write import check_ending, write_pieces
 from invdesign_core.errors import RunStoreError, reason, writing
-from invdesign_core.surrogate.sealed import file_digest, read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PART = re.compile(r"(\d+)-([0-9a-f]{64})\.parquet")
-"""A part's name: its number, and the checksum of its content."""
+"""A part's name: its number, and the checksum of its number and content."""
 
 
 class ChunkedTable:
@@ -73,7 +74,8 @@ class ChunkedTable:
         partial = self.folder / f"{number}.partial"
         with self._writing(partial):
             table.to_parquet(partial, index=False)
-            partial.replace(self.folder / f"{number}-{file_digest(partial)}.parquet")
+            digest = hashlib.sha256(_salt(number) + partial.read_bytes()).hexdigest()
+            partial.replace(self.folder / f"{number}-{digest}.parquet")
 
     def join(self) -> None:
         """Join the parts in their order into the file, part by part, and take them away.
@@ -118,7 +120,7 @@ class ChunkedTable:
         path = self._files()[number]
         match = _PART.fullmatch(path.name)
         assert match is not None
-        return read_bytes(path, "delete this file; its targets will be solved again", match[2])
+        return read_bytes(path, "delete this file; its targets will be solved again", match[2], _salt(number))
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
@@ -131,3 +133,8 @@ class ChunkedTable:
                     f"repeat the same command to resume it, or delete {self.folder}",
                 )
         path.write_text(json.dumps(seal(identity)), encoding="utf-8")
+
+
+def _salt(number: int) -> bytes:
+    """Return what a part's number adds to its checksum, so that no part passes for another."""
+    return f"{number} ".encode()

@@ -173,7 +173,7 @@ def prepare_saved(
     outer = ctx or Context()
     clock = outer.clock
     folder = RunFolder.open(run)
-    stored = folder.read_settings()
+    stored = folder.read_settings_of_surrogate()
     settings = _overridden(stored["experiment"], overrides or {})
     settings["design"] = merge_design(settings.get("design", {}), design)
     if seed is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
 from invdesign_core.errors import RunStoreError, reason, writing
-from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.surrogate.trial_table import TrialTable
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 KNOWN = "known.npz"
 REPORT = "report.json"
-"""Files beside a surrogate's members: the rows that it learnt from, and how good it is."""
+SETTINGS = "settings.sha256"
+"""Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = (
@@ -202,6 +203,24 @@ class RunFolder:
         keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
         return read_sealed(self.path / "resolved.json", DAMAGED, keys)
 
+    def read_settings_of_surrogate(self) -> dict[str, Any]:
+        """Return what `resolved.json` says of the run, if it is the one that the surrogate was trained by.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is missing or damaged, or of another run.
+        """
+        settings = self.read_settings()
+        kept = self._surrogate_file(SETTINGS)
+        if kept is not None and kept.decode("ascii", "replace") != seal(settings)[KEY]:
+            raise RunStoreError(
+                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained by "
+                f"(surrogate/{SETTINGS}): one of them is of another run, or a resumed run has not ended",
+                f"{DAMAGED}, or go on with it (--resume)",
+            )
+        return settings
+
     def read_report(self) -> SurrogateReport | None:
         """Return how good the surrogate is; None where it was saved without that.
 
@@ -282,12 +301,14 @@ class RunFolder:
             return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
-        """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
+        """Write the surrogate, its settings, the measured rows (also those held out) and how good it is."""
         import numpy as np
 
         with _replacing(self.path / "surrogate") as partial:
             partial.mkdir()
             np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
+            if self.has("resolved.json"):
+                (partial / SETTINGS).write_text(seal(self.read_settings())[KEY], encoding="ascii")
             if report is not None:
                 (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
             surrogate.save(partial)  # last, since it takes down the checksums of what is there
