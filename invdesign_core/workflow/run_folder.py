@@ -160,7 +160,9 @@ class RunFolder:
         if not path.exists():
             raise RunStoreError(f"{path}: there is no such run or model file")
         if not (path / "resolved.json").exists():
-            raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
+            raise RunStoreError(
+                f"{path}: this is not a run folder (no resolved.json)", "name the folder that a run wrote"
+            )
         if not (path / "surrogate" / "meta.json").exists():
             if (path / "run.json").exists():
                 raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
@@ -215,9 +217,9 @@ class RunFolder:
         kept = self._surrogate_file(SETTINGS)
         if kept is not None and kept.decode("ascii", "replace") != seal(settings)[KEY]:
             raise RunStoreError(
-                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained by "
-                f"(surrogate/{SETTINGS}): one of them is of another run, or a resumed run has not ended",
-                f"{DAMAGED}, or go on with it (--resume)",
+                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained with "
+                f"(surrogate/{SETTINGS}): one of them belongs to another run, or a resumed run has not finished",
+                f"{DAMAGED}, or resume it (--resume)",
             )
         return settings
 
