@@ -85,7 +85,7 @@ def test_designs_that_were_written_are_predicted_as_they_were(run, tmp_path, end
     assert found.table["prediction.y"].tolist() == pytest.approx(EXPECTED)
     assert found.table["spread.z"].tolist() == pytest.approx([0] * 6)
     assert found.table[f"{prefix}kind"].tolist() == list(LABELS)
-    assert "predicted anew: 'prediction.y'" in " ".join(found.report.notes)
+    assert "replaced by new predictions: 'prediction.y'" in " ".join(found.report.notes)
     again = predict_table(run, out, registry=REGISTRY)  # what it writes it reads
     pd.testing.assert_frame_equal(again.table, found.table, check_dtype=False)
     with pytest.raises(RunStoreError, match="already exists"):
@@ -169,7 +169,7 @@ def test_designs_of_a_table_of_targets_are_written_and_held_again(run, tmp_path,
         prepared(tmp_path / "sum.keras", ctx=ctx, **few), first.assign(y1=np.linspace(0.2, 1.8, 9)), again
     )
     assert held.met == 9
-    assert "columns with results are left aside: 'target', 'rank'," in " ".join(notes)
+    assert "columns with results are ignored: 'target', 'rank'," in " ".join(notes)
     second = read_table(again)
     for name in ("design.x1", "design.x2"):
         np.testing.assert_allclose(second[name], first[name])
