@@ -11,6 +11,7 @@ import pytest
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.data.equations import equations_among
+from invdesign_core.data.quality import data_warnings
 
 
 def table(**columns):
@@ -71,7 +72,7 @@ def test_a_trace_component_belongs_to_the_sum(last, decimals):
 
 
 def test_a_factor_has_all_its_digits_where_the_other_column_is_whole_numbers():
-    hours = np.arange(60)
+    hours = 2 * np.arange(60)
     (equation,) = equations_among(*(lambda d: (d.x, d.space))(table(t=1.7e9 + 3600.0 * hours, h=hours)))
     assert equation.coefficients.tolist() == pytest.approx([1, -1 / 3600], rel=1e-6)
     assert equation.error < 1e-4
@@ -85,6 +86,14 @@ def test_few_rows_of_rounded_numbers_are_not_fitted_by_many_factors():
         assert all(len(equation.names) < 4 for equation in equations_among(data.x, data.space)), seed
 
 
+@pytest.mark.parametrize("levels", [np.arange(0, 21, 2), np.arange(5, 60), np.linspace(0.1, 0.9, 9).round(1)])
+def test_a_measured_column_that_follows_levels_with_noise_is_not_given_by_them(levels):
+    level = np.repeat(levels, 2)
+    noise = 0.015 * np.ptp(levels) * np.random.default_rng(0).uniform(-1, 1, len(level))
+    data = table(level=level, measured=0.3 * (level + noise))
+    assert equations_among(data.x, data.space) == ()
+
+
 def test_whole_numbers_are_the_coefficients_where_they_say_the_same():
     wall, roof, other = np.random.default_rng(0).uniform(1, 9, (3, 90)).round(2)
     data = table(surface=(wall + 2 * roof).round(2), wall=wall, roof=roof, other=other, mean=(wall + other) / 2)
@@ -93,3 +102,19 @@ def test_whole_numbers_are_the_coefficients_where_they_say_the_same():
     for equation in equations_among(data.x, data.space):
         assert equation.off(data.x, data.space).max() <= equation.tolerance
         assert set(np.abs(equation.coefficients)) == {1.0, 2.0}
+
+
+def test_numbers_of_the_runs_have_no_part_in_equations_and_are_named():
+    levels = np.array(list(itertools.product([6.0, 6.5, 7.0], [20, 30, 40], [40, 60, 80])))
+    standard = np.arange(27) + 1
+    order = np.random.default_rng(0).permutation(27) + 1
+    data = table(StdOrder=standard, RunOrder=order, **dict(zip(("pH", "time", "temperature"), levels.T, strict=True)))
+    assert equations_among(data.x, data.space) == ()
+    said = [text for text in data_warnings(data) if "numbers the rows" in text]
+    assert [text.partition("leave_out = ")[2] for text in said] == ['["StdOrder"]', '["RunOrder"]']
+
+
+def test_designs_in_which_every_input_takes_all_levels_are_not_called_numbers():
+    rng = np.random.default_rng(0)
+    data = table(**{name: rng.permutation(20) for name in "abc"})
+    assert not [text for text in data_warnings(data) if "numbers the rows" in text]

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 EVIDENCE = 3
 """Different rows beyond the unknowns of an equation that it takes: fewer could satisfy it by chance."""
 SHARE = 0.02
-"""Share of the range of each of its terms that an equation may be off by; more than that is no equation."""
+"""Share of the range of each of its terms that a plain sum or difference may be off by; more is no equation."""
+FITTED = 0.005
+"""The same for an equation with other factors: columns of few levels are not rounded, and noise follows factors."""
 ROUGH = 0.002
 """The same for plain sums and differences of rounded or measured numbers."""
 EXACT = 1e-9
@@ -35,6 +37,8 @@ DIGITS = 12
 """Digits that are tried for a coefficient."""
 SAMPLE = 1024
 """Rows that equations are looked for in; all rows are asked whether they hold."""
+SERIAL = 8
+"""Rows from which whole numbers without a gap are serial numbers."""
 MOST = 200
 """Numeric inputs up to which equations are looked for."""
 
@@ -145,10 +149,15 @@ class Rules:
 def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     """Return the linear equations among numeric inputs that all of (n, e) encoded rows satisfy.
 
-    None follows from the others. Each holds one column that the columns before it determine, and of these no more
-    than it takes.
+    Serial numbers have no part in them, and none follows from the others. Each holds one column that the columns
+    before it determine, and of these no more than it takes.
     """
-    names = [name for name in _numeric(space) if not is_constant(*_ends(x[:, _columns([name], space)[0]]))]
+    numbers = set(serial_numbers(x, space))
+    names = [
+        name
+        for name in _numeric(space)
+        if name not in numbers and not is_constant(*_ends(x[:, _columns([name], space)[0]]))
+    ]
     columns = x[:, _columns(names, space)]
     if not len(columns) or not 2 <= len(names) <= MOST:
         return ()
@@ -196,6 +205,16 @@ def _nearly_known(equation: Equation, known: Iterable[Equation], names: Sequence
         return False
     rest = terms[0] - np.linalg.lstsq(np.array(terms[1:]).T, terms[0], rcond=None)[0] @ np.array(terms[1:])
     return bool(np.abs(rest).max() <= SHARE * np.abs(terms[0]).max())
+
+
+def serial_numbers(x: FloatArray, space: Space) -> list[str]:
+    """Return the numeric inputs that number (n, e) rows, in any order, from 0 or 1, unless all inputs do."""
+    names = _numeric(space)
+    columns = np.sort(x[:, _columns(names, space)], axis=0)
+    if len(x) < SERIAL or not names:
+        return []
+    counts = (columns - columns[:1] == np.arange(len(x))[:, None]).all(axis=0) & np.isin(columns[0], (0, 1))
+    return [name for name, is_count in zip(names, counts, strict=True) if is_count and counts.sum() < len(space.names)]
 
 
 def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
@@ -388,7 +407,8 @@ def _settled(
         part = NEAREST * float(allowed.max())
         if (np.abs(coefficients) == 1).all() and not table.exactly:
             allowed = np.maximum(allowed, ROUGH * terms.min())
-        allowed = np.minimum(allowed, SHARE * terms.min())
+        share = SHARE if (np.abs(coefficients) == 1).all() else FITTED
+        allowed = np.minimum(allowed, share * terms.min())
         sums = values[:, columns] @ coefficients
         if np.ptp(sums) > min(2 * allowed.max(), best + 2 * part):
             continue

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.probe import predict
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.digits import inward
+from invdesign_core.space.digits import inward, rounded
 from invdesign_core.space.rounding import broken
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -20,8 +20,10 @@ from invdesign_core.targets import Targets
 
 GRID = 32
 """Steps over what a variable may be in which the first miss is looked for."""
-HALVINGS = 9
-"""Halvings of a step: to 1e-4 of the bounds."""
+HALVINGS = 40
+"""Halvings of a step at most."""
+FINE = 1e-3
+"""Share of a range to which its ends are found."""
 LISTED = 256
 """Values of a discrete variable that are tried one by one; of more only the ends are refined."""
 ROUNDING = 1e-9
@@ -56,22 +58,23 @@ def tolerance_ranges(
     -------
     list
         For each design the room of every variable that is not fixed: ``[low, high]``, values that exist,
-        exact to 1e-4 of the bounds, or the levels of a category with which the design is an answer. A variable that
-        can't move alone has room for its own value. None where the design itself misses.
+        exact to about a thousandth of their length, or the levels of a category with which the design is an
+        answer. A variable that can't move alone has room for its own value. None where the design itself misses.
     """
 
     def meets(points: FloatArray) -> NDArray[np.bool_]:
         y = surrogate.units(predict(surrogate, points))
         return np.asarray(targets.met(y, np.zeros(len(points), dtype=np.intp)).all(axis=1))
 
-    already = broken(space, x)  # what rounding has broken in a design itself is no matter of its room
+    already = broken(space, x)  # what rounding has broken in a design itself does not limit its tolerance ranges
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
         good = space.feasible_set.holds(points) & (~broken(space, points) | already[which]).all(axis=1)
         if near is not None:
             good &= near.holds(points)
         rows = np.flatnonzero(good)
-        good[rows] = meets(points[rows])
+        if len(rows):
+            good[rows] = meets(points[rows])
         return np.asarray(good)
 
     there = meets(x)
@@ -84,13 +87,13 @@ def tolerance_ranges(
         if (variable, columns.start) in numbers:
             pairs, j = next(ends), columns.start
             if not variable.discrete:
-                pairs = inward(pairs, x[:, j], np.stack([low[:, j], high[:, j]], axis=-1))
+                pairs = _short(fine, space, x, j, pairs)
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
-        for room, answer in zip(rows, answers, strict=True):
-            room[variable.name] = answer
-    return [room if ok else None for room, ok in zip(rows, there, strict=True)]
+        for row, answer in zip(rows, answers, strict=True):
+            row[variable.name] = answer
+    return [row if ok else None for row, ok in zip(rows, there, strict=True)]
 
 
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -115,7 +118,24 @@ def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         stays = full[:, None] & (x[:, columns] <= 0)
         high[:, columns] = np.where(stays, np.minimum(high[:, columns], 0.0), high[:, columns])
     close = ROUNDING * np.where(bounds[1] > bounds[0], bounds[1] - bounds[0], 1.0)
+    close = np.where(space.logarithmic, ROUNDING * np.abs(x), close)
     return np.where(low > x - close, x, low), np.where(high < x + close, x, high)
+
+
+def _short(fine: Fine, space: Space, x: FloatArray, column: int, pairs: FloatArray) -> FloatArray:
+    """Write the (k, 2) ends of a continuous column with few digits; an end that is a bound stays one."""
+    low, high = (side[column] for side in space.bounds)
+    own_range = (side[:, column] for side in space.feasible_set.values.range_of(x))
+    bounds = np.clip(np.stack(list(own_range), axis=-1), low, high)
+    length = np.maximum(pairs[:, 1:] - pairs[:, :1], 0.0)
+    logarithmic = bool(space.logarithmic[column])
+    near = rounded(pairs, np.where(length > 0, 1e-3 * (pairs if logarithmic else length), 1.0))
+    # What a constraint leaves is computed, and a little less than the number that was meant: that may do as well.
+    points, which = np.repeat(x, 2, axis=0), np.repeat(np.arange(len(x)), 2)
+    points[:, column] = near.ravel()
+    meant = np.abs(near - pairs) <= ROUNDING * (pairs if logarithmic else np.maximum(np.abs(pairs), length))
+    meant &= (near >= bounds[:, :1]) & (near <= bounds[:, 1:]) & fine(points, which).reshape(near.shape)
+    return np.where(meant, near, inward(pairs, x[:, column], bounds, logarithmic))
 
 
 def _labels(fine: Fine, variable: Variable, columns: slice, x: FloatArray) -> list[list[Any]]:
@@ -134,6 +154,8 @@ def _spans(
     """Return the (v, k, 2) ends of what is fine, without a gap around a design's own value, for v columns."""
     columns = np.array([column for _, column in numbers], dtype=np.intp)
     own, low, high = x[:, columns], low[:, columns], high[:, columns]
+    ends, logs = (own.copy(), low, high), np.array([not v.discrete and v.scale == "log" for v, _ in numbers])
+    own, low, high = (np.where(logs, np.log(np.where(logs, side, 1.0)), side) for side in ends)
     # Where only some values exist, it is their numbers that move; which of them may be is found by trying.
     counts = np.array([(v.count or 1) if v.discrete else 0 for v, _ in numbers])
     discrete = counts > 0
@@ -143,7 +165,9 @@ def _spans(
 
     def values(places: FloatArray) -> FloatArray:
         """Return the values at (k, v, n) places."""
-        found = places.copy()
+        itself, least, most = (side[..., None] for side in ends)
+        found = np.where(logs[:, None], np.exp(np.where(logs[:, None], places, 0.0)), places)
+        found = np.where(logs[:, None], np.where(places == own[..., None], itself, found.clip(least, most)), found)
         for j in np.flatnonzero(discrete):
             at = numbers[j][0].at(places[:, j].ravel().astype(np.intp))
             found[:, j] = at.reshape(places[:, j].shape)
@@ -175,7 +199,11 @@ def _spans(
     bad, limits = np.concatenate([below, above], axis=2), np.stack([low, high], axis=2)
     reached = ~np.isfinite(bad)
     inner, bad = np.where(reached, limits, inner), np.where(reached, limits, bad)
+    smallest = (ROUNDING * (high - low))[..., None]
     for _ in range(max(HALVINGS, int(np.ceil(np.log2(max(counts.max(), 2)))))):
+        enough = np.where(discrete[:, None], 1.0, np.maximum(FINE * np.abs(inner - here), smallest))
+        if (np.abs(inner - bad) <= enough).all():
+            break
         middle = (inner + bad) / 2
         between = np.where(np.abs(inner - bad) < 2, inner, np.floor(middle))
         middle = np.where(discrete[:, None], between, middle)

@@ -13,6 +13,8 @@ EXACT_POWERS = 22
 """Powers of ten up to this one are exact in double precision."""
 TYPED = 12
 """A number with more significant digits than these was computed; nobody typed it."""
+LONG = 1e12
+"""From this size on a number has an exponent, where that is shorter."""
 SHARE = 1e-4
 """Outputs are shown to about this share of their range."""
 
@@ -22,7 +24,12 @@ def typed(value: Any) -> str:
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, float):
         return str(value)
-    return "0" if value == 0 else repr(value).removesuffix(".0")
+    text = "0" if value == 0 else repr(value).removesuffix(".0")
+    if abs(value) >= LONG and "e" not in text:
+        digits = text.lstrip("-").rstrip("0")
+        power = f"{'-' * (value < 0)}{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{len(text.lstrip('-')) - 1}"
+        return min(text, power, key=len) if "." not in text else text
+    return text
 
 
 def near(value: float, unit: float) -> str:
@@ -70,17 +77,20 @@ def rounded(values: FloatArray, unit: FloatArray, way: Callable[[FloatArray], Fl
     return np.asarray(found)
 
 
-def inward(ends: FloatArray, own: FloatArray, bounds: FloatArray) -> FloatArray:
+def inward(ends: FloatArray, own: FloatArray, bounds: FloatArray, logarithmic: bool = False) -> FloatArray:
     """Round (..., 2) ends of intervals towards a (...) number inside each, to about a thousandth of their length.
 
-    The number stays inside, and an end that lies on one of the (..., 2) bounds stays there.
+    The number stays inside, and an end that lies on one of the (..., 2) bounds stays there, unless nobody would type
+    it. On a logarithmic scale ends are rounded to about a thousandth of themselves.
     """
     length = np.maximum(ends[..., 1] - ends[..., 0], 0.0)
-    unit = np.where(length > 0, 1e-3 * length, 1.0)
-    low = np.minimum(rounded(ends[..., 0], unit, np.ceil), own)
-    high = np.maximum(rounded(ends[..., 1], unit, np.floor), own)
+    size = ends if logarithmic else np.broadcast_to(length[..., None], ends.shape)
+    unit = np.where(size > 0, 1e-3 * size, 1.0)
+    low = np.minimum(rounded(ends[..., 0], unit[..., 0], np.ceil), own)
+    high = np.maximum(rounded(ends[..., 1], unit[..., 1], np.floor), own)
     short = np.stack([low, high], axis=-1)
-    return np.where((ends == bounds) | (length == 0)[..., None], ends, short)
+    computed = np.reshape([_significant(typed(end)) > TYPED for end in ends.ravel().tolist()], ends.shape)
+    return np.where(((ends == bounds) & ~computed) | (length == 0)[..., None], ends, short)
 
 
 def power_of_ten(size: FloatArray) -> FloatArray:
