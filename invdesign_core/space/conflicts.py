@@ -24,7 +24,11 @@ def conflicts(space: Space) -> tuple[str, ...] | None:
     return (
         *(label for label, of in rows.items() if of[0] in found[1]),
         *(repr(text) if text else f"limit {i + 1} of the constraints" for i, text in limits),
-        *(_held_by(v) for v, columns in zip(space.variables, space.slices, strict=True) if columns.start in found[0]),
+        *(
+            _what_limits(v)
+            for v, columns in zip(space.variables, space.slices, strict=True)
+            if columns.start in found[0]
+        ),
     )
 
 
@@ -47,7 +51,7 @@ def check_feasible(space: Space, place: str = "constraints") -> None:
     )
 
 
-def _held_by(variable: Variable) -> str:
+def _what_limits(variable: Variable) -> str:
     """Return what holds a variable, in the user's words."""
     if variable.fixed is not None:
         return f"fixed value of {variable.name!r}: {variable.fixed}"

@@ -43,7 +43,7 @@ class Program:
         linear: Linear,
         lower: FloatArray,
         upper: FloatArray,
-        lattice: AllowedValues,
+        values: AllowedValues,
         at_most: Sequence[AtMost] = (),
         scale: FloatArray | None = None,
     ) -> Program:
@@ -53,18 +53,18 @@ class Program:
         """
         if scale is None:
             scale = lengths(lower, upper)
-        factor = np.where(lattice.step > 0, lattice.step, scale)
-        offset = np.where(lattice.step > 0, lattice.anchor, np.where(np.isfinite(lower), lower, 0.0))
+        factor = np.where(values.step > 0, values.step, scale)
+        offset = np.where(values.step > 0, values.anchor, np.where(np.isfinite(lower), lower, 0.0))
         low, high = (lower - offset) / factor, (upper - offset) / factor
         # The numbers of steps are whole; rounding in the division must not lose the last one.
-        low = np.where(lattice.step > 0, np.ceil(low - 1e-9), low)
-        high = np.where(lattice.step > 0, np.floor(high + 1e-9), high)
-        program = cls(offset, factor, low.tolist(), high.tolist(), (lattice.step > 0).astype(int).tolist(), [], {})
+        low = np.where(values.step > 0, np.ceil(low - 1e-9), low)
+        high = np.where(values.step > 0, np.floor(high + 1e-9), high)
+        program = cls(offset, factor, low.tolist(), high.tolist(), (values.step > 0).astype(int).tolist(), [], {})
         for row, least, most in zip(linear.matrix, linear.lower, linear.upper, strict=True):
             program.add_row(row, least, most)
-        for j, levels in lattice.levels.items():
+        for j, levels in values.levels.items():
             program._add_levels(j, levels)
-        for j, ranges in lattice.ranges.items():
+        for j, ranges in values.ranges.items():
             program._add_ranges(j, ranges)
         for limit in at_most:
             program._add_limit(limit, upper, scale)
@@ -102,7 +102,7 @@ class Program:
         return None if answer is None or answer.x is None else np.asarray(answer.x, dtype=np.float64)
 
     def possible(self) -> bool:
-        """Whether there is a solution; a program that outlasts its time gets the benefit of the doubt."""
+        """Whether there is a solution; one that reaches its time limit counts as having one."""
         answer = self._answer({})
         return answer is not None and answer.status != _INFEASIBLE
 

@@ -39,7 +39,7 @@ def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     """Return the variable as wished, or refuse a wish that contradicts itself or the variable's kind; by name."""
     found = variable
     if wish.levels is not None and wish.step is not None:
-        raise ConfigError(f"{variable.name!r} has levels and a step", "keep the one or the other")
+        raise ConfigError(f"{variable.name!r} has levels and a step", "use only one of them")
     if wish.bounds is not None:
         found = _bounded(found, _pairs(found, wish.bounds))
     if wish.levels is not None:
@@ -127,7 +127,7 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
         inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
         if bounded and not inside:
             raise ConfigError(
-                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the ones or the others"
+                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the levels or the bounds"
             )
         if variable.kind == "levels" and level not in variable.levels:
             listed = ", ".join(typed(v) for v in variable.levels[:10])
@@ -212,14 +212,14 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
             text = " or ".join(span(low, high) for low, high in ranges)
             raise ConfigError(
                 f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}",
-                "change the one or the other",
+                "change one of them",
             )
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
         if variable.step and not EvenGrid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
             where = series(variable.step, variable.origin)
             raise ConfigError(
-                f"{place}: {typed(value)} is not on its step, {where} with a whole k", "change the one or the other"
+                f"{place}: {typed(value)} is not on its step, {where} with a whole k", "change one of them"
             )
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)

@@ -51,7 +51,7 @@ class Space:
         names = [variable.name for variable in self.variables]
         if len(set(names)) != len(names):
             double = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"the design variable {double!r} is there twice", "rename one of them")
+            raise DataError(f"the design variable {double!r} appears twice", "names must be unique")
         slices, at = [], 0
         for variable in self.variables:
             slices.append(slice(at, at + variable.width))
@@ -136,7 +136,9 @@ class Space:
 
     def snap(self, x: FloatArray) -> FloatArray:
         """Move (n, e) points to the nearest designs that exist: rounded, one level a category, in bounds."""
-        return self.feasible_set.values.snap(x, *(np.broadcast_to(bound, x.shape) for bound in self.bounds))
+        allowed = self.feasible_set
+        lower, upper = np.broadcast_to(allowed.lower, x.shape), np.broadcast_to(allowed.upper, x.shape)
+        return allowed.values.snap(x, lower, upper)
 
     def decode(self, x: FloatArray) -> pd.DataFrame:
         """Turn (n, e) points into the designs that a user would write down."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, within
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.distance import DataDistance
@@ -189,6 +189,7 @@ def invert(
         If a variable has no bounds, or no design can satisfy the constraints.
     """
     check_bounds(space)
+    ctx = within(ctx, solver.time_limit)
     known = None if known is None else TrainingRows(*known)
     wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
     forward = LossFunctions(surrogate, objective, space)
@@ -201,12 +202,25 @@ def invert(
         near = None if known is None else DataDistance.of(known, surrogate.space)
         found = answers(reached, surrogate, space, wanted, truth, designs, near)
         found = _with_evidence(found, known, space, surrogate.outputs, designs, quality)
+        found = replace(found, out_of_time=_ran_out(found, ctx))
         if not reached.interrupted:
             near = near if near_to is not None and near_to.to_data else None
             found = add_tolerances(found, surrogate, space, near)
     ctx.clock.move(forward.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
+    if found.out_of_time:
+        ctx.note(f"{time_limit_of(solver)} ended the search")
     return found
+
+
+def time_limit_of(solver: Solver) -> str:
+    """Name what limits the time of a search, for messages."""
+    return "the deadline" if solver.time_limit is None else f"the time limit of {solver.time_limit:g} s"
+
+
+def _ran_out(found: Answers, ctx: Context) -> bool:
+    """Return whether it was the deadline, and not Ctrl-C, that cut a search short."""
+    return found.interrupted and ctx.out_of_time() and not ctx.stop.is_set()
 
 
 def _plan(
@@ -240,7 +254,7 @@ def _with_evidence(
 
 def _solving(plan: Plan, solver: Solver) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumerated" else {})})
+    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumeration" else {})})
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -300,6 +314,7 @@ def invert_many(
     ConfigError
         If a column is neither, a cell can't be read, a value doesn't exist, or a row's values leave no design.
     """
+    ctx = within(ctx, solver.time_limit)
     check_columns(frame, surrogate.outputs, space.names)
     targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
     space, held = hold(space, frame)
@@ -325,6 +340,7 @@ def invert_many(
             reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
             found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near, targets)
             found = _with_evidence(found, known, space, surrogate.outputs, designs, quality, part)
+            found = replace(found, out_of_time=_ran_out(found, ctx))
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
         ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))
@@ -349,7 +365,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
             )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
-        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
+        raise ConfigError(f"targets: the column {twice[0]!r} appears twice", "rename or remove one of them")
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
 
