@@ -105,26 +105,26 @@ OTHER = {
 def test_a_table_is_not_gone_on_with_by_another_question(model, cut_short, what):
     key, change = OTHER[what]
     frame, options = (change, {}) if isinstance(change, pd.DataFrame) else (WANTED, change)
-    with pytest.raises(RunStoreError, match=f"with other .*{key}"):
+    with pytest.raises(RunStoreError, match=f"with different .*{key}"):
         solve_table(ready(model, **options), frame, cut_short)
 
 
 def test_near_designs_that_differ_by_little_are_told_apart(model, tmp_path):
     out = tmp_path / "d.parquet"
     cut(ready(model, near={"x1": 0.123456789012}), WANTED, out)
-    with pytest.raises(RunStoreError, match="with other present design"):
+    with pytest.raises(RunStoreError, match="with different present design"):
         solve_table(ready(model, near={"x1": 0.123456789013}), WANTED, out)
 
 
 def test_a_table_is_not_gone_on_with_by_a_model_whose_weights_differ_in_the_last_digit(cut_short, model, tmp_path):
     near = save(lin([[1, 1], [np.nextafter(np.float32(1), np.float32(2)), -1]]), tmp_path / "sum.keras")
-    with pytest.raises(RunStoreError, match="with other surrogate"):
+    with pytest.raises(RunStoreError, match="with different surrogate"):
         solve_table(ready(near), WANTED, cut_short)
 
 
 def test_the_same_weights_in_another_file_and_other_layers_are_another_model(cut_short, tmp_path):
     bent = save(lin([[1, 1], [1, -1]], act="tanh"), tmp_path / "sum.keras")
-    with pytest.raises(RunStoreError, match="with other surrogate"):
+    with pytest.raises(RunStoreError, match="with different surrogate"):
         solve_table(ready(bent), WANTED, cut_short)
 
 
@@ -138,7 +138,7 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
         "true model": {"truth": lambda frame: frame},
         "backend": {"running": "tensorflow"},
     }
-    with pytest.raises(RunStoreError, match=f"with other {what}"):
+    with pytest.raises(RunStoreError, match=f"with different {what}"):
         solve_table(replace(prepared, **changes[what]), WANTED, cut_short)
 
 

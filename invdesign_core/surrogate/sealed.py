@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import RunStoreError, plural
 
 KEY = "sha256"
 """Where a sealed JSON object holds the checksum of everything else in it."""
@@ -124,7 +124,7 @@ def unreadable(path: Path, error: OSError, hint: str) -> RunStoreError:
 
 
 def _changed(path: Path, size: int, found: str, expected: str, hint: str) -> RunStoreError:
-    what = "an empty file" if size == 0 else f"{size} bytes with the checksum {found[:12]}…"
+    what = "an empty file" if size == 0 else f"{plural(size, 'byte')} with the checksum {found[:12]}…"
     return RunStoreError(
         f"{path}: found {what}, expected the checksum {expected[:12]}…: the file was changed after it was written", hint
     )

@@ -45,7 +45,7 @@ class ChunkedTable:
     def __init__(self, target: Path, identity: dict[str, Any]) -> None:
         check_ending(target)
         if target.exists():
-            raise RunStoreError(f"{target}: the file is there already", "choose another --out, or take it away")
+            raise RunStoreError(f"{target}: the file already exists", "choose another --out, or delete it")
         self.target = target
         self.folder = target.with_name(f".{target.name}.parts")
         try:
@@ -94,7 +94,9 @@ class ChunkedTable:
     def _writing(self, partial: Path) -> Iterator[None]:
         """Say of a failure to write what is kept; what was half written goes, to make room."""
         try:
-            hint = f"what is solved is kept in {self.folder}; make room, and the same command goes on with it"
+            hint = (
+                f"finished targets are saved in {self.folder}; free some disk space and run the same command to resume"
+            )
             with writing(self.target, hint):
                 yield
         except RunStoreError:
@@ -118,17 +120,17 @@ class ChunkedTable:
         path = self._files()[number]
         match = _PART.fullmatch(path.name)
         assert match is not None
-        return read_bytes(path, "take this file away, and its targets are solved again", match[2], _salt(number))
+        return read_bytes(path, "delete this file; its targets will be solved again", match[2], _salt(number))
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
-        if self.done:  # a solve that was refused leaves nothing to go on with
-            before = read_sealed(path, f"take {self.folder} away, and all targets are solved again")
+        if self.done:  # a solve that was refused leaves nothing to resume
+            before = read_sealed(path, f"delete {self.folder}; all targets will be solved again")
             changed = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
             if changed:
                 raise RunStoreError(
-                    f"{self.target}: an unfinished solve is there, with other {', '.join(changed)}",
-                    f"ask for the same again to go on with it, or take {self.folder} away",
+                    f"{self.target}: found an unfinished solve with different {', '.join(changed)}",
+                    f"repeat the same command to resume it, or delete {self.folder}",
                 )
         path.write_text(json.dumps(seal(identity)), encoding="utf-8")
 

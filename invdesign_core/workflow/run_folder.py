@@ -47,7 +47,7 @@ PACKAGES = (
 )
 
 
-def write_text(path: Path, content: str, hint: str = "make room, or choose another --out") -> None:
+def write_text(path: Path, content: str, hint: str = "free some disk space, or choose another --out") -> None:
     """Write a text file under a temporary name, and rename it.
 
     Parameters
@@ -107,32 +107,32 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
-        """Make a new run folder, or go on with an unfinished one, and hold it until `close`.
+        """Make a new run folder, or resume an unfinished one, and lock it until `close`.
 
         Parameters
         ----------
         path : Path, optional
             The folder; by default a new one below ``runs/`` named by the time.
         resume : bool
-            Whether to go on with what is there.
+            Whether to resume the unfinished run.
 
         Raises
         ------
         RunStoreError
-            If the folder is taken, in use, or can't be written.
+            If the folder is not empty, in use, or can't be written.
         """
         if path is None:
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
             names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
             path = next(RUNS / name for name in names if not (RUNS / name).exists())
         if resume and not path.is_dir():
-            raise RunStoreError(f"{path}: there is no run to resume", "leave --resume out to start it")
+            raise RunStoreError(f"{path}: there is no run to resume", "omit --resume to start a new run")
         if path.exists() and not path.is_dir():
             raise RunStoreError(f"{path}: this is a file, expected a folder for the run", "choose another --out")
         if path.is_dir() and not resume and any(path.iterdir()):
             if (path / "resolved.json").exists() and not (path / "run.json").exists():
-                raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
-            raise RunStoreError(f"{path}: the folder is taken", "choose another --out")
+                raise RunStoreError(f"{path}: the folder holds an unfinished run", "add --resume to continue it")
+            raise RunStoreError(f"{path}: the folder is not empty", "choose another --out")
         fresh = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class RunFolder:
                 raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
             raise RunStoreError(
                 f"{path}: this run is unfinished",
-                f"go on with it: the command that began it, and --out {path} --resume",
+                f"resume it with the command that started it plus --out {path} --resume",
             )
         return cls(path)
 
