@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
+from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
@@ -412,7 +413,7 @@ class RunFolder:
 
     def _write_parquet(self, name: str, table: Any) -> None:
         with _replacing(self.path / name) as partial:
-            table.to_parquet(partial, index=False)
+            of_one_type_each(table).to_parquet(partial, index=False)
 
     def _lock(self) -> None:
         from filelock import FileLock, Timeout
