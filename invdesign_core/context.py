@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Context:
     deadline : float or None
         Stop at this ``time.monotonic()`` value.
     folder : Path
-        Relative paths in options are meant from here: the folder of the experiment file.
+        Relative paths in options start from here: the folder of the experiment file.
     clock : Clock
         Where the seconds of each stage are counted.
     stop : threading.Event
@@ -138,3 +138,11 @@ class Context:
 
     def _sequence(self, purpose: str, index: int) -> np.random.SeedSequence:
         return np.random.SeedSequence([self.seed, zlib.crc32(purpose.encode()), index])
+
+
+def within(ctx: Context, seconds: float | None) -> Context:
+    """Return a context that ends so many seconds from now, or earlier where it does already; None adds no limit."""
+    if seconds is None:
+        return ctx
+    end = time.monotonic() + seconds
+    return replace(ctx, deadline=end if ctx.deadline is None else min(end, ctx.deadline))

@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     SOLVER = 6
     RUN_STORE = 7
     BUG = 70
+    OUT_OF_TIME = 124
     INTERRUPTED = 130
 
 
@@ -81,6 +82,12 @@ class RunStoreError(InvdesignError):
     """A run folder or another file can't be written, or a run can't be read."""
 
     exit_code = ExitCode.RUN_STORE
+
+
+class OutOfTimeError(InvdesignError):
+    """The time limit ended a search before it had a result that can be returned."""
+
+    exit_code = ExitCode.OUT_OF_TIME
 
 
 class StopSolving(BaseException):
@@ -203,5 +210,16 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if close or len(begins) == 1:
         return f"did you mean {(folded[close[0]] if close else begins[0])!r}?"
     if not options:
-        return "there is none to choose from"
+        return "none are available"
     return "choose from " + ", ".join(repr(option) for option in options)
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """Count things in English; `nouns` is a plural that does not end in -s.
+
+    Examples
+    --------
+    >>> plural(1, "row"), plural(3, "row"), plural(2, "entry", "entries")
+    ('1 row', '3 rows', '2 entries')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"

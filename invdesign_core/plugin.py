@@ -126,7 +126,7 @@ class Plugin(BaseModel):
         if "name" in cls.__annotations__ and not str(cls.__annotations__["name"]).startswith(
             ("ClassVar", "typing.ClassVar")
         ):
-            raise TypeError(f"{cls.__name__}: annotate `name` as ClassVar[str]; it is no option")
+            raise TypeError(f"{cls.__name__}: annotate `name` as ClassVar[str]; it is not an option")
 
 
 class Dataset(Plugin):
@@ -233,7 +233,7 @@ class Objective(Plugin):
 
 
 class StartOptions(BaseModel):
-    """Options of every solver that the core serves: it makes the start points and splits tables of targets.
+    """Options of every solver that the core serves: it makes start points, splits tables of targets and keeps time.
 
     A solver that needs other defaults or limits declares the same fields again.
     """
@@ -254,6 +254,13 @@ class StartOptions(BaseModel):
     rows_at_once: int = Field(
         16384, ge=1, description="With a table of targets: start points solved at once; fewer need less memory."
     )
+    time_limit: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that the search may take, for all targets together; it then ends with what was found. By "
+        "default there is no limit.",
+    )
 
 
 class Solver(StartOptions, Plugin):
@@ -261,7 +268,7 @@ class Solver(StartOptions, Plugin):
 
     kind: ClassVar[str] = "solver"
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``gradient`` and ``residuals``."""
+    """What the solver needs of a problem: any of ``gradient`` and ``residuals``."""
     handles: ClassVar[frozenset[str]] = frozenset()
     """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
     rank: ClassVar[int | None] = 100

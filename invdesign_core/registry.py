@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 GROUP = "invdesign"
 OWN = "invdesign"
 """The distribution whose plugins a run takes where nobody names one."""
-DAMAGED = (
-    "its metadata are damaged: no file METADATA that says its name; take what is left of it away, or install it again"
-)
+DAMAGED = "its metadata are damaged: no METADATA file with its name; delete what is left of it, or reinstall it"
 HOOKS = {f"invdesign_{kind}s": kind for kind in KINDS}
 
 hookspec = pluggy.HookspecMarker("invdesign")
@@ -233,8 +231,8 @@ class Registry:
             choices = " or ".join(f"'{entry.provider.distribution}:{bare}'" for entry in found)
             kinds = {entry.kind for entry in found}
             raise PluginError(
-                f"the name {bare!r} is taken {len(found)} times",
-                f"say which: {choices}" if len(kinds) == 1 else f"say which kind: {', '.join(sorted(kinds))}",
+                f"{'two' if len(found) == 2 else len(found)} plugins are named {bare!r}",
+                f"choose one: {choices}" if len(kinds) == 1 else f"choose a kind: {', '.join(sorted(kinds))}",
             )
         return found[0]
 
@@ -382,4 +380,4 @@ def _check_core_version(point: metadata.EntryPoint) -> None:
         if normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
             continue
         if not requirement.specifier.contains(own_version(), prereleases=True):
-            raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {own_version()}")
+            raise PluginError(f"requires invdesign{requirement.specifier}, but {own_version()} is installed")

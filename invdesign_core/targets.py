@@ -173,7 +173,7 @@ def parse_target(value: Any, place: str) -> Target:
     extra: dict[str, Any] = {}
     while match := _EXTRA.fullmatch(text):
         if match["key"] in extra:
-            raise ConfigError(f"{place}: {match['key']!r} is there twice", "keep one of them")
+            raise ConfigError(f"{place}: {match['key']!r} appears twice", "remove one of them")
         extra[match["key"]] = parse_number(match["number"], f"{place}, {match['key']}")
         text = match["rest"]
     return _checked(_of_table(_word(text, place) | extra, place), place)
@@ -211,13 +211,15 @@ def _of_table(table: Mapping[str, Any], place: str) -> Target:
     limits = numbers.keys() & {"equals", "at_least", "at_most"}
     if "equals" in limits and (len(limits) > 1 or goal in ("max", "min")):
         others = "'at_least' and 'at_most'" if len(limits) > 1 else f"the goal {goal!r}"
-        raise ConfigError(f"{place}: 'equals' contradicts {others}", "keep the one or the other")
+        raise ConfigError(f"{place}: 'equals' contradicts {others}", "use only one of them")
     if goal == "free":
         if numbers:
-            raise ConfigError(f"{place}: it is free, so {min(numbers)!r} means nothing", "leave it out")
+            raise ConfigError(f"{place}: {min(numbers)!r} has no effect on a free output", "remove it")
         return Target()
     if goal is None and not limits:
-        raise ConfigError(f"{place}: nothing is wanted of it", "say equals, at_least, at_most or goal, or leave it out")
+        raise ConfigError(
+            f"{place}: no value, limit or goal is given", "give equals, at_least, at_most or goal, or remove it"
+        )
     if goal is not None and not limits and "tolerance" in numbers:
         raise ConfigError(
             f"{place}: a tolerance is for values that can be missed, and {goal} can't be", "leave the tolerance out"
@@ -275,7 +277,7 @@ def parse_targets(
         for item in items:
             name, text = _split(item, outputs)
             if name in targets:
-                raise ConfigError(f"--target: {name!r} is asked for twice", "write a range as NAME=LOW..HIGH")
+                raise ConfigError(f"--target: {name!r} is given twice", "write a range as NAME=LOW..HIGH")
             targets[name] = parse_target(text, f"target of {name!r}")
     merged = {**(base or {}), **targets}
     return {name: target for name, target in merged.items() if not target.free}
@@ -288,7 +290,7 @@ def _split(item: str, outputs: Sequence[str]) -> tuple[str, str]:
         return split_assignment(item, outputs, f"--target {item!r}", "output")
     if len(outputs) != 1:
         raise ConfigError(
-            f"--target {item!r}: which of {len(outputs)} outputs?",
+            f"--target {item!r}: there are {len(outputs)} outputs; name the one this target is for",
             f"write NAME=VALUE, for example '{outputs[0]}={bare.lstrip('=')}'; the outputs are "
             + ", ".join(map(repr, outputs)),
         )
@@ -366,7 +368,7 @@ class Targets:
             if name not in frame.columns:
                 continue
             column = frame[name]
-            if pd.api.types.is_numeric_dtype(column.dtype):
+            if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
                 wanted = column.to_numpy(dtype=np.float64, na_value=np.nan)
                 infinite = np.isinf(wanted)
                 if infinite.any():
@@ -381,7 +383,7 @@ class Targets:
                 found._put(rows, m, parse_target(str(text), f"targets, column {name!r}, row {rows[0] + 1}"))
         asked = found.asked.any(axis=1)
         if not asked.all():
-            raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output is asked for")
+            raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output has a target")
         return found
 
     @classmethod

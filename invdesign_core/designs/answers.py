@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.designs.distinct import pick
-from invdesign_core.errors import DataError, plugin_errors
+from invdesign_core.errors import DataError, plugin_errors, plural
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -47,7 +47,7 @@ class Answers:
         `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
         `add_tolerances` adds.
     interrupted : bool
-        Whether the search was cut short.
+        Whether the search was cut short, by Ctrl-C or by a time limit.
     search : str
         How variables of which only some values exist were searched.
     measured : pandas.DataFrame, optional
@@ -55,6 +55,8 @@ class Answers:
         ``measured.NAME``, ``met.NAME`` and ``met`` as those of designs, ``answer``, whether the row meets the target
         or, beside a maximum or minimum, is better than the best design, and ``answers``, how many such rows there
         are. Without any, a target's best row is there alone.
+    out_of_time : bool
+        Whether it was a time limit that cut the search short.
     """
 
     targets: Targets
@@ -63,6 +65,7 @@ class Answers:
     interrupted: bool
     search: str = "continuous"
     measured: pd.DataFrame | None = None
+    out_of_time: bool = False
 
     @property
     def met(self) -> bool:
@@ -71,13 +74,16 @@ class Answers:
         return int(self.designs.loc[met, "target"].nunique()) == len(self.targets)
 
     @property
-    def status(self) -> Literal["met", "not met", "optimised", "interrupted"]:
+    def status(self) -> Literal["met", "not met", "optimised", "out of time", "interrupted"]:
         """What came of it: a maximum or minimum is optimised where all limits hold, and never met.
 
-        A target that no design meets is met where a measured row does.
+        A target that no design meets is met where a measured row does. A target that is met stays met where a time
+        limit ended the search; a maximum or minimum might have become better.
         """
-        if self.interrupted:
+        if self.interrupted and not self.out_of_time:
             return "interrupted"
+        if self.out_of_time and (self.targets.extremum.any() or not (self.met or self.met_by_rows)):
+            return "out of time"
         if not (self.met or self.met_by_rows):
             return "not met"
         return "optimised" if self.targets.extremum.any() else "met"
@@ -128,6 +134,7 @@ class Answers:
             interrupted,
             found[0][1].search,
             measured,
+            any(answers.out_of_time for _, answers in found),
         )
 
     def counts(self) -> dict[str, int | None]:
@@ -244,17 +251,18 @@ def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> Float
     import pandas as pd
 
     with plugin_errors("the dataset's true model"):
-        answer = truth(written)
+        answer = truth(written.copy())  # it may work in what it is given
         if not isinstance(answer, pd.DataFrame):
             raise TypeError(f"it returned {answer!r}, expected a DataFrame")
-    missing = [name for name in outputs if name not in answer.columns]
-    if missing or len(answer) != len(written):
+    once = all(list(answer.columns).count(name) == 1 for name in outputs)
+    if not once or len(answer) != len(written):
         raise DataError(
-            f"the dataset's true model answered {len(answer)} rows with the columns {list(answer.columns)}, expected "
-            f"{len(written)} rows with {list(outputs)}",
+            f"the dataset's true model returned {plural(len(answer), 'row')} with the columns {list(answer.columns)}, "
+            f"expected {plural(len(written), 'row')} with {list(outputs)}",
             "this is a fault of the dataset plugin",
         )
-    return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64))
+    with plugin_errors("the dataset's true model: its answers as numbers"):
+        return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _add(columns: dict[str, Any], prefix: str, names: Any, values: Any) -> None:

@@ -54,7 +54,7 @@ class MeasuredReport(_Part):
 class DesignReport(_Part):
     """One design."""
 
-    inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
+    inputs: dict[str, Any] = Field(description="The design, rounded to the digits it needs.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
     spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
     error: dict[str, Number] | None = Field(
@@ -74,12 +74,12 @@ class DesignReport(_Part):
     truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
     starts: int = Field(description="How many starts led here.")
     nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
-    room: dict[str, list[Any]] | None = Field(
+    tolerance_range: dict[str, list[Any]] | None = Field(
         description="How far each input may move alone before the prediction misses or a constraint is broken: lowest "
         "and highest value, or the levels of a category; null where the design misses, or nothing but an "
         "extremum is asked for."
     )
-    free: list[dict[str, float]] | None = Field(
+    free_directions: list[dict[str, float]] | None = Field(
         description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "
         "misses, or nothing but an extremum is asked for."
     )
@@ -89,7 +89,7 @@ class StartsReport(_Part):
     """What became of the starts."""
 
     total: int = Field(description="Number of starts.")
-    converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
+    converged: int = Field(description="Starts that the solver calls converged, less those that did not move and miss.")
     hit: int | None = Field(
         description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
         "nothing else is asked for."
@@ -140,14 +140,15 @@ class Report(_Part):
     """The result of `invdesign run` and `invdesign solve`."""
 
     run: str | None = Field(description="The run folder; null where nothing was saved.")
-    status: Literal["met", "not met", "optimised", "no target", "interrupted"] = Field(
-        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold."
+    status: Literal["met", "not met", "optimised", "no target", "out of time", "interrupted"] = Field(
+        description="What came of it: `optimised` where a maximum or minimum was asked for and all limits hold; "
+        "`out of time` where a time limit ended the search before the target was met, or the maximum or minimum found."
     )
     met_by: Literal["truth", "prediction", "measured row"] | None = Field(
         description="What says that the target is met, or all limits held: the true model, the prediction, or, where "
         "no proposed design does it, a measured row; null where it is not, or nothing can be met."
     )
-    verdict: str = Field(description="What came of it in words: the last line on the screen.")
+    verdict: str = Field(description="The outcome in words: the last line on the screen.")
     target: dict[str, TargetReport] = Field(description="What was asked for.")
     distinct: int = Field(description="Number of distinct designs.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
@@ -160,11 +161,11 @@ class Report(_Part):
         description="The best measured row, whether it meets the target or not; null where none lies inside the "
         "bounds and constraints."
     )
-    starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
+    starts: StartsReport | None = Field(description="Summary of the starts; null without a target.")
     search: str | None = Field(
-        description="How variables of which only some values exist were searched: `enumerated`, `each combination "
-        "solved`, `rounded and neighbours`, `by the solver`, `relaxation`, or `continuous` where there are none; null "
-        "without a target."
+        description="How variables of which only some values exist were searched: `enumeration`, "
+        "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
+        "target."
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
@@ -185,7 +186,7 @@ class TableReport(_Part):
         description="`met` or, where any asks for a maximum or minimum, `optimised` if every target has a design or a "
         "measured row that meets it or holds all limits."
     )
-    verdict: str = Field(description="What came of it in words: the line on the screen.")
+    verdict: str = Field(description="The outcome in words: the line on the screen.")
     targets: int = Field(description="Number of targets.")
     met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
     optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
@@ -193,7 +194,7 @@ class TableReport(_Part):
         description="Targets for which no design, but a measured row is an answer: `measured.answer` in the file."
     )
     beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
-    starts: StartsReport = Field(description="What became of the starts of this call.")
+    starts: StartsReport = Field(description="Summary of the starts of this call.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")
     backend: str = Field(description="What Keras ran on.")
@@ -269,8 +270,8 @@ def _design(row: pd.Series) -> DesignReport:
         truth=_part(row, "truth") or None,
         starts=int(row["starts"]),
         nearest=_nearest(row),
-        room=_room(row),
-        free=json.loads(row["free"]) if isinstance(row.get("free"), str) else None,
+        tolerance_range=_tolerance_range(row),
+        free_directions=json.loads(row["free_directions"]) if isinstance(row.get("free_directions"), str) else None,
     )
 
 
@@ -286,9 +287,9 @@ def _nearest(row: pd.Series) -> NearestReport | None:
     )
 
 
-def _room(row: pd.Series) -> dict[str, list[Any]] | None:
-    """Return the room of each variable in their order; None where the design misses."""
-    if not isinstance(row.get("free"), str):
+def _tolerance_range(row: pd.Series) -> dict[str, list[Any]] | None:
+    """Return the tolerance range of each variable in their order; None where the design misses."""
+    if not isinstance(row.get("free_directions"), str):
         return None
     low, high, levels = (_part(row, prefix) for prefix in ("from", "to", "levels"))
     found = {name: [value, high[name]] for name, value in low.items()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.space.digits import SHARE, given, near, telling, typed
-from invdesign_core.targets import ROUNDOFF
+from invdesign_core.errors import plural
+from invdesign_core.space.digits import SHARE, given, near, telling, typed, was_computed
+from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF
 
 if TYPE_CHECKING:
     from invdesign_core.designs.report import DesignReport, MeasuredReport, Report, TableReport, TargetReport
@@ -26,17 +27,24 @@ def verdict_of(report: Report, quality: Quality) -> str:
         How good the surrogate is.
     """
     if report.status == "no target":
-        return f"no target was named; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
+        return f"no target was given; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
     judged = "truth" if report.designs and report.designs[0].truth else "prediction"
     doubt = "" if judged == "truth" and report.met_by != "measured row" else quality.doubt(report.target)
     if report.status == "interrupted":
         return _joined("interrupted: these are the best designs so far", doubt)
+    if report.status == "out of time":
+        said = "the time limit ended the search: these are the best designs so far"
+        if not report.designs:
+            return "the time limit ended the search before any design was found"
+        if False in report.designs[0].met.values():
+            said += "; the nearest misses the target: " + ", ".join(misses(report))
+        return _joined(said, doubt)
     if report.met_by == "measured row":
         return _joined(_by_rows(report), doubt)
     if not report.designs:
         return "no start reached a design with a finite prediction"
     if report.status == "not met":
-        return _joined("no design meets the target; the nearest: " + ", ".join(misses(report)), doubt)
+        return _joined("no design meets the target; closest: " + ", ".join(misses(report)), doubt)
     if report.status == "optimised":
         return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
     rows = ""
@@ -60,9 +68,9 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
     """
     beaten = f" (measured rows beat {report.beaten} of them: measured.row)" if report.beaten else ""
     if report.optimised == report.targets:
-        parts = [f"{report.optimised} of {report.targets} targets are optimised{beaten}"]
+        parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised{beaten}"]
     else:
-        parts = [f"{report.met} of {report.targets} targets are met"]
+        parts = [f"{report.met} of {plural(report.targets, 'target')} met"]
         parts += [f"{report.optimised} optimised{beaten}"] if report.optimised else []
     if report.measured:
         parts.append(f"{report.measured} more by measured rows alone (measured.row)")
@@ -90,7 +98,7 @@ def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
 
 def values_of(row: MeasuredReport, report: Report) -> str:
     """Name what was measured in a row of the asked outputs, as it was written."""
-    return ", ".join(f"{name} {as_written(row.outputs[name])}" for name in report.target)
+    return ", ".join(f"{name} {measured_text(row.outputs[name], target)}" for name, target in report.target.items())
 
 
 def _by_rows(report: Report) -> str:
@@ -121,7 +129,7 @@ def _reached(report: Report, judge: str) -> str:
         return text
     number = "" if row.row is None else f" ({row.row})"
     asked = [name for name, target in report.target.items() if target.goal is not None]
-    has = ", ".join(f"{name} {as_written(row.outputs[name])}" for name in asked)
+    has = ", ".join(f"{name} {measured_text(row.outputs[name], report.target[name])}" for name in asked)
     better = ", which is better" if report.measured else ""
     return f"{text}; the best measured row{number} has {has}{better}"
 
@@ -132,7 +140,7 @@ def _limited(report: Report) -> bool:
 
 
 def _rows(count: int) -> str:
-    return f"{count} measured row{'s' if count != 1 else ''}"
+    return plural(count, "measured row")
 
 
 def _best(row: MeasuredReport) -> str:
@@ -150,19 +158,26 @@ def number_text(value: Any) -> str:
     return near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value)
 
 
-def computed_text(value: float) -> str:
-    """Return a number as it was typed, or to three digits where it was computed."""
-    return given(value, 1e-2 * value)
+def size_of_tolerance(target: TargetReport) -> str:
+    """Return a tolerance as it was typed, or to three digits where it is a share of the output's range."""
+    value = target.tolerance
+    computed = abs(value - DEFAULT_TOLERANCE * (target.range or 0.0)) <= 1e-9 * value
+    return near(value, 1e-2 * value) if computed else given(value, 1e-2 * value)
 
 
 def as_written(value: object) -> str:
-    """Write a measured value with all its digits."""
-    return "–" if value is None else typed(value)
+    """Write a value of a table with all its digits, but for those that nobody typed."""
+    return "–" if value is None else given(value, 1e-11 * abs(value)) if isinstance(value, float) else typed(value)
+
+
+def measured_text(value: float | None, target: TargetReport) -> str:
+    """Write what was measured of an output as the table has it, or like a prediction where nobody typed it."""
+    return output_text(value, target) if value is not None and was_computed(value) else as_written(value)
 
 
 def tolerance_text(target: TargetReport) -> str:
     """Return the tolerance in force in brackets; nothing where there is none."""
-    return f" (tolerance {computed_text(target.tolerance)})" if target.tolerance else ""
+    return f" (tolerance {size_of_tolerance(target)})" if target.tolerance else ""
 
 
 def output_text(value: float | None, target: TargetReport) -> str:

@@ -154,7 +154,7 @@ class SearchResult:
     loss, variance : ndarray
         (b,) the objective there, and the mean variance of the members in z over the asked outputs.
     status : ndarray
-        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (said to have converged, but never moved
+        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (reported as converged, but did not move
         and misses) or ``not finite``.
     message : list of str
         (b,) the solver's words.

@@ -72,6 +72,11 @@ class Solver(Protocol):
         """Start points solved at once."""
         ...
 
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds that the search may take."""
+        ...
+
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row."""
         ...

@@ -70,15 +70,15 @@ class NearTo:
                 raise ConfigError(f"near: there is no design variable {name!r}", near_match(name, space.names))
         if fewest and to_data:
             raise ConfigError(
-                "fewest changes and stay near data can't be asked for together",
-                "leave one of them out; each answer says how near to the data it is",
+                "fewest_changes and stay_near_data cannot be combined",
+                "remove one of them; each answer shows how near to the data it is",
             )
         if fewest:
             lacking = [v.name for v in space.variables if v.name not in (*near, *held) and v.fixed is None]
             if lacking:
                 raise ConfigError(
-                    f"fewest changes: the present design lacks {', '.join(map(repr, lacking))}",
-                    "name a value of every variable that is not fixed (near)",
+                    f"fewest_changes: the reference design has no value for {', '.join(map(repr, lacking))}",
+                    "give a value for every variable that is not fixed (near)",
                 )
         if not near:
             return cls(None, False, to_data)
@@ -106,8 +106,8 @@ class NearTo:
         """
         if self.fewest and extremum:
             raise ConfigError(
-                "fewest changes: a maximum or minimum is no target that few changes could meet",
-                "say how much is enough, such as '>=0.3', or leave fewest changes out",
+                "fewest_changes cannot be combined with a maximum or minimum target",
+                "set a limit such as '>=0.3', or remove fewest_changes",
             )
 
     def __bool__(self) -> bool:
@@ -208,7 +208,7 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
         if total <= SUBSETS:
             chosen = np.array(list(combinations(range(len(slices)), size)), dtype=np.intp).reshape(total, size)
         else:
-            rng = np.random.default_rng(size)  # which sets are looked at is no matter of the run's seed
+            rng = np.random.default_rng(size)  # which sets are looked at does not depend on the run's seed
             chosen = np.argsort(rng.random((SUBSETS, len(slices))), axis=1)[:, :size]
         cells = np.tile(present, (len(chosen), 1))
         for row, each in enumerate(chosen):

@@ -1,4 +1,4 @@
-"""Calling a solver, and holding it to its word."""
+"""Call a solver, and check what it returns."""
 
 from __future__ import annotations
 
@@ -74,8 +74,11 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         )
     u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
     seen = problem.best_loss.copy()
-    loss = problem.value(u) if not ctx.out_of_time() else np.full(b, np.inf)
-    problem.evaluations -= 1  # ours, not the solver's
+    try:
+        loss = problem.value(u)
+        problem.evaluations -= 1  # ours, not the solver's
+    except StopSolving:
+        loss = np.full(b, np.inf)
     worse = ~(loss <= seen) & np.isfinite(seen)
     return SolverResult(np.where(worse[:, None], problem.best_u, u), status, message), False
 

@@ -13,7 +13,7 @@ from invdesign_core.search.ways import Search
 from invdesign_core.targets import Prediction
 
 MOVED = 1e-9
-"""A start that ends this near to where it began, in u, never moved."""
+"""A start that ends this near to where it began, in u, did not move."""
 
 
 def plan_for(problem: InverseProblem, ctx: Context) -> Plan:
@@ -36,7 +36,7 @@ def search(problem: InverseProblem, ctx: Context) -> SearchResult:
     near, goal = problem.near_to, problem.goal
     near.check(bool(targets.extremum.any()))
     plan, ways = problem.plan or plan_for(problem, ctx), Search(problem, ctx)
-    if plan.way == "enumerated":
+    if plan.way == "enumeration":
         ended = ways.all_tried(plan)
     elif near.fewest:
         ended = ways.with_few_changes(plan)
@@ -51,7 +51,7 @@ def search(problem: InverseProblem, ctx: Context) -> SearchResult:
     if z.std is not None:
         variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
     prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
-    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumerated"))
+    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumeration"))
     met = targets.met(prediction.mean, groups).all(axis=1)
     status = np.array([str(s) for s in ended.result.status], dtype=object)
     status[~moved & ~met & (status == Status.CONVERGED) & ended.movable] = "stuck"

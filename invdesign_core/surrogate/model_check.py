@@ -88,7 +88,9 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> M
     again = _answers(model, np.concatenate([x[: POINTS // 2], other]))[: POINTS // 2]
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
     if not finite.any():
-        raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
+        raise DataError(
+            "the model returns NaN everywhere within the bounds", "check the bounds, and the units of the inputs"
+        )
     size = np.abs(y[finite]).max(axis=0)
     early = finite[: len(again)]
     steady = bool((np.abs(again[early] - y[: len(again)][early]) <= 10 * RESOLUTION * size).all())
@@ -128,15 +130,15 @@ def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: 
     moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
     if not sampled.steady:
         ctx.warn(
-            "the model answers one input differently when other rows stand beside it: a layer of it looks at the whole "
-            "batch, or draws at random; its predictions can't be relied on"
+            "the model's output for a row changes with the other rows in the batch: it depends on the batch or is "
+            "random; predictions are unreliable"
         )
     elif moving:
         idle = ~sampled.moves[:, moving].any(axis=1) & sampled.free
         names = ", ".join(repr(v.name) for v, is_idle in zip(space.variables, idle, strict=True) if is_idle)
         if names:
             listed = ", ".join(repr(outputs[m]) for m in moving)
-            ctx.note(f"{names}: no influence on {listed} anywhere in the bounds, so any value will do")
+            ctx.note(f"{names}: no effect on {listed} within the bounds")
 
 
 def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
@@ -168,8 +170,8 @@ def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx:
     for m, value in zip(named[flat], y[0, flat], strict=True):
         level = near(value, RESOLUTION * abs(value))
         ctx.warn(
-            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {level}; "
-            "check them, the units of the inputs, and the model"
+            f"the prediction of {surrogate.outputs[m]!r} is constant within the bounds ({level}); "
+            "check the bounds, the units of the inputs, and the model"
         )
 
 

@@ -18,7 +18,7 @@ from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, OutOfTimeError
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
@@ -216,13 +216,15 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         -------
         Answers
             ``.designs``, the distinct designs best first, and ``.starts``, every start, as DataFrames; their
-            column ``target`` is the number of the target, from 0. After Ctrl-C in a table they hold the targets that
-            were solved by then, and ``.interrupted`` is true.
+            column ``target`` is the number of the target, from 0. After Ctrl-C or a time limit in a table they hold the
+            targets that were solved by then, and ``.interrupted`` is true, ``.out_of_time`` too if it was the limit.
 
         Raises
         ------
         KeyboardInterrupt
             If Ctrl-C was pressed before any target of a table was solved.
+        OutOfTimeError
+            If the solver's `time_limit` passed before any target of a table was solved.
         """
         surrogate = self._fitted()
         if hasattr(target, "columns"):
@@ -231,12 +233,13 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
                 raise ConfigError(
-                    f"which of {len(surrogate.outputs)} outputs?", f"give a mapping; the outputs are {listed}"
+                    f"there are {len(surrogate.outputs)} outputs; name the one this target is for",
+                    f"give a mapping; the outputs are {listed}",
                 )
             target = {surrogate.outputs[0]: target}
         wanted = parse_targets(target, surrogate.outputs)
         if not wanted:
-            raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
+            raise ConfigError("no target is given", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
         space, ctx = self._searched(design)
@@ -260,20 +263,25 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         space, ctx = self._searched(design, frame)
         wishes = Wishes(design.designs, design.near_to(space, held_names(space, frame)))
         problem = self._problem(frame, space, plugins, wishes)
-        parts = list[tuple[int, Answers]]()
+        parts, out_of_time = list[tuple[int, Answers]](), False
         try:
             for first, found in pipeline.invert_many(problem, ctx):
+                out_of_time = found is not None and found.out_of_time
                 if found is None or found.interrupted:  # some of its targets were hardly looked at
                     raise KeyboardInterrupt
                 parts.append((first, found))
         except KeyboardInterrupt:
+            why = pipeline.time_limit_of(plugins["solver"])
+            if not parts and out_of_time:
+                raise OutOfTimeError(f"{why} ended the search before any target was solved") from None
             if not parts:
                 raise
             solved = sum(len(found.targets) for _, found in parts)
             ctx.warn(
-                f"stopped by Ctrl-C: the first {solved} of {len(frame)} targets are solved, the others are not there"
+                f"{f'{why} ended the search' if out_of_time else 'stopped by Ctrl-C'}: the first {solved} of "
+                f"{len(frame)} targets are solved, the others are not there"
             )
-        return Answers.joined(problem.targets, parts)
+        return replace(Answers.joined(problem.targets, parts), out_of_time=out_of_time)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.
@@ -293,7 +301,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ConfigError
             If a parameter is no plain value.
         RunStoreError
-            If the folder is taken or can't be written.
+            If the folder is not empty or can't be written.
         """
         surrogate, registry = self._fitted(), self._registry()
         names = getattr(self, "feature_names_in_", None)

@@ -96,7 +96,7 @@ def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
                 row = int(np.argmin(fine))
                 raise ConfigError(
                     f"{_place(name, row)}: found {_shown(cells[row])}, but the same command {says}",
-                    "take out the one or the other",
+                    "remove one of them",
                 )
 
 
@@ -125,7 +125,7 @@ def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray
         unknown = [row for row, value in enumerate(values) if value not in levels]
         if unknown:
             raise ConfigError(
-                f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is none of its levels",
+                f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is not one of its levels",
                 near_match(str(values[unknown[0]]), map(str, levels)),
             )
         return replace(variable, fixed=None), variable.encode(values)
@@ -201,7 +201,7 @@ def _number(value: Any) -> float:
 def _refuse_missing(name: str, column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
-        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: found nothing, expected a value")
+        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: the cell is empty, expected a value")
 
 
 def _place(name: str, row: int) -> str:

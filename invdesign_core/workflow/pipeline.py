@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, within
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import doubts_of_split
@@ -20,6 +20,7 @@ from invdesign_core.designs.trust import metric_warnings
 from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.search.plan import Plan
+from invdesign_core.search.protocols import Solver
 from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -147,6 +148,7 @@ def invert(problem: InverseProblem, ctx: Context) -> Answers:
     ConfigError
         If no design can satisfy the constraints.
     """
+    ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
     problem = replace(problem, plan=plan)
     surrogate, space, targets = problem.surrogate, problem.space, problem.targets
@@ -155,16 +157,29 @@ def invert(problem: InverseProblem, ctx: Context) -> Answers:
         plan.tell(ctx)
         warn_of_flat(surrogate, space, [targets.outputs[m] for m in np.flatnonzero(targets.asked[0])], ctx)
         found = judge(problem, search(problem, ctx))
+        found = replace(found, out_of_time=_ran_out(found, ctx))
         if not found.interrupted:
             found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
     ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
+    if found.out_of_time:
+        ctx.note(f"{time_limit_of(problem.solver)} ended the search")
     return found
+
+
+def time_limit_of(solver: Solver) -> str:
+    """Name what limits the time of a search, for messages."""
+    return "the deadline" if solver.time_limit is None else f"the time limit of {solver.time_limit:g} s"
+
+
+def _ran_out(found: Answers, ctx: Context) -> bool:
+    """Return whether it was the deadline, and not Ctrl-C, that cut a search short."""
+    return found.interrupted and ctx.out_of_time() and not ctx.stop.is_set()
 
 
 def _solving(plan: Plan, solver: str) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return Event("stage", {"stage": "solve", **({"solver": solver} if plan.way != "enumerated" else {})})
+    return Event("stage", {"stage": "solve", **({"solver": solver} if plan.way != "enumeration" else {})})
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -206,6 +221,7 @@ def invert_many(
     ConfigError
         If a row's values leave no design.
     """
+    ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
     problem = replace(problem, plan=plan)
     total, size = len(problem.targets), max(problem.solver.rows_at_once // plan.rows, 1)
@@ -220,9 +236,12 @@ def invert_many(
         with ctx.clock.stage("solve"):
             before = part.losses.compile_seconds
             found = judge(part, search(part, quiet))
+            found = replace(found, out_of_time=_ran_out(found, ctx))
         ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
         ctx.emit(Event("progress", {"stage": "solve", "done": min(first + size, total), "total": total}))
         yield first, found
+        if found.interrupted:
+            return
 
 
 def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequence[str]) -> None:
@@ -241,7 +260,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
             )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
-        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
+        raise ConfigError(f"targets: the column {twice[0]!r} appears twice", "rename or remove one of them")
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
 

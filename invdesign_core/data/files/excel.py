@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
-from invdesign_core.data.files.messages import option, place, plural, some
+from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, near_match, plural
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta)
 LINE = "row of the sheet"
@@ -99,7 +99,7 @@ def _sheet(path: Path, sheets: dict[str, Any], wanted: int | str | None) -> tupl
         raise DataError(f"{path}: the file is empty", "expected a row of column names and rows of values below it")
     if len(full) > 1:
         raise DataError(
-            f"{path}: {len(full)} sheets hold something: {some(full)}", f"say which: {option('sheet', full[0])}"
+            f"{path}: {len(full)} sheets contain data: {some(full)}", f"choose one: {option('sheet', full[0])}"
         )
     return full[0], sheets[full[0]]
 

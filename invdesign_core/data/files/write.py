@@ -34,6 +34,18 @@ def check_ending(path: Path) -> None:
         _openpyxl(path)
 
 
+def of_one_type_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which columns that hold text and others are text: files know one type a column."""
+    from pandas.api.types import infer_dtype
+
+    mixed = [
+        name
+        for name, column in table.items()
+        if column.dtype == object and infer_dtype(column, skipna=True) in ("mixed", "mixed-integer")
+    ]
+    return table.assign(**{str(name): table[name].map(str, na_action="ignore") for name in mixed})
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table into a new file, under a temporary name that is then changed.
 
@@ -46,7 +58,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """
     check_ending(path)
     if path.exists():
-        raise RunStoreError(f"{path}: the file is there already", "choose another --out, or take it away")
+        raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
     try:
         write_pieces(path, [table])
     except OSError as error:
@@ -76,7 +88,7 @@ def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
     schema: Any = None
     try:
         for piece in pieces:
-            table = pa.Table.from_pandas(piece, preserve_index=False)
+            table = pa.Table.from_pandas(of_one_type_each(piece), preserve_index=False)
             if writer is None:
                 schema = table.schema
                 writer = kind(partial, schema)
@@ -109,7 +121,7 @@ def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
         if rows > SHEET[0] or len(columns) > SHEET[1]:
             raise RunStoreError(
                 f"{path}: a sheet of Excel holds {SHEET[0]} rows and {SHEET[1]} columns, and this table has more",
-                "ask again with an --out that ends in .parquet or .csv; what is done is kept",
+                "repeat the command with an --out that ends in .parquet or .csv; finished targets are kept",
             )
         for row in piece[columns].itertuples(index=False, name=None):
             sheet.append([_cell(sheet, path, value) for value in row])
