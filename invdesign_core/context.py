@@ -156,7 +156,7 @@ class Context:
     deadline : float or None
         Stop at this ``time.monotonic()`` value.
     folder : Path
-        Relative paths in options are meant from here: the folder of the experiment file.
+        Relative paths in options start from here: the folder of the experiment file.
     clock : Clock
         Where the seconds of each stage are counted.
     stop : threading.Event

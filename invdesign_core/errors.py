@@ -210,5 +210,16 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if close or len(begins) == 1:
         return f"did you mean {(folded[close[0]] if close else begins[0])!r}?"
     if not options:
-        return "there is none to choose from"
+        return "none are available"
     return "choose from " + ", ".join(repr(option) for option in options)
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """Count things in English; `nouns` is a plural that does not end in -s.
+
+    Examples
+    --------
+    >>> plural(1, "row"), plural(3, "row"), plural(2, "entry", "entries")
+    ('1 row', '3 rows', '2 entries')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"

@@ -274,7 +274,7 @@ class Solver(StartOptions, Plugin):
 
     kind: ClassVar[str] = "solver"
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Of ``gradient`` and ``residuals``."""
+    """What the solver needs of a problem: any of ``gradient`` and ``residuals``."""
     handles: ClassVar[frozenset[str]] = frozenset()
     """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
     rank: ClassVar[int | None] = 100

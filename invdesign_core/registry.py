@@ -233,8 +233,8 @@ class Registry:
             choices = " or ".join(f"'{entry.provider.distribution}:{bare}'" for entry in found)
             kinds = {entry.kind for entry in found}
             raise PluginError(
-                f"the name {bare!r} is taken {len(found)} times",
-                f"say which: {choices}" if len(kinds) == 1 else f"say which kind: {', '.join(sorted(kinds))}",
+                f"{'two' if len(found) == 2 else len(found)} plugins are named {bare!r}",
+                f"choose one: {choices}" if len(kinds) == 1 else f"choose a kind: {', '.join(sorted(kinds))}",
             )
         return found[0]
 
@@ -382,4 +382,4 @@ def _check_core_version(point: metadata.EntryPoint) -> None:
         if normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
             continue
         if not requirement.specifier.contains(own_version(), prereleases=True):
-            raise PluginError(f"it wants invdesign{requirement.specifier}, installed is {own_version()}")
+            raise PluginError(f"requires invdesign{requirement.specifier}, but {own_version()} is installed")

@@ -173,7 +173,7 @@ def parse_target(value: Any, place: str) -> Target:
     extra: dict[str, Any] = {}
     while match := _EXTRA.fullmatch(text):
         if match["key"] in extra:
-            raise ConfigError(f"{place}: {match['key']!r} is there twice", "keep one of them")
+            raise ConfigError(f"{place}: {match['key']!r} appears twice", "remove one of them")
         extra[match["key"]] = parse_number(match["number"], f"{place}, {match['key']}")
         text = match["rest"]
     return _checked(_of_table(_word(text, place) | extra, place), place)
@@ -211,13 +211,15 @@ def _of_table(table: Mapping[str, Any], place: str) -> Target:
     limits = numbers.keys() & {"equals", "at_least", "at_most"}
     if "equals" in limits and (len(limits) > 1 or goal in ("max", "min")):
         others = "'at_least' and 'at_most'" if len(limits) > 1 else f"the goal {goal!r}"
-        raise ConfigError(f"{place}: 'equals' contradicts {others}", "keep the one or the other")
+        raise ConfigError(f"{place}: 'equals' contradicts {others}", "use only one of them")
     if goal == "free":
         if numbers:
-            raise ConfigError(f"{place}: it is free, so {min(numbers)!r} means nothing", "leave it out")
+            raise ConfigError(f"{place}: {min(numbers)!r} has no effect on a free output", "remove it")
         return Target()
     if goal is None and not limits:
-        raise ConfigError(f"{place}: nothing is wanted of it", "say equals, at_least, at_most or goal, or leave it out")
+        raise ConfigError(
+            f"{place}: no value, limit or goal is given", "give equals, at_least, at_most or goal, or remove it"
+        )
     if goal is not None and not limits and "tolerance" in numbers:
         raise ConfigError(
             f"{place}: a tolerance is for values that can be missed, and {goal} can't be", "leave the tolerance out"
@@ -288,7 +290,7 @@ def _split(item: str, outputs: Sequence[str]) -> tuple[str, str]:
         return split_assignment(item, outputs, f"--target {item!r}", "output")
     if len(outputs) != 1:
         raise ConfigError(
-            f"--target {item!r}: which of {len(outputs)} outputs?",
+            f"--target {item!r}: there are {len(outputs)} outputs; name the one this target is for",
             f"write NAME=VALUE, for example '{outputs[0]}={bare.lstrip('=')}'; the outputs are "
             + ", ".join(map(repr, outputs)),
         )

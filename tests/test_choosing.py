@@ -57,7 +57,7 @@ def test_what_no_installed_solver_can_take_is_refused_with_what_it_would_need():
     few = {name: INSTALLED[name] for name in ("lbfgsb", "least-squares", "dataset-search")}
     with pytest.raises(PluginError) as error:
         choose_solver(few, Requirements(MAE, "forest", differentiable=False, linear=True), {})
-    said = "it would have to handle linear constraints and do without gradients and do without residuals"
+    said = "one would have to handle linear constraints and do without gradients and do without residuals"
     assert said in error.value.message
     assert "'forest'" in error.value.message
     assert "'mae'" in error.value.message

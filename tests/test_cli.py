@@ -68,6 +68,32 @@ def test_light_commands_load_no_heavy_package(tmp_path, command):
     assert "loaded: []" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", ["", "init", "run", "solve", "predict", "plugins", "plugins list", "plugins show", "validate", "schema"]
+)
+def test_help_loads_click_and_nothing_else(tmp_path, command):
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        f"sys.argv = ['invdesign', *{command.split()}, '--help']\n"
+        "from invdesign_core.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names\n"
+        "print('loaded:', sorted(new))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "loaded: ['click', 'invdesign_core']" in done.stdout, done.stdout + done.stderr
+
+
+def test_importing_the_package_loads_nothing_but_itself(tmp_path):
+    code = (
+        "import sys; before = set(sys.modules); import invdesign_core\n"
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.strip() == "['invdesign_core']", done.stderr
+
+
 def test_importing_the_core_loads_no_heavy_package(tmp_path):
     code = f"import sys, invdesign_core, invdesign_core.plugin; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -158,7 +184,7 @@ MISTAKES = [
     (["run", "."], 2, "this is a folder"),
     (["init", "none.csv", "--outputs", "H2"], 4, "no such file"),
     (["init", "mine.csv", "--outputs", "H3"], 4, "did you mean 'H2'?"),
-    (["init", "mine.csv", "--outputs", "H2"], 7, "there already"),
+    (["init", "mine.csv", "--outputs", "H2"], 7, "already exists"),
     (["run", "mine.toml", "--target", "H2=inf"], 2, "expected a finite number"),
     (
         ["run", "mine.toml", "--set", 'design.fixed."x-1"=2', "--set", 'design.bounds."x-1"=[0, 1]'],
@@ -182,7 +208,7 @@ MISTAKES = [
     (["run", "--dataset", "table"], 2, "name a file"),
     (["run", "--frobnicate"], 2, "No such option"),
     (["run", "mine.toml", "--target", "H3=1"], 2, "did you mean 'H2'?"),
-    (["run", "mine.toml", "--target", "1"], 2, "which of 2 outputs?"),
+    (["run", "mine.toml", "--target", "1"], 2, "there are 2 outputs; name the one"),
     (["run", "mine.toml", "--target", "H2=high"], 2, "expected a number"),
     (["run", "mine.toml", "--set", "dataset.path=none.csv"], 4, "no such file"),
     (["run", "mine.toml", "--set", 'dataset.outputs=["H3"]'], 4, "did you mean 'H2'?"),
@@ -190,7 +216,7 @@ MISTAKES = [
     (["run", "mine.toml", "--set", "design.fixed.flow=1"], 2, "did you mean 'flow rate'?"),
     (["run", "mine.toml", "--set", "tuner.objective=val_acc"], 2, "no metric reports"),
     (["run", "mine.toml", "--out", "mine.csv"], 7, "this is a file"),
-    (["run", "mine.toml", "--out", "."], 7, "taken"),
+    (["run", "mine.toml", "--out", "."], 7, "not empty"),
     (["run", "mine.toml", "--out", "new", "--resume"], 7, "no run to resume"),
     (["solve", "nothing.keras", "--target", "1"], 4, "no such run or model"),
     (["solve", "mine.csv", "--target", "1"], 4, "no Keras model"),

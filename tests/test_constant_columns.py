@@ -104,8 +104,8 @@ def test_the_doubt_says_what_float32_leaves_of_an_input():
     ).assign(y=rng.random(300), huge=1e39 * rng.random(300))
     said = data_warnings(Data.from_frame(frame, ["y"], inputs=["f", "t", "x", "huge"]))
     assert len(said) == 3, said
-    assert "tells 5 values of it apart; subtract 2400000000" in said[0]
-    assert "it is one number and teaches nothing" in said[1]
+    assert "distinguishes only 5 values of it; subtract 2400000000" in said[0]
+    assert "it is a single number without information" in said[1]
     assert "more than the network's float32 holds" in said[2]
 
 

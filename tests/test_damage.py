@@ -187,6 +187,26 @@ def test_a_damaged_file_of_a_run_is_refused_by_name(run, tmp_path, name, how):
     assert path.name in error.value.message
 
 
+@pytest.mark.parametrize("name", ["resolved.json", "run.json", "surrogate"])
+def test_what_belongs_to_another_run_is_refused(run, tmp_path, name):
+    """A whole file of another run: its own checksum is right."""
+    experiment, out = run
+    design = experiment.design.model_copy(update={"bounds": {"a": (0.0, 0.1)}})
+    training = experiment.training.model_copy(update={"epochs": 1})
+    run_experiment(
+        experiment.model_copy(update={"design": design, "training": training}), ["y=1"], tmp_path / "other",
+        registry=REGISTRY,
+    )  # fmt: skip
+    shutil.copytree(out, tmp_path / "out")
+    for folder in (tmp_path / "out", tmp_path / "other"):
+        prepare_saved(folder, registry=REGISTRY)
+    target = tmp_path / "out" / name
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    shutil.move(tmp_path / "other" / name, target)
+    with pytest.raises(RunStoreError, match="another run"):
+        prepare_saved(tmp_path / "out", registry=REGISTRY)
+
+
 def test_trials_of_unknown_settings_are_not_gone_on_with(run, tmp_path):
     experiment, out = run
     shutil.copytree(out, tmp_path / "out")

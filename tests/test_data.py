@@ -54,7 +54,7 @@ def test_a_split_of_the_dataset_is_kept():
         (lambda f: f.assign(y=["x", *f["y"][1:].astype(str)]), ["y"], "found text 'x'"),
         (lambda f: f.head(2), ["y"], "2 rows"),
         (lambda f: f[["y"]], ["y"], "no column is left"),
-        (lambda f: pd.concat([f, f[["a"]]], axis=1), ["y"], "'a' is there twice"),
+        (lambda f: pd.concat([f, f[["a"]]], axis=1), ["y"], "'a' appears twice"),
     ],
 )
 def test_bad_tables_are_refused_with_row_and_column(change, outputs, message):
@@ -64,5 +64,5 @@ def test_bad_tables_are_refused_with_row_and_column(change, outputs, message):
 
 
 def test_holding_back_everything_is_refused():
-    with pytest.raises(DataError, match="leave none to learn from"):
+    with pytest.raises(DataError, match="leave no training rows"):
         split_rows(Data.from_frame(table(4), ["y"]), 0.9, 0.9, Context())

@@ -91,14 +91,14 @@ def inputs(answers):
 
 
 def free(answers, rank=0):
-    return json.loads(answers.designs["free"][rank])
+    return json.loads(answers.designs["free_directions"][rank])
 
 
 # Distinct designs
 
 
 @pytest.mark.parametrize("solver", ["least-squares", "lbfgsb"])
-def test_f10_two_answers_are_two_and_neither_their_mean_nor_copies(solver):
+def test_two_answers_are_two_and_neither_their_mean_nor_copies(solver):
     answers = solve(square(), {"y": 1}, (-2, 2), designs=5, solver=solver)
     assert sorted(inputs(answers)[:, 0]) == pytest.approx([-1, 1], abs=1e-4)
     assert answers.designs["met"].all()
@@ -106,7 +106,7 @@ def test_f10_two_answers_are_two_and_neither_their_mean_nor_copies(solver):
 
 
 @pytest.mark.slow
-def test_f10_the_number_of_distinct_answers_is_said(tmp_path, invdesign):
+def test_the_number_of_distinct_answers_is_said(tmp_path, invdesign):
     square().save(tmp_path / "square.keras")
     ask = ["solve", "square.keras", "--bounds", "x1=-2..2", "--target", "1", "--designs", "5"]
     done = invdesign(*ask)
@@ -116,7 +116,7 @@ def test_f10_the_number_of_distinct_answers_is_said(tmp_path, invdesign):
     assert sorted(d["inputs"]["x1"] for d in report["designs"]) == pytest.approx([-1, 1], abs=1e-4)
 
 
-def test_f10_answers_along_a_valley_lie_far_apart_and_its_direction_is_named():
+def test_answers_along_a_valley_lie_far_apart_and_its_direction_is_named():
     answers = solve(lin([[1], [1]]), {"y": 10}, (0, 10), designs=3)
     found = inputs(answers)
     assert found.sum(axis=1) == pytest.approx([10] * 3, abs=1e-3)
@@ -152,7 +152,7 @@ def test_five_seeds_give_the_same_set_in_the_same_order(name):
     assert len(sets[0]) == len(exact)
 
 
-def test_f11_designs_inside_a_range_rank_alike_and_then_by_their_spread():
+def test_designs_inside_a_range_rank_alike_and_then_by_their_spread():
     answers = solve(lin([[14, 0], [0, 100]]), {"pH": "6..8", "perf": ">=80"}, designs=3)
     assert (answers.designs["loss"] < 1e-12).all(), "0 but for the rounding of the edge"
     apart = inputs(answers)
@@ -301,15 +301,15 @@ def test_many_free_directions_are_counted_and_the_inputs_that_make_up_for_them_n
     done = invdesign(*ask, env={"COLUMNS": "80"})
     said = " ".join(done.out.split())
     assert "12 of 14 directions are free" in said, done.err
-    assert "can make up for the others; without effect here: x8" in said
+    assert "can compensate for the others; without effect here: x8" in said
     best = invdesign(*ask, "--json").json["designs"][0]
-    assert len(best["free"]) == 12
-    for direction in best["free"]:
+    assert len(best["free_directions"]) == 12
+    for direction in best["free_directions"]:
         step = np.array([direction.get(f"x{i + 1}", 0) for i in range(14)])
         assert np.abs(step @ weights).max() < 0.02 * np.abs(step).max()
 
 
-# The room of each input
+# How far each input may move alone
 
 
 def test_each_input_may_move_alone_until_the_target_is_missed():
@@ -347,19 +347,19 @@ def test_inputs_that_are_no_numbers_have_levels_and_whole_ones_whole_ends():
     assert not any(name.endswith(".alloy") for name in answers.designs.columns if name.startswith(("from", "to")))
 
 
-def test_f09_out_of_reach_ends_with_the_nearest_design_and_its_miss(tmp_path, invdesign):
+def test_out_of_reach_ends_with_the_nearest_design_and_its_miss(tmp_path, invdesign):
     lin([[1], [1]], act="tanh").save(tmp_path / "flat.keras")
     ask = ["solve", "flat.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1", "--target", "5"]
     done = invdesign(*ask)
     assert done.code == 1
-    assert "no design meets the target; the nearest: y misses by 4.036" in done.out
+    assert "no design meets the target; closest: y misses by 4.036" in done.out
     report = invdesign(*ask, "--json")
     assert report.code == 1
     best = report.json["designs"][0]
     assert (report.json["status"], report.json["distinct"]) == ("not met", 1)
     assert best["inputs"] == {"x1": 1, "x2": 1}
     assert best["miss"]["y"] == pytest.approx(-4.0360, abs=1e-4)
-    assert (best["room"], best["free"], best["nearest"]) == (None, None, None)
+    assert (best["tolerance_range"], best["free_directions"], best["nearest"]) == (None, None, None)
 
 
 # Nearness to the data
@@ -378,7 +378,7 @@ def strip(tmp_path):
     )
 
 
-def test_f30_designs_off_the_data_are_flagged_and_come_after_the_others(strip, tmp_path):
+def test_designs_off_the_data_are_flagged_and_come_after_the_others(strip, tmp_path):
     result = solve_one(strip, ["y=0.9"])
     found = result.answers.designs
     off = (found["design.x2"] - 0.9).abs()
@@ -394,7 +394,7 @@ def test_f30_designs_off_the_data_are_flagged_and_come_after_the_others(strip, t
     assert (nearest.row, nearest.inside) == (distance.argmin() + 1, True)
 
 
-def test_f30_what_is_usual_among_the_rows_and_how_far_a_corner_is(strip):
+def test_what_distance_is_usual_among_the_rows_and_how_far_a_corner_is(strip):
     near = DataDistance.of(strip.known, strip.space)
     assert 0.012 < near.limit < 0.013
     assert near.nearest(np.array([[1.0, 0.0]]))[1] == pytest.approx([0.67], abs=0.01)

@@ -131,14 +131,14 @@ def test_designs_far_from_zero_are_told_apart_and_the_target_is_repeated(solved)
     assert "designs for y = -2183.449 ± " in text
     shown = cells(text, "x1")
     assert len(set(shown)) == len(shown) > 1
-    low, high = re.search(r"each input alone: x1 (\S+)\.\.(\S+)", text).groups()
+    low, high = re.search(r"others fixed\): x1 (\S+)\.\.(\S+)", text).groups()
     assert 2.4e9 <= float(low) < float(high) <= 2.4e9 + 2000
 
 
 def test_the_ends_of_each_input_alone_still_meet_the_target_when_typed_in(solved):
     result = solved(lin([[1], [2]]), ["y=1.5 tolerance 0.05"], {"x1": (0, 1), "x2": (0, 1)})
     text, best = on_screen(result.report), result.report.designs[0]
-    found = re.search(r"each input alone: x1 (\S+)\.\.([^,]+), x2 (\S+)\.\.(\S+)", text).groups()
+    found = re.search(r"others fixed\): x1 (\S+)\.\.([^,]+), x2 (\S+)\.\.(\S+)", text).groups()
     assert max(map(len, found)) <= 8
     for at, end in enumerate(map(float, found)):
         x = np.array([list(best.inputs.values())])

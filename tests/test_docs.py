@@ -27,7 +27,8 @@ from pydantic import BaseModel
 
 from invdesign_core import errors, plugin, registry
 from invdesign_core.registry import Registry
-from invdesign_core.workflow.experiment import DEFAULTS, Experiment
+from invdesign_core.workflow.defaults import DEFAULTS
+from invdesign_core.workflow.experiment import Experiment
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]

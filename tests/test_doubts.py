@@ -27,7 +27,7 @@ def fit(frame, outputs, training=None, **options):
     return model.fit_data(data), " ".join(said)
 
 
-def test_f28_each_output_is_fitted_to_its_own_rows_when_asked():
+def test_each_output_is_fitted_to_its_own_rows_when_asked():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.uniform(0, 1, (400, 2)), columns=["x1", "x2"])
     frame["y1"] = frame["x1"] + frame["x2"]
@@ -62,7 +62,10 @@ def test_missing_outputs_don_t_change_what_the_others_teach():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [([[1, np.nan], [np.nan, np.nan]], "no output was measured"), ([[1, np.nan], [1, np.nan]], "measured for no row")],
+    [
+        ([[1, np.nan], [np.nan, np.nan]], "no output was measured"),
+        ([[1, np.nan], [1, np.nan]], "has no measured values"),
+    ],
 )
 def test_rows_and_outputs_without_any_measurement_are_refused(values, message):
     frame = pd.DataFrame(np.tile(values, (5, 1)), columns=["y1", "y2"]).assign(x=np.arange(10.0))
@@ -91,7 +94,7 @@ def test_a_regressor_refuses_rows_that_were_not_measured():
 
     from invdesign_core.plugin import Solver
 
-    with pytest.raises(PluginError, match="can't learn from rows"):
+    with pytest.raises(PluginError, match="can't be trained on rows"):
         InverseDesign(Plain(), solver=make(Solver)()).fit_data(Data.from_frame(frame, ["a", "b"], partial=True))
 
 
@@ -102,7 +105,7 @@ def test_repeats_never_flatter_the_test_score():
     frame["y"] = np.repeat(rng.normal(size=30), 10) + 0.01 * rng.normal(size=300)
     model, said = fit(frame, ["y"], {"test": 0.3})
     assert model.report_.test["y"].r2 < 0.3
-    assert "270 of 300 rows repeat a design" in said
+    assert "rows that repeat a design: 270 of 300;" in said
     if model.report_.test["y"].r2 < 0.1:
         assert "'y' is not predictable" in said
 
@@ -148,7 +151,9 @@ def test_flat_and_constant_columns_are_pointed_out_with_advice(name, column, mes
 def test_few_rows_are_pointed_out():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.random((12, 4)), columns=["a", "b", "c", "y"])
-    assert "12 distinct designs are few for 3 inputs" in " ".join(data_warnings(Data.from_frame(frame, ["y"])))
+    assert "12 distinct designs for 3 inputs: too few for a reliable surrogate" in " ".join(
+        data_warnings(Data.from_frame(frame, ["y"]))
+    )
 
 
 def test_a_good_table_raises_no_doubt():
@@ -180,7 +185,7 @@ def test_bounds_beyond_the_data_are_said(design, said):
         )
     )
     doubts = bounds_warnings(Design.from_mapping(design).apply(data, ["y"]), data)
-    start = "the search goes beyond the data, where the surrogate guesses: "
+    start = "the search range extends beyond the data, where the surrogate extrapolates: "
     assert doubts == ([start + said] if said else [])
 
 

@@ -45,7 +45,7 @@ def test_a_section_without_use_means_the_default_plugin(tmp_path):
         ("[solver]\nstart = 3", "did you mean 'starts'?"),
         ("[solver]\nstarts = 0", "option 'starts'"),
         ("[design]\nbounds = {a = [0]}", "bounds"),
-        ("[design", "no TOML"),
+        ("[design", "invalid TOML"),
         ("backend = 'torch'", "option 'backend'"),
     ],
 )
@@ -105,5 +105,5 @@ def test_lists_of_a_section_grow_and_an_empty_one_takes_all_away():
 def test_few_changes_and_staying_near_the_data_exclude_each_other():
     space = Space((Variable("a", lower=0, upper=1),))
     design = Design(near={"a": 0.5}, fewest_changes=True, stay_near_data=True)
-    with pytest.raises(ConfigError, match="can't be asked for together"):
+    with pytest.raises(ConfigError, match="cannot be combined"):
         design.near_to(space)

@@ -18,6 +18,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.sealed import read_sealed, seal
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.run import run_experiment
@@ -104,26 +105,26 @@ OTHER = {
 def test_a_table_is_not_gone_on_with_by_another_question(model, cut_short, what):
     key, change = OTHER[what]
     frame, options = (change, {}) if isinstance(change, pd.DataFrame) else (WANTED, change)
-    with pytest.raises(RunStoreError, match=f"with other .*{key}"):
+    with pytest.raises(RunStoreError, match=f"with different .*{key}"):
         solve_table(ready(model, **options), frame, cut_short)
 
 
 def test_near_designs_that_differ_by_little_are_told_apart(model, tmp_path):
     out = tmp_path / "d.parquet"
     cut(ready(model, near={"x1": 0.123456789012}), WANTED, out)
-    with pytest.raises(RunStoreError, match="with other present design"):
+    with pytest.raises(RunStoreError, match="with different present design"):
         solve_table(ready(model, near={"x1": 0.123456789013}), WANTED, out)
 
 
 def test_a_table_is_not_gone_on_with_by_a_model_whose_weights_differ_in_the_last_digit(cut_short, model, tmp_path):
     near = save(lin([[1, 1], [np.nextafter(np.float32(1), np.float32(2)), -1]]), tmp_path / "sum.keras")
-    with pytest.raises(RunStoreError, match="with other surrogate"):
+    with pytest.raises(RunStoreError, match="with different surrogate"):
         solve_table(ready(near), WANTED, cut_short)
 
 
 def test_the_same_weights_in_another_file_and_other_layers_are_another_model(cut_short, tmp_path):
     bent = save(lin([[1, 1], [1, -1]], act="tanh"), tmp_path / "sum.keras")
-    with pytest.raises(RunStoreError, match="with other surrogate"):
+    with pytest.raises(RunStoreError, match="with different surrogate"):
         solve_table(ready(bent), WANTED, cut_short)
 
 
@@ -137,7 +138,7 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
         "true model": {"truth": lambda frame: frame},
         "backend": {"running": "tensorflow"},
     }
-    with pytest.raises(RunStoreError, match=f"with other {what}"):
+    with pytest.raises(RunStoreError, match=f"with different {what}"):
         solve_table(replace(prepared, **changes[what]), WANTED, cut_short)
 
 
@@ -274,3 +275,13 @@ def test_a_run_is_not_gone_on_with_under_another_version(tmp_path, name):
     path.write_text(json.dumps(seal(resolved)))
     with pytest.raises(RunStoreError, match=f"the version of {name} was '0.0', now"):
         start(tmp_path, resume=True)
+
+
+def test_a_part_that_was_renamed_passes_for_no_other(tmp_path):
+    parts = ChunkedTable(tmp_path / "d.csv", {})
+    for number in (0, 4):
+        parts.write(number, pd.DataFrame({"target": [number + 1]}))
+    first = next(parts.folder.glob("0-*.parquet"))
+    first.rename(first.with_name(first.name.replace("0-", "8-", 1)))
+    with pytest.raises(RunStoreError, match=r"8-.*the file was changed"):
+        ChunkedTable(tmp_path / "d.csv", {})

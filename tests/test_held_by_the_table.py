@@ -116,8 +116,8 @@ WAYS = {
     "slsqp": {"solver": {"use": "slsqp"}},
     "differential-evolution": {"solver": {"use": "differential-evolution", "starts": 8}},
     "dataset-search": {"solver": {"use": "dataset-search"}},
-    "each combination solved": {"levels": {"x": [0, 0.25, 1]}},
-    "rounded and neighbours": {"step": {"x": 0.01, "z": 0.01}, "bounds": {"age": [0, 1000]}},
+    "per-combination": {"levels": {"x": [0, 0.25, 1]}},
+    "rounding": {"step": {"x": 0.01, "z": 0.01}, "bounds": {"age": [0, 1000]}},
     "all tried": {"step": {"x": 0.1, "z": 0.25}, "fixed": {"age": 35}},
     "logarithmic scale": {"log": ["age"]},
     "separate ranges": {"bounds": {"x": [[0, 0.2], [0.7, 0.9]]}},
@@ -214,7 +214,7 @@ def test_inverse_design_lets_the_frame_win_over_its_parameters(surrogate, measur
         ({"n": ["1", "many"]}, {}, "column 'n', row 2: found 'many', expected a number"),
         ({"age": [np.inf, 2]}, {}, "column 'age', row 1: found inf, expected a number"),
         ({"age": [True, False]}, {}, "column 'age', row 1: found True, expected a number"),
-        ({"age": [3, np.nan]}, {}, "column 'age', row 2: found nothing"),
+        ({"age": [3, np.nan]}, {}, "column 'age', row 2: the cell is empty"),
         ({"x": [0.5, 0.26]}, {"step": {"x": 0.25}}, "row 2: found 0.26, which is not on its step, k·0.25"),
         ({"x": [0.5, 0.3]}, {"levels": {"x": [0, 0.5, 1]}}, "column 'x', row 2: found 0.3, but the same command lets"),
         ({"age": [28, 20]}, {"fixed": {"age": 28}}, "column 'age', row 2: found 20, but the same command fixes it at"),
@@ -303,12 +303,12 @@ def test_the_command_line_solves_a_run_at_the_values_of_its_table(run, surrogate
 
 def test_a_row_to_which_no_measured_design_is_near_is_named(run, tmp_path):
     frame = pd.DataFrame({"age": [28.0, 1000.0], "y": [3.0, 4.0]})
-    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay near data: no measured design"):
+    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay_near_data: no measured design"):
         solve_table(ready(run, frame=frame, stay_near_data=True), frame, tmp_path / "d.csv")
 
 
 def test_a_row_to_which_no_combination_that_was_tried_is_near_is_named(run, tmp_path):
     frame = pd.DataFrame({"age": [28.0, 60.0], "y": [3.0, 4.0]})
     options = {"stay_near_data": True, "step": {"x": 0.25, "z": 0.25}}
-    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay near data: no design near a measured"):
+    with pytest.raises(ConfigError, match="targets, row 2: with its values, stay_near_data: no design near a measured"):
         solve_table(ready(run, frame=frame, **options), frame, tmp_path / "d.csv")

@@ -107,4 +107,4 @@ def test_answers_that_are_not_finite_on_the_table_are_counted(folder):
     fn(2, lambda i: ops.sqrt(i[:, :1] - 0.5)).save(folder / "root.keras")
     frame = pd.read_csv(folder / "right.csv")
     _, said = prepared(folder, "right.csv", "root.keras")
-    assert any(f"not finite in {(frame['flow'] < 0.5).sum()} of 120 rows" in text for text in said)
+    assert any(f"not finite for {(frame['flow'] < 0.5).sum()} of 120 rows" in text for text in said)

@@ -1,4 +1,4 @@
-"""Model files that do not load (F35): one message each, and nothing of the file's code has run."""
+"""Model files that do not load: one message each, and nothing of the file's code has run."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def own(own_models, tmp_path, monkeypatch):
     sys.modules.pop("own_layers", None)
 
 
-def test_f35a_a_lambda_is_refused_by_name_before_any_of_its_code_runs(tmp_path, monkeypatch):
+def test_a_lambda_is_refused_by_name_before_any_of_its_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = with_lambda(tmp_path)
     with pytest.raises(DataError) as error:
@@ -122,7 +122,7 @@ def test_f35a_a_lambda_is_refused_by_name_before_any_of_its_code_runs(tmp_path, 
         ("function", "'last'", "function 'doubled'"),
     ],
 )
-def test_f35b_a_class_of_the_authors_own_is_named_and_can_be_imported(own, name, layer, what):
+def test_a_class_of_the_authors_own_is_named_and_can_be_imported(own, name, layer, what):
     path = Path(f"{name}.keras")
     with pytest.raises(DataError) as error:
         solved(path, "3", bounds=box("x1", "x2"))
@@ -230,7 +230,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_f35_a_file_that_does_not_load_is_explained_in_one_message(tmp_path, kind):
+def test_a_file_that_does_not_load_is_explained_in_one_message(tmp_path, kind):
     make, expected = FILES[kind]
     path = make(tmp_path)
     with pytest.raises(DataError) as error:
@@ -265,21 +265,21 @@ def test_a_model_file_may_have_any_name(tmp_path):
     assert load_model(path).predict(np.ones((1, 2)), verbose=0) == 2
 
 
-def test_f35f_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
+def test_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
     path = save(lin([[1], [1], [1]]), tmp_path / "three.keras")
     table = tmp_path / "two.csv"
     pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 1.0], "r": [0.0, 2.0]}).to_csv(table, index=False)
     with pytest.raises(DataError) as error:
         solved(path, "r=1", table=table, outputs=["r"])
     assert "three.keras: the model has 3 inputs and 1 outputs" in error.value.message
-    assert "2 column(s) that are no outputs: 'a', 'b'" in error.value.message
+    assert "2 columns besides the outputs: 'a', 'b'" in error.value.message
     pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
     with pytest.raises(DataError, match="holds text"):
         solved(path, "1", table=table)
 
 
 @pytest.mark.slow
-def test_f35_the_command_line_says_it_once_and_exits_with_4(invdesign, own):
+def test_the_command_line_says_it_once_and_exits_with_4(invdesign, own):
     with_lambda(own)
     folder_with(own, "saved_model.pb")
     bounds = ["--bounds", "x1=0..1", "--bounds", "x2=0..1", "--target", "3"]

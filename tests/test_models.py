@@ -41,7 +41,7 @@ def best(result):
     return result.report.designs[0]
 
 
-# Several inputs and outputs (F36)
+# Several inputs and outputs
 
 
 def rectangle(*more):
@@ -54,7 +54,7 @@ def rectangle(*more):
     return keras.Model(ports, answer)
 
 
-def test_f36_inputs_and_outputs_go_by_their_names(tmp_path):
+def test_inputs_and_outputs_go_by_their_names(tmp_path):
     path = save(rectangle(), tmp_path / "rectangle.keras")
     result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width"))
     assert result.report.status == "met"
@@ -69,18 +69,18 @@ def test_f36_inputs_and_outputs_go_by_their_names(tmp_path):
     assert sum(best(renamed).inputs.values()) == pytest.approx(1.2, abs=0.05)
 
 
-def test_f36_an_input_that_nothing_uses_is_named(tmp_path):
+def test_an_input_that_nothing_uses_is_named(tmp_path):
     path = save(rectangle("colour"), tmp_path / "rectangle.keras")
     result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width", "colour"))
     assert result.report.status == "met"
     inputs = best(result).inputs
     assert (inputs["length"], inputs["width"]) == pytest.approx((0.7, 0.5), abs=1e-3)
-    assert [note for note in result.report.notes if "no influence" in note] == [
-        "'colour': no influence on 'perimeter', 'slack' anywhere in the bounds, so any value will do"
+    assert [note for note in result.report.notes if "no effect" in note] == [
+        "'colour': no effect on 'perimeter', 'slack' within the bounds"
     ]
 
 
-def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
+def test_the_gradient_of_an_unused_input_is_zero(tmp_path):
     from invdesign_core.search.problem import LossFunctions
     from invdesign_core.surrogate.signature import one_tensor
     from invdesign_core.targets import Goal
@@ -98,9 +98,7 @@ def test_f36_the_gradient_of_an_unused_input_is_zero(tmp_path):
 def test_an_input_without_influence_is_found_in_one_tensor_too(tmp_path):
     path = save(lin([[1, 0], [0, 1], [0, 0]]), tmp_path / "m.keras")
     result = solved(path, "y1=0.5", bounds=box("x1", "x2", "x3"))
-    assert [n for n in result.report.notes if "influence" in n] == [
-        "'x2', 'x3': no influence on 'y1' anywhere in the bounds, so any value will do"
-    ]
+    assert [n for n in result.report.notes if "no effect" in n] == ["'x2', 'x3': no effect on 'y1' within the bounds"]
 
 
 def test_wide_and_flat_inputs_lists_of_outputs_and_whole_numbers(tmp_path):
@@ -198,11 +196,11 @@ def test_a_model_that_fails_when_it_is_asked_is_named(tmp_path):
     assert "model.predict" in error.value.hint
 
 
-# Bounds that are equal, all equal, or missing (F03); answers that are not finite (F05)
+# Bounds that are equal, all equal, or missing; answers that are not finite
 
 
 @pytest.mark.slow
-def test_f03_bounds_that_are_equal_all_equal_or_missing(invdesign, tmp_path):
+def test_bounds_that_are_equal_all_equal_or_missing(invdesign, tmp_path):
     save(lin([[1], [1]]), tmp_path / "sum.keras")
     solve = ["solve", "sum.keras", "--json"]
     done = invdesign(*solve, "--fixed", "x1=3", "--bounds", "x2=0..10", "--target", "7")
@@ -236,7 +234,7 @@ def test_a_design_held_everywhere_is_met_within_what_float32_resolves(tmp_path):
 
 
 @pytest.mark.slow
-def test_f05a_starts_without_a_finite_answer_spoil_nothing(invdesign, tmp_path):
+def test_starts_without_a_finite_answer_spoil_nothing(invdesign, tmp_path):
     from keras import ops
 
     save(fn(1, lambda i: ops.sqrt(i - 0.5)), tmp_path / "root.keras")
@@ -249,10 +247,10 @@ def test_f05a_starts_without_a_finite_answer_spoil_nothing(invdesign, tmp_path):
     assert starts["not_finite"] + starts["hit"] == starts["total"] == 20
 
 
-# The user's layers, not ours (F07)
+# The user's layers, not ours
 
 
-def layers_of_f07():
+def unusual_layers():
     """Return models by name, each with the points where its answer is known."""
     import keras
     from keras import layers as L
@@ -295,24 +293,24 @@ def largest_difference(model, known):
 
 
 def on_this_backend(folder):
-    """Return what the tests of F07 and F36 look at, for another process."""
+    """Return what the tests of layers and of unused inputs look at, for another process."""
     path = save(rectangle("colour"), Path(folder) / "rectangle.keras")
     result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width", "colour"))
     return {
         "backend": result.report.backend,
-        "differences": {name: largest_difference(*item) for name, item in layers_of_f07().items()},
+        "differences": {name: largest_difference(*item) for name, item in unusual_layers().items()},
         "inputs": best(result).inputs,
         "notes": result.report.notes,
     }
 
 
-@pytest.mark.parametrize("name", layers_of_f07())
-def test_f07_the_compiled_path_is_the_users_model(name):
-    assert largest_difference(*layers_of_f07()[name]) < 1e-5
+@pytest.mark.parametrize("name", unusual_layers())
+def test_the_compiled_path_is_the_users_model(name):
+    assert largest_difference(*unusual_layers()[name]) < 1e-5
 
 
 @pytest.mark.slow
-def test_f07_and_f36_on_tensorflow_too(tmp_path):
+def test_own_layers_and_unused_inputs_on_tensorflow_too(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
@@ -329,9 +327,9 @@ def test_f07_and_f36_on_tensorflow_too(tmp_path):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["backend"] == "tensorflow"
     assert {name: off for name, off in found["differences"].items() if off >= 1e-5} == {}
-    assert len(found["differences"]) == len(layers_of_f07())
+    assert len(found["differences"]) == len(unusual_layers())
     assert (found["inputs"]["length"], found["inputs"]["width"]) == pytest.approx((0.7, 0.5), abs=1e-3)
-    assert any("'colour': no influence" in note for note in found["notes"])
+    assert any("'colour': no effect" in note for note in found["notes"])
 
 
 # Inference is inference
@@ -396,7 +394,7 @@ def test_a_model_that_looks_at_the_rows_beside_is_pointed_out(tmp_path):
 
     path = save(fn(2, lambda x: ops.sum(x - ops.mean(x, axis=0), axis=1, keepdims=True)), tmp_path / "batch.keras")
     result = solved(path, "0.1", bounds=box("x1", "x2"))
-    assert any("other rows stand beside it" in note for note in result.report.notes)
+    assert any("changes with the other rows in the batch" in note for note in result.report.notes)
 
 
 # A prediction that doesn't change
@@ -414,6 +412,6 @@ def test_a_prediction_that_does_not_change_over_the_box_is_said(invdesign, tmp_p
     done = invdesign(*args, "--target", "3", "--json")
     assert done.code == 1, done.err
     assert [note for note in done.json["notes"] if "'y' doesn't change anywhere in the bounds, it is 0.25" in note]
-    assert not [note for note in done.json["notes"] if "influence" in note]
+    assert not [note for note in done.json["notes"] if "no effect" in note]
     assert "doesn't change anywhere" in done.err
     assert invdesign(*args, "--target", "0.25", "--json").code == 0

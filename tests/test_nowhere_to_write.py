@@ -112,7 +112,7 @@ def test_parts_that_are_there_stay_where_the_next_can_not_be_written(tmp_path, s
     parts.write(0, FRAME)
     with full(), pytest.raises(RunStoreError, match=r"out.*can't be written: File too large") as seen:
         parts.write(1, FRAME) if step == "write" else parts.join()
-    assert "the same command goes on with it" in seen.value.hint
+    assert "run the same command to resume" in seen.value.hint
     again = ChunkedTable(tmp_path / f"out.{kind}", {})
     assert again.done == {0}
     again.join()
@@ -200,7 +200,7 @@ def test_a_table_of_targets_on_a_full_disk_is_gone_on_with(run_copy, tmp_path):
     prepared = prepare_saved(run_copy, targets=["decimal=1"])
     with full(2500), pytest.raises(RunStoreError, match=r"out.csv: can't be written: File too large") as seen:
         solve_table(prepared, frame, out)
-    assert "goes on with it" in seen.value.hint
+    assert "to resume" in seen.value.hint
     assert not out.exists()
     assert ask().targets == 3
 

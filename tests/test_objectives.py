@@ -232,7 +232,7 @@ def best(model, targets, objective, outputs=("a", "b", "c"), **options):
         ("huber", 0, 0.03),
     ],
 )
-def test_f13_three_outputs_that_can_not_all_be_zero(objective, x, within):
+def test_three_outputs_that_can_not_all_be_zero(objective, x, within):
     (found,), _ = best(lin([[1, 1, -1]], [0, 0, 1]), {"a": 0, "b": 0, "c": 0}, objective)
     assert found == pytest.approx(x, abs=within)
 

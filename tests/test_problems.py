@@ -64,26 +64,26 @@ def sums(table, names):
     return total
 
 
-# F14: close to what I run today
+# Close to what I run today
 
 SUM = [[1.0], [1.0]]
 TODAY = {"a": 0.2, "b": 0.3}
 
 
-def test_f14_the_nearest_answer_moves_both_inputs_alike(ask):
+def test_the_nearest_answer_moves_both_inputs_alike(ask):
     result = ask(lin(SUM), ["y=1"], ["a", "b"], near=TODAY)
     assert best(result) == pytest.approx([0.45, 0.55], abs=1e-3)
     assert result.report.status == "met"
 
 
-def test_f14_the_fewest_changes_leave_one_input_as_it_is(ask):
+def test_the_fewest_changes_leave_one_input_as_it_is(ask):
     result = ask(lin(SUM), ["y=1"], ["a", "b"], near=TODAY, fewest_changes=True)
     designs = [list(d.inputs.values()) for d in result.report.designs]
     assert designs[0] == pytest.approx([0.7, 0.3], abs=1e-3) or designs[0] == pytest.approx([0.2, 0.8], abs=1e-3)
     assert designs[0][0] == 0.2 or designs[0][1] == 0.3, "what stays, stays to the last bit"
 
 
-def test_f14_on_the_command_line(tmp_path, invdesign):
+def test_a_reference_design_on_the_command_line(tmp_path, invdesign):
     lin(SUM).save(tmp_path / "sum.keras")
     where = ["solve", "sum.keras", "--inputs", "a,b", "--bounds", "a=0..1", "--bounds", "b=0..1", "--target", "y=1"]
     near = invdesign(*where, "--near", "a=0.2,b=0.3", "--json")
@@ -118,7 +118,7 @@ def plane():
     return plain_network().fit(frame, (frame["a"] + frame["b"]).rename("y"))
 
 
-def test_f14_in_python(plane):
+def test_a_reference_design_in_python(plane):
     from sklearn.base import clone
 
     plane.set_params(bounds={"a": (0, 1), "b": (0, 1)}, near=TODAY)
@@ -231,12 +231,12 @@ def test_few_changes_of_one_target_wait_for_no_other(ask):
     assert table["design.b"].tolist() == [0.3, 0.3]
 
 
-# F17: feasible as written
+# Feasible as written
 
 SIX = list("abcdef")
 
 
-def test_f17_fifty_weighted_sums_are_feasible_as_read_and_end_in_the_right_corner(ask):
+def test_fifty_weighted_sums_are_feasible_as_read_and_end_in_the_right_corner(ask):
     weights = np.random.default_rng(17).normal(size=(6, 50))
     outputs = [f"y{i}" for i in range(50)]
     wanted = pd.DataFrame(np.where(np.eye(50, dtype=bool), "max", "free"), columns=outputs)
@@ -249,7 +249,7 @@ def test_f17_fifty_weighted_sums_are_feasible_as_read_and_end_in_the_right_corne
     assert reached == pytest.approx(np.maximum(weights.max(axis=0), 0), abs=1e-6)
 
 
-def test_f17_an_equation_holds_to_1e_9_as_read(ask):
+def test_an_equation_holds_to_1e_9_as_read(ask):
     weights = np.random.default_rng(18).normal(size=(6, 50))
     outputs = [f"y{i}" for i in range(50)]
     wanted = pd.DataFrame(np.where(np.eye(50, dtype=bool), "max", "free"), columns=outputs)
@@ -260,7 +260,7 @@ def test_f17_an_equation_holds_to_1e_9_as_read(ask):
     assert (x * weights.T).sum(axis=1) == pytest.approx(weights.max(axis=0), abs=1e-6)
 
 
-# F18: names in expressions, where they are typed
+# Names in expressions, where they are typed
 
 LAB = ["flow rate", "x-1", "x", "T (°C)", "E", "2nd pass", "lambda", "a=b"]
 
@@ -287,7 +287,7 @@ def lab(tmp_path, invdesign):
         ("a=b + lambda + 2nd pass + T (°C) = 1", 4, {"E": 0}),
     ],
 )
-def test_f18_hard_names_are_taken_whole(lab, text, most, expected):
+def test_hard_names_are_taken_whole(lab, text, most, expected):
     done = lab("--constraint", text, "--target", "y=max")
     assert done.code == 0, done.err
     found = done.json["designs"][0]
@@ -304,7 +304,7 @@ def test_f18_hard_names_are_taken_whole(lab, text, most, expected):
         ("x <= y", ["'y' is an output", "--target 'y<=LIMIT'"]),
     ],
 )
-def test_f18_what_can_not_be_meant_is_refused_where_it_is_typed(lab, text, words):
+def test_what_can_not_be_meant_is_refused_where_it_is_typed(lab, text, words):
     done = lab("--constraint", text, "--target", "y=max")
     assert done.code == 2
     assert "Traceback" not in done.err
@@ -312,7 +312,7 @@ def test_f18_what_can_not_be_meant_is_refused_where_it_is_typed(lab, text, words
         assert word in done.err
 
 
-def test_f18_targets_keep_the_same_rules(tmp_path, invdesign):
+def test_names_in_targets_keep_the_same_rules(tmp_path, invdesign):
     lin([[1.0, 2.0, 0.5]]).save(tmp_path / "hard.keras")
     words = ["solve", "hard.keras", "--outputs", "a,a=b,E (°C)", "--bounds", "x1=0..1", "--json"]
     both = invdesign(*words, "--target", "a=b=1")
@@ -325,7 +325,7 @@ def test_f18_targets_keep_the_same_rules(tmp_path, invdesign):
     assert set(quoted.json["target"]) == {"a=b", "E (°C)"}
 
 
-# F19: a feasible set too thin for luck
+# A feasible set too thin for luck
 
 TEN = [f"x{i}" for i in range(1, 11)]
 TO_ONE = " + ".join(TEN) + " = 1"
@@ -333,7 +333,7 @@ RISING = [[float(i)] for i in range(1, 11)]
 
 
 @pytest.mark.parametrize("solver", LINEAR)
-def test_f19_ten_fractions_that_sum_to_one(ask, solver):
+def test_ten_fractions_that_sum_to_one(ask, solver):
     for target, y in (("y=5.5", 5.5), ("y=max", 10), ("y=min", 1)):
         result = ask(lin(RISING), [target], TEN, solver=solver, constraints=[TO_ONE])
         assert result.report.status == ("met" if target == "y=5.5" else "optimised")
@@ -347,7 +347,7 @@ def test_f19_ten_fractions_that_sum_to_one(ask, solver):
 
 
 @pytest.mark.parametrize("solver", LINEAR)
-def test_f19_the_most_below_a_difference(ask, solver):
+def test_a_maximum_under_a_limit_on_a_difference(ask, solver):
     result = ask(lin([[0.0], [0], [1]]), ["y=max"], ["x1", "x2", "x3"], solver=solver, constraints=["x3 <= x1 - x2"])
     assert best(result) == pytest.approx([1, 0, 1], abs=1e-3)
     starts = result.answers.starts
@@ -355,7 +355,7 @@ def test_f19_the_most_below_a_difference(ask, solver):
     assert (starts["design.x3"] <= starts["design.x1"] - starts["design.x2"]).all()
 
 
-def test_f19_a_solver_that_can_not_is_refused_before_any_work(ask):
+def test_a_solver_that_handles_no_constraints_is_refused_before_any_work(ask):
     with pytest.raises(PluginError) as error:
         ask(lin(RISING), ["y=max"], TEN, solver="lbfgsb", constraints=[TO_ONE])
     assert "does not handle linear constraints" in str(error.value)
@@ -364,7 +364,7 @@ def test_f19_a_solver_that_can_not_is_refused_before_any_work(ask):
 
 
 @pytest.mark.slow
-def test_f19_every_guess_of_a_run_satisfies_what_the_file_asks(tmp_path, invdesign):
+def test_every_guess_of_a_run_satisfies_what_the_file_asks(tmp_path, invdesign):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.dirichlet(np.ones(10), 300), columns=TEN)
     frame["y"] = frame[TEN] @ np.arange(1, 11)
@@ -539,7 +539,7 @@ def test_limits_on_how_many_take_part_in_contradictions(ask):
     assert "a >= 0.1" not in error.value.message
 
 
-# F30: inside the box, off the data
+# Inside the box, off the data
 
 
 @pytest.fixture(scope="module")
@@ -553,7 +553,7 @@ def strip():
 
 
 @pytest.mark.slow
-def test_f30_staying_near_the_data_and_not(strip):
+def test_answers_with_and_without_staying_near_the_data(strip):
     model, frame = strip
     free = model.set_params(stay_near_data=False, designs=10).invert(0.9).designs
     off = (free["design.x2"] - 0.9).abs() > 0.2

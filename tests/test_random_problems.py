@@ -298,14 +298,14 @@ def test_no_design_is_ever_infeasible(name):
         except PluginError:
             continue  # the solver says that it can't take it
         except ConfigError as error:
-            if not str(error).startswith("stay near data: no"):
+            if not str(error).startswith("stay_near_data: no"):
                 raise
             continue  # no row of the data is near to a feasible design
         for table in (answers.designs, answers.starts):
             for row in table.to_dict("records"):
                 wrong = infeasible(case, {n: row[f"design.{n}"] for n in case.allowed})
                 assert not wrong, (seed, case.design, wrong)
-        for row in answers.starts.to_dict("records") if answers.search != "enumerated" else ():
+        for row in answers.starts.to_dict("records") if answers.search != "enumeration" else ():
             wrong = wrong_guess(case, {n: row[f"guess.{n}"] for n in case.allowed if f"guess.{n}" in row})
             assert not wrong, (seed, case.design, wrong)
         count += 1

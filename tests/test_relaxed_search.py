@@ -63,7 +63,7 @@ def test_every_solver_moves_bits_as_numbers_and_every_start_is_reported(solver):
 
 def test_the_same_problem_is_enumerated_by_default():
     answers = solve(DECIMAL, BITS, 2, discrete="auto")
-    assert answers.search == "enumerated"
+    assert answers.search == "enumeration"
     assert len(answers.starts) == 4
 
 
@@ -168,7 +168,7 @@ def test_a_saved_run_of_the_example_is_solved_as_it_ran(saved_run):
     again = solve_saved(saved_run, ["decimal=1"])
     assert again.report.search == "relaxation"
     other = solve_saved(saved_run, ["decimal=1"], overrides={"solver": {"discrete": "auto"}})
-    assert other.report.search == "enumerated"
+    assert other.report.search == "enumeration"
 
 
 def test_another_word_for_it_is_refused():

@@ -27,7 +27,7 @@ def noisy(tmp_path):
 
 
 @pytest.mark.parametrize("retrain", ["false", "true"])
-def test_f33_loading_the_saved_model_gives_the_reported_test_metrics(invdesign, noisy, tmp_path, retrain):
+def test_loading_the_saved_model_gives_the_reported_test_metrics(invdesign, noisy, tmp_path, retrain):
     import keras
 
     from invdesign_core.data.data import split_rows
@@ -48,7 +48,7 @@ def test_f33_loading_the_saved_model_gives_the_reported_test_metrics(invdesign, 
         assert kept != report["retrained"], "it says which of the two it kept"
 
 
-def test_f26_a_level_called_na_is_a_level(invdesign, tmp_path):
+def test_a_level_called_na_is_a_level(invdesign, tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"region": ["NA", "EU", "AS"] * 100, "x": rng.random(300)})
     frame["y"] = frame["region"].map({"NA": 10.0, "EU": 20.0, "AS": 30.0}) + frame["x"]
@@ -61,7 +61,7 @@ def test_f26_a_level_called_na_is_a_level(invdesign, tmp_path):
     assert best["x"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_f21_half_of_two_categories_is_no_answer(invdesign, tmp_path):
+def test_half_of_two_categories_is_no_answer(invdesign, tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"level": rng.choice(list("ABCD"), 800), "x": rng.uniform(0, 0.5, 800)})
     frame["y"] = frame["level"].map({"A": 0.0, "B": 1.0, "C": 5.0, "D": 9.0}) + frame["x"]

@@ -318,9 +318,9 @@ def test_designs_that_can_not_be_predicted_are_named(fitted, table, change, mess
         (np.eye(5) * 1j, np.arange(5), "Complex data not supported"),
         (pd.DataFrame(np.eye(5) * 1j), np.arange(5), "Complex data not supported"),
         (np.array([["a"]] * 5), np.arange(5), "numeric"),
-        (pd.DataFrame({"y": np.arange(5)}), np.arange(5), "'y' is there twice"),
+        (pd.DataFrame({"y": np.arange(5)}), np.arange(5), "'y' appears twice"),
         (pd.DataFrame({"a": list("xyz")}), np.arange(3), r"3 sample\(s\)"),
-        (pd.DataFrame({"a": ["x", None, "z", "u"]}), np.arange(4), "column 'a', row 2: found nothing"),
+        (pd.DataFrame({"a": ["x", None, "z", "u"]}), np.arange(4), "column 'a', row 2: the cell is empty"),
     ],
 )
 def test_data_that_can_not_be_learnt_are_named(X, y, message):

@@ -35,13 +35,13 @@ def inputs(answers):
 
 
 @pytest.mark.parametrize("gradient", ["exact", "3-point", "2-point"])
-def test_f01_every_start_hits_a_sum_whatever_the_gradient(gradient):
+def test_every_start_hits_a_sum_whatever_the_gradient(gradient):
     answers = solve(lin([[1], [1]]), 1.3, starts=20, init="uniform", gradient=gradient)
     assert answers.counts()["hit"] == 20
     assert inputs(answers)[0].sum() == pytest.approx(1.3, abs=1e-3)
 
 
-def test_f01_a_start_that_never_moved_and_misses_is_not_called_converged():
+def test_a_start_that_never_moved_and_misses_is_not_called_converged():
     class Idle(Solver):
         """Claims success wherever it stands."""
 
@@ -59,7 +59,7 @@ def test_f01_a_start_that_never_moved_and_misses_is_not_called_converged():
     assert counts["unmoved"] == 50
 
 
-def test_f09_a_target_out_of_reach_gives_the_nearest_design_and_the_miss():
+def test_a_target_out_of_reach_gives_the_nearest_design_and_the_miss():
     answers = solve(lin([[1], [1]], act="tanh"), 5)
     best = answers.designs.iloc[0]
     assert not answers.met

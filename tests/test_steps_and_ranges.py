@@ -11,7 +11,7 @@ from conftest import lin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invdesign_core.cli.options import design_values
+from invdesign_core.cli.option_values import design_values
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import DataDistance
@@ -235,7 +235,7 @@ def test_near_a_present_design_a_stepped_design_that_meets_the_target_is_found(s
         weights[4] = 0.0
     target = {"equals": float(there @ weights), "tolerance": 0.05}
     answers, _ = solve(lin([[w] for w in weights]), numbers(5, -5, 5), target, known, near=present, step=step)
-    assert answers.search == "rounded and neighbours"
+    assert answers.search == "rounding"
     assert answers.met
     far = [np.linalg.norm((x - list(present.values()))[: len(step)]) for x in (values(answers)[0], there)]
     assert far[0] <= far[1] + 0.5, "the search is no exact one, but not a step farther than a design that it could find"
@@ -248,7 +248,7 @@ def test_of_all_combinations_that_meet_the_target_the_nearest_to_the_present_des
         lin([[1], [1]]), numbers(2, 0, 10), "10 tolerance 0.3", known, near={"x0": 2, "x1": 3},
         step={"x0": 0.25, "x1": 0.25},
     )  # fmt: skip
-    assert answers.search == "enumerated"
+    assert answers.search == "enumeration"
     x = values(answers)[0]
     assert 9.7 <= x.sum() < 9.76, "a quarter less would miss"
 
@@ -294,7 +294,7 @@ def test_the_ends_of_ranges_are_written_as_the_constraints_have_them():
 
 
 def test_an_input_that_an_equation_ties_has_its_own_value_for_a_range_and_the_screen_says_so():
-    from invdesign_core.cli.console import _room
+    from invdesign_core.cli.console import _range
 
     known = rows([1, 2, 3], 0, 1)
     answers, _ = solve(lin([[1], [2], [3]]), numbers(3, 0, 1), "2 tolerance 0.5", known, constraints=["x0 + x1 = 1"])
@@ -302,8 +302,8 @@ def test_an_input_that_an_equation_ties_has_its_own_value_for_a_range_and_the_sc
     assert room_of(answers, "x0") == (x[0], x[0])
     assert room_of(answers, "x1") == (x[1], x[1])
     assert room_of(answers, "x2")[0] < room_of(answers, "x2")[1]
-    assert _room([0.5, 0.5]) == "0.5 only"
-    assert _room([0.5, 0.75]) == "0.5..0.75"
+    assert _range([0.5, 0.5]) == "0.5 only"
+    assert _range([0.5, 0.75]) == "0.5..0.75"
 
 
 def test_the_labels_of_a_restricted_category_are_those_that_may_be_taken():

@@ -89,7 +89,7 @@ def load(path: Path, outputs=("y",), **options) -> tuple[Data, list[str], list[s
     return data, [t for kind, t in said if kind == "note"], [t for kind, t in said if kind == "warning"]
 
 
-# F25: CSV as Excel and pandas write it
+# CSV as Excel and pandas write it
 
 GERMAN = "a;b;y\n0,5;1,5;2,0\n1,25;2,5;3,75\n"
 GERMAN_VALUES = {"a": [0.5, 1.25], "b": [1.5, 2.5], "y": [2.0, 3.75]}
@@ -147,8 +147,8 @@ def test_a_row_of_units_is_named_and_can_be_skipped(save):
         assert values(table) == GERMAN_VALUES
         assert table.place(0) == "row 2 (line 3)"
     assert values(load_table(path, Reading(skip_rows=[1, 3])))["a"] == [0.5]
-    assert "row 9 is to be skipped" in refusal(path, Reading(skip_rows=[9])).message
-    assert "all 3 rows are to be skipped" in refusal(path, Reading(skip_rows=3)).message
+    assert "skip_rows names row 9, but the table has" in refusal(path, Reading(skip_rows=[9])).message
+    assert "skip_rows leaves out all 3 rows" in refusal(path, Reading(skip_rows=3)).message
 
 
 @pytest.mark.parametrize("other", ["1", "0.5"])
@@ -249,8 +249,8 @@ def test_a_long_row_is_named_wherever_it_stands(save):
         (" \n\n", "the file is empty"),
         ("a,b\n", "column names and no rows below them: 'a', 'b'"),
         ("a,b\n,\n", "no rows below"),
-        ("a,b,a\n1,2,3\n", "'a' is there twice (columns 1 and 3)"),
-        ("a,b, a \n1,2,3\n", "'a' is there twice"),
+        ("a,b,a\n1,2,3\n", "'a' appears twice (columns 1 and 3)"),
+        ("a,b, a \n1,2,3\n", "'a' appears twice"),
         ("a,,b\n1,x,3\n", "column 2 of 3 has no name; its first value is 'x'"),
     ],
 )
@@ -336,7 +336,7 @@ def test_numbers_keep_every_digit(save):
     assert table.frame["b"].tolist() == [9007199254740993] * 6
 
 
-# Text: F26 and codes
+# Text: labels and codes
 
 
 def test_a_level_called_na_is_kept_and_counted(save):
@@ -471,7 +471,7 @@ def test_missing_files_folders_and_damaged_ones(save, tmp_path):
     assert "parquet file can't be read" in refusal(save(b"PAR1" + bytes(99), "cut.parquet")).message
 
 
-# F29: parquet's types
+# Parquet's types
 
 
 def every_type(null=None):
@@ -572,7 +572,7 @@ def test_parquet_rows_names_and_labels(parquet, tmp_path):
     big = parquet({"a": pa.array([2**64 - 1, 1], pa.uint64())})
     assert load_table(big).frame["a"].tolist() == [2**64 - 1, 1]
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "d.parquet")
-    assert "'a' is there twice" in refusal(tmp_path / "d.parquet").message
+    assert "'a' appears twice" in refusal(tmp_path / "d.parquet").message
 
 
 def test_parquet_rows_can_be_skipped_and_names_are_cleaned(parquet):
@@ -638,7 +638,7 @@ def test_excel_without_openpyxl_names_the_extra(save, monkeypatch):
 
 
 def measured(rows: int = 400, every: bool = False) -> str:
-    """Return F28's table: y2 is there in 120 of 400 rows."""
+    """Return a table in which y2 was measured in 120 of 400 rows."""
     x = np.random.default_rng(0).random((rows, 2))
     lines = [f"{a},{b},{a + b},{a - b if i >= 280 or every else ''}" for i, (a, b) in enumerate(x)]
     return "x1,x2,y1,y2\n" + "\n".join(lines) + "\n"
@@ -659,7 +659,7 @@ def test_a_row_without_any_output_is_named_where_outputs_may_be_missing(save):
     path = save("a,y1,y2\n1,1,\n2,,\n3,,3\n4,4,4\n5,5,5\n")
     with pytest.raises(DataError) as caught:
         load(path, ("y1", "y2"), missing_outputs="own-rows")
-    assert "1 of 5 rows have no output at all, first row 2 (line 3)" in caught.value.message
+    assert "rows without any output: 1 of 5, first row 2 (line 3)" in caught.value.message
     assert "skip_rows = [2]" in caught.value.hint
     assert len(load(path, ("y1", "y2"), missing_outputs="own-rows", skip_rows=[2])[0].frame) == 4
 
@@ -750,7 +750,7 @@ def test_options_that_mean_nothing_are_refused(options):
 def test_the_options_of_reading_are_those_of_the_dataset():
     assert set(Reading.model_fields) <= set(Table.model_fields)
     assert all(field.description for field in Reading.model_fields.values())
-    with pytest.raises(ValidationError, match="in `outputs` and in `labels`"):
+    with pytest.raises(ValidationError, match="in both `outputs` and `labels`"):
         Table(path="t.csv", outputs=["y"], labels=["y"])
 
 

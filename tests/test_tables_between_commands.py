@@ -88,7 +88,7 @@ def test_designs_that_were_written_are_predicted_as_they_were(run, tmp_path, end
     assert "predicted anew: 'prediction.y'" in " ".join(found.report.notes)
     again = predict_table(run, out, registry=REGISTRY)  # what it writes it reads
     pd.testing.assert_frame_equal(again.table, found.table, check_dtype=False)
-    with pytest.raises(RunStoreError, match="there already"):
+    with pytest.raises(RunStoreError, match="already exists"):
         predict_table(run, table, out, registry=REGISTRY)
 
 
@@ -122,7 +122,7 @@ def on_stdout():
         (lambda t: t.assign(T=1.0), ConfigError, "a column 'T' and a column 'design.T'"),
         (lambda t: t.drop(columns="design.T"), DataError, "no column 'T' or 'design.T'"),
         (lambda t: t.assign(**{"design.kind": "B"}), DataError, "row 1: 'kind' has no level 'B'"),
-        (lambda t: t.assign(**{"design.T": [1, 1, None, 1, 1, 1]}), DataError, "row 3: found nothing"),
+        (lambda t: t.assign(**{"design.T": [1, 1, None, 1, 1, 1]}), DataError, "row 3: the cell is empty"),
         (lambda t: t.assign(**{"design.T": ["1", "warm", *"3456"]}), DataError, "'warm'"),
     ],
 )
@@ -136,9 +136,7 @@ def test_tables_that_are_not_clear_are_refused(run, tmp_path, change, error, mes
 def test_designs_outside_the_data_are_said(run, tmp_path):
     designs().assign(**{"design.T": [1, 2, 9, 4, 5, 9]}).to_csv(tmp_path / "far.csv", index=False)
     found = predict_table(run, tmp_path / "far.csv", registry=REGISTRY)
-    assert "2 of 6 designs lie outside the ranges that the surrogate learnt from, first row 3" in " ".join(
-        found.report.notes
-    )
+    assert "designs outside the ranges of the training data: 2 of 6, first in row 3" in " ".join(found.report.notes)
 
 
 def test_a_model_file_predicts_by_its_own_names_or_those_given(tmp_path):
@@ -151,7 +149,7 @@ def test_a_model_file_predicts_by_its_own_names_or_those_given(tmp_path):
         found = predict_table(tmp_path / "sum.keras", tmp_path / name, registry=REGISTRY, **options)
         assert found.table.iloc[:, -1].tolist() == [31.0, 42.0]
         assert found.report.run.endswith("sum.keras")
-    with pytest.raises(ConfigError, match="which are they"):
+    with pytest.raises(ConfigError, match="not clear which are the inputs"):
         predict_table(tmp_path / "sum.keras", tmp_path / "b.csv", registry=REGISTRY)
 
 
@@ -203,7 +201,7 @@ def test_a_column_that_is_called_like_a_result_is_left_aside_only_in_a_table_of_
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_row_of_a_file_is_the_present_design(run, tmp_path, ending, monkeypatch):
-    from invdesign_core.cli.options import design_values
+    from invdesign_core.cli.option_values import design_values
 
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / f"d.{ending}", designs())

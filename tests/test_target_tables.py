@@ -35,7 +35,7 @@ def prepared(path, **options):
     return prepare_model(path, registry=REGISTRY, **options)
 
 
-def test_f15_a_column_that_is_a_design_variable_is_held_at_its_rows_value(product, tmp_path, invdesign):
+def test_a_column_that_is_a_design_variable_is_held_at_its_rows_value(product, tmp_path, invdesign):
     (tmp_path / "wanted.csv").write_text("T,y\n1,2\n2,2\n4,2\n")
     done = invdesign("solve", "product.keras", "--inputs", "T,x", "--bounds", "x=0..5", "--targets", "wanted.csv",
                      "--out", "designs.csv", "--json")  # fmt: skip
@@ -47,7 +47,7 @@ def test_f15_a_column_that_is_a_design_variable_is_held_at_its_rows_value(produc
     assert table["target"].tolist() == [1, 2, 3]
 
 
-def test_f15_a_column_that_is_neither_is_refused_by_name(product, tmp_path, invdesign):
+def test_a_column_that_is_neither_is_refused_by_name(product, tmp_path, invdesign):
     (tmp_path / "wanted.csv").write_text("T,y,operator\n1,2,Ann\n")
     done = invdesign("solve", "product.keras", "--inputs", "T,x", "--bounds", "x=0..5", "--targets", "wanted.csv",
                      "--out", "designs.csv")  # fmt: skip
@@ -121,11 +121,11 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         solve_table(prepared(model, **few, ctx=Context(emit=kill)), wanted, out)
     assert not out.exists()
-    with pytest.raises(RunStoreError, match="with other designs"):
+    with pytest.raises(RunStoreError, match="with different designs"):
         solve_table(prepared(model, **few, designs=2), wanted, out)
     report = solve_table(prepared(model, **few), wanted, out)
     assert report.starts.total < 30 * 64, "what was solved before is not solved again"
-    assert "were solved before" in " ".join(report.notes)
+    assert "already solved, and not solved again" in " ".join(report.notes)
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "whole.parquet"))
     assert [p.name for p in tmp_path.glob(".*")] == []
 
@@ -137,7 +137,7 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
         ({"y1": [np.inf]}, "row 1: found infinity"),
         ({"y1": ["warm"]}, "column 'y1', row 1"),
         ({"y1": [1.0, np.nan], "y2": [1.0, np.nan]}, "row 2: no output is asked for"),
-        ({"y1": [1.0, 1.0], "x1": [0.1, np.nan]}, "column 'x1', row 2: found nothing"),
+        ({"y1": [1.0, 1.0], "x1": [0.1, np.nan]}, "column 'x1', row 2: the cell is empty"),
     ],
 )
 def test_bad_tables_are_refused_with_row_and_column(model, tmp_path, frame, message):
@@ -165,7 +165,7 @@ def test_a_dataframe_of_targets_is_answered_in_python():
 
 def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     (tmp_path / "d.csv").write_text("mine")
-    with pytest.raises(RunStoreError, match="there already"):
+    with pytest.raises(RunStoreError, match="already exists"):
         ChunkedTable(tmp_path / "d.csv", {})
     with pytest.raises(ConfigError, match=r"expected .csv, .parquet or .xlsx"):
         ChunkedTable(tmp_path / "d.ods", {})
@@ -185,6 +185,6 @@ def test_ctrl_c_leaves_the_parts_and_exits_with_130(console, model, tmp_path):
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
-    assert "goes on with it" in err
+    assert "to resume" in err
     assert len(list(parts.glob("*.parquet"))) >= 2
     assert not (tmp_path / "d.parquet").exists()

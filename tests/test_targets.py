@@ -46,7 +46,7 @@ def curve(f):
 # Ranges
 
 
-def test_f11_any_value_in_the_ranges_is_equally_good():
+def test_any_value_in_the_ranges_is_equally_good():
     answers, _ = solve(
         lin([[14, 0], [0, 100]]), {"pH": "6..8", "perf": ">=80"}, ("pH", "perf"), init="uniform", starts=200
     )

@@ -422,7 +422,7 @@ def test_a_name_taken_twice_matters_only_where_it_is_used(
 ) -> None:
     unclear = crowded.invdesign("run", "--solver", "one-plus-one", cwd=tmp_path)
     assert unclear.code == 3
-    assert "'one-plus-one' is taken 2 times" in unclear.err
+    assert "two plugins are named 'one-plus-one'" in unclear.err
     assert "'invdesign-example:one-plus-one' or 'invdesign-namesake:one-plus-one'" in unclear.err
     assert list(tmp_path.iterdir()) == []
 

@@ -61,7 +61,7 @@ def test_blends_that_degrade_least_and_blends_that_degrade_as_asked(invdesign, t
     rows = pd.read_csv(table)
     measured = np.ptp(rows["degradation"])
     done = ran(invdesign, tmp_path, BLENDS.format(path=table))
-    assert any("20 of 1040 rows repeat a design" in note for note in done.json["notes"])
+    assert any("rows that repeat a design: 20 of 1040;" in note for note in done.json["notes"])
     assert done.code == 0
     check_written(tmp_path / "out" / "solve" / "1" / "designs.csv", rows)
     least = done.json["designs"][0]["prediction"]["degradation"]

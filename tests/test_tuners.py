@@ -105,7 +105,7 @@ def lead(tuner, build, formula=lambda values: 1.0, seed=0, width=64, **options):
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_f31_more_trials_later_train_only_the_further_ones(tuner, tmp_path):
+def test_more_trials_later_train_only_the_further_ones(tuner, tmp_path):
     first, _ = search(tuner, table=TrialTable(tmp_path), max_trials=2)
     more, run = search(tuner, table=TrialTable(tmp_path), max_trials=4)
     assert len(first.trained) == 2
@@ -115,7 +115,7 @@ def test_f31_more_trials_later_train_only_the_further_ones(tuner, tmp_path):
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_f31_a_search_that_is_run_again_trains_nothing(tuner, tmp_path):
+def test_a_search_that_is_run_again_trains_nothing(tuner, tmp_path):
     first, _ = search(tuner, table=TrialTable(tmp_path), max_trials=3)
     again, run = search(tuner, table=TrialTable(tmp_path), max_trials=3)
     assert (len(first.trained), again.trained) == (3, [])
@@ -123,7 +123,7 @@ def test_f31_a_search_that_is_run_again_trains_nothing(tuner, tmp_path):
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
-def test_f31_asking_for_more_than_there_is_says_so_and_goes_on(tuner):
+def test_asking_for_more_than_there_is_says_so_and_goes_on(tuner):
     scored, seen = lead(tuner, lambda hp: hp.Choice("layers", [1, 2]), max_trials=60)
     assert len(scored.values) == 2
     assert seen.notes == ["the space is exhausted: 2 trials are all there are, fewer than max_trials = 60"]
@@ -224,13 +224,13 @@ class Steep(SurrogateBuilder):
         return net
 
 
-def test_f05_an_exploding_trial_that_comes_first_is_not_the_best():
+def test_an_exploding_trial_that_comes_first_is_not_the_best():
     _, run = search("grid-search", Steep(rates=[1e3, 1e-2]), training=Training(epochs=20, batch_size=16))
     assert run.best.values["rate"] == 1e-2
     assert [r.status for r in run.table.results] == ["failed", "ok"]
 
 
-def test_f05_an_exploding_trial_alone_is_an_error_with_advice():
+def test_an_exploding_trial_alone_is_an_error_with_advice():
     _, run = search("random-search", Steep(rates=[1e3]), training=Training(epochs=20, batch_size=16))
     with pytest.raises(TrainingError, match="smaller learning rates"):
         _ = run.best

@@ -59,7 +59,7 @@ def test_validate_says_all_that_a_run_says_before_training(folder, tmp_path):
     assert "'t' is the same in every row" in text
     assert "a + b + c is 100 in every row" in text
     assert 'constraints = ["a + b + c = 100"]' in text
-    assert "1 of 60 rows repeat a design" in text
+    assert "rows that repeat a design: 1 of 60;" in text
     assert "no validation rows" in text
     left = [t for t in run if t not in checked]
     assert not any("in every row" in t or "repeat" in t for t in left)
@@ -137,8 +137,16 @@ PLUGINS: dict = {}
 @pytest.mark.parametrize(
     ("plugins", "tuner", "message"),
     [
-        ({"dataset": Given(weights=True), "surrogate": Plain()}, "val_loss", "weights of rows are for networks"),
-        ({"dataset": Given(partial=True), "surrogate": Plain()}, "val_loss", "can't learn from rows where an output"),
+        (
+            {"dataset": Given(weights=True), "surrogate": Plain()},
+            "val_loss",
+            "row weights are only supported for neural networks",
+        ),
+        (
+            {"dataset": Given(partial=True), "surrogate": Plain()},
+            "val_loss",
+            "can't be trained on rows where an output",
+        ),
         ({"dataset": Given(), "surrogate": Plain()}, "val_acc", "no metric reports 'val_acc'"),
         ({"dataset": Given()}, "val_acc", "no metric reports 'val_acc'"),
         ({"dataset": Given(), "surrogate": Wide()}, "val_loss", "the data have 1 output"),
@@ -156,8 +164,8 @@ def test_what_a_run_would_refuse_once_it_has_begun_is_refused(monkeypatch, plugi
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"training": {"test": 0.9, "validation": 0.999}}, "leave none to learn from"),
-        ({"design": {"stay_near_data": True, "bounds": {"a": [500, 600]}}}, "no measured design lies inside"),
+        ({"training": {"test": 0.9, "validation": 0.999}}, "leave no training rows"),
+        ({"design": {"stay_near_data": True, "bounds": {"a": [500, 600]}}}, "no measured design lies within"),
         ({"design": {"fixed": {"metal": "Zn"}}}, "'Zn'"),
         ({"design": {"levels": {"metal": ["Zn"]}}}, "'Zn'"),
         ({"design": {"near": {"metal": "Zn"}}}, "'Zn'"),

@@ -64,4 +64,4 @@ def test_a_target_has_the_same_status_alone_and_in_a_table_of_targets(prepared, 
 
 def test_a_value_that_the_true_model_did_not_give_has_no_tolerance(prepared):
     report = solve_one(replace(prepared, truth=failing, known=None), ["y=2"]).report
-    assert report.verdict == "no design meets the target; the nearest: the true model gave no value of y there"
+    assert report.verdict == "no design meets the target; closest: the true model gave no value of y there"

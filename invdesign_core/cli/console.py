@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from invdesign_core.designs.verdict import as_written, computed_text, miss_of, number_text, output_text, tolerance_text
+from invdesign_core.errors import plural
 from invdesign_core.space.digits import typed
 
 if TYPE_CHECKING:
@@ -135,16 +136,16 @@ def _counts(starts: StartsReport, what: str) -> str:
     """Say what became of the starts; nothing of hits where nothing can be hit."""
     hit = [] if starts.hit is None else [f"{starts.hit} {what}"]
     lost = [f"{starts.not_finite} not finite"] if starts.not_finite else []
-    parts = [*hit, f"{starts.converged} converged", f"{starts.unmoved} never moved", *lost]
-    return f"{starts.total} starts: {', '.join(parts)}"
+    parts = [*hit, f"{starts.converged} converged", f"{starts.unmoved} did not move", *lost]
+    return f"{plural(starts.total, 'start')}: {', '.join(parts)}"
 
 
 def _surrogate(report: Report, console: Console) -> None:
     s = report.surrogate
     if s.test:
-        title = f"surrogate on {s.rows.get('test', 0)} test rows"
+        title = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
         if "table" in s.rows:
-            title = f"the model on {s.rows['table']} rows of the table"
+            title = f"the model on {plural(s.rows['table'], 'row')} of the table"
         table = Table(title=title, title_justify="left")
         table.add_column("output", overflow="fold")
         for name in ("R²", "mean abs. error", "RMS error"):
@@ -156,7 +157,7 @@ def _surrogate(report: Report, console: Console) -> None:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
         failed = f", {s.failed} failed" if s.failed else ""
         console.print(
-            f"{s.trials} trials{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
+            f"{plural(s.trials, 'trial')}{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
         )
 
 
@@ -169,9 +170,9 @@ def _measured(report: Report, console: Console) -> None:
     """Print the measured rows that are answers themselves, the best few."""
     count, shown = report.measured_count, report.measured[:ROWS_SHOWN]
     goal = any(target.goal for target in report.target.values())
-    many = "s" if count > 1 else ""
-    end = "beat{} the best design" if goal else "meet{} the target already"
-    title = f"{count} measured row{many} " + end.format("" if many else "s")
+    verb = "s" if count == 1 else ""
+    end = f"beat{verb} the best design" if goal else f"already meet{verb} the target"
+    title = f"{plural(count, 'measured row')} {end}"
     title += f"; the best {len(shown)}" if count > len(shown) else ""
     rows = []
     for row in shown:
@@ -252,15 +253,18 @@ def _around(best: DesignReport, console: Console) -> None:
         n = best.nearest
         which = "nearest row" if n.row is None else f"nearest row: {n.row},"
         lines.append(f"{which} {n.distance:.2g} away, {'inside' if n.inside else 'outside'} the data")
-    if best.room:
-        lines.append("each input alone: " + ", ".join(f"{name} {_room(ends)}" for name, ends in best.room.items()))
-    if best.free:
-        lines.append(_free(best.free, [name for name in best.inputs if name in (best.room or {})]))
+    if best.tolerance_range:
+        ranges = ", ".join(f"{name} {_range(ends)}" for name, ends in best.tolerance_range.items())
+        lines.append(f"tolerance of each input (others fixed): {ranges}")
+    if best.free_directions:
+        lines.append(
+            _free(best.free_directions, [name for name in best.inputs if name in (best.tolerance_range or {})])
+        )
     if lines:
         console.print("the best design", *(f"  {escape(line)}" for line in lines), sep="\n")
 
 
-def _room(ends: list[Any]) -> str:
+def _range(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
         if ends[0] == ends[1]:
             return f"{typed(ends[0])} only"
@@ -269,7 +273,7 @@ def _room(ends: list[Any]) -> str:
 
 
 def _free(directions: list[dict[str, float]], names: list[str]) -> str:
-    """Name the free directions: each where they are few, else which inputs make up for the others."""
+    """Name the free directions: each where they are few, else which inputs compensate for the others."""
     if len(directions) <= 3:
         steps = [" ".join(f"{name} {step:+.4g}" for name, step in d.items()) for d in directions]
         return "free direction" + ("s: " if len(steps) > 1 else ": ") + "; ".join(steps)
@@ -278,7 +282,7 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
     alone = [name for name, d in zip(own, directions, strict=True) if len(d) == 1]
     text = f"{len(directions)} of {len(names)} directions are free"
     if tied:
-        text += f": {', '.join(tied)} can make up for the others"
+        text += f": {', '.join(tied)} can compensate for the others"
     if alone:
         text += f"; without effect here: {', '.join(alone)}"
     return text

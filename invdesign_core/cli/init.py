@@ -9,17 +9,14 @@ from typing import Any
 
 import click
 
-from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import quiet_option
 from invdesign_core.cli.output import check_printed, discover, results_only_on_stdout
 from invdesign_core.errors import RunStoreError
-from invdesign_core.registry import build_options
-from invdesign_core.workflow.run_folder import write_text
 
 
-@click.command(short_help="Write a commented experiment file for a table of your own.")
+@click.command()
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns, of which you want values.")
+@click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns that targets are set for.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; by default the table's name.toml.")
 @click.option(
     "--set",
@@ -39,17 +36,19 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
       invdesign init mine.csv --outputs H2,N2
       invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
     """
+    from invdesign_core.cli.console import Watcher
     from invdesign_core.cli.template import draft
     from invdesign_core.context import Context
+    from invdesign_core.data.files.load import load_table
+    from invdesign_core.data.files.options import Reading
+    from invdesign_core.registry import build_options
     from invdesign_core.space.text import split_names
     from invdesign_core.workflow.experiment import apply_overrides
+    from invdesign_core.workflow.run_folder import write_text
     from invdesign_core.workflow.validate import load
 
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
-        from invdesign_core.data.files.load import load_table
-        from invdesign_core.data.files.options import Reading
-
         given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
         given = given.get("dataset", {})
         reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
@@ -63,13 +62,13 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
                 replace(Context(), emit=watcher),
             )
         if path.exists():
-            raise RunStoreError(f"{path}: the file is there already", "choose another --out")
+            raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
         write_text(path, draft(data, list(options.items()), use))
         wanted = shlex.quote(f"{names[0]}=VALUE")
-        stdout.write(f"{path} is written; fill in a target there, or name one:\n")
+        stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
         stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
-        check_printed(stdout, f"{path} is written all the same")
+        check_printed(stdout, f"{path} was written nevertheless")
 
 
 def _relative(table: Path, folder: Path) -> str:

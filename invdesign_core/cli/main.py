@@ -5,33 +5,36 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
 
-from invdesign_core import __version__
 from invdesign_core.cli import output
-from invdesign_core.distributions import stopped_by
 from invdesign_core.errors import ExitCode, InvdesignError, PluginError, RunStoreError, described, reason
 
 COMMANDS = {
-    "init": "invdesign_core.cli.init:init",
-    "run": "invdesign_core.cli.run:run",
-    "solve": "invdesign_core.cli.solve:solve",
-    "predict": "invdesign_core.cli.predict:predict",
-    "plugins": "invdesign_core.cli.plugins:plugins",
-    "validate": "invdesign_core.cli.validate:validate",
-    "schema": "invdesign_core.cli.schema:schema",
+    "init": "Write a commented experiment file for a table of your own.",
+    "run": "Train a surrogate on a table and find the designs that hit a target.",
+    "solve": "Invert a saved run, or a Keras model of your own.",
+    "predict": "Predict the outputs of the designs in a table.",
+    "plugins": "List the installed plugins, or show one.",
+    "validate": "Check an experiment file, its plugins, data and targets, without training.",
+    "schema": "Show every key of the experiment file.",
 }
+"""What each command does, in the order in which they are usually needed; each has a module of its name."""
 
 
 class Lazy(click.Group):
     """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of a user's day."""
+        """Return the commands in the order in which they are usually needed."""
         return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
@@ -39,8 +42,8 @@ class Lazy(click.Group):
             return None
         from importlib import import_module
 
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = getattr(import_module(f"invdesign_core.cli.{cmd_name}"), cmd_name)
+        command.short_help = COMMANDS[cmd_name]
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -52,14 +55,31 @@ class Lazy(click.Group):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:  # no command ends the program, nor raises what nobody would catch
+            import traceback
+
             frames = traceback.extract_tb(error.__traceback__)
             raise PluginError(
                 f"{frames[-1].filename}, line {frames[-1].lineno}: {described(error)}", "this is a fault of the plugin"
             ) from error
 
 
+def _print_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from invdesign_core import __version__
+
+        click.echo(f"invdesign, version {__version__}")
+        ctx.exit()
+
+
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="invdesign")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Which inputs give the output I want?
 
@@ -109,10 +129,19 @@ def _unforeseen(error: Exception) -> ExitCode:
     """Say what went wrong where nothing was prepared for it: a fault of the machine, of another package, or of ours."""
     if isinstance(error, OSError) and error.errno in REFUSALS:
         where = "" if error.filename is None else f"{error.filename}: "
-        return _tell(RunStoreError(f"{where}{reason(error)}", "so says the operating system: make room or allow it"))
+        return _tell(
+            RunStoreError(
+                f"{where}{reason(error)}",
+                "this comes from the operating system: free some disk space, or change the permissions",
+            )
+        )
+    from invdesign_core.distributions import stopped_by
+
     damaged = stopped_by(error)
     if damaged is not None:
         return _tell(damaged)
+    import traceback
+
     traceback.print_exception(error)
     _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
     return ExitCode.BUG

@@ -11,7 +11,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -171,12 +170,16 @@ def _remember_programs() -> None:
     """Let JAX keep what it compiles for the next process; whatever the user has set himself stays."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        (home / "invdesign" / "jax").mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # nowhere to keep it, or nobody's home: each process compiles for itself
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("invdesign", appauthor=False) / "jax"
+    if not folder.is_absolute():  # a user without a home folder
         return
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(home / "invdesign" / "jax")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # each process compiles for itself
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(256 * 2**20))

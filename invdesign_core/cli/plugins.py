@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
-from invdesign_core.registry import Entry, Provider, schema_of
+
+if TYPE_CHECKING:
+    from invdesign_core.registry import Entry, Provider
 
 
-@click.group(short_help="List the installed plugins, or show one.")
+@click.group()
 def plugins() -> None:
     """List the installed plugins, or show one.
 
@@ -63,6 +65,8 @@ def show_plugin(name: str, kind: str | None, as_json: bool) -> None:
     Example:
       invdesign plugins show lbfgsb
     """
+    from invdesign_core.registry import schema_of
+
     entry = discover().find(name, kind)
     plugin = entry.plugin
     schema = schema_of(plugin)

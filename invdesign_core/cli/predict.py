@@ -7,14 +7,20 @@ from pathlib import Path
 
 import click
 
-from invdesign_core.cli.console import Watcher
-from invdesign_core.cli.options import backend_option, code_option, import_option, json_option, quiet_option
+from invdesign_core.cli.options import (
+    backend_option,
+    code_option,
+    import_option,
+    inputs_option,
+    json_option,
+    outputs_option,
+    quiet_option,
+)
 from invdesign_core.cli.output import discover, import_keras, results_only_on_stdout, stop_on_interrupt
-from invdesign_core.context import Context
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import plural
 
 
-@click.command(short_help="Predict the outputs of the designs in a table.")
+@click.command()
 @click.argument("run_or_model", metavar="RUN|MODEL.keras", type=click.Path(path_type=Path))
 @click.argument("table", metavar="TABLE", type=click.Path(path_type=Path))
 @click.option(
@@ -22,8 +28,8 @@ from invdesign_core.errors import DataError, near_match
     type=click.Path(path_type=Path),
     help="The .csv, .parquet or .xlsx file for the table with its predictions; by default they are printed as CSV.",
 )
-@click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
-@click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
+@inputs_option
+@outputs_option
 @backend_option
 @code_option
 @import_option
@@ -53,28 +59,23 @@ def predict(
       invdesign predict runs/20260101-120000 designs.xlsx --out predicted.xlsx
       invdesign predict mine.keras mine.csv --inputs flow,heat --outputs yield --json
     """
-    if not run_or_model.exists():
-        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
-        raise DataError(
-            f"{run_or_model}: there is no such run or model",
-            near_match(run_or_model.name, siblings) if siblings else None,
-        )
+    from invdesign_core.cli.console import Watcher
+    from invdesign_core.cli.option_values import check_exists, listed_names
+    from invdesign_core.context import Context
+
+    check_exists(run_or_model)
     registry = discover()
     ctx = Context()
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         import_keras(backend)
-        from invdesign_core.space.text import split_names
         from invdesign_core.workflow.predict import predict_table
-
-        def listed(text: str | None) -> list[str] | None:
-            return None if text is None else split_names(text)
 
         found = predict_table(
             run_or_model,
             table,
             out,
-            inputs=listed(inputs),
-            outputs=listed(outputs),
+            inputs=listed_names(inputs, table),
+            outputs=listed_names(outputs, table),
             registry=registry,
             backend_name=backend,
             allow_code=allow_code,
@@ -86,4 +87,4 @@ def predict(
         elif out is None:
             stdout.write(found.table.to_csv(index=False, lineterminator="\n"))
         else:
-            stdout.write(f"{out} is written: {found.report.rows} rows with predictions\n")
+            stdout.write(f"wrote {plural(found.report.rows, 'row')} with predictions to {out}\n")

@@ -9,12 +9,9 @@ from typing import Any
 
 import click
 
-from invdesign_core.cli.console import Watcher, show
 from invdesign_core.cli.options import (
     backend_option,
     design_options,
-    design_values,
-    experiment_of,
     json_option,
     plugin_options,
     quiet_option,
@@ -25,14 +22,13 @@ from invdesign_core.cli.options import (
     with_time_limit,
 )
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
-from invdesign_core.context import Context
 from invdesign_core.errors import ExitCode, RunStoreError
-from invdesign_core.plugin import KINDS
+from invdesign_core.workflow.defaults import DEFAULTS
 
 
-@click.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
+@click.command()
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
-@plugin_options(list(KINDS))
+@plugin_options(list(DEFAULTS))
 @set_option
 @target_option
 @design_options
@@ -40,7 +36,7 @@ from invdesign_core.plugin import KINDS
 @backend_option
 @time_limit_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; by default a new one below runs/.")
-@click.option("--resume", is_flag=True, help="Go on with the unfinished run in --out; trials that ended are kept.")
+@click.option("--resume", is_flag=True, help="Continue the unfinished run in --out; finished trials are kept.")
 @json_option
 @quiet_option
 def run(
@@ -68,8 +64,12 @@ def run(
       invdesign run mine.toml --target H2=max --constraint 'a + b + c = 1' --step T=5
       invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
     """
+    from invdesign_core.cli.console import Watcher
+    from invdesign_core.cli.option_values import design_values, experiment_of
+    from invdesign_core.context import Context
+
     registry = discover()
-    plugins = {kind: others[kind] for kind in KINDS}
+    plugins = {kind: others[kind] for kind in DEFAULTS}
     overrides = with_time_limit(overrides, time_limit)
     chosen, source = experiment_of(experiment, overrides, plugins, seed, backend, design_values(others))
     chosen.stages(registry)
@@ -89,8 +89,8 @@ def run(
         except KeyboardInterrupt:
             if watcher.run is not None:
                 ended = (Path(watcher.run) / "trials" / "trials.jsonl").exists()
-                kept = "the trials that had ended are kept" if ended else "no trial had ended yet"
-                click.echo(f"{kept}; go on with the same command and --out {watcher.run} --resume", err=True)
+                kept = "finished trials are saved" if ended else "no trial had finished yet"
+                click.echo(f"{kept}; resume with the same command plus --out {watcher.run} --resume", err=True)
             raise
 
 
@@ -102,6 +102,7 @@ def finish(job: Callable[[], Any], as_json: bool, stdout: Any, quiet: bool = Fal
     RunStoreError
         If the result could not be written, after it is printed; or if it could not be printed.
     """
+    from invdesign_core.cli.console import show
     from invdesign_core.workflow.result import UnsavedError
 
     unsaved = None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from invdesign_core.cli.options import json_option
 from invdesign_core.cli.output import discover
-from invdesign_core.registry import Registry, schema_of, summary_of
-from invdesign_core.surrogate.settings import Training
-from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.experiment import DEFAULTS, Experiment
+from invdesign_core.workflow.defaults import DEFAULTS
+
+if TYPE_CHECKING:
+    from invdesign_core.registry import Registry
 
 
-@click.command(short_help="Show every key of the experiment file.")
+@click.command()
 @click.option("--result", is_flag=True, help="Show the result's JSON instead: what --json prints.")
 @json_option
 def schema(result: bool, as_json: bool) -> None:
@@ -57,6 +57,11 @@ def schema(result: bool, as_json: bool) -> None:
 
 def experiment_schema(registry: Registry) -> dict[str, Any]:
     """Return the JSON Schema of the experiment file for the installed plugins."""
+    from invdesign_core.registry import schema_of, summary_of
+    from invdesign_core.surrogate.settings import Training
+    from invdesign_core.workflow.design import Design
+    from invdesign_core.workflow.experiment import Experiment
+
     base = Experiment.model_json_schema()
     properties = {k: v for k, v in base["properties"].items() if k != "folder"}
     for kind in DEFAULTS:

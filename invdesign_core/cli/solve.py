@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from invdesign_core.cli.console import Watcher, show_table
 from invdesign_core.cli.options import (
     backend_option,
     code_option,
     design_options,
-    design_values,
     import_option,
+    inputs_option,
     json_option,
+    outputs_option,
     plugin_options,
     quiet_option,
     seed_option,
@@ -26,17 +26,13 @@ from invdesign_core.cli.options import (
 )
 from invdesign_core.cli.output import check_printed, discover, import_keras, results_only_on_stdout, stop_on_interrupt
 from invdesign_core.cli.run import finish
-from invdesign_core.context import Context
-from invdesign_core.errors import ConfigError, DataError, ExitCode, near_match
-from invdesign_core.surrogate.keras_file_faults import is_model_folder
-from invdesign_core.workflow.design import merge_design
-from invdesign_core.workflow.experiment import DEFAULTS, apply_overrides
-from invdesign_core.workflow.solver_choice import AUTO
+from invdesign_core.errors import ConfigError, ExitCode
+from invdesign_core.workflow.defaults import AUTO, DEFAULTS
 
 SOLVE_SECTIONS = ("solver", "objective", "design")
 
 
-@click.command(short_help="Invert a saved run, or a Keras model of your own.")
+@click.command()
 @click.argument("run_or_model", metavar="RUN|MODEL.keras", type=click.Path(path_type=Path))
 @target_option
 @plugin_options(["objective", "solver"])
@@ -47,8 +43,8 @@ SOLVE_SECTIONS = ("solver", "objective", "design")
     type=click.Path(path_type=Path),
     help="For a model: a table whose columns give names and bounds.",
 )
-@click.option("--inputs", metavar="A,B,…", help="For a model: names of its inputs, in order.")
-@click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order.")
+@inputs_option
+@outputs_option
 @click.option(
     "--targets",
     "target_table",
@@ -102,6 +98,12 @@ def solve(
       invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
       invdesign solve runs/20260101-120000 --targets wanted.csv --out designs.csv
     """
+    from invdesign_core.cli.console import Watcher, show_table
+    from invdesign_core.cli.option_values import check_exists, design_values, listed_names
+    from invdesign_core.context import Context
+    from invdesign_core.surrogate.keras_file_faults import is_model_folder
+    from invdesign_core.workflow.design import merge_design
+
     if (target_table is None) != (out is None):
         raise ConfigError("--targets and --out belong together: a table of targets, and a file for their designs")
     if target_table is not None and targets:
@@ -128,12 +130,7 @@ def solve(
     is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):
         raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
-    if not is_run and not run_or_model.exists():
-        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
-        raise DataError(
-            f"{run_or_model}: there is no such run or model",
-            near_match(run_or_model.name, siblings) if siblings else None,
-        )
+    check_exists(run_or_model)
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         common["ctx"] = replace(ctx, emit=watcher)
         with ctx.clock.stage("import"):
@@ -165,8 +162,8 @@ def solve(
                 run_or_model,
                 **chosen,  # type: ignore[arg-type]
                 table=table,
-                inputs=_listed(inputs),
-                outputs=_listed(outputs),
+                inputs=listed_names(inputs, table),
+                outputs=listed_names(outputs, table),
                 seed=seed or 0,
                 **common,
             )
@@ -175,7 +172,7 @@ def solve(
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:
-            click.echo("what is done is kept; the same command goes on with it", err=True)
+            click.echo("finished targets are saved; run the same command to resume", err=True)
             raise
         if as_json:
             stdout.write(report.model_dump_json(indent=1) + "\n")
@@ -189,6 +186,8 @@ def _sections(
     overrides: tuple[str, ...], plugins: dict[str, str | None], designs: int | None
 ) -> dict[str, dict[str, Any]]:
     """Return the sections of an experiment that a solve may replace."""
+    from invdesign_core.workflow.experiment import apply_overrides
+
     values: dict[str, Any] = {kind: {"use": name} for kind, name in plugins.items() if name is not None}
     values = apply_overrides(values, overrides)
     for section in values:
@@ -204,7 +203,3 @@ def _sections(
 
 def _options(section: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key != "use"}
-
-
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",")]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tomlkit
 
 from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
 from invdesign_core.data.quality import data_notes, data_warnings
-from invdesign_core.errors import InvdesignError
+from invdesign_core.errors import InvdesignError, plural
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.workflow.design import Design
+
+FOUND = ("inputs", "kinds")
+"""Options of the dataset that the file states as they were found, so that no option is repeated."""
 
 
 def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
@@ -30,24 +34,24 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
         What that dataset is called: with its distribution where another one has a dataset of that name.
     """
     lines = [
-        f"# Inverse design with {data.name}: {len(data.frame)} rows.",
-        "# Lines that begin with # are comments; take the # away to make them count.",
+        f"# Inverse design with {data.name}: {plural(len(data.frame), 'row')}.",
+        "# Lines that begin with # are comments; remove the # to activate a line.",
         "",
         "seed = 0",
         "",
         "[dataset]",
         f"use = {toml(use)}",
-        *(f"{key} = {toml(value)}" for key, value in options),
-        "# Columns that may be chosen freely; take out what is a result, a number of the sample, or a date.",
+        *(f"{toml_key(key)} = {toml(value)}" for key, value in options if value is not None and key not in FOUND),
+        "# Columns that can be set in a design; remove results, sample numbers and dates.",
         f"inputs = {toml(list(data.space.names))}",
         "",
-        "# What each input is, as its column says; change what is wrong.",
+        "# The kind of each input, as read from its column; correct what is wrong.",
         "[dataset.kinds]",
         *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
         "",
         "[design]",
         *_rules(data),
-        "# Where designs may lie. These are the ranges of the table; answers far outside mean little.",
+        "# The search range of each input: the range in the table. Predictions far outside it are unreliable.",
     ]
     bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
     lines += ["[design.bounds]"] if bounded else []
@@ -61,7 +65,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
         "[solver]",
         "starts = 64",
         "",
-        '# What you want of the outputs. Fill in one or more: a number, "<=1", ">=1", "1..2", "max" or "min".',
+        '# The targets of the outputs. Set one or more: a number, "<=1", ">=1", "1..2", "max" or "min".',
         "[targets]",
     ]
     for m, name in enumerate(data.outputs):
@@ -73,7 +77,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
         lines.append(f"# {toml_key(name)} = {middle}  # measured: {low} to {high}")
     odd = [*data_warnings(data, _constrained(data)[0]), *data_notes(data)]
     if odd:
-        lines += ["", "# Worth knowing about this table:", *(f"# - {text}" for text in odd)]
+        lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
 
 
@@ -81,16 +85,16 @@ def _rules(data: Data) -> list[str]:
     """Return keys of `[design]` itself, which stand before its tables: what all rows satisfy, and commented wishes."""
     found = _constrained(data)[1]
     return [
-        '# Equations and limits that designs must satisfy besides, such as "a + b <= 1".',
+        '# Further equations and limits that designs must satisfy, such as "a + b <= 1".',
         *(
-            ["# Every row of the table satisfies these; without them most of what is searched doesn't exist."]
+            ["# Every row of the table satisfies these; without them most designs in the search range can't exist."]
             if found
             else []
         ),
         *(["constraints = [", *(f"    {toml_text(text)}," for text in found), "]"] if found else []),
-        "# Only designs as near to a row of the table as its rows are to each other:",
+        "# Only accept designs as close to a row of the table as its rows are to each other:",
         "# stay_near_data = true",
-        "# Of the design below [design.near], change as few values as possible:",
+        "# Change as few values of the reference design in [design.near] as possible:",
         "# fewest_changes = true",
         "",
     ]
@@ -112,14 +116,14 @@ def _constrained(data: Data) -> tuple[Space, list[str]]:
 def _wishes(data: Data) -> list[str]:
     """Return commented tables of `[design]` for what a table can't say of a design, with the table's own names."""
     first, numbers = data.space.variables[0].name, _numbers(data)
-    lines = ["", "# Hold an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
+    lines = ["", "# Fix an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
     if numbers:
         step = _readable_step(data, numbers[0])
-        lines += ["", "# What an instrument can set:", "# [design.step]", f"# {toml_key(numbers[0])} = {step}"]
+        lines += ["", "# The resolution of an instrument:", "# [design.step]", f"# {toml_key(numbers[0])} = {step}"]
     return [
         *lines,
         "",
-        "# A design that you have, to stay near to:",
+        "# Reference design: answers stay close to it.",
         "# [design.near]",
         *(f"# {toml_key(name)} = {_cell(data, name)}" for name in data.space.names),
     ]
@@ -138,18 +142,23 @@ def _readable_step(data: Data, name: str) -> str:
 
 
 def toml(value: object) -> str:
-    """Write a value as TOML; JSON's text, lists, numbers and booleans are TOML's too."""
-    if isinstance(value, Path):
-        value = value.as_posix()
+    """Write a value as TOML on one line; TOML has no null, so keys without a value are left out."""
+    return str(_item(value).as_string())
+
+
+def _item(value: object) -> Any:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(k)} = {toml(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value, ensure_ascii=False)
+        table = tomlkit.inline_table()
+        table.update({key: _item(inner) for key, inner in value.items() if inner is not None})
+        return table
+    if isinstance(value, list | tuple):
+        return tomlkit.item([_item(inner) for inner in value])
+    return tomlkit.item(value.as_posix() if isinstance(value, Path) else value)
 
 
 def toml_key(name: str) -> str:
     """Write a name as a TOML key: bare where it may be, else in quotes."""
-    bare = bool(name) and all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
-    return name if bare else json.dumps(name, ensure_ascii=False)
+    return tomlkit.key(name).as_string()
 
 
 def _number(value: float) -> str:

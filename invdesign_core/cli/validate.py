@@ -8,11 +8,8 @@ from typing import Any
 
 import click
 
-from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.options import (
     design_options,
-    design_values,
-    experiment_of,
     json_option,
     plugin_options,
     quiet_option,
@@ -20,12 +17,13 @@ from invdesign_core.cli.options import (
     target_option,
 )
 from invdesign_core.cli.output import discover, results_only_on_stdout
-from invdesign_core.plugin import KINDS
+from invdesign_core.errors import plural
+from invdesign_core.workflow.defaults import DEFAULTS
 
 
-@click.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
+@click.command()
 @click.argument("experiment", required=False, type=click.Path(path_type=Path))
-@plugin_options(list(KINDS))
+@plugin_options(list(DEFAULTS))
 @set_option
 @target_option
 @design_options
@@ -51,12 +49,14 @@ def validate(
       invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
       invdesign validate mine.toml --no-data --json
     """
+    from invdesign_core.cli.console import Watcher
+    from invdesign_core.cli.option_values import design_values, experiment_of
     from invdesign_core.context import Context, Event
     from invdesign_core.surrogate import backend
     from invdesign_core.workflow.validate import check
 
     registry = discover()
-    plugins = {kind: others[kind] for kind in KINDS}
+    plugins = {kind: others[kind] for kind in DEFAULTS}
     chosen, _ = experiment_of(experiment, overrides, plugins, None, None, design_values(others))
     stages = chosen.stages(registry, targets)
     found: dict[str, Any] = {
@@ -94,10 +94,10 @@ def validate(
         stdout.write("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()) + "\n")
         if no_data:
             return
-        stdout.write(f"{found['rows']} rows\n")
+        stdout.write(f"{plural(found['rows'], 'row')}\n")
         for v in found["variables"]:
             stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}\n")
         for text in found["constraints"]:
             stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:
-            stdout.write(f"  output {name}{': wanted ' + found['targets'][name] if name in found['targets'] else ''}\n")
+            stdout.write(f"  output {name}{': target ' + found['targets'][name] if name in found['targets'] else ''}\n")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, near_match, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, infer_variable
@@ -71,9 +71,11 @@ class Data:
             if name not in known:
                 raise DataError(f"there is no output column {name!r}", near_match(name, known))
             if name in self.space.names:
-                raise DataError(f"{name!r} is both a design variable and an output", "make it the one or the other")
+                raise DataError(
+                    f"{name!r} is both a design variable and an output", "list it as an input or as an output"
+                )
         if len(self.frame) < 4:
-            raise DataError(f"the data have {len(self.frame)} rows; a surrogate needs more", None)
+            raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least 4", None)
         for name in (*self.space.names, *self.outputs):
             if name not in known:
                 raise DataError(f"there is no column {name!r}", near_match(name, known))
@@ -91,19 +93,19 @@ class Data:
                 first = int(np.argmax(bad))
                 raise DataError(
                     f"column {name!r}, row {first + 1}: found {_shown(column.iloc[first])}, expected a value "
-                    f"({int(bad.sum())} of {len(bad)} rows are missing or not finite)",
+                    f"(rows with missing or infinite values: {int(bad.sum())} of {len(bad)})",
                     "fill them in, or leave those rows out",
                 )
         if self.partial:
             empty = self.frame[list(self.outputs)].isna().all(axis=1).to_numpy()
             if empty.any():
                 raise DataError(
-                    f"row {int(np.argmax(empty)) + 1}: no output was measured ({int(empty.sum())} such rows)",
+                    f"row {int(np.argmax(empty)) + 1}: no output was measured (rows without any: {int(empty.sum())})",
                     "leave those rows out",
                 )
             for name in self.outputs:
                 if self.frame[name].isna().all():
-                    raise DataError(f"output {name!r} was measured for no row", "leave it out of the outputs")
+                    raise DataError(f"output {name!r} has no measured values", "remove it from the outputs")
         if self.weights is not None:
             w = np.asarray(self.weights, dtype=np.float64)
             bad = ~(np.isfinite(w) & (w >= 0))
@@ -111,10 +113,12 @@ class Data:
                 row = f", row {int(np.argmax(bad)) + 1}: found {w[np.argmax(bad)]}" if bad.any() else ""
                 raise DataError(f"the weights{row}: expected one number for each row, none negative, not all 0")
         if self.groups is not None and len(self.groups) != len(self.frame):
-            raise DataError(f"there are {len(self.groups)} groups for {len(self.frame)} rows")
+            raise DataError(f"there are {plural(len(self.groups), 'group label')} for {plural(len(self.frame), 'row')}")
         if self.split is not None:
             if len(self.split) != len(self.frame):
-                raise DataError(f"the split names {len(self.split)} rows, the table has {len(self.frame)}")
+                raise DataError(
+                    f"the split has {plural(len(self.split), 'entry', 'entries')} for {plural(len(self.frame), 'row')}"
+                )
             strange = set(np.unique(self.split)) - set(PARTS)
             if strange:
                 raise DataError(f"the split names {sorted(strange)}, expected {list(PARTS)}")
@@ -161,7 +165,7 @@ class Data:
         known = list(frame.columns)
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:
-            raise DataError(f"the column {twice[0]!r} is there twice", "rename one of them")
+            raise DataError(f"the column {twice[0]!r} appears twice", "rename one of them")
         chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
         beside = [column for column in (groups, weights) if column is not None]
         chosen = [column for column in chosen if column not in beside]
@@ -283,7 +287,7 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     n_validation = _share(validation, count - n_test)
     if count - n_test - n_validation < 1:
         what = "distinct designs" if data.groups is None else "groups"
-        raise DataError(f"{count} {what} leave none to learn from", "hold back less (training.test, .validation)")
+        raise DataError(f"{count} {what} leave no training rows", "reduce training.test or training.validation")
     part = np.zeros(count, dtype=np.intp)
     part[order[:n_test]] = 2
     part[order[n_test : n_test + n_validation]] = 1
@@ -328,8 +332,8 @@ def _refuse_missing(name: str, column: pd.Series) -> None:
     if missing.any():
         first = int(np.argmax(missing))
         raise DataError(
-            f"column {name!r}, row {first + 1}: found nothing, expected a value "
-            f"({int(missing.sum())} of {len(missing)} rows are missing)",
+            f"column {name!r}, row {first + 1}: the cell is empty, expected a value "
+            f"(rows without a value: {int(missing.sum())} of {len(missing)})",
             "fill them in, or leave those rows out",
         )
 

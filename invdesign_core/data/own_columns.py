@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "inside", "free", "nearest.row", "nearest.distance"),
+    *("evaluations", "moved", "inside", "free_directions", "nearest.row", "nearest.distance"),
     *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
@@ -161,7 +161,7 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
     place = f"{where}, column {str(column.name)!r}"
     empty = column.isna().to_numpy()
     if empty.any() and not missing:
-        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: found nothing, expected a value")
+        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: the cell is empty, expected a value")
     if variable.kind == "categorical" or (variable.kind == "binary" and variable.levels != (0, 1)):
         written = {str(level): level for level in reversed(variable.levels)}
         values: list[Any] = []

@@ -1,4 +1,4 @@
-"""What a careful colleague would point out about a table, and about what was learnt from it."""
+"""Data-quality warnings about a table, and about the surrogate trained on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.data.data import Data, Rows, together
 from invdesign_core.data.equations import advice_of, serial_numbers, toml_text
+from invdesign_core.errors import plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import near, span
 from invdesign_core.space.space import Space
@@ -51,24 +52,22 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
         values = column.to_numpy(dtype=np.float64) if numeric else np.zeros(1)
         ends = np.nanmin(values), np.nanmax(values)
         if column.nunique() == 1 or (numeric and is_constant(*ends)):
-            advice = (
-                "it teaches nothing; leave it out" if what == "input" else "there is nothing to learn; leave it out"
-            )
+            advice = "it carries no information; remove it"
             said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
         elif numeric:
             said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
     for name in serial_numbers(data.x, data.space):
         first, last = int(data.frame[name].min()), int(data.frame[name].max())
         said.append(
-            f"input {name!r} numbers the rows, {first} to {last}: unless it can be chosen, it is no input; "
+            f"input {name!r} numbers the rows, {first} to {last}: if it cannot be chosen, it is not an input; "
             f"leave_out = [{toml_text(name)}]"
         )
     rows = together(data.x)
     distinct = int(rows.max()) + 1
     if distinct < FEW * data.space.width:
         said.append(
-            f"{distinct} distinct designs are few for {data.space.width} inputs; "
-            "measure more, or leave out inputs that don't matter"
+            f"{plural(distinct, 'distinct design')} for {plural(data.space.width, 'input')}: too few for a reliable "
+            "surrogate; measure more, or leave out inputs that don't matter"
         )
     return said + advice_of(data, None if space is None else space.constraints.linear)
 
@@ -87,11 +86,10 @@ def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list
     around = f"{what} varies by {high - low:.3g} around {near(low + (high - low) / 2, high - low)}"
     advice = f"subtract {near(low, 10 * (high - low))} from it, or use another unit"
     if seen == 1:
-        return [
-            f"{around}, too flat for the network's float32, in which it is one number and teaches nothing; {advice}"
-        ]
+        flat = "too flat for the network's float32, in which it is a single number without information"
+        return [f"{around}, {flat}; {advice}"]
     if is_flat(low, high):
-        return [f"{around}, too flat for the network's float32, which tells {seen} values of it apart; {advice}"]
+        return [f"{around}, too flat for the network's float32, which distinguishes only {seen} values of it; {advice}"]
     return []
 
 
@@ -101,9 +99,9 @@ def data_notes(data: Data) -> list[str]:
     rows = together(data.x)
     repeats = len(rows) - int(rows.max()) - 1
     if repeats:
-        said.append(f"{repeats} of {len(rows)} rows repeat a design; repeats stay on one side of the split")
+        said.append(f"rows that repeat a design: {repeats} of {len(rows)}; repeats stay on one side of the split")
     if data.groups is not None:
-        said.append(f"rows of one of {len(np.unique(data.groups))} groups stay on one side of the split")
+        said.append(f"rows of a group stay on one side of the split ({plural(len(np.unique(data.groups)), 'group')})")
     for m, name in enumerate(data.outputs):
         count = int(np.isfinite(data.y[:, m]).sum())
         if count < len(rows):
@@ -140,4 +138,6 @@ def bounds_warnings(space: Space, data: Space) -> list[str]:
     if not beyond:
         return []
     more = f" and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
-    return [f"the search goes beyond the data, where the surrogate guesses: {', '.join(beyond[:NAMED])}{more}"]
+    return [
+        f"the search range extends beyond the data, where the surrogate extrapolates: {', '.join(beyond[:NAMED])}{more}"
+    ]

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from invdesign_core.data.data import Data
 from invdesign_core.data.own_columns import PREFIX, designs_of
-from invdesign_core.errors import ConfigError, DataError, InvdesignError
+from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 
@@ -67,9 +67,11 @@ def join(estimator: Any, X: Any, y: Any) -> Data:
         designs = design_table(estimator, X, reset=True)
         responses = _response_table(y)
         if len(designs) != len(responses):
-            raise InputError(f"X has {len(designs)} rows, y has {len(responses)}", "row i of X belongs to row i of y")
+            raise InputError(
+                f"X has {plural(len(designs), 'row')}, y has {len(responses)}", "row i of X belongs to row i of y"
+            )
         if len(designs) < LEAST_ROWS:
-            raise InputError(f"X has {len(designs)} sample(s), expected at least {LEAST_ROWS}")
+            raise InputError(f"X has {plural(len(designs), 'sample')}, expected at least {LEAST_ROWS}")
         for what, table in (("X", designs), ("y", responses)):
             numeric = table.loc[:, [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]]
             if numeric.shape[1]:
@@ -96,7 +98,7 @@ def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) ->
             X = X if hasattr(estimator, "feature_names_in_") else X.to_numpy(dtype=np.float64)
         table = design_table(estimator, X, reset=False)
         if not len(table):
-            raise InputError("X has 0 sample(s), expected at least 1")
+            raise InputError("X has 0 samples, expected at least 1")
         x = space.encode(table.set_axis(list(space.names), axis=1))
         _refuse_not_finite(x, [variable.name for variable in space.variables for _ in range(variable.width)], "X")
         return x
@@ -147,6 +149,6 @@ def _refuse_not_finite(values: FloatArray, names: Sequence[str], what: str) -> N
         found = "NaN" if np.isnan(values[row, column]) else str(values[row, column])
         raise InputError(
             f"{what} contains {found}: column {names[column]!r}, row {row + 1}; expected a finite number "
-            f"({int(bad.any(axis=1).sum())} of {len(bad)} rows are missing something or not finite)",
+            f"(rows with missing or infinite values: {int(bad.any(axis=1).sum())} of {len(bad)})",
             "fill them in, or leave those rows out",
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
-from invdesign_core.errors import DataError, plugin_errors
+from invdesign_core.errors import DataError, plugin_errors, plural
 from invdesign_core.search.search import Reached
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -279,17 +279,18 @@ def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> Float
     import pandas as pd
 
     with plugin_errors("the dataset's true model"):
-        answer = truth(written)
+        answer = truth(written.copy())  # it may work in what it is given
         if not isinstance(answer, pd.DataFrame):
             raise TypeError(f"it returned {answer!r}, expected a DataFrame")
-    missing = [name for name in outputs if name not in answer.columns]
-    if missing or len(answer) != len(written):
+    once = all(list(answer.columns).count(name) == 1 for name in outputs)
+    if not once or len(answer) != len(written):
         raise DataError(
-            f"the dataset's true model answered {len(answer)} rows with the columns {list(answer.columns)}, expected "
-            f"{len(written)} rows with {list(outputs)}",
+            f"the dataset's true model returned {plural(len(answer), 'row')} with the columns {list(answer.columns)}, "
+            f"expected {plural(len(written), 'row')} with {list(outputs)}",
             "this is a fault of the dataset plugin",
         )
-    return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64))
+    with plugin_errors("the dataset's true model: its answers as numbers"):
+        return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _add(columns: dict[str, Any], prefix: str, names: Any, values: Any) -> None:

@@ -36,7 +36,7 @@ def add_tolerances(answers: Answers, surrogate: Surrogate, space: Space, near: D
     -------
     Answers
         With the columns ``from.NAME`` and ``to.NAME`` of numbers, ``levels.NAME`` of other variables, and
-        ``free``: empty where a design misses; lists are written as JSON.
+        ``free_directions``: empty where a design misses; lists are written as JSON.
     """
     designs = answers.designs.copy()
     if not len(designs) or not (answers.targets.asked & ~answers.targets.extremum).any():
@@ -46,15 +46,15 @@ def add_tolerances(answers: Answers, surrogate: Surrogate, space: Space, near: D
     for variable in space.variables:
         if variable.fixed is not None:
             continue
-        room = [None if r is None else r[variable.name] for r in found]
+        ranges = [None if r is None else r[variable.name] for r in found]
         if variable.kind in ("categorical", "binary"):
             designs[f"levels.{variable.name}"] = [
-                None if r is None else json.dumps(r, ensure_ascii=False) for r in room
+                None if r is None else json.dumps(r, ensure_ascii=False) for r in ranges
             ]
             continue
         for i, end in enumerate(("from", "to")):
-            designs[f"{end}.{variable.name}"] = [np.nan if r is None else r[i] for r in room]
+            designs[f"{end}.{variable.name}"] = [np.nan if r is None else r[i] for r in ranges]
     meets = np.array([r is not None for r in found])
     free = iter(free_directions(surrogate, space, answers.targets, x[meets]))
-    designs["free"] = [json.dumps(next(free), ensure_ascii=False) if fine else None for fine in meets]
+    designs["free_directions"] = [json.dumps(next(free), ensure_ascii=False) if fine else None for fine in meets]
     return replace(answers, designs=designs)

@@ -74,12 +74,12 @@ class DesignReport(_Part):
     truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
     starts: int = Field(description="How many starts led here.")
     nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
-    room: dict[str, list[Any]] | None = Field(
+    tolerance_range: dict[str, list[Any]] | None = Field(
         description="How far each input may move alone before the prediction misses or a constraint is broken: lowest "
         "and highest value, or the levels of a category; null where the design misses, or nothing but an "
         "extremum is asked for."
     )
-    free: list[dict[str, float]] | None = Field(
+    free_directions: list[dict[str, float]] | None = Field(
         description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "
         "misses, or nothing but an extremum is asked for."
     )
@@ -89,7 +89,7 @@ class StartsReport(_Part):
     """What became of the starts."""
 
     total: int = Field(description="Number of starts.")
-    converged: int = Field(description="Starts that the solver calls converged, less those that never moved and miss.")
+    converged: int = Field(description="Starts that the solver calls converged, less those that did not move and miss.")
     hit: int | None = Field(
         description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
         "nothing else is asked for."
@@ -163,9 +163,9 @@ class Report(_Part):
     )
     starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
     search: str | None = Field(
-        description="How variables of which only some values exist were searched: `enumerated`, `each combination "
-        "solved`, `rounded and neighbours`, `by the solver`, `relaxation`, or `continuous` where there are none; null "
-        "without a target."
+        description="How variables of which only some values exist were searched: `enumeration`, "
+        "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
+        "target."
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
@@ -270,8 +270,8 @@ def _design(row: pd.Series) -> DesignReport:
         truth=_part(row, "truth") or None,
         starts=int(row["starts"]),
         nearest=_nearest(row),
-        room=_room(row),
-        free=json.loads(row["free"]) if isinstance(row.get("free"), str) else None,
+        tolerance_range=_tolerance_range(row),
+        free_directions=json.loads(row["free_directions"]) if isinstance(row.get("free_directions"), str) else None,
     )
 
 
@@ -287,9 +287,9 @@ def _nearest(row: pd.Series) -> NearestReport | None:
     )
 
 
-def _room(row: pd.Series) -> dict[str, list[Any]] | None:
-    """Return the room of each variable in their order; None where the design misses."""
-    if not isinstance(row.get("free"), str):
+def _tolerance_range(row: pd.Series) -> dict[str, list[Any]] | None:
+    """Return the tolerance range of each variable in their order; None where the design misses."""
+    if not isinstance(row.get("free_directions"), str):
         return None
     low, high, levels = (_part(row, prefix) for prefix in ("from", "to", "levels"))
     found = {name: [value, high[name]] for name, value in low.items()}

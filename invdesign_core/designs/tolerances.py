@@ -66,7 +66,7 @@ def tolerance_ranges(
         y = surrogate.units(predict(surrogate, points))
         return np.asarray(targets.met(y, np.zeros(len(points), dtype=np.intp)).all(axis=1))
 
-    already = broken(space, x)  # what rounding has broken in a design itself is no matter of its room
+    already = broken(space, x)  # what rounding has broken in a design itself does not limit its tolerance ranges
 
     def fine(points: FloatArray, which: IndexArray) -> NDArray[np.bool_]:
         good = space.feasible_set.holds(points) & (~broken(space, points) | already[which]).all(axis=1)
@@ -91,9 +91,9 @@ def tolerance_ranges(
             answers = [variable.decode(pair[:, None]) for pair in pairs]
         else:
             answers = _labels(fine, variable, columns, x)
-        for room, answer in zip(rows, answers, strict=True):
-            room[variable.name] = answer
-    return [room if ok else None for room, ok in zip(rows, there, strict=True)]
+        for row, answer in zip(rows, answers, strict=True):
+            row[variable.name] = answer
+    return [row if ok else None for row, ok in zip(rows, there, strict=True)]
 
 
 def _ends(space: Space, x: FloatArray) -> tuple[FloatArray, FloatArray]:

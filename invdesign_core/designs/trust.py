@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from invdesign_core.errors import plural
+
 if TYPE_CHECKING:
     from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 
@@ -35,9 +37,9 @@ class Quality:
     def of(cls, report: SurrogateReport) -> Quality:
         """Return the metrics on the test rows of a training, or those of a model on the rows of its table."""
         if "table" in report.rows:
-            return cls(report.test, f"the {report.rows['table']} rows of the table")
+            return cls(report.test, f"the {plural(report.rows['table'], 'row')} of the table")
         count = report.rows.get("test", 0)
-        return cls(report.test, f"{count} test row{'s' if count != 1 else ''}")
+        return cls(report.test, plural(count, "test row"))
 
     @property
     def errors(self) -> dict[str, float]:
@@ -62,7 +64,7 @@ def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
     """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
     return [
         f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
-        "answers for it mean nothing"
+        "designs for it cannot be trusted"
         for name, metrics in test.items()
         if metrics.r2 is not None and metrics.r2 < USELESS
     ]

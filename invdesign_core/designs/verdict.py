@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from invdesign_core.errors import plural
 from invdesign_core.space.digits import SHARE, given, near, telling, typed
 from invdesign_core.targets import ROUNDOFF
 
@@ -43,7 +44,7 @@ def verdict_of(report: Report, quality: Quality) -> str:
     if not report.designs:
         return "no start reached a design with a finite prediction"
     if report.status == "not met":
-        return _joined("no design meets the target; the nearest: " + ", ".join(misses(report)), doubt)
+        return _joined("no design meets the target; closest: " + ", ".join(misses(report)), doubt)
     if report.status == "optimised":
         return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
     rows = ""
@@ -67,9 +68,9 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
     """
     beaten = f" (measured rows beat {report.beaten} of them: measured.row)" if report.beaten else ""
     if report.optimised == report.targets:
-        parts = [f"{report.optimised} of {report.targets} targets are optimised{beaten}"]
+        parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised{beaten}"]
     else:
-        parts = [f"{report.met} of {report.targets} targets are met"]
+        parts = [f"{report.met} of {plural(report.targets, 'target')} met"]
         parts += [f"{report.optimised} optimised{beaten}"] if report.optimised else []
     if report.measured:
         parts.append(f"{report.measured} more by measured rows alone (measured.row)")
@@ -139,7 +140,7 @@ def _limited(report: Report) -> bool:
 
 
 def _rows(count: int) -> str:
-    return f"{count} measured row{'s' if count != 1 else ''}"
+    return plural(count, "measured row")
 
 
 def _best(row: MeasuredReport) -> str:

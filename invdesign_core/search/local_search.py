@@ -56,7 +56,7 @@ class _Moves:
 
 @dataclass
 class _Search:
-    """Rows on their way down: designs, the numbers of their discrete values, and their scores."""
+    """The state of a local search: designs, the numbers of their discrete values, and their scores."""
 
     space: Space
     free: tuple[int, ...]

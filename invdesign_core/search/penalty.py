@@ -197,7 +197,7 @@ class _State:
             return
         surrogate = self._forward.surrogate
         limits = self._targets.limits(surrogate.shift, surrogate.scale, LIMIT_MARGIN)
-        # The extremum led them astray, so the limits alone are searched for from where it all began.
+        # With the extremum these starts do not reach the limits, so search for the limits alone from the start points.
         self._u[lost] = self._u0[lost]
         self._go_on(lost, limits.take(self._groups[lost]))
         inside = np.setdiff1d(lost, self._violating(lost))

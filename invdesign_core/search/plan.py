@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from invdesign_core.context import Context
     from invdesign_core.search.protocols import Solver
 
-Way = Literal[
-    "continuous", "enumerated", "each combination solved", "rounded and neighbours", "by the solver", "relaxation"
-]
+Way = Literal["continuous", "enumeration", "per-combination", "rounding", "solver", "relaxation"]
 ENUMERATED = 200_000
 """Combinations of discrete values that are all tried, where nothing else is free."""
 SOLVED_EACH = 256
@@ -34,7 +32,7 @@ class Plan:
     Attributes
     ----------
     way : str
-        ``continuous``, ``enumerated``, ``each combination solved``, ``rounded and neighbours``, ``by the solver``
+        ``continuous``, ``enumeration``, ``per-combination``, ``rounding``, ``solver``
         where it handles discrete variables itself, or ``relaxation`` where the solver is to take them for numbers.
     combinations : int
         Combinations of the values of the free discrete variables.
@@ -62,9 +60,9 @@ class Plan:
         """Say which way is taken, where there is a choice."""
         what = f"{self.combinations:,} combinations of discrete values"
         says = {
-            "enumerated": f"{what}: all were tried",
-            "each combination solved": f"{what}: each was solved for the other variables",
-            "rounded and neighbours": f"{what}: searched by rounding and neighbours",
+            "enumeration": f"{what}: all were tried",
+            "per-combination": f"{what}: each was solved for the other variables",
+            "rounding": f"{what}: searched by rounding and neighbours",
             "relaxation": f"{what}: searched as numbers between their bounds, and rounded at the end",
         }
         if self.way in says:
@@ -117,22 +115,22 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
     counts = [space.variables[i].count or 1 for i in free]
     combinations = prod(counts)
     ranges = prod(len(space.variables[i].ranges) for i in split)
-    way: Way = "rounded and neighbours"
+    way: Way = "rounding"
     if not free:
         way = "continuous"
     elif solver.discrete == "relax":
         way = "relaxation"
     elif "discrete" in solver.handles:
-        way = "by the solver"
+        way = "solver"
     elif len(free) == len(open_):
-        way = "enumerated" if combinations <= ENUMERATED else way
+        way = "enumeration" if combinations <= ENUMERATED else way
     elif combinations * ranges <= SOLVED_EACH:
-        way = "each combination solved"
-    parts = [*(free if way == "each combination solved" else ()), *split]
+        way = "per-combination"
+    parts = [*(free if way == "per-combination" else ()), *split]
     lower, upper = _cells(space, parts)
-    if space.constraints.at_most and way != "enumerated":
+    if space.constraints.at_most and way != "enumeration":
         lower, upper = _with_supports(space, lower, upper, ctx)
-    if way != "enumerated" and held is None:
+    if way != "enumeration" and held is None:
         low, high = space.bounds
         low, high = np.where(np.isnan(lower), low, lower), np.where(np.isnan(upper), high, upper)
         possible = np.flatnonzero(space.feasible_set.violation(low, high) == 0)
@@ -142,7 +140,7 @@ def plan_search(space: Space, solver: Solver, ctx: Context, held: FloatArray | N
         if split or (space.constraints.at_most and free):
             lower, upper = _with_one_that_holds(space, split, lower, upper)
     starts = solver.starts if len(lower) == 1 else max(-(-solver.starts // len(lower)), min(2, solver.starts))
-    if way == "enumerated":
+    if way == "enumeration":
         starts = min(solver.starts, combinations)
     return Plan(way, combinations, free, lower, upper, starts)
 

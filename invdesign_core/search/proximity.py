@@ -70,7 +70,7 @@ class NearTo:
                 raise ConfigError(f"near: there is no design variable {name!r}", near_match(name, space.names))
         if fewest and to_data:
             raise ConfigError(
-                "fewest changes and stay near data can't be asked for together",
+                "fewest_changes and stay_near_data cannot be combined",
                 "leave one of them out; each answer says how near to the data it is",
             )
         if fewest:
@@ -106,7 +106,7 @@ class NearTo:
         """
         if self.fewest and extremum:
             raise ConfigError(
-                "fewest changes: a maximum or minimum is no target that few changes could meet",
+                "fewest_changes cannot be combined with a maximum or minimum target",
                 "say how much is enough, such as '>=0.3', or leave fewest changes out",
             )
 
@@ -208,7 +208,7 @@ def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
         if total <= SUBSETS:
             chosen = np.array(list(combinations(range(len(slices)), size)), dtype=np.intp).reshape(total, size)
         else:
-            rng = np.random.default_rng(size)  # which sets are looked at is no matter of the run's seed
+            rng = np.random.default_rng(size)  # which sets are looked at does not depend on the run's seed
             chosen = np.argsort(rng.random((SUBSETS, len(slices))), axis=1)[:, :size]
         cells = np.tile(present, (len(chosen), 1))
         for row, each in enumerate(chosen):

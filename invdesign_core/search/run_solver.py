@@ -1,4 +1,4 @@
-"""Calling a solver, and holding it to its word."""
+"""Call a solver, and check what it returns."""
 
 from __future__ import annotations
 

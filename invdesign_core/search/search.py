@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invdesign_core.search.protocols import Solver
 
 MOVED = 1e-9
-"""A start that ends this near to where it began, in u, never moved."""
+"""A start that ends this near to where it began, in u, did not move."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Reached:
     loss, variance : ndarray
         (b,) the objective there, and the mean variance of the members in z over the asked outputs.
     status : ndarray
-        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (said to have converged, but never moved
+        (b,) ``converged``, ``limit``, ``failed``, ``stuck`` (reported as converged, but did not move
         and misses) or ``not finite``.
     message : list of str
         (b,) the solver's words.
@@ -120,7 +120,7 @@ def reach(
     near.check(bool(targets.extremum.any()))
     rows = None if known is None else TrainingRows(*known)
     search = Search(forward, targets, goal, space, solver, near, rows, held, ctx, first)
-    if plan.way == "enumerated":
+    if plan.way == "enumeration":
         ended = search.all_tried(plan)
     elif near.fewest:
         ended = search.with_few_changes(plan)
@@ -135,7 +135,7 @@ def reach(
     if z.std is not None:
         variance = (z.std**2 * asked).sum(axis=1) / asked.sum(axis=1)
     prediction = Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
-    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumerated"))
+    moved = np.asarray((np.abs(u - ended.u0) > MOVED).any(axis=1) | (plan.way == "enumeration"))
     met = targets.met(prediction.mean, groups).all(axis=1)
     status = np.array([str(s) for s in ended.result.status], dtype=object)
     status[~moved & ~met & (status == Status.CONVERGED) & ended.movable] = "stuck"

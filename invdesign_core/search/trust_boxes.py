@@ -29,7 +29,7 @@ def measured(known: TrainingRows | None, space: Space) -> DataDistance:
     """
     if known is None:
         raise ConfigError(
-            "stay near data: no measured designs are known", "name a table with the model's inputs and outputs"
+            "stay_near_data: no measured designs are known", "name a table with the model's inputs and outputs"
         )
     return DataDistance.of(known, space)
 
@@ -40,10 +40,10 @@ def near_plan(plan: Plan, space: Space, data: DataDistance) -> Plan:
     Discrete variables that can take but one value near a measured design stay there; where no other is left,
     nothing is rounded.
     """
-    if plan.way not in ("each combination solved", "rounded and neighbours"):
+    if plan.way not in ("per-combination", "rounding"):
         return plan
     free = tuple(i for i in plan.free if _gap(space.variables[i], data.unit[space.slices[i]]) <= 2 * data.limit)
-    return replace(plan, way="rounded and neighbours" if free else "continuous", free=free)
+    return replace(plan, way="rounding" if free else "continuous", free=free)
 
 
 def _gap(variable: Variable, unit: FloatArray) -> float:
@@ -107,7 +107,7 @@ def near_rows(
     inside = np.isfinite(np.take_along_axis(loss, order, axis=1))
     if not inside.any(axis=1).all():
         raise ConfigError(
-            f"{_place(row, inside)}stay near data: no measured design lies inside the bounds, nor near a "
+            f"{_place(row, inside)}stay_near_data: no measured design lies within the bounds, nor near a "
             "design that exists there",
             "widen the bounds, allow more values, or leave stay-near-data out",
         )
@@ -124,7 +124,7 @@ def near_rows(
             break
     else:
         raise ConfigError(
-            f"{_place(row, fine)}stay near data: no design near a measured one satisfies the constraints",
+            f"{_place(row, fine)}stay_near_data: no design near a measured one satisfies the constraints",
             "allow more, or leave stay-near-data out",
         )
     fit = np.argsort(~fine, axis=1, kind="stable")

@@ -263,7 +263,7 @@ class Search:
             spent, evaluations = evaluations, before
             return written(space, forward.to_x(polished.u), low, high), spent, interrupted
 
-        if plan.way in ("rounded and neighbours", "relaxation") and not interrupted:
+        if plan.way in ("rounding", "relaxation") and not interrupted:
             scores = [] if relaxed else self._scores(maps, goal)
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
             x, more, interrupted = rounded_and_improved(
@@ -339,7 +339,7 @@ class Search:
         if self.data is not None:
             which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
-                f"{which}stay near data: no design near a measured one was found that exists and satisfies the "
+                f"{which}stay_near_data: no design near a measured one was found that exists and satisfies the "
                 "constraints",
                 "allow more, or leave stay-near-data out",
             )

@@ -102,7 +102,7 @@ class Program:
         return None if answer is None or answer.x is None else np.asarray(answer.x, dtype=np.float64)
 
     def possible(self) -> bool:
-        """Whether there is a solution; a program that outlasts its time gets the benefit of the doubt."""
+        """Whether there is a solution; one that reaches its time limit counts as having one."""
         answer = self._answer({})
         return answer is not None and answer.status != _INFEASIBLE
 

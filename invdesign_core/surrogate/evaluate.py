@@ -21,6 +21,7 @@ from invdesign_core.errors import (
     described,
     near_match,
     plugin_errors,
+    plural,
 )
 from invdesign_core.space.digits import near
 from invdesign_core.surrogate.loop import Outcome, train
@@ -128,10 +129,12 @@ class Evaluator:
         good = [r for r in self.table.results if r.status == "ok"]
         if not good:
             if not self.table.results:
-                raise TrainingError("the tuner asked for no trial", "give it more to try, or take another tuner")
+                raise TrainingError(
+                    "the tuner asked for no trial", "increase its number of trials, or use another tuner"
+                )
             reasons = {r.message for r in self.table.results}
             raise TrainingError(
-                f"none of {len(self.table.results)} trials gave a usable surrogate: {'; '.join(sorted(reasons))}",
+                f"no usable surrogate in {plural(len(self.table.results), 'trial')}: {'; '.join(sorted(reasons))}",
                 "try smaller learning rates, or look for outliers in the outputs",
             )
         return min(good, key=lambda r: (r.score, r.id))
@@ -466,10 +469,13 @@ def check_learnable(builder: Builder, data: Data) -> None:
     if builder.differentiable:
         return
     if data.weights is not None:
-        raise PluginError(f"{builder.label} is no network, and weights of rows are for networks", "leave them out")
+        raise PluginError(
+            f"{builder.label} is not a neural network; row weights are only supported for neural networks",
+            "remove them",
+        )
     if np.isnan(data.y).any():
         raise PluginError(
-            f"{builder.label} is no network, and can't learn from rows where an output was not measured",
+            f"{builder.label} is not a neural network and can't be trained on rows where an output was not measured",
             "leave those rows out, or train one surrogate for each output",
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, near_match, plural
 
 CONFIG, METADATA = "config.json", "metadata.json"
 EXPECTED = "expected a file that model.save('NAME.keras') wrote"
@@ -129,7 +129,7 @@ def _refuse_others(path: Path) -> None:
     if begin.startswith(b"PK\x03\x04"):
         raise DataError(
             f"{path}: this is only a part of a Keras model: the end of the file is missing "
-            f"({path.stat().st_size} bytes are there)",
+            f"(found {plural(path.stat().st_size, 'byte')})",
             "copy or download it again, or save the model again",
         )
     if begin.startswith(b"version https://git-lfs"):

@@ -68,7 +68,7 @@ def train(
     settings : Training
         Batches, early stopping and learning rate.
     epochs : int
-        Train at most so long.
+        Maximum number of epochs.
     ctx : Context
         Takes the progress.
     stage : str

@@ -128,15 +128,15 @@ def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: 
     moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
     if not sampled.steady:
         ctx.warn(
-            "the model answers one input differently when other rows stand beside it: a layer of it looks at the whole "
-            "batch, or draws at random; its predictions can't be relied on"
+            "the model's output for a row changes with the other rows in the batch: it depends on the batch or is "
+            "random; predictions are unreliable"
         )
     elif moving:
         idle = ~sampled.moves[:, moving].any(axis=1) & sampled.free
         names = ", ".join(repr(v.name) for v, is_idle in zip(space.variables, idle, strict=True) if is_idle)
         if names:
             listed = ", ".join(repr(outputs[m]) for m in moving)
-            ctx.note(f"{names}: no influence on {listed} anywhere in the bounds, so any value will do")
+            ctx.note(f"{names}: no effect on {listed} within the bounds")
 
 
 def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.errors import NOT_FAULTS, PluginError
+from invdesign_core.errors import NOT_FAULTS, PluginError, plural
 
 if TYPE_CHECKING:
     import keras
@@ -55,20 +55,21 @@ def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
         except BaseException as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
             raise PluginError(
-                f"{who} built a model that can't take {inputs} input column(s): {type(error).__name__}: {reason}"
+                f"{who} built a model that can't take {plural(inputs, 'input column')}: "
+                f"{type(error).__name__}: {reason}"
             ) from error
     if not getattr(net, "compiled", False):
         raise PluginError(f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)")
     shape_in, shape_out = model_shapes(net, inputs)
     if shape_in != (None, inputs):
         raise PluginError(
-            f"{who} built a model with input shape {shape_in}, the data have {inputs} input column(s): "
+            f"{who} built a model with input shape {shape_in}, the data have {plural(inputs, 'input column')}: "
             f"expected (None, {inputs})",
             "take the width from data.space.width",
         )
     if shape_out not in {(None, outputs)} | ({(None,)} if outputs == 1 else set()):
         raise PluginError(
-            f"{who} built a model with output shape {shape_out}, the data have {outputs} output(s): "
+            f"{who} built a model with output shape {shape_out}, the data have {plural(outputs, 'output')}: "
             f"expected (None, {outputs})",
             "take the number from len(data.outputs)",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data.data import Rows
-from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
+from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.scaling import Scaling
@@ -86,9 +86,11 @@ def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> Float
     PluginError
         If it answers another shape than (n, m), or (n,) for one output.
     """
-    answer = np.asarray(model.predict(h), dtype=np.float64)
+    answer = np.asarray(model.predict(np.array(h)), dtype=np.float64)  # it may work in what it is given
     if answer.shape not in {(len(h), outputs)} | ({(len(h),)} if outputs == 1 else set()):
-        raise PluginError(f"{who} predicts shape {answer.shape} for {len(h)} rows, expected ({len(h)}, {outputs})")
+        raise PluginError(
+            f"{who} predicts shape {answer.shape} for {plural(len(h), 'row')}, expected ({len(h)}, {outputs})"
+        )
     return answer.reshape(len(h), outputs)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from invdesign_core.errors import RunStoreError
+from invdesign_core.errors import RunStoreError, plural
 
 KEY = "sha256"
 """Where a sealed JSON object holds the checksum of everything else in it."""
@@ -77,8 +77,8 @@ def read_sealed(path: Path, hint: str, keys: Collection[str] = ()) -> dict[str, 
     return opened(read_bytes(path, hint), str(path), hint, keys)
 
 
-def read_bytes(path: Path, hint: str, sha256: str | None = None) -> bytes:
-    """Read a file, and hold it to its checksum where one is given.
+def read_bytes(path: Path, hint: str, sha256: str | None = None, salt: bytes = b"") -> bytes:
+    """Read a file, and hold it to its checksum where one is given; `salt` is what was put before its content.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def read_bytes(path: Path, hint: str, sha256: str | None = None) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise unreadable(path, error, hint) from None
-    if sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != sha256:
+    if sha256 is not None and (found := hashlib.sha256(salt + content).hexdigest()) != sha256:
         raise _changed(path, len(content), found, sha256, hint)
     return content
 
@@ -124,7 +124,7 @@ def unreadable(path: Path, error: OSError, hint: str) -> RunStoreError:
 
 
 def _changed(path: Path, size: int, found: str, expected: str, hint: str) -> RunStoreError:
-    what = "an empty file" if size == 0 else f"{size} bytes with the checksum {found[:12]}…"
+    what = "an empty file" if size == 0 else f"{plural(size, 'byte')} with the checksum {found[:12]}…"
     return RunStoreError(
         f"{path}: found {what}, expected the checksum {expected[:12]}…: the file was changed after it was written", hint
     )

@@ -12,7 +12,7 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(2000, ge=1, description="Train at most so many epochs.")
+    epochs: int = Field(2000, ge=1, description="Maximum number of epochs.")
     batch_size: int = Field(32, ge=1, description="Rows in one gradient step.")
     test: float = Field(0.1, ge=0, lt=1, description="Share of the distinct designs held out for the test metrics.")
     validation: float = Field(
@@ -21,7 +21,7 @@ class Training(BaseModel):
     early_stopping: bool = Field(
         True, description="Stop when the watched loss no longer improves; `cosine` always goes to its end."
     )
-    patience: int = Field(40, ge=0, description="Early stopping: after so many epochs without improvement.")
+    patience: int = Field(40, ge=0, description="Early stopping: epochs without improvement.")
     min_delta: float = Field(0.0, ge=0, description="An improvement smaller than this is none.")
     restore_best: bool = Field(True, description="Go back to the weights of the best epoch when stopped.")
     schedule: Literal["plateau", "cosine", "constant"] = Field(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.data.columns import is_constant
-from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, writing
+from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, plural, writing
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
@@ -320,8 +320,8 @@ def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, Float
             raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected numbers", DAMAGED) from None
         if arrays[key].shape != shape:
             raise RunStoreError(
-                f"{path}: {key!r} has the shape {arrays[key].shape}, expected {shape} for {m} output(s) and "
-                f"{space.width} input column(s)",
+                f"{path}: {key!r} has the shape {arrays[key].shape}, expected {shape} for {plural(m, 'output')} and "
+                f"{plural(space.width, 'input column')}",
                 DAMAGED,
             )
         fine = ~np.isinf(arrays[key]) if key == "spread" else np.isfinite(arrays[key])  # NaN: no row was measured

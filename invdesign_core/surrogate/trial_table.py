@@ -155,7 +155,7 @@ class TrialTable:
         except (TypeError, ValueError) as error:
             raise RunStoreError(f"{place}: found what is no trial: {error}", hint) from None
         if result.id in self._results or key in self._ids:
-            raise RunStoreError(f"{place}: trial {result.id} is there twice", hint)
+            raise RunStoreError(f"{place}: trial {result.id} appears twice", hint)
         self.spaces[result.id] = space or {}
         if weights is not None:
             self._weights[result.id] = weights

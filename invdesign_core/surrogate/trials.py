@@ -22,7 +22,7 @@ class Trial:
     values : mapping
         Hyper-parameter values by name; those left out take their defaults.
     epochs : int, optional
-        Train at most so long; by default what `[training]` says.
+        Maximum number of epochs; by default what `[training]` says.
     resume : int, optional
         The `TrialResult.id` of the trial whose weights to go on from.
     """

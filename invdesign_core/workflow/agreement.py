@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import OutputMetrics
+from invdesign_core.errors import plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.surrogate import Surrogate
 
@@ -41,7 +42,11 @@ def contradictions(
     """
     poor = [name for name, metrics in test.items() if metrics.r2 is not None and metrics.r2 < POOR]
     lost = int((~np.isfinite(surrogate.predict(rows.x).mean).all(axis=1)).sum())
-    said = [f"the model's answer is not finite in {lost} of {len(rows.x)} rows of the table"] if lost else []
+    said = (
+        [f"the model's prediction is not finite for {lost} of {plural(len(rows.x), 'row')} of the table"]
+        if lost
+        else []
+    )
     if not poor:
         return said
     values = ", ".join(f"{test[name].r2:.2g} for {name!r}" for name in poor)

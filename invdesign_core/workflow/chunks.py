@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.data.files.write import check_ending, write_pieces
 from invdesign_core.errors import RunStoreError, reason, writing
-from invdesign_core.surrogate.sealed import file_digest, read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PART = re.compile(r"(\d+)-([0-9a-f]{64})\.parquet")
-"""A part's name: its number, and the checksum of its content."""
+"""A part's name: its number, and the checksum of its number and content."""
 
 
 class ChunkedTable:
@@ -44,7 +45,7 @@ class ChunkedTable:
     def __init__(self, target: Path, identity: dict[str, Any]) -> None:
         check_ending(target)
         if target.exists():
-            raise RunStoreError(f"{target}: the file is there already", "choose another --out, or take it away")
+            raise RunStoreError(f"{target}: the file already exists", "choose another --out, or delete it")
         self.target = target
         self.folder = target.with_name(f".{target.name}.parts")
         try:
@@ -73,7 +74,8 @@ class ChunkedTable:
         partial = self.folder / f"{number}.partial"
         with self._writing(partial):
             table.to_parquet(partial, index=False)
-            partial.replace(self.folder / f"{number}-{file_digest(partial)}.parquet")
+            digest = hashlib.sha256(_salt(number) + partial.read_bytes()).hexdigest()
+            partial.replace(self.folder / f"{number}-{digest}.parquet")
 
     def join(self) -> None:
         """Join the parts in their order into the file, part by part, and take them away.
@@ -92,7 +94,9 @@ class ChunkedTable:
     def _writing(self, partial: Path) -> Iterator[None]:
         """Say of a failure to write what is kept; what was half written goes, to make room."""
         try:
-            hint = f"what is solved is kept in {self.folder}; make room, and the same command goes on with it"
+            hint = (
+                f"finished targets are saved in {self.folder}; free some disk space and run the same command to resume"
+            )
             with writing(self.target, hint):
                 yield
         except RunStoreError:
@@ -116,16 +120,21 @@ class ChunkedTable:
         path = self._files()[number]
         match = _PART.fullmatch(path.name)
         assert match is not None
-        return read_bytes(path, "take this file away, and its targets are solved again", match[2])
+        return read_bytes(path, "delete this file; its targets will be solved again", match[2], _salt(number))
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
-        if self.done:  # a solve that was refused leaves nothing to go on with
-            before = read_sealed(path, f"take {self.folder} away, and all targets are solved again")
+        if self.done:  # a solve that was refused leaves nothing to resume
+            before = read_sealed(path, f"delete {self.folder}; all targets will be solved again")
             changed = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
             if changed:
                 raise RunStoreError(
-                    f"{self.target}: an unfinished solve is there, with other {', '.join(changed)}",
-                    f"ask for the same again to go on with it, or take {self.folder} away",
+                    f"{self.target}: found an unfinished solve with different {', '.join(changed)}",
+                    f"repeat the same command to resume it, or delete {self.folder}",
                 )
         path.write_text(json.dumps(seal(identity)), encoding="utf-8")
+
+
+def _salt(number: int) -> bytes:
+    """Return what a part's number adds to its checksum, so that no part passes for another."""
+    return f"{number} ".encode()

@@ -59,7 +59,7 @@ class Design(BaseModel):
 
     @property
     def linear(self) -> bool:
-        """Whether a constraint is linear; "at most k of these" is no matter of a solver's."""
+        """Whether a constraint is linear; "at most k of these" is not handled by solvers."""
         return any(not text.lstrip().lower().startswith("at most") for text in self.constraints)
 
     @classmethod

@@ -232,7 +232,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if len(surrogate.outputs) != 1:
                 listed = ", ".join(map(repr, surrogate.outputs))
                 raise ConfigError(
-                    f"which of {len(surrogate.outputs)} outputs?", f"give a mapping; the outputs are {listed}"
+                    f"there are {len(surrogate.outputs)} outputs; name the one this target is for",
+                    f"give a mapping; the outputs are {listed}",
                 )
             target = {surrogate.outputs[0]: target}
         wanted = parse_targets(target, surrogate.outputs)
@@ -316,7 +317,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ConfigError
             If a parameter is no plain value.
         RunStoreError
-            If the folder is taken or can't be written.
+            If the folder is not empty or can't be written.
         """
         surrogate, registry = self._fitted(), self._registry()
         names = getattr(self, "feature_names_in_", None)

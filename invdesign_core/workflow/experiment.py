@@ -13,17 +13,9 @@ from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
-from invdesign_core.workflow.solver_choice import AUTO, Requirements, asks_for_extremum, pick_solver
-
-DEFAULTS = {
-    "dataset": "binary-decimal",
-    "surrogate": "selu-mlp",
-    "tuner": "grid-search",
-    "objective": "mse",
-    "solver": AUTO,
-}
-"""The plugins that a run takes where nothing else is asked for."""
+from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
 
 
 class Choice(BaseModel):
@@ -55,7 +47,9 @@ class Experiment(BaseModel):
         None, description="What Keras runs on; by default $KERAS_BACKEND, else jax."
     )
     dataset: Choice = Field(Choice(use=DEFAULTS["dataset"]), description="Where designs and responses come from.")
-    design: Design = Field(default_factory=Design, description="What may vary, where the data do not say it.")
+    design: Design = Field(
+        default_factory=Design, description="Design variables: bounds and constraints beyond those in the data."
+    )
     surrogate: Choice = Field(Choice(use=DEFAULTS["surrogate"]), description="The model of the forward map.")
     training: Training = Field(default_factory=Training, description="How it is trained.")
     tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="What proposes hyper-parameters.")
@@ -63,9 +57,11 @@ class Experiment(BaseModel):
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="What searches for designs.")
     targets: dict[str, Any] = Field(
         default_factory=dict,
-        description="Wanted outputs: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
+        description="Target of each output: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
     )
-    folder: Path = Field(default_factory=Path.cwd, exclude=True, description="Where relative paths are meant from.")
+    folder: Path = Field(
+        default_factory=Path.cwd, exclude=True, description="The folder that relative paths start from."
+    )
     _unnamed: frozenset[str] = PrivateAttr(frozenset())
     """The kinds of which nobody named a plugin."""
 
@@ -120,7 +116,7 @@ class Experiment(BaseModel):
 
     @classmethod
     def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-        """Read an experiment file; relative paths in it are meant from its folder.
+        """Read an experiment file; relative paths in it start from its folder.
 
         Raises
         ------
@@ -202,7 +198,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is no TOML: {error}", "text needs quotes; names with spaces too") from None
+        raise ConfigError(f"{path}: invalid TOML: {error}", "put text, and keys with spaces, in quotes") from None
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
                 row = int(np.argmin(fine))
                 raise ConfigError(
                     f"{_place(name, row)}: found {_shown(cells[row])}, but the same command {says}",
-                    "take out the one or the other",
+                    "remove one of them",
                 )
 
 
@@ -201,7 +201,7 @@ def _number(value: Any) -> float:
 def _refuse_missing(name: str, column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
-        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: found nothing, expected a value")
+        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: the cell is empty, expected a value")
 
 
 def _place(name: str, row: int) -> str:

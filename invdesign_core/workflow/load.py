@@ -19,10 +19,11 @@ from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.user_code import import_named, keras_objects
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.fixed_inputs import check_command, held_names
 from invdesign_core.workflow.result import pass_on
 from invdesign_core.workflow.run_folder import RunFolder
-from invdesign_core.workflow.solver_choice import AUTO, Requirements, asks_for_extremum, pick_solver
+from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
 from invdesign_core.workflow.validate import load
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def prepare_saved(
     outer = ctx or Context()
     clock = outer.clock
     folder = RunFolder.open(run)
-    stored = folder.read_settings()
+    stored = folder.read_settings_of_surrogate()
     settings = _overridden(stored["experiment"], overrides or {})
     settings["design"] = merge_design(settings.get("design", {}), design)
     if seed is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import read_table
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_match, plural
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, infer_variable
 from invdesign_core.surrogate.signature import Signature
@@ -117,12 +117,13 @@ def _given(given: Sequence[str] | None, own: Sequence[str], named: bool, path: P
         listed = ", ".join(map(repr, given))
         called = f" ({', '.join(map(repr, own))})" if named else ""
         raise ConfigError(
-            f"{path}: the model has {len(own)} {what}{called}, found {len(given)} names: {listed}",
+            f"{path}: the model has {plural(len(own), what.removesuffix('s'))}{called}, "
+            f"found {plural(len(given), 'name')}: {listed}",
             f"name them: --{what} a,b,…",
         )
     twice = [name for name in given if list(given).count(name) > 1]
     if twice:
-        raise ConfigError(f"--{what}: {twice[0]!r} is there twice", "each needs a name of its own")
+        raise ConfigError(f"--{what}: {twice[0]!r} appears twice", "names must be unique")
     return list(given)
 
 
@@ -139,14 +140,14 @@ def _inputs_of(
     if len(left) == len(ports.kinds):
         return left
     called = f" ({', '.join(map(repr, ports.input_names))})" if ports.named_inputs else ""
-    model = f"{path}: the model has {len(ports.kinds)} inputs{called} and {len(y_names)} outputs"
+    model = f"{path}: the model has {plural(len(ports.kinds), 'input')}{called} and {plural(len(y_names), 'output')}"
     if outputs is None and len(columns) > len(ports.kinds):
         raise ConfigError(
-            f"{model}, {table} has {len(columns)} columns: which are which?",
-            f"name the output columns: --outputs {','.join(columns[-len(y_names) :])}, or the inputs: --inputs a,b,…",
+            f"{model}, {table} has {plural(len(columns), 'column')}; name the inputs or the outputs",
+            f"for example --outputs {','.join(columns[-len(y_names) :])}, or the inputs: --inputs a,b,…",
         )
     raise DataError(
-        f"{model}, {table} has {len(left)} column(s) that are no outputs: {', '.join(map(repr, left))}",
+        f"{model}, {table} has {plural(len(left), 'column')} besides the outputs: {', '.join(map(repr, left))}",
         "name the columns that are inputs, in the model's order: --inputs a,b,…; each input needs a column",
     )
 

@@ -254,7 +254,7 @@ def _with_evidence(
 
 def _solving(plan: Plan, solver: Solver) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return StageStarted("solve", solver.name if plan.way != "enumerated" else None)
+    return StageStarted("solve", solver.name if plan.way != "enumeration" else None)
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -365,7 +365,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
             )
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
-        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
+        raise ConfigError(f"targets: the column {twice[0]!r} appears twice", "rename or remove one of them")
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
 

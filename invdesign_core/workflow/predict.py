@@ -13,7 +13,7 @@ from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.files.write import check_ending, write_table
 from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
 from invdesign_core.designs.report import PredictReport
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, plural
 from invdesign_core.registry import Registry
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -124,7 +124,9 @@ def predict_table(
         columns |= {f"spread.{name}": answer.std[:, m] for m, name in enumerate(surrogate.outputs)}
     strange = ~np.isfinite(answer.mean).all(axis=1)
     if strange.any():
-        ctx.warn(f"{int(strange.sum())} of {len(frame)} predictions are not finite, first row {_first(strange)}")
+        ctx.warn(
+            f"predictions that are not finite: {int(strange.sum())} of {len(frame)}, first in row {_first(strange)}"
+        )
     replaced = [name for name in columns if name in frame.columns]
     if replaced:
         ctx.note(f"columns that were there are predicted anew: {', '.join(map(repr, replaced))}")
@@ -183,8 +185,8 @@ def _names_in(
     left = designs or [c for c in columns if c not in y_names and not (ours and is_result(c, {*columns, *y_names}))]
     if len(left) != len(ports.kinds):
         raise ConfigError(
-            f"the model has {len(ports.kinds)} inputs, {table} has the columns {', '.join(map(repr, columns))}: which "
-            "are they?",
+            f"the model has {plural(len(ports.kinds), 'input')}, {table} has the columns "
+            f"{', '.join(map(repr, columns))}; it is not clear which are the inputs",
             "name them in the model's order: --inputs a,b,…",
         )
     return left
@@ -199,8 +201,8 @@ def _say_outside(surrogate: Surrogate, x: FloatArray, ctx: Context) -> None:
     outside = ((x < low - slack) | (x > high + slack)).any(axis=1)
     if outside.any():
         ctx.warn(
-            f"{int(outside.sum())} of {len(x)} designs lie outside the ranges that the surrogate learnt from, first "
-            f"row {_first(outside)}: their predictions are guesses"
+            f"designs outside the ranges of the training data: {int(outside.sum())} of {len(x)}, first in row "
+            f"{_first(outside)}; their predictions are extrapolated"
         )
 
 

@@ -47,7 +47,7 @@ def run_experiment(
     registry : Registry, optional
         The plugins; by default those installed.
     resume : bool
-        Whether to go on with an unfinished run in `out`.
+        Whether to resume an unfinished run in `out`.
     source : str, optional
         The text of the experiment file, to be kept with the run.
     ctx : Context, optional
@@ -142,14 +142,14 @@ def run_experiment(
         kept = "" if table.lost else "the trials are kept; "
         raise UnsavedError(
             faults,
-            f"{kept}make room, and go on with the same command and --out {folder.path} --resume",
+            f"{kept}free some disk space, and resume with the same command plus --out {folder.path} --resume",
             Result(report.model_copy(update={"run": None}), answers, fitted.surrogate),
         )
     return Result(report, answers, fitted.surrogate, folder.path)
 
 
 def _decides_training(experiment: Experiment, checked: Checked, registry: Registry, running: str) -> dict[str, Any]:
-    """Return everything that a trial's result depends on, flat; a search can only go on with the same."""
+    """Return everything that a trial's result depends on, flat; a search can only be resumed with the same."""
     stages, data = checked.stages, checked.data
     versions = identity.versions(running, registry, [stages.surrogate])
     # Members and the winner's second training come after the trials; how many train at once changes nothing.
@@ -180,7 +180,7 @@ def _options(plugin: Plugin) -> dict[str, Any]:
 
 
 def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
-    """Refuse to go on with a search whose trials would not be comparable.
+    """Refuse to resume a search whose trials would not be comparable.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
 from invdesign_core.errors import RunStoreError, reason, writing
-from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
 from invdesign_core.surrogate.trial_table import TrialTable
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 KNOWN = "known.npz"
 REPORT = "report.json"
-"""Files beside a surrogate's members: the rows that it learnt from, and how good it is."""
+SETTINGS = "settings.sha256"
+"""Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = (
@@ -45,7 +46,7 @@ PACKAGES = (
 )
 
 
-def write_text(path: Path, content: str, hint: str = "make room, or choose another --out") -> None:
+def write_text(path: Path, content: str, hint: str = "free some disk space, or choose another --out") -> None:
     """Write a text file under a temporary name, and rename it.
 
     Parameters
@@ -105,32 +106,32 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
-        """Make a new run folder, or go on with an unfinished one, and hold it until `close`.
+        """Make a new run folder, or resume an unfinished one, and lock it until `close`.
 
         Parameters
         ----------
         path : Path, optional
             The folder; by default a new one below ``runs/`` named by the time.
         resume : bool
-            Whether to go on with what is there.
+            Whether to resume the unfinished run.
 
         Raises
         ------
         RunStoreError
-            If the folder is taken, in use, or can't be written.
+            If the folder is not empty, in use, or can't be written.
         """
         if path is None:
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
             names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
             path = next(RUNS / name for name in names if not (RUNS / name).exists())
         if resume and not path.is_dir():
-            raise RunStoreError(f"{path}: there is no run to resume", "leave --resume out to start it")
+            raise RunStoreError(f"{path}: there is no run to resume", "omit --resume to start a new run")
         if path.exists() and not path.is_dir():
             raise RunStoreError(f"{path}: this is a file, expected a folder for the run", "choose another --out")
         if path.is_dir() and not resume and any(path.iterdir()):
             if (path / "resolved.json").exists() and not (path / "run.json").exists():
-                raise RunStoreError(f"{path}: an unfinished run is there", "add --resume to go on with it")
-            raise RunStoreError(f"{path}: the folder is taken", "choose another --out")
+                raise RunStoreError(f"{path}: the folder holds an unfinished run", "add --resume to continue it")
+            raise RunStoreError(f"{path}: the folder is not empty", "choose another --out")
         fresh = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -165,7 +166,7 @@ class RunFolder:
                 raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
             raise RunStoreError(
                 f"{path}: this run is unfinished",
-                f"go on with it: the command that began it, and --out {path} --resume",
+                f"resume it with the command that started it plus --out {path} --resume",
             )
         return cls(path)
 
@@ -201,6 +202,24 @@ class RunFolder:
         """
         keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
         return read_sealed(self.path / "resolved.json", DAMAGED, keys)
+
+    def read_settings_of_surrogate(self) -> dict[str, Any]:
+        """Return what `resolved.json` says of the run, if it is the one that the surrogate was trained by.
+
+        Raises
+        ------
+        RunStoreError
+            If the file is missing or damaged, or of another run.
+        """
+        settings = self.read_settings()
+        kept = self._surrogate_file(SETTINGS)
+        if kept is not None and kept.decode("ascii", "replace") != seal(settings)[KEY]:
+            raise RunStoreError(
+                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained by "
+                f"(surrogate/{SETTINGS}): one of them is of another run, or a resumed run has not ended",
+                f"{DAMAGED}, or go on with it (--resume)",
+            )
+        return settings
 
     def read_report(self) -> SurrogateReport | None:
         """Return how good the surrogate is; None where it was saved without that.
@@ -282,12 +301,14 @@ class RunFolder:
             return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
-        """Write the surrogate, the measured rows (those it learnt from, and those held out) and how good it is."""
+        """Write the surrogate, its settings, the measured rows (also those held out) and how good it is."""
         import numpy as np
 
         with _replacing(self.path / "surrogate") as partial:
             partial.mkdir()
             np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
+            if self.has("resolved.json"):
+                (partial / SETTINGS).write_text(seal(self.read_settings())[KEY], encoding="ascii")
             if report is not None:
                 (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
             surrogate.save(partial)  # last, since it takes down the checksums of what is there

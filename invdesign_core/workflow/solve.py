@@ -14,7 +14,7 @@ from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import TableReport
 from invdesign_core.designs.trust import Quality
 from invdesign_core.designs.verdict import table_verdict_of
-from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError
+from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
 from invdesign_core.workflow.chunks import ChunkedTable
@@ -96,7 +96,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
             p.folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
     result = Result(report, answers, p.surrogate, saved)
     if faults:
-        hint = "make room and solve again, or keep what was printed"
+        hint = "free some disk space and solve again, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
 
@@ -123,14 +123,14 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         If the search was stopped, or its time limit passed; the targets that were being solved then are solved anew
         the next time.
     RunStoreError
-        If the file is there already, or belongs to another solve that is unfinished.
+        If the file already exists, or belongs to another solve that is unfinished.
     """
     frame = as_targets(frame, prepared.surrogate.space, prepared.surrogate.outputs, prepared.ctx)
     pipeline.check_columns(frame, prepared.surrogate.outputs, prepared.space.names)
     p, ctx = prepared.holding(frame), prepared.ctx
     if "table" in p.report.rows:
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in p.report.test.items() if m.r2 is not None)
-        ctx.note(f"R² of the model on {p.report.rows['table']} rows of the table: {r2 or 'unknown'}")
+        ctx.note(f"R² of the model on {plural(p.report.rows['table'], 'row')} of the table: {r2 or 'unknown'}")
     parts = ChunkedTable(out, _identity(p, frame))
     tally, quality = _Tally(), Quality.of(p.report)
     for first, answers in pipeline.invert_many(
@@ -162,7 +162,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         parts.write(first, designs)
     resumed = len(frame) - tally.targets
     if resumed:
-        ctx.note(f"{resumed} of {len(frame)} targets were solved before, and are taken as they were")
+        ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
     import pandas as pd
 
     needed = ("target", "met", "measured.answer")

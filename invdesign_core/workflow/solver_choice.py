@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.errors import ConfigError, PluginError, near_match
 from invdesign_core.plugin import Solver
 from invdesign_core.registry import Registry, build_options
+from invdesign_core.workflow.defaults import AUTO
 
 if TYPE_CHECKING:
     from invdesign_core.plugin import Objective, Plugin
 
-AUTO = "auto"
-"""The name that lets the core choose the solver."""
 EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
 """A target that asks for the least or the most of an output."""
 
@@ -119,9 +118,7 @@ def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, t
     lack = _lack(type(solver), demand)
     if lack:
         can = [label for label, other in _solvers(installed) if not _lack(other, demand)]
-        hint = (
-            f"solvers that can: {', '.join(can)}" if can else f"no installed solver can; one would have {_to(demand)}"
-        )
+        hint = f"solvers that can: {', '.join(can)}" if can else f"no installed solver can; {_needed(demand)}"
         raise PluginError(f"solver {solver.name!r} {lack}", hint)
 
 
@@ -163,7 +160,7 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, o
             return chosen
     raise PluginError(
         f"no installed solver can invert surrogate {demand.surrogate!r} with objective {demand.objective.name!r}: "
-        f"it would have {_to(demand)}",
+        f"{_needed(demand)}",
         "install a solver that can",
     )
 
@@ -186,11 +183,11 @@ def _lack(solver: type[Solver], demand: Requirements) -> str | None:
     return None
 
 
-def _to(demand: Requirements) -> str:
-    """Say what any solver of the problem has to do."""
+def _needed(demand: Requirements) -> str:
+    """Say what a solver of the problem would have to do."""
     has_to = [
         *(["handle linear constraints"] if demand.linear else []),
         *(["do without gradients"] if not demand.differentiable else []),
         *(["do without residuals"] if not demand.objective.has_residuals else []),
     ]
-    return f"to {' and '.join(has_to) if has_to else 'be there at all'}"
+    return f"one would have to {' and '.join(has_to)}" if has_to else "no solver is installed"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
-from invdesign_core.data.files.messages import option, place, plural, some
+from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, near_match, plural
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta)
 LINE = "row of the sheet"

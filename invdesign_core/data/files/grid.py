@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.files.messages import option, place, plural, shown, some
-from invdesign_core.errors import DataError
+from invdesign_core.data.files.messages import option, place, shown, some
+from invdesign_core.errors import DataError, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,11 +187,11 @@ def kept_rows(path: Path, count: int, skip: int | list[int]) -> NDArray[np.intp]
         If a row is named that isn't there, or none is left.
     """
     if isinstance(skip, list) and max(skip, default=0) > count:
-        raise DataError(f"{path}: row {max(skip)} is to be skipped, but there are {plural(count, 'row')}", None)
+        raise DataError(f"{path}: skip_rows names row {max(skip)}, but the table has {plural(count, 'row')}", None)
     rows = np.arange(1, count + 1)
     rows = rows[skip:] if isinstance(skip, int) else rows[~np.isin(rows, skip)]
     if count and not len(rows):
-        raise DataError(f"{path}: all {count} rows are to be skipped", "see `skip_rows`")
+        raise DataError(f"{path}: skip_rows leaves out all {plural(count, 'row')}", "see `skip_rows`")
     return rows
 
 
@@ -238,7 +238,7 @@ def refuse_twice(path: Path, names: Sequence[str]) -> None:
         where = [i + 1 for i, other in enumerate(names) if other == name]
         if len(where) > 1:
             raise DataError(
-                f"{path}: the column {name!r} is there {'twice' if len(where) == 2 else f'{len(where)} times'} "
+                f"{path}: the column {name!r} appears {'twice' if len(where) == 2 else f'{len(where)} times'} "
                 f"(columns {', '.join(map(str, where[:-1]))} and {where[-1]})",
                 "rename one of them",
             )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from invdesign_core.data.files import file_type as disguise
 from invdesign_core.data.files.excel import read_excel
 from invdesign_core.data.files.grid import Grid, tidy
-from invdesign_core.data.files.messages import option, plural
+from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
 from invdesign_core.data.files.text_file import read_delimited
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, near_match, plural
 
 if TYPE_CHECKING:
     import pandas as pd

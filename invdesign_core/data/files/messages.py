@@ -43,14 +43,3 @@ def option(name: str, value: object) -> str:
 def shown(text: str, limit: int = 40) -> str:
     """Quote a text that was found, shortened where it is long."""
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
-
-
-def plural(count: int, noun: str) -> str:
-    """Count a thing.
-
-    Examples
-    --------
-    >>> plural(1, "row"), plural(3, "row")
-    ('1 row', '3 rows')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

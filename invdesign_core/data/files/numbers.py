@@ -11,7 +11,7 @@ import numpy as np
 
 from invdesign_core.data.files.decimal import find_decimal
 from invdesign_core.data.files.grid import Grid
-from invdesign_core.data.files.messages import option, plural, shown
+from invdesign_core.data.files.messages import option, shown
 from invdesign_core.data.files.number_text import (
     FALSE,
     GROUPS,
@@ -25,7 +25,7 @@ from invdesign_core.data.files.number_text import (
     number,
 )
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, plural
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -105,7 +105,7 @@ class Reading(BaseModel):
     @model_validator(mode="after")
     def _marks_differ(self) -> Reading:
         if self.thousands is not None and self.thousands == self.decimal:
-            raise ValueError(f"`thousands` and `decimal` are both {self.decimal!r}; keep the one or the other")
+            raise ValueError(f"`thousands` and `decimal` are both {self.decimal!r}; they must differ")
         return self
 
 

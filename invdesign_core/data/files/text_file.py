@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.files.encoding import decode
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
-from invdesign_core.data.files.messages import option, place, plural, some
+from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.number_text import all_numbers
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.unquoted import split_lines
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, plural
 
 SEPARATORS = ",;\t|"
 """What is looked for; other characters have to be named."""
@@ -117,7 +117,7 @@ def _find_separator(path: Path, text: str, first: int, reading: Reading) -> str:
     if "\t" in fitting and path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
     if len(fitting) > 1:
-        ways = " and ".join(f"with {_quoted(s)} ({len(split[s][0])} columns)" for s in fitting)
+        ways = " and ".join(f"with {_quoted(s)} ({plural(len(split[s][0]), 'column')})" for s in fitting)
         raise DataError(
             f"{path} can be read {ways}", f"say which: {' or '.join(option('separator', s) for s in fitting)}"
         )
@@ -163,7 +163,9 @@ def _header(path: Path, text: str, separator: str, first: int) -> Row:
         if not _is_blank(row):
             return line, row
     count = text.count("\n") + (not text.endswith("\n"))
-    raise DataError(f"{path}: no column names from line {first} on; the file has {count} lines", "see `header`")
+    raise DataError(
+        f"{path}: no column names from line {first} on; the file has {plural(count, 'line')}", "see `header`"
+    )
 
 
 def _body(

@@ -46,7 +46,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """
     check_ending(path)
     if path.exists():
-        raise RunStoreError(f"{path}: the file is there already", "choose another --out, or take it away")
+        raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
     try:
         write_pieces(path, [table])
     except OSError as error:
@@ -109,7 +109,7 @@ def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
         if rows > SHEET[0] or len(columns) > SHEET[1]:
             raise RunStoreError(
                 f"{path}: a sheet of Excel holds {SHEET[0]} rows and {SHEET[1]} columns, and this table has more",
-                "ask again with an --out that ends in .parquet or .csv; what is done is kept",
+                "repeat the command with an --out that ends in .parquet or .csv; finished targets are kept",
             )
         for row in piece[columns].itertuples(index=False, name=None):
             sheet.append([_cell(sheet, path, value) for value in row])

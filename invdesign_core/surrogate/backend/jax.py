@@ -286,7 +286,7 @@ class SideBySide:
             lowered = jax.jit(self._alone, donate_argnums=(0, 1)).lower(*shapes)
             compiler = ThreadPoolExecutor(1)
             self._single = compiler.submit(lowered.compile)
-            compiler.shutdown(wait=False)  # the thread ends by itself; nobody waits for what nobody needs
+            compiler.shutdown(wait=False)  # the thread ends by itself; its result is not needed any more
         if live <= self._threads:
             began = time.perf_counter()
             self._program, self._block = self._single.result(), 1

@@ -73,7 +73,7 @@ class Columns(BaseModel):
         if self.path is None and (self.features is None or self.targets is None):
             raise ValueError("name a file: `path`, or `features` and `targets`")
         if self.path is not None and (self.features is not None or self.targets is not None):
-            raise ValueError("`path` contradicts `features` and `targets`; keep the one or the others")
+            raise ValueError("`path` contradicts `features` and `targets`; use either `path` or the other two")
         if self.path is not None and not self.outputs:
             raise ValueError("name the output columns: `outputs`")
         return self
@@ -117,7 +117,7 @@ class Table(Reading, Columns, Dataset):
         for key, names in (("labels", self.labels), ("leave_out", self.leave_out)):
             for name in names:
                 if name in self.outputs:
-                    raise ValueError(f"{name!r} is in `outputs` and in `{key}`; keep the one or the other")
+                    raise ValueError(f"{name!r} is in both `outputs` and `{key}`; remove it from one of them")
         return self
 
     def load(self, ctx: Context) -> Data:
@@ -196,7 +196,7 @@ class Table(Reading, Columns, Dataset):
         if rows[0] != rows[1]:
             raise DataError(
                 f"{designs.path} has {rows[0]} rows, {responses.path} has {rows[1]}",
-                "row i of the one belongs to row i of the other",
+                "row i of one table belongs to row i of the other",
             )
         twice = [name for name in designs.table.frame.columns if name in responses.table.frame.columns]
         if twice:
@@ -241,7 +241,7 @@ def _refuse_empty(file: File, name: str, output: bool = False) -> None:
     if not empty.any():
         return
     words = file.table.words.get(name, {})
-    found = ", ".join(f"{word!r} {count} times" for word, count in words.items())
+    found = ", ".join(f"{word!r} {'once' if count == 1 else f'{count} times'}" for word, count in words.items())
     hints = []
     if output:
         hints.append('missing_outputs = "own-rows" fits each output to the rows where it was measured')
@@ -277,7 +277,7 @@ def _refuse_unmeasured(file: File, responses: pd.DataFrame) -> None:
     if nothing.any():
         rows = [int(row) for row in file.table.rows[nothing]]
         raise DataError(
-            f"{file.path}: {len(rows)} of {len(nothing)} rows have no output at all, first {file.first(nothing)}",
+            f"{file.path}: rows without any output: {len(rows)} of {len(nothing)}, first {file.first(nothing)}",
             f"leave them out: {toml_option('skip_rows', rows)}" if len(rows) <= 10 else "leave those rows out",
         )
 

@@ -76,7 +76,7 @@ class DifferentialEvolution(Solver):
             ctx.emit(Progress("solve", b - len(live), b))
         agreed = family.agree(loss, self.tol)
         status = np.where(agreed, Status.CONVERGED, Status.LIMIT)
-        words = np.where(agreed, "the population agrees", f"{self.max_generations} generations were taken")
+        words = np.where(agreed, "the population agrees", f"reached max_generations = {self.max_generations}")
         return SolverResult(u, status, words)
 
 

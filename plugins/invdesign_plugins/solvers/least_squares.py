@@ -21,7 +21,7 @@ for every half of them."""
 NOISE = 1e-12
 """A loss below this is the rounding of float32, not a miss."""
 LEAST_CURVATURE = 1e-10
-"""Under linear constraints the least damping, as a share of the largest curvature: rounding shall decide no step."""
+"""The least damping under linear constraints, as a share of the largest curvature, so that rounding decides no step."""
 
 
 class LeastSquares(Solver):
@@ -54,7 +54,7 @@ class LeastSquares(Solver):
         reached = np.clip(u0, problem.lower, problem.upper)
         polytope = Polytope(problem.lower, problem.upper, problem.linear) if len(problem.linear) else None
         status = np.full(b, Status.LIMIT, dtype=object)
-        message = np.full(b, f"{self.max_iterations} rounds were taken", dtype=object)
+        message = np.full(b, f"reached max_iterations = {self.max_iterations}", dtype=object)
         # What follows holds the live rows only; rows that end are written to `reached`, `status` and `message`.
         rows, u, low, high = np.arange(b), reached.copy(), problem.lower, problem.upper
         residual, jacobian = problem.residuals_and_jacobian(u, rows)

@@ -59,7 +59,7 @@ class ModelBuilder(SurrogateBuilder):
         """Return what the user's function returns."""
         found = self._found(ctx)
         width = data.space.width
-        with found.running(self.label, f"it is called with hp, and its model is to take {width} input column(s)"):
+        with found.running(self.label, f"it is called with hp, and its model must take (None, {width})"):
             model: Any = found.value.build(hp) if _is_hypermodel(found.value) else found.value(hp)
             if hasattr(model, "built") and not model.built:
                 model.build((None, width))

@@ -1,0 +1,163 @@
+"""Read the values of the options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from invdesign_core.data.files.load import READERS, load_table
+from invdesign_core.data.own_columns import PREFIX, split_row
+from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.registry import OWN
+from invdesign_core.space.text import parse_number, parse_range, split_names
+from invdesign_core.workflow.defaults import DEFAULTS
+from invdesign_core.workflow.design import merge_design
+from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value, read_toml
+
+
+def check_exists(run_or_model: Path) -> None:
+    """Refuse a run or model that does not exist, naming the one most like it.
+
+    Raises
+    ------
+    DataError
+        If there is nothing at that path.
+    """
+    if not run_or_model.exists():
+        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
+        raise DataError(
+            f"{run_or_model}: there is no such run or model",
+            near_match(run_or_model.name, siblings) if siblings else None,
+        )
+
+
+def listed_names(text: str | None, table: Path | None) -> list[str] | None:
+    """Return the names in ``A,B``; those in double quotes, and the names of a table's columns, may hold commas."""
+    if text is None:
+        return None
+    if table is None or "," not in text:
+        return split_names(text)
+    columns = load_table(table, columns=[]).names
+    return split_names(text, [*columns, *(name.removeprefix(PREFIX) for name in columns)])
+
+
+def experiment_of(
+    path: Path | None,
+    overrides: Sequence[str],
+    plugins: dict[str, str | None],
+    seed: int | None,
+    backend: str | None,
+    design: Mapping[str, Any] | None = None,
+) -> tuple[Experiment, str | None]:
+    """Return the experiment of a file and the options over it, and the file's text.
+
+    Without a file the tables ``features.parquet`` and ``targets.parquet`` of the current folder are
+    taken, where both are there.
+
+    Raises
+    ------
+    ConfigError
+        If the file or an option can't be used.
+    """
+    values: dict[str, Any] = {}
+    source = None
+    if path is not None:
+        values = read_toml(path)
+        source = path.read_text(encoding="utf-8-sig")
+    elif plugins.get("dataset") is None and all(Path(f"{n}.parquet").exists() for n in ("features", "targets")):
+        values["dataset"] = {"use": f"{OWN}:table", "features": "features.parquet", "targets": "targets.parquet"}
+    for kind, name in plugins.items():
+        section = values.get(kind, {})
+        section = {"use": section} if isinstance(section, str) else section
+        if name is not None:
+            same = section.get("use", DEFAULTS[kind]) == name
+            values[kind] = {**section, "use": name} if same else {"use": name}  # another plugin has other options
+    if seed is not None:
+        values["seed"] = seed
+    if backend is not None:
+        values["backend"] = backend
+    values = apply_overrides(values, overrides)
+    if design:
+        section = values.get("design", {})
+        values["design"] = merge_design(section, design) if isinstance(section, Mapping) else section
+    place = path.name if path is not None else "options"
+    folder = path.resolve().parent if path is not None else Path.cwd()
+    return Experiment.from_mapping(values, place, folder), source
+
+
+def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `[design]` keys that the options of `design_options` name.
+
+    Raises
+    ------
+    ConfigError
+        If an item has another form than its option shows.
+    """
+    items: dict[str, Sequence[str]] = {key: options[key] for key in ("bounds", "fixed", "levels", "step")}
+    found: dict[str, Any] = {key: dict(_assigned(item, key) for item in items[key]) for key in items if items[key]}
+    if options["log"]:
+        found["log"] = [name.strip().strip('"') for name in options["log"]]
+    if options["margin"] is not None:
+        found["margin"] = options["margin"]
+    if options["constraints"]:
+        found["constraints"] = list(options["constraints"])
+    files = [item for item in options["near"] if _is_file(item)]
+    if len(files) > 1:
+        raise ConfigError(f"--near {files[1]}: found a second row, expected one present design", "name one FILE:ROW")
+    if files:
+        found["near_row"] = files[0]
+    values = dict(pair for item in options["near"] if item not in files for pair in _present(item))
+    if values:
+        found["near"] = values
+    found |= {key: True for key in ("fewest_changes", "stay_near_data") if options[key]}
+    return found
+
+
+def _is_file(item: str) -> bool:
+    """Whether an item of `--near` names a table: what holds no ``=``, or is a table that is there."""
+    path = split_row(item)[0]
+    return "=" not in item or (path.suffix.lower() in READERS and path.is_file())
+
+
+def _present(item: str) -> list[tuple[str, Any]]:
+    """Read ``NAME=VALUE,NAME=VALUE``; a name in double quotes may hold a comma."""
+    parts = re.findall(r'(?:"[^"]*"|[^,"])+', item)
+    pairs: list[tuple[str, Any]] = []
+    for part in parts:
+        name, sign, text = part.rpartition("=")
+        if not sign:
+            raise ConfigError(f"--near {item!r}: expected NAME=VALUE,… or FILE:ROW", "for example --near a=0.2,b=0.3")
+        pairs.append((name.strip().strip('"'), parse_value(text)))
+    return pairs
+
+
+EXAMPLES = {
+    "bounds": "--bounds x=0..1",
+    "fixed": "--fixed T=300",
+    "levels": "--levels x=1,2,4",
+    "step": "--step x=0.1",
+}
+"""What an item of these options looks like."""
+
+
+def _assigned(item: str, key: str) -> tuple[str, Any]:
+    """Read one ``NAME=VALUE`` item; the name ends at the last ``=``, since tables and models are not read yet."""
+    place = f"--{key} {item!r}"
+    name, sign, text = item.rpartition("=")
+    if not sign:
+        raise ConfigError(f"{place}: expected NAME=VALUE", f"for example {EXAMPLES[key]}")
+    name = name.strip().strip('"')
+    if key == "fixed":
+        return name, parse_value(text)
+    if key == "step":
+        by, counted, start = text.partition(" from ")
+        if not counted:
+            return name, parse_number(by, place)
+        return name, {"by": parse_number(by, place), "from": parse_number(start, place)}
+    if key == "bounds":
+        ranges = [parse_range(part, place) for part in text.split(",")]
+        return name, ranges if len(ranges) > 1 else ranges[0]
+    whole = parse_value(text)
+    return name, whole if isinstance(whole, list) else [parse_value(part) for part in text.split(",")]

@@ -1,0 +1,60 @@
+"""What plugins do with the arrays and tables that they are handed changes no answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import lin
+
+from invdesign_core.context import Context
+from invdesign_core.errors import DataError, PluginError
+from invdesign_core.registry import Registry
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.regressors import regressor_answer
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.targets import parse_targets
+from invdesign_core.workflow.pipeline import invert
+
+REGISTRY = Registry.discover()
+SPACE = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))
+
+
+def solve(truth):
+    surrogate = Surrogate.of_model(lin([[1], [1]]), SPACE, ("y",))
+    solver = REGISTRY.create("solver", "least-squares", {"starts": 4})
+    objective = REGISTRY.create("objective", "mse", {})
+    return invert(surrogate, parse_targets(["1"], ("y",)), SPACE, objective, solver, Context(), truth=truth)
+
+
+def in_place(frame):
+    frame["a"] *= 1000
+    frame["b"] += frame["a"] / 1000
+    return frame[["b"]].rename(columns={"b": "y"})
+
+
+def test_a_true_model_that_works_in_its_table_changes_no_design():
+    designs = solve(in_place).designs
+    assert designs["design.a"].max() <= 1
+    assert (designs["design.a"] + designs["design.b"]).to_numpy() == pytest.approx(designs["truth.y"].to_numpy())
+
+
+def test_answers_of_a_true_model_that_are_no_numbers_are_its_fault():
+    with pytest.raises(PluginError, match="true model: its answers as numbers failed"):
+        solve(lambda frame: pd.DataFrame({"y": ["high"] * len(frame)}))
+    with pytest.raises(DataError, match="fault of the dataset plugin"):
+        solve(lambda frame: pd.DataFrame(np.ones((len(frame), 2)), columns=["y", "y"]))
+    nothing = solve(lambda frame: pd.DataFrame({"y": pd.array([None] * len(frame), dtype="Float64")}))
+    assert (nothing.status, nothing.designs["truth.y"].isna().all()) == ("not met", True)
+
+
+def test_a_regressor_that_works_in_its_array_changes_no_design():
+    class Scaling:
+        def predict(self, h):
+            h *= 10
+            return h.sum(axis=1)
+
+    x = np.ones((3, 2))
+    assert regressor_answer(Scaling(), x, 1, "it").ravel().tolist() == [20, 20, 20]
+    assert x.tolist() == [[1, 1]] * 3
