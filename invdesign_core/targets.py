@@ -368,7 +368,7 @@ class Targets:
             if name not in frame.columns:
                 continue
             column = frame[name]
-            if pd.api.types.is_numeric_dtype(column.dtype):
+            if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
                 wanted = column.to_numpy(dtype=np.float64, na_value=np.nan)
                 infinite = np.isinf(wanted)
                 if infinite.any():

@@ -12,7 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from invdesign_core.designs.verdict import as_written, computed_text, miss_of, number_text, output_text, tolerance_text
+from invdesign_core.designs.verdict import (
+    as_written,
+    measured_text,
+    miss_of,
+    number_text,
+    output_text,
+    size_of_tolerance,
+    tolerance_text,
+)
 from invdesign_core.errors import plural
 from invdesign_core.space.digits import typed
 
@@ -178,7 +186,10 @@ def _measured(report: Report, console: Console) -> None:
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]
         cells += [(escape(name), as_written(value)) for name, value in row.inputs.items()]
-        cells += [(f"measured {escape(name)}", as_written(row.outputs[name])) for name in report.target]
+        cells += [
+            (f"measured {escape(name)}", measured_text(row.outputs[name], target))
+            for name, target in report.target.items()
+        ]
         rows.append(cells)
     _cells_as_table(rows, title, console, bold=len(shown[0].inputs) + (shown[0].row is not None), what="measured")
 
@@ -239,7 +250,7 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
         if design.truth:
             cells.append((f"true {escape(name)}", output_text(design.truth[name], target)))
         if design.nearest is not None and design.nearest.measured:
-            cells.append((f"nearest row's {escape(name)}", as_written(design.nearest.measured[name])))
+            cells.append((f"nearest row's {escape(name)}", measured_text(design.nearest.measured[name], target)))
     cells += [("met", _met(design, report)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
@@ -310,7 +321,7 @@ def _target(name: str, target: TargetReport) -> str:
     elif low is None or high is None:
         text = f"{name} <= {high}" if low is None else f"{name} >= {low}"
     elif low == high:
-        return f"{name} = {low} ± {computed_text(target.tolerance)}" if target.tolerance else f"{name} = {low}"
+        return f"{name} = {low} ± {size_of_tolerance(target)}" if target.tolerance else f"{name} = {low}"
     else:
         text = f"{name} = {low}..{high}"
     return text + tolerance_text(target)

@@ -176,11 +176,17 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
                 )
             values.append(written[text])
         return pd.Series(values, index=column.index, dtype=object)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(numbers) & ~empty
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected a number")
+    cells = column
+    if pd.api.types.is_complex_dtype(column.dtype):  # which pandas would take the real parts of
+        cells = column.astype(str)
+    elif variable.kind == "binary" and not pd.api.types.is_numeric_dtype(column.dtype):
+        cells = column.map(lambda cell: {str(level): int(level) for level in variable.levels}.get(str(cell), cell))
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+    exists = np.isin(numbers, (0, 1)) if variable.kind == "binary" else np.isfinite(numbers)
+    if not (exists | empty).all():
+        row = int(np.argmin(exists | empty))
+        expected = " or ".join(map(str, variable.levels)) if variable.kind == "binary" else "a number"
+        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected {expected}")
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 
@@ -201,11 +207,16 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     Raises
     ------
     ConfigError
-        If a variable stands in two columns.
+        If there are no rows, or a variable or an output stands in two columns.
     DataError
         If a cell holds no value of its variable.
     """
     frame = frame.rename(columns=str)
+    if not len(frame):
+        raise ConfigError("targets: the table has no rows", "give it a row for each target")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     names = {*space.names, *outputs}
     if is_written_by_us(frame.columns):
         aside = [column for column in frame.columns if column not in names and is_result(column, names)]

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import plural
-from invdesign_core.space.digits import SHARE, given, near, telling, typed
-from invdesign_core.targets import ROUNDOFF
+from invdesign_core.space.digits import SHARE, given, near, telling, typed, was_computed
+from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF
 
 if TYPE_CHECKING:
     from invdesign_core.designs.report import DesignReport, MeasuredReport, Report, TableReport, TargetReport
@@ -98,7 +98,7 @@ def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
 
 def values_of(row: MeasuredReport, report: Report) -> str:
     """Name what was measured in a row of the asked outputs, as it was written."""
-    return ", ".join(f"{name} {as_written(row.outputs[name])}" for name in report.target)
+    return ", ".join(f"{name} {measured_text(row.outputs[name], target)}" for name, target in report.target.items())
 
 
 def _by_rows(report: Report) -> str:
@@ -129,7 +129,7 @@ def _reached(report: Report, judge: str) -> str:
         return text
     number = "" if row.row is None else f" ({row.row})"
     asked = [name for name, target in report.target.items() if target.goal is not None]
-    has = ", ".join(f"{name} {as_written(row.outputs[name])}" for name in asked)
+    has = ", ".join(f"{name} {measured_text(row.outputs[name], report.target[name])}" for name in asked)
     better = ", which is better" if report.measured else ""
     return f"{text}; the best measured row{number} has {has}{better}"
 
@@ -158,19 +158,26 @@ def number_text(value: Any) -> str:
     return near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value)
 
 
-def computed_text(value: float) -> str:
-    """Return a number as it was typed, or to three digits where it was computed."""
-    return given(value, 1e-2 * value)
+def size_of_tolerance(target: TargetReport) -> str:
+    """Return a tolerance as it was typed, or to three digits where it is a share of the output's range."""
+    value = target.tolerance
+    computed = abs(value - DEFAULT_TOLERANCE * (target.range or 0.0)) <= 1e-9 * value
+    return near(value, 1e-2 * value) if computed else given(value, 1e-2 * value)
 
 
 def as_written(value: object) -> str:
-    """Write a measured value with all its digits."""
-    return "–" if value is None else typed(value)
+    """Write a value of a table with all its digits, but for those that nobody typed."""
+    return "–" if value is None else given(value, 1e-11 * abs(value)) if isinstance(value, float) else typed(value)
+
+
+def measured_text(value: float | None, target: TargetReport) -> str:
+    """Write what was measured of an output as the table has it, or like a prediction where nobody typed it."""
+    return output_text(value, target) if value is not None and was_computed(value) else as_written(value)
 
 
 def tolerance_text(target: TargetReport) -> str:
     """Return the tolerance in force in brackets; nothing where there is none."""
-    return f" (tolerance {computed_text(target.tolerance)})" if target.tolerance else ""
+    return f" (tolerance {size_of_tolerance(target)})" if target.tolerance else ""
 
 
 def output_text(value: float | None, target: TargetReport) -> str:

@@ -43,8 +43,12 @@ def near(value: float, unit: float) -> str:
 
 def given(value: float, unit: float) -> str:
     """Return a number as it was typed, or to the decimal place of a unit where it was computed."""
-    text = typed(value)
-    return text if _significant(text) <= TYPED else near(value, unit)
+    return near(value, unit) if was_computed(value) else typed(value)
+
+
+def was_computed(value: float) -> bool:
+    """Say whether a number has more digits than anybody types."""
+    return _significant(typed(value)) > TYPED
 
 
 def telling(value: float, unit: float, alike: Callable[[float], bool]) -> str:
@@ -89,7 +93,7 @@ def inward(ends: FloatArray, own: FloatArray, bounds: FloatArray, logarithmic: b
     low = np.minimum(rounded(ends[..., 0], unit[..., 0], np.ceil), own)
     high = np.maximum(rounded(ends[..., 1], unit[..., 1], np.floor), own)
     short = np.stack([low, high], axis=-1)
-    computed = np.reshape([_significant(typed(end)) > TYPED for end in ends.ravel().tolist()], ends.shape)
+    computed = np.reshape([was_computed(end) for end in ends.ravel().tolist()], ends.shape)
     return np.where(((ends == bounds) & ~computed) | (length == 0)[..., None], ends, short)
 
 

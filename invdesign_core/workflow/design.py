@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.registry import build_options
+from invdesign_core.space.conflicts import check_feasible
+from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
@@ -113,9 +115,6 @@ class Design(BaseModel):
             found = hold(found, frame)[0]
         if not self.constraints:
             return found
-        from invdesign_core.space.conflicts import check_feasible
-        from invdesign_core.space.constraint_text import parse_constraints
-
         constrained = Space(found.variables, parse_constraints(self.constraints, found, outputs))
         check_feasible(constrained)
         return constrained
