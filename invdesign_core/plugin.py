@@ -132,7 +132,7 @@ class Plugin(BaseModel):
         if "name" in cls.__annotations__ and not str(cls.__annotations__["name"]).startswith(
             ("ClassVar", "typing.ClassVar")
         ):
-            raise TypeError(f"{cls.__name__}: annotate `name` as ClassVar[str]; it is no option")
+            raise TypeError(f"{cls.__name__}: annotate `name` as ClassVar[str]; it is not an option")
 
 
 class Dataset(Plugin):

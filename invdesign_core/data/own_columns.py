@@ -48,8 +48,8 @@ def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) 
     own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
     if own and prefixed and name not in RESULTS:
         raise ConfigError(
-            f"the table has a column {name!r} and a column {PREFIX + name!r}: which of them is the design?",
-            "take one of them out",
+            f"the table has a column {name!r} and a column {PREFIX + name!r}: only one of them can be the design",
+            "remove one of them",
         )
     return PREFIX + name if prefixed else name if own else None
 
@@ -221,7 +221,7 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     if is_written_by_us(frame.columns):
         aside = [column for column in frame.columns if column not in names and is_result(column, names)]
         if aside:
-            ctx.note(f"targets: columns with results are left aside: {', '.join(map(repr, aside))}")
+            ctx.note(f"targets: columns with results are ignored: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)
         _refuse_results_as_targets(frame, outputs)
     for variable in space.variables:
@@ -239,8 +239,8 @@ def _refuse_results_as_targets(frame: pd.DataFrame, outputs: Sequence[str]) -> N
     for name in outputs:
         if name in RESULTS and name in frame.columns:
             raise ConfigError(
-                f"targets: the column {name!r} may be the output or the result that is called so in tables of designs",
-                "take the columns prediction.NAME and design.NAME out of the table, or this one",
+                f"targets: the column {name!r} may be the output or the result of that name in tables of designs",
+                "remove the columns prediction.NAME and design.NAME, or this one",
             )
 
 
@@ -264,7 +264,9 @@ def row_of(item: str, space: Space) -> dict[str, Any]:
     path, row = split_row(item)
     frame = read_designs(path, space)
     if row is None and len(frame) != 1:
-        raise ConfigError(f"--near {item}: the table has {len(frame)} rows, expected one", f"say which: {path}:1")
+        raise ConfigError(
+            f"--near {item}: the table has {len(frame)} rows, expected one", f"name one, such as {path}:1"
+        )
     if row is not None and not 1 <= row <= len(frame):
         raise ConfigError(f"--near {item}: there is no row {row}", f"the table has rows 1 to {len(frame)}")
     one = frame.iloc[[0 if row is None else row - 1]]

@@ -344,9 +344,9 @@ class Search:
         if self.data is not None:
             which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
-                f"{which}stay_near_data: no design near a measured one was found that exists and satisfies the "
+                f"{which}stay_near_data: no allowed design near a measured one was found that satisfies the "
                 "constraints",
-                "allow more, or leave stay-near-data out",
+                "relax the constraints, or remove stay_near_data",
             )
         raise no_design(row, several)
 

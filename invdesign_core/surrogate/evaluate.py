@@ -359,8 +359,8 @@ class Evaluator:
         direction = tuner.direction if tuner.direction != "auto" else known[self._objective]
         if direction is None:
             raise ConfigError(
-                f"[tuner] objective: Keras doesn't know whether {self._objective!r} is to be small or large",
-                'say tuner.direction = "min" or "max"',
+                f"[tuner] objective: Keras doesn't know whether {self._objective!r} is to be minimised or maximised",
+                'set tuner.direction = "min" or "max"',
             )
         return 1.0 if direction == "min" else -1.0
 
@@ -379,7 +379,7 @@ class Evaluator:
     def _resumable(self, trial: int) -> list[Any]:
         weights = self._weights(self._models[trial]) if trial in self._models else self.table.weights(trial)
         if weights is None:
-            raise PluginError(f"a trial asks to go on from trial {trial}, whose weights are not there")
+            raise PluginError(f"a trial is to continue from trial {trial}, whose weights don't exist")
         return weights
 
     def _model(self, result: TrialResult) -> Any:

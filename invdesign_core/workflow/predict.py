@@ -103,7 +103,7 @@ def predict_table(
     ctx.emit(StageStarted("load"))
     is_run = (run_or_model / "resolved.json").exists()
     if is_run and (inputs or outputs):
-        raise ConfigError("--inputs and --outputs are for models; a run brings its own", "leave them out")
+        raise ConfigError("--inputs and --outputs are for models; a run has its own", "leave them out")
     with imported(imports):
         if is_run or (run_or_model.is_dir() and (run_or_model / "surrogate").is_dir()):
             surrogate, _ = RunFolder.open(run_or_model).read_surrogate(allow_code)
@@ -129,7 +129,7 @@ def predict_table(
         )
     replaced = [name for name in columns if name in frame.columns]
     if replaced:
-        ctx.note(f"columns that were there are predicted anew: {', '.join(map(repr, replaced))}")
+        ctx.note(f"existing columns are replaced by new predictions: {', '.join(map(repr, replaced))}")
     predicted = frame.assign(**columns)
     if out is not None:
         write_table(out, predicted)
@@ -211,7 +211,7 @@ def _say_unused(frame: pd.DataFrame, surrogate: Surrogate, ctx: Context) -> None
     used = {column_of(name, frame.columns, names) for name in surrogate.space.names}
     rest = [c for c in frame.columns if c not in used and c not in surrogate.outputs and not is_result(c, names)]
     if rest:
-        ctx.note(f"columns that are no design variables are kept as they are: {', '.join(map(repr, rest))}")
+        ctx.note(f"columns that are not design variables are kept unchanged: {', '.join(map(repr, rest))}")
 
 
 def _first(rows: Any) -> int:

@@ -117,7 +117,7 @@ def run_experiment(
         else:
             name = data.outputs[0]
             ctx.note(
-                f"no target was named, so nothing was inverted; ask with: invdesign solve {folder.path} "
+                f"no target was given, so nothing was inverted; for a target run: invdesign solve {folder.path} "
                 f"--target {name if ' ' not in name else repr(name)}=VALUE"
             )
         report = make_report(

@@ -75,7 +75,7 @@ def check(
     if not (wanted or targets or experiment.targets) and data.example:
         wanted = _example(data, stages.dataset)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
-        ctx.note(f"no target was named; the dataset's example is taken: {asked}")
+        ctx.note(f"no target was given; using the dataset's example: {asked}")
     pipeline.check_bounds(space)
     near_to = experiment.design.near_to(space)
     near_to.check(any(target.goal is not None for target in wanted.values()))
