@@ -76,7 +76,7 @@ def stopped_by(error: Exception) -> PluginError | None:
     for item in damaged():
         return PluginError(
             f"the installed package {item.name} is damaged: {item.file}: {item.fault}",
-            "install it again, or take it away: it stops every program that asks the installed packages for plugins",
+            "reinstall or uninstall it: it stops every program that looks for plugins in the installed packages",
         )
     return None
 

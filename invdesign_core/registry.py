@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 GROUP = "invdesign"
 OWN = "invdesign"
 """The distribution whose plugins a run takes where nobody names one."""
-DAMAGED = (
-    "its metadata are damaged: no file METADATA that says its name; take what is left of it away, or install it again"
-)
+DAMAGED = "its metadata are damaged: no METADATA file with its name; delete what is left of it, or reinstall it"
 HOOKS = {f"invdesign_{kind}s": kind for kind in KINDS}
 
 hookspec = pluggy.HookspecMarker("invdesign")

@@ -277,7 +277,7 @@ def parse_targets(
         for item in items:
             name, text = _split(item, outputs)
             if name in targets:
-                raise ConfigError(f"--target: {name!r} is asked for twice", "write a range as NAME=LOW..HIGH")
+                raise ConfigError(f"--target: {name!r} is given twice", "write a range as NAME=LOW..HIGH")
             targets[name] = parse_target(text, f"target of {name!r}")
     merged = {**(base or {}), **targets}
     return {name: target for name, target in merged.items() if not target.free}
@@ -368,7 +368,7 @@ class Targets:
             if name not in frame.columns:
                 continue
             column = frame[name]
-            if pd.api.types.is_numeric_dtype(column.dtype):
+            if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
                 wanted = column.to_numpy(dtype=np.float64, na_value=np.nan)
                 infinite = np.isinf(wanted)
                 if infinite.any():
@@ -383,7 +383,7 @@ class Targets:
                 found._put(rows, m, parse_target(str(text), f"targets, column {name!r}, row {rows[0] + 1}"))
         asked = found.asked.any(axis=1)
         if not asked.all():
-            raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output is asked for")
+            raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output has a target")
         return found
 
     @classmethod

@@ -8,7 +8,9 @@ import pytest
 from conftest import fn
 
 from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.own_columns import values_of
 from invdesign_core.designs.report import SurrogateReport
+from invdesign_core.errors import DataError, InvdesignError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -74,3 +76,37 @@ def test_ctrl_c_before_any_target_is_solved_is_raised(product, monkeypatch):
     stopping(monkeypatch, after=0)
     with pytest.raises(KeyboardInterrupt):
         fitted(product).invert(WANTED)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"T": [], "y": []}), "targets: the table has no rows"),
+        (pd.DataFrame([[1.0, 2.0, 4.0]], columns=["T", "T", "y"]), "the column 'T' is there twice"),
+        (pd.DataFrame([[1.0, 2.0, 4.0]], columns=["T", "y", "y"]), "the column 'y' is there twice"),
+        (pd.DataFrame({"y": [1 + 2j]}), r"column 'y', row 1: found '\(1\+2j\)'"),
+        (pd.DataFrame({"T": [1 + 2j], "y": [1.0]}), r"column 'T', row 1: found \(1\+2j\), expected a number"),
+        (pd.DataFrame({"T": [1.0, 2.0], "y": [1.0, None]}), "row 2: no output is asked for"),
+        (pd.DataFrame({0: [1.0], "y": [1.0]}), "the column '0' is neither an output nor a design variable"),
+    ],
+)
+def test_a_table_that_can_not_be_meant_is_refused_by_name(product, frame, message):
+    with pytest.raises(InvdesignError, match=message):
+        fitted(product).invert(frame)
+
+
+@pytest.mark.parametrize("rows_at_once", [4, 8, 1000])
+def test_rows_that_are_there_twice_or_alone_have_the_same_answer_in_chunks_of_any_size(product, rows_at_once):
+    found = fitted(product, solver={"rows_at_once": rows_at_once}).invert(WANTED.set_axis(list("aabba"))).designs
+    assert found["design.T"].tolist() == WANTED["T"].tolist()
+    np.testing.assert_allclose(found["design.x"], 2 / WANTED["T"], rtol=1e-4)
+    alone = fitted(product).invert(WANTED[1:2]).designs
+    assert alone["design.x"][0] == pytest.approx(found["design.x"][1], rel=1e-4)
+
+
+def test_truth_values_that_are_written_as_words_are_truth_values():
+    switch = Variable("on", "binary", levels=(False, True))
+    for cells in (["True", "False"], [1, 0], ["1", "0"], [True, False]):
+        assert values_of(switch, pd.Series(cells, name="on"), "t").astype(float).tolist() == [1, 0]
+    with pytest.raises(DataError, match="column 'on', row 2: found 2, expected False or True"):
+        values_of(switch, pd.Series([1, 2], name="on"), "t")

@@ -222,7 +222,7 @@ MISTAKES = [
     (["solve", "mine.csv", "--target", "1"], 4, "no Keras model"),
     (["solve", ".", "--target", "1"], 7, "no run folder"),
     (["solve", "sum.keras", "--target", "1"], 2, "no bounds are known for 'x1', 'x2'"),
-    (["solve", "sum.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1"], 2, "no target is named"),
+    (["solve", "sum.keras", "--bounds", "x1=0..1", "--bounds", "x2=0..1"], 2, "no target is given"),
     (["solve", "sum.keras", "--bounds", "x3=0..1", "--target", "1"], 2, "did you mean 'x"),
     (["solve", "sum.keras", "--bounds", "x1=1", "--target", "1"], 2, "expected LOW..HIGH"),
     (["solve", "sum.keras", "--set", "training.epochs=3", "--target", "1"], 2, "a solve trains nothing"),
@@ -272,7 +272,7 @@ def test_without_a_target_the_run_says_how_to_ask(invdesign, table, tmp_path):
     table[["H2"]].to_parquet(tmp_path / "targets.parquet")
     done = invdesign("run", *QUICK)
     assert done.code == 0, done.err
-    assert "no target was named" in done.out
+    assert "no target was given" in done.out
     assert "invdesign solve runs/" in done.err
     assert "--target H2=VALUE" in done.err
     assert "H2" in done.out

@@ -227,3 +227,13 @@ def test_the_listing_of_an_experiment_tells_bounds_apart(tmp_path, monkeypatch, 
     assert found["targets"] == {"y": "= -2183.449"}
     low, high = found["variables"][0]["values"].split(" to ")
     assert (float(low), float(high)) == (2.4e9 + x.min() + 0.5, 2.4e9 + x.max() + 0.5)
+
+
+def test_a_row_of_the_table_keeps_its_own_numbers():
+    from test_dataset_search import answer
+
+    rows = np.array([[243.6, 0.1], [1 / 3, 0.7], [17.3, 1e-7], [499.9, 1.0]])
+    space = Space((Variable("t", lower=0.1, upper=500.7), Variable("s", lower=0.0, upper=1.0)))
+    answers, _ = answer(lin([[1e-2], [1]]), {"y": 2.0}, rows, space=space, starts=4)
+    found = answers.starts.filter(like="design.").to_numpy(float).tolist()
+    assert sorted(found) == sorted(rows.tolist())

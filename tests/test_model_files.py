@@ -213,7 +213,7 @@ FILES = {
         lambda f: changed(f, '"class_name": "Dense"', '"class_name": "Denser"', "3.99.0"),
         ["layer 'dense", "(Denser)", "Keras 3.99.0"],
     ),
-    "half a file": (half, ["only a part", "copy or download it again"]),
+    "half a file": (half, ["only part", "copy or download it again"]),
     "damaged inside": (damaged, ["is damaged"]),
     "renamed HDF5": (lambda f: hdf5(f, "new.keras"), ["HDF5", "whatever its name says", "rename it to new.h5"]),
     "HDF5": (lambda f: hdf5(f, "model.h5"), ["HDF5", "written by Keras 3.", "save('model.keras')"]),

@@ -128,7 +128,7 @@ def test_a_reference_design_in_python(plane):
     assert (a, b) == pytest.approx((0.7, 0.3), abs=5e-3) or (a, b) == pytest.approx((0.2, 0.8), abs=5e-3)
     assert clone(plane).get_params()["near"] == TODAY
     plane.set_params(near={"a": 0.2})
-    with pytest.raises(ConfigError, match="the present design lacks 'b'"):
+    with pytest.raises(ConfigError, match="the reference design has no value for 'b'"):
         plane.invert(1)
     plane.set_params(near=None, fewest_changes=False, bounds=None)
 

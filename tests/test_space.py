@@ -242,7 +242,7 @@ def test_levels_keep_the_type_that_the_user_wrote():
         ({"levels": {"T (°C)": [1, 200]}, "bounds": {"T (°C)": (0, 100)}}, "200 lies outside its bounds 0 to 100"),
         ({"levels": {"metal": ["Al", "Fe"]}}, "the data have no 'Fe'"),
         ({"levels": {"metal": []}}, "expected a list of values"),
-        ({"levels": {"pipe": [1, 3]}}, "3 is none of the values that exist"),
+        ({"levels": {"pipe": [1, 3]}}, "3 is not one of the allowed values"),
         ({"levels": {"count": [1.5]}}, "expected whole numbers"),
         ({"bounds": {"T (°C)": [(0, 1), (3, 2)]}}, "lower bound 3 is above the upper bound 2"),
         ({"bounds": {"T (°C)": [(0, 1), (3, 4)]}, "fixed": {"T (°C)": 2}}, "outside its bounds 0 to 1 or 3 to 4"),

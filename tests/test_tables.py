@@ -612,7 +612,7 @@ def test_an_excel_table_may_stand_anywhere_on_its_sheet(excel):
 def test_an_excel_sheet_is_named_where_there_are_several(excel):
     path = excel(Data=[["a", "y"], [1, 2]], Notes=[["hello"], [1]], Empty=[])
     error = refusal(path)
-    assert "2 sheets hold something: 'Data', 'Notes'" in error.message
+    assert "2 sheets contain data: 'Data', 'Notes'" in error.message
     assert 'sheet = "Data"' in error.hint
     assert values(load_table(path, Reading(sheet="Data"))) == {"a": [1], "y": [2]}
     assert values(load_table(path, Reading(sheet=1))) == {"a": [1], "y": [2]}

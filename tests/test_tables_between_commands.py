@@ -85,7 +85,7 @@ def test_designs_that_were_written_are_predicted_as_they_were(run, tmp_path, end
     assert found.table["prediction.y"].tolist() == pytest.approx(EXPECTED)
     assert found.table["spread.z"].tolist() == pytest.approx([0] * 6)
     assert found.table[f"{prefix}kind"].tolist() == list(LABELS)
-    assert "predicted anew: 'prediction.y'" in " ".join(found.report.notes)
+    assert "replaced by new predictions: 'prediction.y'" in " ".join(found.report.notes)
     again = predict_table(run, out, registry=REGISTRY)  # what it writes it reads
     pd.testing.assert_frame_equal(again.table, found.table, check_dtype=False)
     with pytest.raises(RunStoreError, match="already exists"):
@@ -169,7 +169,7 @@ def test_designs_of_a_table_of_targets_are_written_and_held_again(run, tmp_path,
         prepared(tmp_path / "sum.keras", ctx=ctx, **few), first.assign(y1=np.linspace(0.2, 1.8, 9)), again
     )
     assert held.met == 9
-    assert "columns with results are left aside: 'target', 'rank'," in " ".join(notes)
+    assert "columns with results are ignored: 'target', 'rank'," in " ".join(notes)
     second = read_table(again)
     for name in ("design.x1", "design.x2"):
         np.testing.assert_allclose(second[name], first[name])
@@ -270,11 +270,11 @@ def test_what_has_no_value_is_an_empty_cell_whatever_its_type(tmp_path, ending):
     assert back.iloc[0].tolist() == [1, 0.5, "x", True, 7]
 
 
-@pytest.mark.parametrize("name", ["met", "loss", "target", "free"])
+@pytest.mark.parametrize("name", ["met", "loss", "target", "free_directions"])
 def test_a_variable_that_is_called_like_a_result_is_read_back_from_its_own_column(name, tmp_path):
     space = Space((Variable(name, lower=0.0, upper=9.0), Variable("T", lower=0.0, upper=9.0)))
     frame = pd.DataFrame({"target": 1, "rank": 1, f"design.{name}": [2.0, 3.0], "design.T": 4.0, "prediction.y": 7.0})
-    frame = frame.assign(loss=0.0, met=True, free="[]")
+    frame = frame.assign(loss=0.0, met=True, free_directions="[]")
     assert designs_of(frame, space, ["y"], "table")[name].tolist() == [2.0, 3.0]
     wanted = as_targets(frame.assign(y=1.0), space, ["y"], Context())
     assert wanted[name].tolist() == [2.0, 3.0]
@@ -356,18 +356,3 @@ def test_what_an_excel_sheet_can_not_hold_is_refused_and_leaves_nothing(tmp_path
     with pytest.raises(RunStoreError, match="a sheet of Excel holds"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": [1, 2, 3]}))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_cell_without_a_value_is_empty_in_every_file(tmp_path, ending):
-    missing = pd.DataFrame(
-        {
-            "met": pd.array([True, None], dtype="boolean"),
-            "measured.row": pd.array([None, 3], dtype="Int64"),
-            "label": pd.array(["a", None], dtype="string"),
-            "design.x": [0.5, np.nan],
-        }
-    )
-    write_table(tmp_path / f"o.{ending}", missing)
-    read = load_table(tmp_path / f"o.{ending}").frame
-    assert read.isna().to_numpy().tolist() == missing.isna().to_numpy().tolist()

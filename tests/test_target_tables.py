@@ -136,7 +136,7 @@ def test_a_killed_solve_goes_on_where_it_was(model, tmp_path):
         ({"x1": [0.5]}, "no column is an output"),
         ({"y1": [np.inf]}, "row 1: found infinity"),
         ({"y1": ["warm"]}, "column 'y1', row 1"),
-        ({"y1": [1.0, np.nan], "y2": [1.0, np.nan]}, "row 2: no output is asked for"),
+        ({"y1": [1.0, np.nan], "y2": [1.0, np.nan]}, "row 2: no output has a target"),
         ({"y1": [1.0, 1.0], "x1": [0.1, np.nan]}, "column 'x1', row 2: the cell is empty"),
     ],
 )

@@ -347,8 +347,8 @@ def test_a_flat_prediction_is_said_for_a_trained_surrogate():
     surrogate = Surrogate.of_model(model, box(1), TWO, y=rows)
     _, said = solve(model, {"y1": 0.5, "y2": 1}, surrogate=surrogate)
     assert said == [
-        "the prediction of 'y2' doesn't change anywhere in the bounds, it is 0; "
-        "check them, the units of the inputs, and the model"
+        "the prediction of 'y2' is constant within the bounds (0); "
+        "check the bounds, the units of the inputs, and the model"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a person sees: progress while it runs, then a table of the designs."""
+"""What the user sees: progress during the run, then a table of the designs."""
 
 from __future__ import annotations
 

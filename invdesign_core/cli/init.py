@@ -29,7 +29,7 @@ from invdesign_core.errors import RunStoreError
 def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
     """Read a table, and write an experiment file with what was found in it.
 
-    The file has each input's kind and range, what is odd about the table, and a target to fill in.
+    The file lists each input's kind and range, notes about the table, and a target to fill in.
 
     \b
     Examples:

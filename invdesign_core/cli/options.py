@@ -35,9 +35,9 @@ time_limit_option = click.option(
     "--time-limit",
     type=float,
     metavar="SECONDS",
-    help="Seconds that the search may take; it then ends with what was found. The same as --set solver.time_limit=…",
+    help="Maximum duration of the search; it then returns the best designs so far. Same as --set solver.time_limit=…",
 )
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Say nothing but the result.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only the result.")
 code_option = click.option(
     "--allow-code",
     is_flag=True,
@@ -82,7 +82,7 @@ def design_options(command: F) -> F:
                 help="Bounds of a variable; several ranges with commas: NAME=1..2,4..5. Repeatable.",
             ),
             click.option(
-                "--fixed", multiple=True, metavar="NAME=VALUE", help="Hold a variable at one value. Repeatable."
+                "--fixed", multiple=True, metavar="NAME=VALUE", help="Fix a variable at one value. Repeatable."
             ),
             click.option(
                 "--levels", multiple=True, metavar="NAME=A,B,…", help="The only values of a variable. Repeatable."
@@ -91,8 +91,8 @@ def design_options(command: F) -> F:
                 "--step",
                 multiple=True,
                 metavar="NAME=STEP",
-                help="Let a variable take multiples of a step only; 'NAME=STEP from START' counts from another number "
-                "than 0. Repeatable.",
+                help="Allow only multiples of a step; 'NAME=STEP from START' counts from a number other than 0. "
+                "Repeatable.",
             ),
             click.option("--log", multiple=True, metavar="NAME", help="Search a variable on a log scale. Repeatable."),
             click.option(
@@ -109,16 +109,18 @@ def design_options(command: F) -> F:
                 "--near",
                 multiple=True,
                 metavar="NAME=VALUE,…|FILE:ROW",
-                help="A present design, or some of its values, that answers are to be near to: values, or a row of a "
+                help="A reference design, or some of its values, that answers stay close to: values, or a row of a "
                 "table, counted from 1; a table with one row needs no number. Repeatable.",
             ),
             click.option(
                 "--fewest-changes",
                 is_flag=True,
-                help="Change as few values of the present design (--near) as possible.",
+                help="Change as few values of the reference design (--near) as possible.",
             ),
             click.option(
-                "--stay-near-data", is_flag=True, help="Stay as near to a measured design as these are to each other."
+                "--stay-near-data",
+                is_flag=True,
+                help="Only accept designs as close to a measured one as measured designs are to each other.",
             ),
         ]
     ):

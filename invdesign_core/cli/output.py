@@ -1,4 +1,4 @@
-"""Where things are said: results on stdout, everything else on stderr, whoever prints it and whoever listens."""
+"""The output streams: results go to stdout and everything else to stderr, whatever prints it."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ def predict(
 ) -> None:
     """Add the predicted outputs to a table of designs.
 
-    TABLE has a column for each design variable, called like it, or like it with `design.` before, as in
-    the tables that `invdesign solve` writes. All its columns are kept; prediction.NAME and, of an
-    ensemble, spread.NAME are added.
+    TABLE has a column for each design variable, named NAME or, as in the tables that `invdesign solve`
+    writes, design.NAME. All its columns are kept; prediction.NAME and, for an ensemble, spread.NAME are
+    added.
 
     \b
     Examples:

@@ -86,8 +86,8 @@ def solve(
 ) -> int:
     """Find the inputs that give another target, without training.
 
-    A run folder brings its variables, bounds and settings along. For a .keras file of your own, say
-    the bounds, or name a table to take them from. Layer classes of your own need --import.
+    A run folder contains its variables, bounds and settings. For a .keras file of your own, give the
+    bounds, or a table to take them from. Layer classes of your own need --import.
 
     \b
     Examples:
@@ -129,7 +129,7 @@ def solve(
     }
     is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
     if is_run and (table or inputs or outputs):
-        raise ConfigError("--table, --inputs and --outputs are for models; a run brings its own", "leave them out")
+        raise ConfigError("--table, --inputs and --outputs are for models; a run has its own", "leave them out")
     check_exists(run_or_model)
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         common["ctx"] = replace(ctx, emit=watcher)

@@ -27,7 +27,7 @@ from invdesign_core.workflow.defaults import DEFAULTS
 @set_option
 @target_option
 @design_options
-@click.option("--no-data", is_flag=True, help="Don't load the data; targets are not checked then.")
+@click.option("--no-data", is_flag=True, help="Don't load the data; targets are then not checked.")
 @json_option
 @quiet_option
 def validate(
@@ -41,7 +41,7 @@ def validate(
 ) -> None:
     """Check an experiment without training: keys, plugins and their options, data, design, targets.
 
-    What `run` would refuse is refused, and what `run` would say about the table is said.
+    It refuses what `run` would refuse, and prints the same notes about the table.
 
     \b
     Examples:

@@ -277,7 +277,7 @@ def advice_of(data: Data, linear: Linear | None = None) -> list[str]:
     for output, equation in multiples_of_outputs(data):
         name = equation.names[0]
         said.append(
-            f"{equation.fact}, and {output!r} is an output: if {name!r} is a result as well, it is no input; "
+            f"{equation.fact}, and {output!r} is an output: if {name!r} is a result as well, it is not an input; "
             f"leave_out = [{toml_text(name)}]"
         )
     for equation in equations_among(data.x, data.space):

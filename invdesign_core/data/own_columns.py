@@ -48,8 +48,8 @@ def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) 
     own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
     if own and prefixed and name not in RESULTS:
         raise ConfigError(
-            f"the table has a column {name!r} and a column {PREFIX + name!r}: which of them is the design?",
-            "take one of them out",
+            f"the table has a column {name!r} and a column {PREFIX + name!r}: only one of them can be the design",
+            "remove one of them",
         )
     return PREFIX + name if prefixed else name if own else None
 
@@ -176,11 +176,17 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
                 )
             values.append(written[text])
         return pd.Series(values, index=column.index, dtype=object)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(numbers) & ~empty
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected a number")
+    cells = column
+    if pd.api.types.is_complex_dtype(column.dtype):  # which pandas would take the real parts of
+        cells = column.astype(str)
+    elif variable.kind == "binary" and not pd.api.types.is_numeric_dtype(column.dtype):
+        cells = column.map(lambda cell: {str(level): int(level) for level in variable.levels}.get(str(cell), cell))
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
+    exists = np.isin(numbers, (0, 1)) if variable.kind == "binary" else np.isfinite(numbers)
+    if not (exists | empty).all():
+        row = int(np.argmin(exists | empty))
+        expected = " or ".join(map(str, variable.levels)) if variable.kind == "binary" else "a number"
+        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected {expected}")
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 
@@ -201,16 +207,21 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     Raises
     ------
     ConfigError
-        If a variable stands in two columns.
+        If there are no rows, or a variable or an output stands in two columns.
     DataError
         If a cell holds no value of its variable.
     """
     frame = frame.rename(columns=str)
+    if not len(frame):
+        raise ConfigError("targets: the table has no rows", "give it a row for each target")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     names = {*space.names, *outputs}
     if is_written_by_us(frame.columns):
         aside = [column for column in frame.columns if column not in names and is_result(column, names)]
         if aside:
-            ctx.note(f"targets: columns with results are left aside: {', '.join(map(repr, aside))}")
+            ctx.note(f"targets: columns with results are ignored: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)
         _refuse_results_as_targets(frame, outputs)
     for variable in space.variables:
@@ -228,8 +239,8 @@ def _refuse_results_as_targets(frame: pd.DataFrame, outputs: Sequence[str]) -> N
     for name in outputs:
         if name in RESULTS and name in frame.columns:
             raise ConfigError(
-                f"targets: the column {name!r} may be the output or the result that is called so in tables of designs",
-                "take the columns prediction.NAME and design.NAME out of the table, or this one",
+                f"targets: the column {name!r} may be the output or the result of that name in tables of designs",
+                "remove the columns prediction.NAME and design.NAME, or this one",
             )
 
 
@@ -253,7 +264,9 @@ def row_of(item: str, space: Space) -> dict[str, Any]:
     path, row = split_row(item)
     frame = read_designs(path, space)
     if row is None and len(frame) != 1:
-        raise ConfigError(f"--near {item}: the table has {len(frame)} rows, expected one", f"say which: {path}:1")
+        raise ConfigError(
+            f"--near {item}: the table has {len(frame)} rows, expected one", f"name one, such as {path}:1"
+        )
     if row is not None and not 1 <= row <= len(frame):
         raise ConfigError(f"--near {item}: there is no row {row}", f"the table has rows 1 to {len(frame)}")
     one = frame.iloc[[0 if row is None else row - 1]]

@@ -54,7 +54,7 @@ class MeasuredReport(_Part):
 class DesignReport(_Part):
     """One design."""
 
-    inputs: dict[str, Any] = Field(description="The design as it is to be written down.")
+    inputs: dict[str, Any] = Field(description="The design, rounded to the digits it needs.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
     spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
     error: dict[str, Number] | None = Field(
@@ -148,7 +148,7 @@ class Report(_Part):
         description="What says that the target is met, or all limits held: the true model, the prediction, or, where "
         "no proposed design does it, a measured row; null where it is not, or nothing can be met."
     )
-    verdict: str = Field(description="What came of it in words: the last line on the screen.")
+    verdict: str = Field(description="The outcome in words: the last line on the screen.")
     target: dict[str, TargetReport] = Field(description="What was asked for.")
     distinct: int = Field(description="Number of distinct designs.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
@@ -161,7 +161,7 @@ class Report(_Part):
         description="The best measured row, whether it meets the target or not; null where none lies inside the "
         "bounds and constraints."
     )
-    starts: StartsReport | None = Field(description="What became of the starts; null without a target.")
+    starts: StartsReport | None = Field(description="Summary of the starts; null without a target.")
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumeration`, "
         "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
@@ -186,7 +186,7 @@ class TableReport(_Part):
         description="`met` or, where any asks for a maximum or minimum, `optimised` if every target has a design or a "
         "measured row that meets it or holds all limits."
     )
-    verdict: str = Field(description="What came of it in words: the line on the screen.")
+    verdict: str = Field(description="The outcome in words: the line on the screen.")
     targets: int = Field(description="Number of targets.")
     met: int = Field(description="Targets without a maximum or minimum that have a design which meets them.")
     optimised: int = Field(description="Targets with a maximum or minimum that have a design which holds all limits.")
@@ -194,7 +194,7 @@ class TableReport(_Part):
         description="Targets for which no design, but a measured row is an answer: `measured.answer` in the file."
     )
     beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
-    starts: StartsReport = Field(description="What became of the starts of this call.")
+    starts: StartsReport = Field(description="Summary of the starts of this call.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")
     backend: str = Field(description="What Keras ran on.")

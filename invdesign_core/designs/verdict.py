@@ -27,7 +27,7 @@ def verdict_of(report: Report, quality: Quality) -> str:
         How good the surrogate is.
     """
     if report.status == "no target":
-        return f"no target was named; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
+        return f"no target was given; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
     judged = "truth" if report.designs and report.designs[0].truth else "prediction"
     doubt = "" if judged == "truth" and report.met_by != "measured row" else quality.doubt(report.target)
     if report.status == "interrupted":

@@ -176,7 +176,7 @@ def _with_one_that_holds(
 def no_combination() -> ConfigError:
     """Return the error for a search in which nothing that exists is allowed."""
     return ConfigError(
-        "no combination of the values and ranges that exist satisfies the constraints",
+        "no combination of the allowed values and ranges satisfies the constraints",
         "allow more values, or fewer constraints",
     )
 

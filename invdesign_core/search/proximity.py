@@ -71,14 +71,14 @@ class NearTo:
         if fewest and to_data:
             raise ConfigError(
                 "fewest_changes and stay_near_data cannot be combined",
-                "leave one of them out; each answer says how near to the data it is",
+                "remove one of them; each answer shows how near to the data it is",
             )
         if fewest:
             lacking = [v.name for v in space.variables if v.name not in (*near, *held) and v.fixed is None]
             if lacking:
                 raise ConfigError(
-                    f"fewest changes: the present design lacks {', '.join(map(repr, lacking))}",
-                    "name a value of every variable that is not fixed (near)",
+                    f"fewest_changes: the reference design has no value for {', '.join(map(repr, lacking))}",
+                    "give a value for every variable that is not fixed (near)",
                 )
         if not near:
             return cls(None, False, to_data)
@@ -107,7 +107,7 @@ class NearTo:
         if self.fewest and extremum:
             raise ConfigError(
                 "fewest_changes cannot be combined with a maximum or minimum target",
-                "say how much is enough, such as '>=0.3', or leave fewest changes out",
+                "set a limit such as '>=0.3', or remove fewest_changes",
             )
 
     def __bool__(self) -> bool:

@@ -109,7 +109,7 @@ def near_rows(
         raise ConfigError(
             f"{_place(row, inside)}stay_near_data: no measured design lies within the bounds, nor near a "
             "design that exists there",
-            "widen the bounds, allow more values, or leave stay-near-data out",
+            "widen the bounds, allow more values, or remove stay_near_data",
         )
     target = np.zeros(len(low), dtype=np.intp)[:, None] if alike else np.arange(len(low))[:, None]
     boxes = [np.empty((len(low), 0, space.width))] * 2
@@ -125,7 +125,7 @@ def near_rows(
     else:
         raise ConfigError(
             f"{_place(row, fine)}stay_near_data: no design near a measured one satisfies the constraints",
-            "allow more, or leave stay-near-data out",
+            "relax the constraints, or remove stay_near_data",
         )
     fit = np.argsort(~fine, axis=1, kind="stable")
     chosen = np.take_along_axis(fit, np.arange(count) % fine.sum(axis=1)[:, None], axis=1)[:, :, None]

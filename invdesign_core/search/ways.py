@@ -24,7 +24,7 @@ from invdesign_core.search.run_solver import call_solver
 from invdesign_core.search.starts import losses_of
 from invdesign_core.search.trust_boxes import around_designs, measured, near_rows
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.rounding import mended, shortened, written
+from invdesign_core.space.rounding import broken, mended, shortened, written
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal, Prediction, Targets
 
@@ -37,6 +37,8 @@ NEXT_TO_NOTHING = 1e-4
 """Weight of the distance to a present design beside an extremum, and a loss that counts for none."""
 
 
+ROW = 1e-9
+"""A design this near to a measured row, in shares of the ranges, is that row."""
 SAME = 5e-6
 """A design may be written with fewer digits where that changes no output by more, in standardised units."""
 
@@ -272,7 +274,8 @@ class Search:
             )  # fmt: skip
             # Whether a relaxed start moved is told by the point that the solver reached, not by its rounding.
             u, evaluations = u if relaxed else forward.to_u(x), evaluations + more
-        x = self._shortened(x, rows.groups, rows.low, rows.high)
+        x, rowlike = self._as_measured(x, rows, np.asarray((np.abs(u - rows.u0) <= ROW).all(axis=1)))
+        x = self._shortened(x, rows.groups, rows.low, rows.high, rowlike)
         movable = np.asarray((rows.upper > rows.lower).any(axis=1))
         return self._feasible(Ended(rows.groups, rows.u0, u, x, result, evaluations, movable, interrupted, goal))
 
@@ -320,14 +323,16 @@ class Search:
         x, fine = mended(
             self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
         )  # fmt: skip
-        if (x != ended.x).any():
-            x = self._shortened(x, ended.groups, *(side[ended.groups] for side in self.bounds))
+        same = (x == ended.x).all(axis=1)
+        if not same.all():
+            low, high = (side[ended.groups] for side in self.bounds)
+            x = self._shortened(x, ended.groups, low, high, same)
         if self.data is not None:
             fine &= self.data.holds(x)
         self._check_found(ended.groups[fine])
-        if fine.all():
+        if fine.all() and same.all():
             return ended
-        u = np.where((x != ended.x).any(axis=1, keepdims=True), self.forward.to_u(x), ended.u)
+        u = np.where(same[:, None], ended.u, self.forward.to_u(x))
         return _some(replace(ended, x=x, u=u), fine)
 
     def _check_found(self, groups: IndexArray) -> None:
@@ -339,14 +344,35 @@ class Search:
         if self.data is not None:
             which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
-                f"{which}stay_near_data: no design near a measured one was found that exists and satisfies the "
+                f"{which}stay_near_data: no allowed design near a measured one was found that satisfies the "
                 "constraints",
-                "allow more, or leave stay-near-data out",
+                "relax the constraints, or remove stay_near_data",
             )
         raise no_design(row, several)
 
-    def _shortened(self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
-        """Write (n, e) designs with fewer digits, where that changes no prediction noticeably."""
+    def _as_measured(
+        self, x: FloatArray, starts: Rows, still: NDArray[np.bool_]
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Give (n, e) designs that never moved from a measured row its very numbers, and say which those are."""
+        least, most = self.space.bounds
+        unit = np.where(np.isfinite(most - least) & (most > least), most - least, 1.0)
+        rows = np.flatnonzero(still & np.isfinite(x).all(axis=1))
+        if self.known is None or not len(rows) or not len(self.known.x):
+            return x, np.zeros(len(x), dtype=bool)
+        from scipy.spatial import cKDTree
+
+        far, at = cKDTree(self.known.x / unit).query(x[rows] / unit, p=np.inf)
+        measured = self.known.x[at]
+        fine = (far <= ROW) & ~broken(self.space, measured).any(axis=1)
+        fine &= ((measured >= starts.low[rows]) & (measured <= starts.high[rows])).all(axis=1)
+        found, rowlike = x.copy(), np.zeros(len(x), dtype=bool)
+        found[rows[fine]], rowlike[rows[fine]] = measured[fine], True
+        return found, rowlike
+
+    def _shortened(
+        self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray, done: NDArray[np.bool_]
+    ) -> FloatArray:
+        """Write (n, e) designs with fewer digits, where that changes no prediction noticeably; not those (n,) done."""
         present = np.full(self.space.width, np.nan) if self.near.present is None else self.near.present
         surrogate, targets = self.forward.surrogate, self.targets
         asked, open_ = targets.asked[groups], targets.open[groups]
@@ -367,7 +393,7 @@ class Search:
             good = ~np.asarray((worse & asked).any(axis=1))
             return good if self.data is None else good & (self.data.holds(tried) | ~self.data.holds(before))
 
-        return shortened(self.space, x, low, high, x == present, as_good)
+        return shortened(self.space, x, low, high, (x == present) | done[:, None], as_good)
 
     @property
     def _compared(self) -> Goal:

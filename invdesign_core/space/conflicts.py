@@ -44,10 +44,10 @@ def check_feasible(space: Space, place: str = "constraints") -> None:
     if found is None:
         return
     if len(found) == 1:
-        raise ConfigError(f"{place}: no design satisfies {found[0]}", "change or drop it")
+        raise ConfigError(f"{place}: no design satisfies {found[0]}", "change or remove it")
     raise ConfigError(
         f"{place}: these contradict each other: {'; '.join(found)}",
-        "change or drop one of them, whichever matters least",
+        "change or remove one of them, whichever matters least",
     )
 
 

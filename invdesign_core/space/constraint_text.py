@@ -102,7 +102,7 @@ def _only_reading(text: str, names: Sequence[str]) -> Comparison | Limit:
             raise Refusal(
                 f"it can be read in two ways, as {show(one)} and as {show(other)}",
                 at,
-                "put the names in double quotes, as in the reading that is meant",
+                "put the names in double quotes, as in the reading that you mean",
             )
     if found:
         return found[0][0]

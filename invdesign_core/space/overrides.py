@@ -55,7 +55,7 @@ def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     if not wish.log:
         return found
     if found.kind in ("categorical", "binary"):
-        raise ConfigError(f"log scale of {found.name!r}: a {found.kind} variable has no scale", "take it out of `log`")
+        raise ConfigError(f"log scale of {found.name!r}: a {found.kind} variable has no scale", "remove it from `log`")
     return replace(found, scale="log")
 
 
@@ -131,7 +131,7 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
             )
         if variable.kind == "levels" and level not in variable.levels:
             listed = ", ".join(typed(v) for v in variable.levels[:10])
-            raise ConfigError(f"{place}: {typed(level)} is none of the values that exist", f"these are {listed}")
+            raise ConfigError(f"{place}: {typed(level)} is not one of the allowed values", f"these are {listed}")
     numbers = tuple(int(v) for v in levels) if variable.kind == "integer" else tuple(levels)
     return replace(variable, kind="levels", levels=numbers, ranges=(), step=None)
 
@@ -191,7 +191,7 @@ def _flattened(variable: Variable) -> Variable:
     if not 0 < total <= LISTED:
         raise ConfigError(
             f"bounds of {variable.name!r}: its ranges hold {total} values, expected 1 to {LISTED}",
-            "take a wider step, or one range" if total else "no value that exists lies in them",
+            "take a wider step, or one range" if total else "no allowed value lies in them",
         )
     values = np.concatenate([grid.at(np.arange(grid.count)) for grid in grids if grid.count])
     levels = tuple(int(v) for v in values) if variable.kind == "integer" else tuple(values.tolist())
@@ -203,7 +203,7 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
     if variable.kind in ("categorical", "levels") or (variable.kind == "binary" and value not in variable.levels):
         known = variable.allowed or variable.levels
         if value not in known:
-            raise ConfigError(f"{place}: {value!r} is none of its levels", near_match(str(value), map(str, known)))
+            raise ConfigError(f"{place}: {value!r} is not one of its levels", near_match(str(value), map(str, known)))
     elif variable.kind != "binary":
         if not _is_number(value):
             raise ConfigError(f"{place}: found {value!r}, expected a number")

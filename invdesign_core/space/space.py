@@ -166,7 +166,7 @@ class Space:
         bounds : mapping, optional
             Lowest and highest value of a variable, or several such pairs.
         fixed : mapping, optional
-            Variables held at one value.
+            Fixed values of variables.
         levels : mapping, optional
             The values that exist of a variable.
         step : mapping, optional

@@ -233,6 +233,7 @@ def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Va
             kind = "categorical"
     values = [plain(value) for value in column.unique()]
     if kind == "categorical":
+        _refuse_odd_labels(name, values)
         return Variable(name, kind, levels=tuple(sorted(values, key=str)))
     if not pd.api.types.is_numeric_dtype(column.dtype):
         raise ConfigError(f"{name!r} holds text such as {values[0]!r} and can't be {kind}", "leave it categorical")
@@ -244,3 +245,26 @@ def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Va
     if kind == "levels":
         return Variable(name, kind, levels=tuple(values))
     return Variable(name, kind, lower=float(column.min()), upper=float(column.max()))
+
+
+def _refuse_odd_labels(name: str, labels: Sequence[Any]) -> None:
+    """Refuse labels that a file could not hold, or not tell apart.
+
+    Raises
+    ------
+    DataError
+        Naming a label.
+    """
+    written: dict[str, Any] = {}
+    for label in labels:
+        if not isinstance(label, str | int | float):
+            raise DataError(
+                f"{name!r} holds {label!r} ({type(label).__name__}), expected text, numbers, true or false",
+                "turn the column into text: .astype(str), or .str.decode('utf-8') for bytes",
+            )
+        if str(label) in written:
+            raise DataError(
+                f"{name!r} holds the labels {written[str(label)]!r} and {label!r}, which are written alike",
+                "make them one, or write one of them in another way",
+            )
+        written[str(label)] = label

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, TrialEnded
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import (
     NOT_FAULTS,
@@ -220,17 +220,7 @@ class Evaluator:
         if self.table.lost is not before:
             self._ctx.warn(f"{self.table.lost}; trials are not kept from here on, so they can't be resumed")
         self._ctx.emit(
-            Event(
-                "trial",
-                {
-                    "id": result.id,
-                    "values": dict(result.values),
-                    "score": self._sign * score,
-                    "status": result.status,
-                    "epochs": result.epochs,
-                    "message": message,
-                },
-            )
+            TrialEnded(result.id, dict(result.values), self._sign * score, result.status, result.epochs, message)
         )
 
     def _train_values(
@@ -369,8 +359,8 @@ class Evaluator:
         direction = tuner.direction if tuner.direction != "auto" else known[self._objective]
         if direction is None:
             raise ConfigError(
-                f"[tuner] objective: Keras doesn't know whether {self._objective!r} is to be small or large",
-                'say tuner.direction = "min" or "max"',
+                f"[tuner] objective: Keras doesn't know whether {self._objective!r} is to be minimised or maximised",
+                'set tuner.direction = "min" or "max"',
             )
         return 1.0 if direction == "min" else -1.0
 
@@ -389,7 +379,7 @@ class Evaluator:
     def _resumable(self, trial: int) -> list[Any]:
         weights = self._weights(self._models[trial]) if trial in self._models else self.table.weights(trial)
         if weights is None:
-            raise PluginError(f"a trial asks to go on from trial {trial}, whose weights are not there")
+            raise PluginError(f"a trial is to continue from trial {trial}, whose weights don't exist")
         return weights
 
     def _model(self, result: TrialResult) -> Any:

@@ -70,7 +70,7 @@ def _readable(archive: Archive) -> Iterator[Path]:
         except OSError as error:
             raise RunStoreError(
                 f"{archive.path}: no copy of it can be written to a temporary folder: {reason(error)}",
-                "make room there, or let $TMPDIR name another folder",
+                "free some disk space there, or set $TMPDIR to another folder",
             ) from None
         yield copied
 
@@ -162,7 +162,7 @@ def _diagnosis(archive: Archive, error: BaseException, allow_code: bool) -> Data
     return DataError(
         message,
         f"install the Keras that wrote it (pip install 'keras=={archive.version}'), or load the model there, leave "
-        "out what this one doesn't know, and save it again",
+        "out what this one doesn't support, and save it again",
     )
 
 

@@ -72,13 +72,13 @@ class Archive:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
                 if CONFIG not in names:
-                    raise DataError(f"{path}: this is no Keras model, but another zip file (no {CONFIG})", EXPECTED)
+                    raise DataError(f"{path}: this is not a Keras model, but another zip file (no {CONFIG})", EXPECTED)
                 config = json.loads(archive.read(CONFIG))
                 metadata = json.loads(archive.read(METADATA)) if METADATA in names else {}
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
             raise DataError(f"{path}: this file is damaged: {error}", "copy or download it again") from None
         if not isinstance(config, dict) or "class_name" not in config:
-            raise DataError(f"{path}: this is no Keras model ({CONFIG} describes none)", EXPECTED)
+            raise DataError(f"{path}: this is not a Keras model ({CONFIG} does not describe one)", EXPECTED)
         return cls(path, config, str(metadata["keras_version"]) if "keras_version" in metadata else None)
 
     def parts(self) -> Iterator[Part]:
@@ -128,13 +128,13 @@ def _refuse_others(path: Path) -> None:
         return
     if begin.startswith(b"PK\x03\x04"):
         raise DataError(
-            f"{path}: this is only a part of a Keras model: the end of the file is missing "
+            f"{path}: this is only part of a Keras model: the end of the file is missing "
             f"(found {plural(path.stat().st_size, 'byte')})",
             "copy or download it again, or save the model again",
         )
     if begin.startswith(b"version https://git-lfs"):
         raise DataError(f"{path}: this is a Git LFS pointer, not the model itself", "fetch it: git lfs pull")
-    raise DataError(f"{path}: this is no Keras model" + ("" if begin else ", but an empty file"), EXPECTED)
+    raise DataError(f"{path}: this is not a Keras model" + ("" if begin else ", but an empty file"), EXPECTED)
 
 
 def _hdf5(path: Path) -> DataError:
@@ -151,7 +151,7 @@ def _hdf5(path: Path) -> DataError:
         return DataError(f"{what}, and it is damaged or incomplete", "copy or download it again")
     if not whole:
         return DataError(
-            f"{what} with weights only: the layers are not in it",
+            f"{what} with weights only: it does not contain the layers",
             "build the model in Python, call model.load_weights, and save it with model.save('NAME.keras')",
         )
     rename = f"rename it to {path.stem}.h5, then c" if named else "c"

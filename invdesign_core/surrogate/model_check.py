@@ -88,7 +88,9 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> M
     again = _answers(model, np.concatenate([x[: POINTS // 2], other]))[: POINTS // 2]
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
     if not finite.any():
-        raise DataError("the model answers NaN all over the box", "check the bounds, and the units of the inputs")
+        raise DataError(
+            "the model returns NaN everywhere within the bounds", "check the bounds, and the units of the inputs"
+        )
     size = np.abs(y[finite]).max(axis=0)
     early = finite[: len(again)]
     steady = bool((np.abs(again[early] - y[: len(again)][early]) <= 10 * RESOLUTION * size).all())
@@ -168,8 +170,8 @@ def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx:
     for m, value in zip(named[flat], y[0, flat], strict=True):
         level = near(value, RESOLUTION * abs(value))
         ctx.warn(
-            f"the prediction of {surrogate.outputs[m]!r} doesn't change anywhere in the bounds, it is {level}; "
-            "check them, the units of the inputs, and the model"
+            f"the prediction of {surrogate.outputs[m]!r} is constant within the bounds ({level}); "
+            "check the bounds, the units of the inputs, and the model"
         )
 
 

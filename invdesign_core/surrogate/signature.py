@@ -136,7 +136,7 @@ def _structures(model: keras.Model, path: Path) -> tuple[Any, Any]:
     shape = model.get_build_config().get("input_shape") if model.built else None
     if not (isinstance(shape, (tuple, list)) and shape and all(n is None or isinstance(n, int) for n in shape)):
         raise DataError(
-            f"{path}: the model ({type(model).__name__}) doesn't say what its inputs are",
+            f"{path}: the model ({type(model).__name__}) does not define its inputs",
             "save a model that was called or built on one input tensor, or one made with keras.Model(inputs, outputs)",
         )
     x = keras.Input(tuple(shape[1:]), name="x")
@@ -166,7 +166,7 @@ def _port(name: str, tensor: Any, what: str, path: Path) -> TensorSpec:
     if not any(kind in tensor.dtype for kind in ("float", "int", "bool")):
         raise DataError(
             f"{path}: {what} {name!r} holds {tensor.dtype}, expected numbers",
-            "leave the layers that read text out of the model, and give it what they make of it",
+            "remove the layers that read text, and give the model their outputs",
         )
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] is None):
         raise DataError(

@@ -153,7 +153,7 @@ class TrialTable:
         try:
             result = TrialResult(**item, score=math.inf if score is None else float(score))
         except (TypeError, ValueError) as error:
-            raise RunStoreError(f"{place}: found what is no trial: {error}", hint) from None
+            raise RunStoreError(f"{place}: found something that is not a trial: {error}", hint) from None
         if result.id in self._results or key in self._ids:
             raise RunStoreError(f"{place}: trial {result.id} appears twice", hint)
         self.spaces[result.id] = space or {}

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.data.files.write import check_ending, write_pieces
+from invdesign_core.data.files.write import check_ending, of_one_type_each, write_pieces
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal
 
@@ -73,7 +73,7 @@ class ChunkedTable:
         """
         partial = self.folder / f"{number}.partial"
         with self._writing(partial):
-            table.to_parquet(partial, index=False)
+            of_one_type_each(table).to_parquet(partial, index=False)
             digest = hashlib.sha256(_salt(number) + partial.read_bytes()).hexdigest()
             partial.replace(self.folder / f"{number}-{digest}.parquet")
 

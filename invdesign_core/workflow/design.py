@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.registry import build_options
+from invdesign_core.space.conflicts import check_feasible
+from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Design(BaseModel):
         default_factory=dict,
         description="Lowest and highest value of a variable, or several such ranges; by default those of the data.",
     )
-    fixed: dict[str, Any] = Field(default_factory=dict, description="Variables held at one value.")
+    fixed: dict[str, Any] = Field(default_factory=dict, description="Fixed values of variables.")
     levels: dict[str, list[Any]] = Field(default_factory=dict, description="The only values that a variable may take.")
     step: dict[str, float | dict[str, float]] = Field(
         default_factory=dict,
@@ -39,10 +41,10 @@ class Design(BaseModel):
         0.0, ge=0, description="Widen the data's bounds by this share of their range; not bounds that are given."
     )
     constraints: list[str] = Field(
-        default_factory=list, description="What designs must satisfy besides, such as 'a + b <= 1'."
+        default_factory=list, description="Further conditions that designs must satisfy, such as 'a + b <= 1'."
     )
     near: dict[str, Any] = Field(
-        default_factory=dict, description="A present design, or some of its values, that answers are to be near to."
+        default_factory=dict, description="A reference design, or some of its values: answers stay close to it."
     )
     near_row: str = Field(
         "",
@@ -113,9 +115,6 @@ class Design(BaseModel):
             found = hold(found, frame)[0]
         if not self.constraints:
             return found
-        from invdesign_core.space.conflicts import check_feasible
-        from invdesign_core.space.constraint_text import parse_constraints
-
         constrained = Space(found.variables, parse_constraints(self.constraints, found, outputs))
         check_feasible(constrained)
         return constrained

@@ -238,7 +238,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             target = {surrogate.outputs[0]: target}
         wanted = parse_targets(target, surrogate.outputs)
         if not wanted:
-            raise ConfigError("no target is named", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
+            raise ConfigError("no target is given", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
         space, ctx = self._searched(design)

@@ -125,7 +125,7 @@ def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray
         unknown = [row for row, value in enumerate(values) if value not in levels]
         if unknown:
             raise ConfigError(
-                f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is none of its levels",
+                f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is not one of its levels",
                 near_match(str(values[unknown[0]]), map(str, levels)),
             )
         return replace(variable, fixed=None), variable.encode(values)

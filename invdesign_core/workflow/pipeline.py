@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event, within
+from invdesign_core.context import Context, Event, Progress, StageStarted, within
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.distance import DataDistance
@@ -90,7 +90,7 @@ def fit(
     for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
     with ctx.clock.stage("tune"):
-        ctx.emit(Event("stage", {"stage": "tune"}))
+        ctx.emit(StageStarted("tune"))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
         try:
             with plugin_errors(tuner.label):
@@ -100,7 +100,7 @@ def fit(
                 raise evaluator.fault from None
             raise
     with ctx.clock.stage("train"):
-        ctx.emit(Event("stage", {"stage": "train"}))
+        ctx.emit(StageStarted("train"))
         members, how = evaluator.winner()
         seen = np.concatenate([rows.train, rows.validation])
         surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, rows.x[seen], rows.y[seen])
@@ -254,7 +254,7 @@ def _with_evidence(
 
 def _solving(plan: Plan, solver: Solver) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return Event("stage", {"stage": "solve", **({"solver": solver.name} if plan.way != "enumeration" else {})})
+    return StageStarted("solve", solver.name if plan.way != "enumeration" else None)
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -343,7 +343,7 @@ def invert_many(
             found = replace(found, out_of_time=_ran_out(found, ctx))
         ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
         done = min(first + size, len(targets))
-        ctx.emit(Event("progress", {"stage": "solve", "done": done, "total": len(targets)}))
+        ctx.emit(Progress("solve", done, len(targets)))
         yield first, found
         if reached.interrupted:
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.files.write import check_ending, write_table
 from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
 from invdesign_core.designs.report import PredictReport
@@ -100,10 +100,10 @@ def predict_table(
     registry = registry or Registry.discover()
     notes: list[str] = []
     ctx = replace(outer, emit=lambda event: pass_on(event, notes, registry, outer))
-    ctx.emit(Event("stage", {"stage": "load"}))
+    ctx.emit(StageStarted("load"))
     is_run = (run_or_model / "resolved.json").exists()
     if is_run and (inputs or outputs):
-        raise ConfigError("--inputs and --outputs are for models; a run brings its own", "leave them out")
+        raise ConfigError("--inputs and --outputs are for models; a run has its own", "leave them out")
     with imported(imports):
         if is_run or (run_or_model.is_dir() and (run_or_model / "surrogate").is_dir()):
             surrogate, _ = RunFolder.open(run_or_model).read_surrogate(allow_code)
@@ -129,7 +129,7 @@ def predict_table(
         )
     replaced = [name for name in columns if name in frame.columns]
     if replaced:
-        ctx.note(f"columns that were there are predicted anew: {', '.join(map(repr, replaced))}")
+        ctx.note(f"existing columns are replaced by new predictions: {', '.join(map(repr, replaced))}")
     predicted = frame.assign(**columns)
     if out is not None:
         write_table(out, predicted)
@@ -211,7 +211,7 @@ def _say_unused(frame: pd.DataFrame, surrogate: Surrogate, ctx: Context) -> None
     used = {column_of(name, frame.columns, names) for name in surrogate.space.names}
     rest = [c for c in frame.columns if c not in used and c not in surrogate.outputs and not is_result(c, names)]
     if rest:
-        ctx.note(f"columns that are no design variables are kept as they are: {', '.join(map(repr, rest))}")
+        ctx.note(f"columns that are not design variables are kept unchanged: {', '.join(map(repr, rest))}")
 
 
 def _first(rows: Any) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Event
+from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
@@ -160,7 +161,9 @@ class RunFolder:
         if not path.exists():
             raise RunStoreError(f"{path}: there is no such run or model file")
         if not (path / "resolved.json").exists():
-            raise RunStoreError(f"{path}: this is no run folder (no resolved.json)", "name the folder that a run wrote")
+            raise RunStoreError(
+                f"{path}: this is not a run folder (no resolved.json)", "name the folder that a run wrote"
+            )
         if not (path / "surrogate" / "meta.json").exists():
             if (path / "run.json").exists():
                 raise RunStoreError(f"{path / 'surrogate' / 'meta.json'}: the file is missing", DAMAGED)
@@ -215,9 +218,9 @@ class RunFolder:
         kept = self._surrogate_file(SETTINGS)
         if kept is not None and kept.decode("ascii", "replace") != seal(settings)[KEY]:
             raise RunStoreError(
-                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained by "
-                f"(surrogate/{SETTINGS}): one of them is of another run, or a resumed run has not ended",
-                f"{DAMAGED}, or go on with it (--resume)",
+                f"{self.path / 'resolved.json'}: these are not the settings that the surrogate was trained with "
+                f"(surrogate/{SETTINGS}): one of them belongs to another run, or a resumed run has not finished",
+                f"{DAMAGED}, or resume it (--resume)",
             )
         return settings
 
@@ -410,7 +413,7 @@ class RunFolder:
 
     def _write_parquet(self, name: str, table: Any) -> None:
         with _replacing(self.path / name) as partial:
-            table.to_parquet(partial, index=False)
+            of_one_type_each(table).to_parquet(partial, index=False)
 
     def _lock(self) -> None:
         from filelock import FileLock, Timeout

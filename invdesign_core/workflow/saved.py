@@ -106,7 +106,7 @@ def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, TrainingR
     """
     surrogate, known = RunFolder(folder).read_surrogate(allow_code)
     if known is None:
-        raise RunStoreError(f"{folder}: the rows that it learnt from are missing (surrogate/known.npz)")
+        raise RunStoreError(f"{folder}: its training rows are missing (surrogate/known.npz)")
     return surrogate, known
 
 

@@ -247,5 +247,5 @@ def _need_target(wanted: Mapping[str, Target], outputs: Sequence[str]) -> None:
     if not wanted:
         example = f"--target '{outputs[0]}=1'"
         raise ConfigError(
-            "no target is named", f"for example {example}; the outputs are {', '.join(map(repr, outputs))}"
+            "no target is given", f"for example {example}; the outputs are {', '.join(map(repr, outputs))}"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
@@ -64,7 +64,7 @@ def check(
     """
     stages = experiment.stages(registry, targets)
     with ctx.clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
+        ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
     user_code = user_code_of(stages.surrogate, ctx)
     check_learnable(stages.surrogate, data)
@@ -75,7 +75,7 @@ def check(
     if not (wanted or targets or experiment.targets) and data.example:
         wanted = _example(data, stages.dataset)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
-        ctx.note(f"no target was named; the dataset's example is taken: {asked}")
+        ctx.note(f"no target was given; using the dataset's example: {asked}")
     pipeline.check_bounds(space)
     near_to = experiment.design.near_to(space)
     near_to.check(any(target.goal is not None for target in wanted.values()))

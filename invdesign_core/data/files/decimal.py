@@ -52,7 +52,7 @@ def find_decimal(path: Path, grid: Grid, columns: Sequence[Texts], reading: Read
             raise DataError(
                 f"{path}: {_cell(grid, either)}: {shown(text)} can be read as {with_mark} or as {without}, "
                 "and no other number of the file settles it",
-                f"say which: {option('decimal', mark)} or {option('thousands', mark)}",
+                f"choose one: {option('decimal', mark)} or {option('thousands', mark)}",
             )
     return "."
 

@@ -99,7 +99,7 @@ def _sheet(path: Path, sheets: dict[str, Any], wanted: int | str | None) -> tupl
         raise DataError(f"{path}: the file is empty", "expected a row of column names and rows of values below it")
     if len(full) > 1:
         raise DataError(
-            f"{path}: {len(full)} sheets hold something: {some(full)}", f"say which: {option('sheet', full[0])}"
+            f"{path}: {len(full)} sheets contain data: {some(full)}", f"choose one: {option('sheet', full[0])}"
         )
     return full[0], sheets[full[0]]
 

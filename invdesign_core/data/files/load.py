@@ -156,7 +156,7 @@ def _wanted(
             raise DataError(f"{path}: there is no column {name!r}", hint or near_match(name, names))
         if name in reading.leave_out:
             raise DataError(
-                f"{path}: the column {name!r} is needed, and leave_out names it", "take it out of leave_out"
+                f"{path}: the column {name!r} is needed, and leave_out names it", "remove it from leave_out"
             )
     if strict:
         refuse_unknown(str(path), reading, names)

@@ -100,7 +100,7 @@ def parse_parquet(path: Path, source: Parquet, wanted: Sequence[str], labels: Co
         advice = "make it a number, such as hours since the start" if "times" in refused.values() else "split it up"
         raise DataError(
             f"{path}: {found}; expected numbers, true/false or text",
-            f"leave out what is no variable ({option('leave_out', list(refused))}), or {advice}",
+            f"leave out what is not a variable ({option('leave_out', list(refused))}), or {advice}",
         )
     result = Parsed()
     for name in wanted:

@@ -119,7 +119,7 @@ def _find_separator(path: Path, text: str, first: int, reading: Reading) -> str:
     if len(fitting) > 1:
         ways = " and ".join(f"with {_quoted(s)} ({plural(len(split[s][0]), 'column')})" for s in fitting)
         raise DataError(
-            f"{path} can be read {ways}", f"say which: {' or '.join(option('separator', s) for s in fitting)}"
+            f"{path} can be read {ways}", f"choose one: {' or '.join(option('separator', s) for s in fitting)}"
         )
     if fitting:
         return fitting[0]

@@ -34,6 +34,18 @@ def check_ending(path: Path) -> None:
         _openpyxl(path)
 
 
+def of_one_type_each(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which columns that hold text and others are text: files know one type a column."""
+    from pandas.api.types import infer_dtype
+
+    mixed = [
+        name
+        for name, column in table.items()
+        if column.dtype == object and infer_dtype(column, skipna=True) in ("mixed", "mixed-integer")
+    ]
+    return table.assign(**{str(name): table[name].map(str, na_action="ignore") for name in mixed})
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table into a new file, under a temporary name that is then changed.
 
@@ -76,7 +88,7 @@ def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
     schema: Any = None
     try:
         for piece in pieces:
-            table = pa.Table.from_pandas(piece, preserve_index=False)
+            table = pa.Table.from_pandas(of_one_type_each(piece), preserve_index=False)
             if writer is None:
                 schema = table.schema
                 writer = kind(partial, schema)

@@ -296,7 +296,7 @@ def _doubts(data: Data, kinds: Mapping[str, Kind]) -> list[str]:
     said = []
     for variable in data.space.variables:
         column, count = data.frame[variable.name], len(data.frame)
-        what = f"leave it out if it is no design variable: {toml_option('leave_out', [variable.name])}"
+        what = f"leave it out if it is not a design variable: {toml_option('leave_out', [variable.name])}"
         if variable.name in kinds:
             continue
         if variable.kind == "categorical" and len(variable.levels) > max(10, count / 2):
