@@ -7,28 +7,93 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened, for progress displays, logs and observers.
+    """One thing that happened, for progress displays, logs and observers; its subclasses say what."""
 
-    Attributes
-    ----------
-    kind : str
-        ``"run"`` (its folder is there), ``"stage"`` (a stage begins), ``"progress"``, ``"trial"``, ``"note"`` or
-        ``"warning"``.
-    data : mapping
-        What belongs to it; plain numbers and text.
-    """
+    kind: ClassVar[str]
+    """What logs call it."""
 
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    @property
+    def data(self) -> dict[str, Any]:
+        """What belongs to it, by name; plain numbers and text."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A run began, and its folder is there."""
+
+    kind: ClassVar[str] = "run"
+    path: str
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """A stage began: ``load``, ``tune``, ``train`` or ``solve``; `solver` is named where one is asked."""
+
+    kind: ClassVar[str] = "stage"
+    stage: str
+    solver: str | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The stage, and the solver where one is asked."""
+        return {"stage": self.stage} | ({} if self.solver is None else {"solver": self.solver})
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """So much of a stage is done; in training also the networks that still train, and the smallest loss."""
+
+    kind: ClassVar[str] = "progress"
+    stage: str
+    done: int
+    total: int
+    live: int | None = None
+    best: float | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The numbers, with those of training where it is training."""
+        known = {"stage": self.stage, "done": self.done, "total": self.total}
+        return known if self.live is None else known | {"live": self.live, "best": self.best}
+
+
+@dataclass(frozen=True)
+class TrialEnded(Event):
+    """A trial of hyper-parameters ended."""
+
+    kind: ClassVar[str] = "trial"
+    id: int
+    values: Mapping[str, Any]
+    score: float
+    status: str
+    epochs: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something worth knowing."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something to worry about."""
+
+    kind: ClassVar[str] = "warning"
+    text: str
 
 
 STAGES = ("import", "load", "tune", "train", "compile", "solve")
@@ -119,13 +184,13 @@ class Context:
         """
         return np.random.default_rng(self._sequence(purpose, index))
 
-    def note(self, text: str, **data: Any) -> None:
+    def note(self, text: str) -> None:
         """Tell the user something worth knowing."""
-        self.emit(Event("note", {"text": text, **data}))
+        self.emit(Note(text))
 
-    def warn(self, text: str, **data: Any) -> None:
+    def warn(self, text: str) -> None:
         """Tell the user something to worry about."""
-        self.emit(Event("warning", {"text": text, **data}))
+        self.emit(Warned(text))
 
     def check_stop(self) -> None:
         """Raise KeyboardInterrupt where the run was told to stop."""

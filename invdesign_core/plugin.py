@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, Note, Progress, RunStarted, StageStarted, TrialEnded, Warned
 from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
@@ -45,6 +45,12 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "hookimpl",
     "Context",
     "Event",
+    "Note",
+    "Progress",
+    "RunStarted",
+    "StageStarted",
+    "TrialEnded",
+    "Warned",
     "FeasibleRows",
     "FloatArray",
     "UserObject",

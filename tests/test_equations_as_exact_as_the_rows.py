@@ -118,3 +118,12 @@ def test_designs_in_which_every_input_takes_all_levels_are_not_called_numbers():
     rng = np.random.default_rng(0)
     data = table(**{name: rng.permutation(20) for name in "abc"})
     assert not [text for text in data_warnings(data) if "numbers the rows" in text]
+
+
+def test_two_columns_that_are_almost_proportional_do_not_make_a_third_one_up():
+    rng = np.random.default_rng(0)
+    first = rng.uniform(1, 3, 400)
+    third = rng.uniform(0, 1, 400)
+    noise = 5e-5 * rng.uniform(-1, 1, 400)
+    data = table(first=first, second=4.57 * first + 1e-6 * (third + noise), third=third)
+    assert not [e.constraint for e in equations_among(data.x, data.space) if "third" in e.names]

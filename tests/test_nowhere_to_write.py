@@ -18,7 +18,7 @@ from conftest import lin
 
 from invdesign_core.cli import output
 from invdesign_core.cli.run import finish
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Note
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import InvdesignError, RunStoreError, writing
 from invdesign_core.plugin import Trial, TrialResult
@@ -74,7 +74,7 @@ WRITERS = {
     "text": lambda path, s: write_text(path / "x.toml", "x"),
     "JSON": lambda path, s: RunFolder(path).write_json("x", {}),
     "the environment": lambda path, s: RunFolder(path).write_environment(),
-    "an event": lambda path, s: RunFolder(path).event(Event("note", {"text": "x"})),
+    "an event": lambda path, s: RunFolder(path).event(Note("x")),
     "the surrogate of a run": lambda path, s: RunFolder(path).write_surrogate(s, KNOWN),
     "a surrogate": lambda path, s: s.save(path / "x"),
     "trials": lambda path, s: RunFolder(path).write_trials([RESULT]),

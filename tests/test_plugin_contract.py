@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import json
 import re
 import sys
 import types
@@ -16,13 +18,20 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.errors import PluginError, SolverError
 from invdesign_core.plugin import (
+    Event,
     Linear,
+    Note,
     Problem,
+    Progress,
+    RunStarted,
     Solver,
     SolverResult,
+    StageStarted,
     StartOptions,
     Status,
     SurrogateBuilder,
+    TrialEnded,
+    Warned,
 )
 from invdesign_core.registry import Entry, Provider, Registry
 from invdesign_core.registry import _checked as checked
@@ -30,6 +39,7 @@ from invdesign_core.search.run_solver import call_solver
 from invdesign_core.surrogate.evaluate import call_build
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.validate import user_code_of
 
 REGISTRY = Registry.discover()
@@ -302,3 +312,44 @@ def test_residuals_of_a_function_that_has_none_are_refused():
     problem = Problem.from_function(lambda u: u.sum(axis=1), [[0.0]], [[1.0]])
     with pytest.raises(ValueError, match="return them as"):
         problem.residuals_and_jacobian(np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "data"),
+    [
+        (RunStarted("runs/1"), "run", {"path": "runs/1"}),
+        (StageStarted("train"), "stage", {"stage": "train"}),
+        (StageStarted("solve", "slsqp"), "stage", {"stage": "solve", "solver": "slsqp"}),
+        (Progress("solve", 1, 8), "progress", {"stage": "solve", "done": 1, "total": 8}),
+        (
+            Progress("train", 1, 8, live=2, best=None),
+            "progress",
+            {"stage": "train", "done": 1, "total": 8, "live": 2, "best": None},
+        ),
+        (
+            TrialEnded(3, {"rate": 0.1}, 0.5, "ok", 20, ""),
+            "trial",
+            {"id": 3, "values": {"rate": 0.1}, "score": 0.5, "status": "ok", "epochs": 20, "message": ""},
+        ),
+        (Note("a"), "note", {"text": "a"}),
+        (Warned("b"), "warning", {"text": "b"}),
+    ],
+)
+def test_events_are_values_of_their_own_class_and_logs_keep_their_keys(event, kind, data, tmp_path):
+    assert isinstance(event, Event)
+    assert (event.kind, event.data, list(event.data)) == (kind, data, list(data))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.text = "other"
+    folder = RunFolder(tmp_path)
+    folder.event(event)
+    if kind != "progress":  # too many to be kept
+        line = json.loads((tmp_path / "events.jsonl").read_text())
+        assert {key: value for key, value in line.items() if key != "time"} == {"kind": kind, **data}
+
+
+def test_what_a_run_tells_is_of_these_classes():
+    told = []
+    ctx = Context(emit=told.append)
+    ctx.note("a")
+    ctx.warn("b")
+    assert told == [Note("a"), Warned("b")]

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from test_plugin_faults import REGISTRY, SPACE, Forest, builder, fit, make, solve
 
 from invdesign_core.cli.main import cli
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, Note
 from invdesign_core.errors import DataError, InvdesignError, PluginError, SolverError, StopSolving, plugin_errors
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
 from invdesign_core.registry import build_options
@@ -209,7 +209,7 @@ def test_an_observer_that_ends_the_program_is_left_out_of_it(ends):
     registry = Registry.discover()
     assert registry._manager is not None
     registry._manager.register(Module())
-    registry.emit(Event("note", {"text": "still here"}))
+    registry.emit(Note("still here"))
 
 
 def test_user_code_that_ends_the_program_is_named(tmp_path, ends):

@@ -205,7 +205,7 @@ def test_when_every_trial_fails_the_search_ends_and_nothing_is_best(tuner):
 
     seen, run = search(tuner, Broken(), max_trials=4)
     assert len(seen.trained) == 4
-    with pytest.raises(TrainingError, match="none of 4 trials"):
+    with pytest.raises(TrainingError, match="no usable surrogate in 4 trials"):
         _ = run.best
 
 

@@ -403,7 +403,7 @@ def _settled(
             continue
         terms = np.abs(coefficients) * ranges[columns]
         size = np.abs(coefficients) * np.abs(values[:, columns]).max(axis=0)
-        allowed = table.half[:, columns] @ np.abs(coefficients) + EXACT * min(size.max(), 1e3 * terms.max())
+        allowed = table.half[:, columns] @ np.abs(coefficients) + EXACT * min(size.max(), 1e3 * terms.min())
         part = NEAREST * float(allowed.max())
         if (np.abs(coefficients) == 1).all() and not table.exactly:
             allowed = np.maximum(allowed, ROUGH * terms.min())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, TrialEnded
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import (
     NOT_FAULTS,
@@ -220,17 +220,7 @@ class Evaluator:
         if self.table.lost is not before:
             self._ctx.warn(f"{self.table.lost}; trials are not kept from here on, so they can't be resumed")
         self._ctx.emit(
-            Event(
-                "trial",
-                {
-                    "id": result.id,
-                    "values": dict(result.values),
-                    "score": self._sign * score,
-                    "status": result.status,
-                    "epochs": result.epochs,
-                    "message": message,
-                },
-            )
+            TrialEnded(result.id, dict(result.values), self._sign * score, result.status, result.epochs, message)
         )
 
     def _train_values(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Progress
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.stopping import EarlyStopping, LearningRate, cosine
@@ -215,15 +215,4 @@ def _fit(
 def _tell(ctx: Context, stage: str, epoch: int, epochs: int, live: int, best: NDArray[np.float64]) -> None:
     ctx.check_stop()
     finite = best[np.isfinite(best)]
-    ctx.emit(
-        Event(
-            "progress",
-            {
-                "stage": stage,
-                "done": epoch,
-                "total": epochs,
-                "live": live,
-                "best": float(finite.min()) if len(finite) else None,
-            },
-        )
-    )
+    ctx.emit(Progress(stage, epoch, epochs, live, float(finite.min()) if len(finite) else None))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
@@ -198,7 +198,7 @@ def prepare_saved(
     notes: list[str] = []
     ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
+        ctx.emit(StageStarted("load"))
         with imported(imports) as code:
             surrogate, known = folder.read_surrogate(allow_code)
         truth = _truth(experiment, registry, ctx) if stored["truth"] else None
@@ -315,7 +315,7 @@ def prepare_model(
     notes: list[str] = []
     ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
     with clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
+        ctx.emit(StageStarted("load"))
         with imported(imports) as code, evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_tensors(ports, path, table, inputs, outputs)

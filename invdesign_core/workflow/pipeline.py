@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event, within
+from invdesign_core.context import Context, Event, Progress, StageStarted, within
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import doubts_of_split
@@ -86,7 +86,7 @@ def fit(
     for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
     with ctx.clock.stage("tune"):
-        ctx.emit(Event("stage", {"stage": "tune"}))
+        ctx.emit(StageStarted("tune"))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
         try:
             with plugin_errors(tuner.label):
@@ -96,7 +96,7 @@ def fit(
                 raise evaluator.fault from None
             raise
     with ctx.clock.stage("train"):
-        ctx.emit(Event("stage", {"stage": "train"}))
+        ctx.emit(StageStarted("train"))
         members, how = evaluator.winner()
         seen = np.concatenate([rows.train, rows.validation])
         surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, rows.x[seen], rows.y[seen])
@@ -179,7 +179,7 @@ def _ran_out(found: Answers, ctx: Context) -> bool:
 
 def _solving(plan: Plan, solver: str) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return Event("stage", {"stage": "solve", **({"solver": solver} if plan.way != "enumeration" else {})})
+    return StageStarted("solve", solver if plan.way != "enumeration" else None)
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -238,7 +238,7 @@ def invert_many(
             found = judge(part, search(part, quiet))
             found = replace(found, out_of_time=_ran_out(found, ctx))
         ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
-        ctx.emit(Event("progress", {"stage": "solve", "done": min(first + size, total), "total": total}))
+        ctx.emit(Progress("solve", min(first + size, total), total))
         yield first, found
         if found.interrupted:
             return

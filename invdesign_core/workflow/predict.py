@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.files.write import check_ending, write_table
 from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
 from invdesign_core.designs.report import PredictReport
@@ -100,7 +100,7 @@ def predict_table(
     registry = registry or Registry.discover()
     notes: list[str] = []
     ctx = replace(outer, emit=lambda event: pass_on(event, notes, registry, outer))
-    ctx.emit(Event("stage", {"stage": "load"}))
+    ctx.emit(StageStarted("load"))
     is_run = (run_or_model / "resolved.json").exists()
     if is_run and (inputs or outputs):
         raise ConfigError("--inputs and --outputs are for models; a run has its own", "leave them out")

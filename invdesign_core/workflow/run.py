@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, RunStarted, Warned
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
@@ -78,7 +78,7 @@ def run_experiment(
                 folder.event(event)
             except RunStoreError as fault:
                 text = f"{fault.message}; the log of this run ends here"
-                pass_on(Event("warning", {"text": text}), notes, registry, outer)
+                pass_on(Warned(text), notes, registry, outer)
         pass_on(event, notes, registry, outer)
 
     ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
@@ -90,7 +90,7 @@ def run_experiment(
         if resume:
             _check_same_search(folder, decides)
         _write_settings(folder, experiment, checked, registry, running, source, decides)
-        emit(Event("run", {"path": str(folder.path)}))
+        emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
         fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)

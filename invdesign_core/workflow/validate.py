@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
@@ -64,7 +64,7 @@ def check(
     """
     stages = experiment.stages(registry, targets)
     with ctx.clock.stage("load"):
-        ctx.emit(Event("stage", {"stage": "load"}))
+        ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
     user_code = user_code_of(stages.surrogate, ctx)
     check_learnable(stages.surrogate, data)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
 from invdesign_plugins.solvers.quadratic import Polytope
 
 DRAWN_AT_ONCE = 16
@@ -73,7 +73,7 @@ class DifferentialEvolution(Solver):
             new = problem.value(tried, live)
             better = new <= loss[live]  # as good is good enough: so a population crosses a plateau
             u[live[better]], loss[live[better]] = tried[better], new[better]
-            ctx.emit(Event("progress", {"stage": "solve", "done": b - len(live), "total": b}))
+            ctx.emit(Progress("solve", b - len(live), b))
         agreed = family.agree(loss, self.tol)
         status = np.where(agreed, Status.CONVERGED, Status.LIMIT)
         words = np.where(agreed, "the population agrees", f"reached max_generations = {self.max_generations}")

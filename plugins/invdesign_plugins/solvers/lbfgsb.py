@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
 
 STEPS = {"2-point": 3.5e-4, "3-point": 5e-3}
 """Steps of finite differences in u: square and cube root of the precision of float32, in which networks compute."""
@@ -129,7 +129,7 @@ def one_after_another(
         u[row] = result.x
         status.append(Status.CONVERGED if result.success else Status.LIMIT if result.status == 1 else Status.FAILED)
         message.append(str(result.message))
-        ctx.emit(Event("progress", {"stage": "solve", "done": row + 1, "total": len(u0)}))
+        ctx.emit(Progress("solve", row + 1, len(u0)))
     return SolverResult(u, status, message)
 
 
@@ -195,7 +195,7 @@ def lock_step(
         live = live[task[live, 0] == EVALUATE]
         if len(live):
             f[live], g[live] = function(x[live], live)
-        ctx.emit(Event("progress", {"stage": "solve", "done": b - len(live), "total": b}))
+        ctx.emit(Progress("solve", b - len(live), b))
     converged, limit = task[:, 0] == CONVERGENCE, iterations >= max_iterations
     status = np.where(converged, Status.CONVERGED, np.where(limit, Status.LIMIT, Status.FAILED))
     words = {

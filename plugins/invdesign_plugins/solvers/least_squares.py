@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
 from invdesign_plugins.solvers.quadratic import Polytope
 
 DAMPING = 1e-3
@@ -82,7 +82,7 @@ class LeastSquares(Solver):
                     )
                 )  # fmt: skip
                 damping = damping if damping is None else damping[stay]
-                ctx.emit(Event("progress", {"stage": "solve", "done": b - len(rows), "total": b}))
+                ctx.emit(Progress("solve", b - len(rows), b))
             if not len(rows) or number == self.max_iterations:
                 break
             masked = jacobian * free[:, None, :]

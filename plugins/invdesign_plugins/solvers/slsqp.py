@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, Event, FloatArray, Linear, Problem, Solver, SolverResult, Status
+from invdesign_core.plugin import Context, FloatArray, Linear, Problem, Progress, Solver, SolverResult, Status
 from invdesign_plugins.solvers.quadratic import RANK, Polytope
 
 Function = Callable[[FloatArray, NDArray[np.intp]], tuple[FloatArray, FloatArray]]
@@ -104,7 +104,7 @@ def one_after_another(
         u[row] = result.x
         status.append(_status(result.status))
         message.append(str(result.message))
-        ctx.emit(Event("progress", {"stage": "solve", "done": row + 1, "total": len(u0)}))
+        ctx.emit(Progress("solve", row + 1, len(u0)))
     return SolverResult(u, status, message)
 
 
@@ -156,7 +156,7 @@ def lock_step(
         live = live[asks]
         if len(live):
             f[live], g[live] = function(x[live], live)
-        ctx.emit(Event("progress", {"stage": "solve", "done": b - len(live), "total": b}))
+        ctx.emit(Progress("solve", b - len(live), b))
     modes = [state["mode"] for state in states]
     return SolverResult(x, [_status(mode) for mode in modes], [MESSAGES[mode] for mode in modes])
 

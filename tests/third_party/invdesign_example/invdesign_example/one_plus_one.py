@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from invdesign_core.plugin import Context, Event, FloatArray, Problem, Solver, SolverResult, Status
+from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
 from pydantic import Field
 
 GROW = 1.5
@@ -33,7 +33,7 @@ class OnePlusOne(Solver):
             u[row], reached, why = self._search(problem, row, u0[row], problem.rng(row))
             status.append(reached)
             message.append(why)
-            ctx.emit(Event("progress", {"stage": "solve", "done": row + 1, "total": len(u0)}))
+            ctx.emit(Progress("solve", row + 1, len(u0)))
         return SolverResult(u, status, message)
 
     def _search(
