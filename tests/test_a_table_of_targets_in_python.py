@@ -89,7 +89,7 @@ def test_ctrl_c_before_any_target_is_solved_is_raised(product, monkeypatch):
         (pd.DataFrame([[1.0, 2.0, 4.0]], columns=["T", "y", "y"]), "the column 'y' is there twice"),
         (pd.DataFrame({"y": [1 + 2j]}), r"column 'y', row 1: found '\(1\+2j\)'"),
         (pd.DataFrame({"T": [1 + 2j], "y": [1.0]}), r"column 'T', row 1: found \(1\+2j\), expected a number"),
-        (pd.DataFrame({"T": [1.0, 2.0], "y": [1.0, None]}), "row 2: no output is asked for"),
+        (pd.DataFrame({"T": [1.0, 2.0], "y": [1.0, None]}), "row 2: no output has a target"),
         (pd.DataFrame({0: [1.0], "y": [1.0]}), "the column '0' is neither an output nor a design variable"),
     ],
 )
