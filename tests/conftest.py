@@ -236,3 +236,32 @@ def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     surrogate = {"widths": [8], "learning_rate": (0.02, 0.02)}
     run_experiment(Experiment(training={"epochs": 20}, surrogate=surrogate), ["decimal=2"], folder)
     return folder
+
+
+def invert(surrogate, targets, space, objective, solver, ctx, known=None, truth=None, designs=5, near_to=None, **more):
+    """Find designs for one target, without a run around it."""
+    from invdesign_core.workflow import pipeline
+
+    problem = posed(surrogate, targets, space, objective, solver, known, truth, designs, near_to, **more)
+    return pipeline.invert(problem, ctx)
+
+
+def invert_many(surrogate, frame, space, objective, solver, ctx, known=None, truth=None, designs=1):
+    """Find designs for a table of targets, chunk by chunk."""
+    from invdesign_core.workflow import pipeline
+
+    yield from pipeline.invert_many(posed(surrogate, frame, space, objective, solver, known, truth, designs), ctx)
+
+
+def posed(surrogate, targets, space, objective, solver, known, truth, designs, near_to=None, quality=None):
+    """Put an inverse problem together; a plain (x, y) will do for the training rows."""
+    from dataclasses import replace
+
+    from invdesign_core.data.data import TrainingRows
+    from invdesign_core.search.inverse_problem import Wishes
+    from invdesign_core.search.proximity import NearTo
+    from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
+
+    model = ForwardModel(surrogate, None, None if known is None else TrainingRows(*known), truth)
+    problem = inverse_problem(model, space, targets, objective, solver, Wishes(designs, near_to or NearTo()))
+    return problem if quality is None else replace(problem, errors=quality.errors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,19 +46,20 @@ def fitted(product, **options):
 
 def stopping(monkeypatch, after):
     """Press Ctrl-C while the chunk after some is being solved."""
-    real, calls = pipeline.reach, []
+    real, calls = pipeline.search, []
 
-    def reach(forward, targets, space, solver, *rest, **others):
+    def search(problem, ctx):
         if len(calls) == after:
-            solver = solver.model_copy()
+            solver = problem.solver.model_copy()
             object.__setattr__(solver, "solve", pressed)
-        calls.append(len(targets))
-        return real(forward, targets, space, solver, *rest, **others)
+            problem = replace(problem, solver=solver)
+        calls.append(len(problem.targets))
+        return real(problem, ctx)
 
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "reach", reach)
+    monkeypatch.setattr(pipeline, "search", search)
     return calls
 
 
@@ -86,7 +89,7 @@ def test_ctrl_c_before_any_target_is_solved_is_raised(product, monkeypatch):
         (pd.DataFrame([[1.0, 2.0, 4.0]], columns=["T", "y", "y"]), "the column 'y' is there twice"),
         (pd.DataFrame({"y": [1 + 2j]}), r"column 'y', row 1: found '\(1\+2j\)'"),
         (pd.DataFrame({"T": [1 + 2j], "y": [1.0]}), r"column 'T', row 1: found \(1\+2j\), expected a number"),
-        (pd.DataFrame({"T": [1.0, 2.0], "y": [1.0, None]}), "row 2: no output is asked for"),
+        (pd.DataFrame({"T": [1.0, 2.0], "y": [1.0, None]}), "row 2: no output has a target"),
         (pd.DataFrame({0: [1.0], "y": [1.0]}), "the column '0' is neither an output nor a design variable"),
     ],
 )

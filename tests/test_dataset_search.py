@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import fn, lin
+from conftest import fn, invert, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
@@ -13,7 +13,6 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, lin
+from conftest import fn, invert, lin
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -24,7 +24,6 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.load import prepare_model
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()

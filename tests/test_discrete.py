@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, lin
+from conftest import fn, invert, invert_many, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError
@@ -23,7 +23,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.pipeline import invert, invert_many
 
 REGISTRY = Registry.discover()
 MSE = REGISTRY.create("objective", "mse", {})

@@ -131,13 +131,12 @@ def test_a_design_that_breaks_an_equation_is_not_inside_the_data():
 
 
 def test_what_is_reported_as_inside_satisfies_the_equations():
-    from conftest import lin
+    from conftest import invert, lin
 
     from invdesign_core.context import Context
     from invdesign_core.registry import Registry
     from invdesign_core.surrogate.surrogate import Surrogate
     from invdesign_core.targets import parse_targets
-    from invdesign_core.workflow.pipeline import invert
 
     data = table(rows=150, **shares())
     model = lin([[0.5], [0.2], [0.1]])

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import invert, lin
 
 from invdesign_core.cli.console import show, show_table
 from invdesign_core.cli.run import finish
@@ -26,7 +26,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.load import prepare_model
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.result import make_report
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_model, solve_table
@@ -379,7 +378,7 @@ def test_boxes_near_the_data_are_inside_by_the_same_measure():
     near, space = nearness([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     known = TrainingRows(near.points, near.points[:, :1])
     bounds = [side[None] for side in space.bounds]
-    lower, upper = near_rows(space, known, near, np.zeros((1, 3)), *bounds, 3)
+    lower, upper = near_rows(space, known, near, np.zeros((1, 3)), bounds, 3)
     corners = np.concatenate([lower[0], upper[0]])
     assert near.inside(corners).all()
 

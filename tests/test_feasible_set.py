@@ -12,7 +12,7 @@ from conftest import lin
 from invdesign_core.context import Context
 from invdesign_core.plugin import FeasibleRows, Problem
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import LossFunctions
+from invdesign_core.search.problem import Bounded, LossFunctions
 from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import TOLERANCE, FeasibleSet
@@ -45,7 +45,7 @@ def problem(space: Space, low: np.ndarray, high: np.ndarray) -> Problem:
     forward = LossFunctions(surrogate, Registry.discover().create("objective", "mse", {}), space)
     goal, groups = targets.goal(surrogate.shift, surrogate.scale), np.zeros(len(low), dtype=int)
     lower, upper = forward.to_u(low), forward.to_u(high)
-    return Problem(forward, goal, groups, lower, upper, space.discrete, Context(), allowed=space.feasible_set)
+    return Problem(forward, goal, Bounded(groups, lower, upper), space.discrete, Context(), space.feasible_set)
 
 
 def test_violation_is_what_a_point_lacks_in_bounds_rows_and_limits():

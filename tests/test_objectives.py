@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import lin
+from conftest import invert, lin
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,7 +18,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 OBJECTIVES = ["mse", "mae", "huber", "max-miss"]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import lin
+from conftest import invert, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import PluginError, SolverError, TrainingError
@@ -18,7 +18,6 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.validate import load
 
 REGISTRY = Registry.discover()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import invert, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import DataError, PluginError
@@ -15,7 +15,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.regressors import regressor_answer
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 SPACE = Space((Variable("a", lower=0, upper=1), Variable("b", lower=0, upper=1)))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import click
 import numpy as np
 import pytest
-from conftest import fn
+from conftest import fn, invert
 from pydantic import Field, field_validator
 from test_plugin_faults import REGISTRY, SPACE, Forest, builder, fit, make, solve
 
@@ -22,7 +22,6 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.validate import load, user_code_of
 
 

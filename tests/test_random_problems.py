@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from conftest import invert
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -19,7 +20,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.solver_choice import Requirements, check_solver
 
 REGISTRY = Registry.discover()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, fn, lin
+from conftest import ROOT, fn, invert, invert_many, lin
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -18,7 +18,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.pipeline import invert, invert_many
 
 REGISTRY = Registry.discover()
 MSE = REGISTRY.create("objective", "mse", {})

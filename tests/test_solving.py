@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import fn, lin
+from conftest import fn, invert, lin
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, PluginError, SolverError
 from invdesign_core.plugin import FloatArray, Objective, Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Registry
+from invdesign_core.search.problem import Bounded
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.pipeline import invert
 from invdesign_core.workflow.solver_choice import Requirements, check_solver
 
 REGISTRY = Registry.discover()
@@ -288,9 +288,7 @@ def test_residuals_and_jacobian_agree_with_value_and_gradient():
     problem = Problem(
         LossFunctions(surrogate, REGISTRY.create("objective", "mse", {})),
         goal,
-        np.zeros(5, int),
-        np.zeros((5, 3)),
-        np.ones((5, 3)),
+        Bounded(np.zeros(5, int), np.zeros((5, 3)), np.ones((5, 3))),
         space.discrete,
         Context(),
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import invert, lin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.pipeline import invert
 
 REGISTRY = Registry.discover()
 MSE = REGISTRY.create("objective", "mse", {})

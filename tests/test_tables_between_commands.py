@@ -195,7 +195,7 @@ def test_a_column_that_is_called_like_a_result_is_left_aside_only_in_a_table_of_
     ours = pd.DataFrame({"rank": [1.0], "prediction.rank": [2.0], "design.T": [1.0]})
     with pytest.raises(ConfigError, match="'rank' may be the output or the result"):
         as_targets(ours, space, ["rank"], Context())
-    with pytest.raises(ConfigError, match="which of them is the design"):
+    with pytest.raises(ConfigError, match="only one of them can be the design"):
         as_targets(pd.DataFrame({"y": [1.0], "T": [1.0], "design.T": [2.0]}), space, ["y"], Context())
 
 
@@ -255,7 +255,7 @@ def test_an_experiment_on_written_designs_has_the_variables_as_inputs(tmp_path, 
     assert data.space.names == ("T",)
     assert "left aside are 'target', 'rank', 'prediction.y'" in " ".join(said)
     write_table(tmp_path / f"both.{ending}", frame.assign(T=1.0))
-    with pytest.raises(DataError, match="which of them is the design"):
+    with pytest.raises(DataError, match="only one of them can be the design"):
         load(REGISTRY.create("dataset", "table", {"path": f"both.{ending}", "outputs": ["y"]}), ctx)
 
 
@@ -321,7 +321,7 @@ def test_python_predicts_the_designs_that_it_answered(run):
     model.feature_names_in_ = np.array(["T", "kind"], dtype=object)
     assert model.predict(designs())[:, 0] == pytest.approx(EXPECTED)
     assert model.predict(designs("")[["T", "kind"]])[:, 0] == pytest.approx(EXPECTED)
-    with pytest.raises(ValueError, match="which of them is the design"):
+    with pytest.raises(ValueError, match="only one of them can be the design"):
         model.predict(designs().assign(T=1.0))
 
 

@@ -219,7 +219,7 @@ def test_each_broken_entry_point_has_a_line_with_its_reason(crowded: Environment
         "unknown-hook": "unknown hook 'invdesign_solver': did you mean 'invdesign_solvers'?",
         "no-hook": "implements no hook",
         "wrong-kind": "expected subclasses of Solver",
-        "newer": "wants invdesign>=99",
+        "newer": "requires invdesign>=99",
     }
     assert broken.keys() == reasons.keys()
     for name, reason in reasons.items():

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, plugin_errors, plural
-from invdesign_core.search.search import Reached
+from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
 
@@ -154,47 +152,20 @@ class Answers:
         }
 
 
-def answers(
-    reached: Reached,
-    surrogate: Surrogate,
-    space: Space,
-    targets: Targets,
-    truth: Truth | None,
-    count: int,
-    near: DataDistance | None = None,
-    whole: Targets | None = None,
-) -> Answers:
+def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     """Judge what the starts reached, and pick the distinct designs.
 
     A design meets a target by the truth where there is one, else by the prediction; where the true model gave no
     value, it doesn't. Where any meets, only such are reported. They are ranked by loss plus the members' variance: an
     exact solver brings the loss of many designs to nothing, and the spread tells which of them to trust.
-
-    Parameters
-    ----------
-    reached : Reached
-        Where the starts ended.
-    surrogate : Surrogate
-        Its outputs name columns, and its training range is the unit of distances.
-    space : Space
-        The design variables with the bounds of the search.
-    targets : Targets
-        What was asked for.
-    truth : callable, optional
-        The true forward model.
-    count : int
-        Designs to report for each target.
-    near : DataDistance, optional
-        The training rows.
-    whole : Targets, optional
-        All targets of the work, where these are some of them: every part has the columns that the whole needs.
     """
     import pandas as pd
 
+    surrogate, space, targets, near = problem.surrogate, problem.space, problem.targets, problem.nearness
     written = space.decode(reached.x)
     judged, true = reached.prediction.mean, None
-    if truth is not None:
-        true = _ask(truth, written, surrogate.outputs)
+    if problem.truth is not None:
+        true = _ask(problem.truth, written, surrogate.outputs)
         judged = true
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
@@ -218,7 +189,7 @@ def answers(
         "evaluations": reached.evaluations,
         "moved": reached.moved,
     }
-    every = targets if whole is None else whole
+    every = problem.whole or targets  # every part of a table has the columns that the whole needs
     for m, name in enumerate(surrogate.outputs):
         if every.limited[:, m].any():
             columns[f"met.{name}"] = with_gaps(met[:, m], limited[:, m])
@@ -235,12 +206,13 @@ def answers(
     excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
     excess = np.where(excess <= ROUNDOFF, 0.0, excess)
     score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
-    if reached.far is not None:  # of designs that are as good as the best, the nearest to the present one
+    if reached.distance_to_reference is not None:
+        # Of designs that are as good as the best, the nearest to the present one comes first.
         fine = hit & (excess == 0)
         fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
-        score = np.where(fine, reached.far, FAR_WORSE + score)
+        score = np.where(fine, reached.distance_to_reference, FAR_WORSE + score)
     outside = None if near is None else near.sample.outside(reached.x)
-    picked = pick(reached.groups, unit, hit, score, count, outside)
+    picked = pick(reached.groups, unit, hit, score, problem.wishes.designs, outside)
     designs = table.iloc[picked.rows].reset_index(drop=True)
     designs.insert(0, "target", reached.groups[picked.rows])
     designs.insert(1, "rank", picked.ranks)

@@ -66,7 +66,6 @@ def best_combinations(
     """
     t = len(base)
     sizes = tuple(space.variables[i].count or 1 for i in plan.free)
-    alike = bool((base == base[0]).all())
     loss = np.full((t, plan.starts), np.inf)
     number = np.zeros((t, plan.starts), dtype=np.intp)
     chunk = min(max(CHUNK // t, 1), AT_ONCE)
@@ -78,7 +77,7 @@ def best_combinations(
                 interrupted = True
                 break
             flat = np.arange(first, min(first + chunk, plan.combinations))
-            found = _scores(forward, goal, space, plan, base, np.unravel_index(flat, sizes), alike, judge)
+            found = _scores(forward, goal, space, plan, base, np.unravel_index(flat, sizes), judge)
             loss = np.concatenate([loss, found], axis=1)
             number = np.concatenate([number, np.tile(flat, (t, 1))], axis=1)
             best = np.argpartition(loss, plan.starts - 1, axis=1)[:, : plan.starts]
@@ -99,13 +98,12 @@ def _scores(
     plan: Plan,
     base: FloatArray,
     index: tuple[IndexArray, ...],
-    alike: bool,
     judge: Judge,
 ) -> FloatArray:
     """Return the (t, c) scores of c combinations for t goals; infinite where the constraints are violated."""
     t, c = len(base), len(index[0])
     rows = np.repeat(np.arange(t), c)
-    if alike:  # one set of designs serves all targets, and is predicted once
+    if (base == base[0]).all():  # one set of designs serves all targets, and is predicted once
         x = combine(space, plan.free, index, np.repeat(base[:1], c, axis=0))
         z = forward.surrogate.predict_z(x)
         z = Prediction(np.tile(z.mean, (t, 1)), None if z.std is None else np.tile(z.std, (t, 1)))

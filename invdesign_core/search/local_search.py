@@ -121,15 +121,35 @@ Polish = Callable[[FloatArray], tuple[FloatArray, NDArray[np.int64], bool]]
 """From (b, e) designs to the same with better continuous variables, (b,) evaluations, and whether time ran out."""
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """Where b designs may go.
+
+    Attributes
+    ----------
+    space : Space
+        The design variables.
+    plan : Plan
+        Names the free discrete variables.
+    low, high : ndarray
+        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
+    held : ndarray
+        (b, e) values that neighbours keep, NaN where they may differ.
+    """
+
+    space: Space
+    plan: Plan
+    low: FloatArray
+    high: FloatArray
+    held: FloatArray
+
+
 def rounded_and_improved(
     x: FloatArray,
     relaxed: FloatArray,
     groups: IndexArray,
     scores: Sequence[Score],
-    space: Space,
-    plan: Plan,
-    bounds: tuple[FloatArray, FloatArray],
-    held: FloatArray,
+    around: Surroundings,
     polish: Polish | None,
     ctx: Context,
 ) -> tuple[FloatArray, NDArray[np.int64], bool]:
@@ -143,14 +163,8 @@ def rounded_and_improved(
         (b,) the target of each.
     scores : sequence of callable
         From (n, e) designs and their (n,) targets to (n,) scores; the neighbours are searched by one after another.
-    space : Space
-        The design variables.
-    plan : Plan
-        Names the free discrete variables.
-    bounds : pair of ndarray
-        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
-    held : ndarray
-        (b, e) values that neighbours keep, NaN where they may differ.
+    around : Surroundings
+        Where the designs may go.
     polish : callable, optional
         Moves the continuous variables with the discrete ones fixed; None where there are none.
     ctx : Context
@@ -166,13 +180,13 @@ def rounded_and_improved(
         Whether time ran out.
     """
     evaluations, interrupted = np.zeros(len(x), dtype=np.int64), False
-    x = repair(x, relaxed, space, plan, bounds, ctx)
+    x = repair(x, relaxed, around, ctx)
     if polish is not None:
         x, evaluations, interrupted = polish(x)
     for score in scores:
         if interrupted:
             break
-        better, more = improve(x, groups, score, space, plan, held, ctx)
+        better, more = improve(x, groups, score, around, ctx)
         changed = (better != x).any(axis=1)
         x, evaluations, interrupted = better, evaluations + more, ctx.out_of_time()
         if polish is not None and changed.any() and not interrupted:
@@ -183,26 +197,15 @@ def rounded_and_improved(
     return x, evaluations, interrupted
 
 
-def repair(
-    x: FloatArray,
-    relaxed: FloatArray,
-    space: Space,
-    plan: Plan,
-    bounds: tuple[FloatArray, FloatArray],
-    ctx: Context,
-) -> FloatArray:
+def repair(x: FloatArray, relaxed: FloatArray, around: Surroundings, ctx: Context) -> FloatArray:
     """Return rounded designs moved to values with which the constraints can hold, near to where they were.
 
     Parameters
     ----------
     x, relaxed : ndarray
         (b, e) encoded designs, rounded and as they were before.
-    space : Space
-        The design variables.
-    plan : Plan
-        Names the free discrete variables.
-    bounds : pair of ndarray
-        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
+    around : Surroundings
+        Where the designs may go.
     ctx : Context
         Holds the deadline.
 
@@ -211,10 +214,11 @@ def repair(
     ndarray
         (b, e) the designs; one stays as it was if no design of its box satisfies the constraints.
     """
+    space, low, high = around.space, around.low, around.high
     if not space.constraints:
         return x
     unit = np.where(space.bounds[1] > space.bounds[0], space.bounds[1] - space.bounds[0], 1.0)
-    continuous, (low, high) = ~space.discrete, bounds
+    continuous = ~space.discrete
 
     def outside(points: FloatArray, rows: IndexArray) -> FloatArray:
         """By how much the constraints are violated, whatever the continuous variables are."""
@@ -230,9 +234,9 @@ def repair(
         left = ((points < low[broken[rows]]) | (points > high[broken[rows]])) & ~continuous
         return np.where(left.any(axis=1), np.inf, 1e6 * outside(points, broken[rows]) + far.sum(axis=1))
 
-    search = _search(x[broken], space, plan, np.where(low == high, low, np.nan)[broken])
+    search = _search(x[broken], space, around.plan, np.where(low == high, low, np.nan)[broken])
     search.score = score(search.x, np.arange(len(broken)))
-    search.descend(*_moves(space, plan, ctx), score, ctx)
+    search.descend(*_moves(space, around.plan, ctx), score, ctx)
     repaired = x.copy()
     repaired[broken] = search.x
     left = broken[outside(search.x, broken) > 0]  # no neighbour was nearer to the constraints
@@ -244,13 +248,7 @@ def repair(
 
 
 def improve(
-    x: FloatArray,
-    groups: IndexArray,
-    score: Score,
-    space: Space,
-    plan: Plan,
-    held: FloatArray,
-    ctx: Context,
+    x: FloatArray, groups: IndexArray, score: Score, around: Surroundings, ctx: Context
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """Move the best rows of each target to their best neighbours until none is better.
 
@@ -265,12 +263,8 @@ def improve(
         (b,) the target of each.
     score : callable
         From (n, e) designs and their (n,) targets to (n,) scores.
-    space : Space
-        The design variables.
-    plan : Plan
-        Names the free discrete variables.
-    held : ndarray
-        (b, e) values that designs keep, NaN where they may differ.
+    around : Surroundings
+        Where the designs may go.
     ctx : Context
         Holds the deadline.
 
@@ -281,7 +275,7 @@ def improve(
     evaluations : ndarray of int
         (b,) neighbours that were evaluated for each.
     """
-    everything = _search(x, space, plan, held)
+    everything = _search(x, around.space, around.plan, around.held)
     found = score(x, groups)
     best = _best(everything.index, groups, found)
     search = replace(
@@ -293,7 +287,7 @@ def improve(
         evaluations=np.zeros(len(best), dtype=np.int64),
     )
 
-    search.descend(*_moves(space, plan, ctx), lambda points, rows: score(points, groups[best[rows]]), ctx)
+    search.descend(*_moves(around.space, around.plan, ctx), lambda points, rows: score(points, groups[best[rows]]), ctx)
     x, evaluations = x.copy(), np.ones(len(x), dtype=np.int64)
     x[best] = search.x
     evaluations[best] += search.evaluations

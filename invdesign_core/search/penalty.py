@@ -56,16 +56,30 @@ def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
     return replace(goal, weight=np.where(must, heavy, 1.0) * goal.weight)
 
 
-def hold_limits(
-    solve: Solve,
-    forward: LossFunctions,
-    problem: Problem,
-    u0: FloatArray,
-    targets: Targets,
-    goal: Goal,
-    slopes: bool = True,
-    near: bool = False,
-) -> Held:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a search.
+
+    Attributes
+    ----------
+    targets : Targets
+        t targets.
+    goal : Goal
+        The goals in z that the problem has.
+    slopes : bool
+        Whether the solver follows gradients, which very unlike weights would spoil. One that follows none, such as
+        a population that can't move once it agrees, has the limits at their heaviest from the start.
+    near : bool
+        Whether answers are to be near to a present design, which a margin inside the limits would cost.
+    """
+
+    targets: Targets
+    goal: Goal
+    slopes: bool = True
+    near: bool = False
+
+
+def hold_limits(solve: Solve, forward: LossFunctions, problem: Problem, u0: FloatArray, asked: Asked) -> Held:
     """Solve, and solve on where an extremum is asked for, until the limits beside it hold.
 
     A maximum is asked for as a value beyond reach, and a limit as an interval, so that any objective and any
@@ -87,22 +101,16 @@ def hold_limits(
         b rows; it counts the evaluations of all rounds.
     u0 : ndarray
         (b, e) start points.
-    targets : Targets
-        t targets.
-    goal : Goal
-        The goals in z that the problem has.
-    slopes : bool
-        Whether the solver follows gradients, which very unlike weights would spoil. One that follows none, such as
-        a population that can't move once it agrees, has the limits at their heaviest from the start.
-    near : bool
-        Whether answers are to be near to a present design, which a margin inside the limits would cost.
+    asked : Asked
+        What is asked.
     """
+    targets, goal = asked.targets, asked.goal
     if not targets.extremum.any():
         if targets.open.any():
-            return _from_inside(solve, forward, problem, u0, targets, goal, near)
+            return _from_inside(solve, forward, problem, u0, asked)
         result, interrupted = solve(problem, u0)
         return Held(result, goal, interrupted)
-    state = _State(solve, forward, problem, u0, targets, goal, HEAVIER if slopes else FIRM)
+    state = _State(solve, forward, problem, u0, targets, goal, HEAVIER if asked.slopes else FIRM)
     state.hold()
     for _ in range(FARTHEST):
         if not state.raise_ideal():
@@ -111,33 +119,31 @@ def hold_limits(
     return Held(state.result, state.goal, state.interrupted)
 
 
-def _from_inside(
-    solve: Solve, forward: LossFunctions, problem: Problem, u0: FloatArray, targets: Targets, goal: Goal, near: bool
-) -> Held:
+def _from_inside(solve: Solve, forward: LossFunctions, problem: Problem, u0: FloatArray, asked: Asked) -> Held:
     """Solve for limits from a margin inside them, so that rounding and small errors don't turn a hit into a miss.
 
     A start that is inside stays where it is. Rows that miss, since the margin can't be had or contradicts what else
     is wanted, go on with a smaller one and at last with none.
     """
-    surrogate, groups = forward.surrogate, problem.groups
+    surrogate, groups, targets, goal = forward.surrogate, problem.groups, asked.targets, asked.goal
     u, interrupted = u0.copy(), False
     status, message = (np.full(len(u0), "", dtype=object) for _ in range(2))
     for share in (None, LIMIT_MARGIN, 0.0):
         y = surrogate.units(surrogate.predict_z(forward.to_x(u)).mean)
         miss = np.abs(targets.miss(y, groups))
         if share is None:
-            aim = targets.goal(surrogate.shift, surrogate.scale, inside=targets.margin(near)).take(groups)
+            aim = targets.goal(surrogate.shift, surrogate.scale, inside=targets.margin(asked.near)).take(groups)
             inside, plain = (miss == 0).all(axis=1)[:, None], goal.take(groups)
             lower, upper = np.where(inside, plain.lower, aim.lower), np.where(inside, plain.upper, aim.upper)
-            asked, rows = Goal(lower, upper, plain.weight), np.arange(len(u0))
+            wanted, rows = Goal(lower, upper, plain.weight), np.arange(len(u0))
         else:
-            asked = targets.goal(surrogate.shift, surrogate.scale, inside=share).take(groups)
+            wanted = targets.goal(surrogate.shift, surrogate.scale, inside=share).take(groups)
             left = ~targets.met(y, groups).all(axis=1)
             # A smaller margin helps only where the larger one may have been what kept the point outside.
             rows = np.flatnonzero(left & ((miss <= 2 * MARGIN * targets.spread).all(axis=1) | (share == 0)))
         if not len(rows):
             continue
-        part = part_of(problem, rows, asked.take(rows))
+        part = part_of(problem, rows, wanted.take(rows))
         result, interrupted = solve(part, u[rows])
         problem.evaluations[rows] += part.evaluations
         u[rows], status[rows], message[rows] = result.u, [str(s) for s in result.status], list(result.message)

@@ -308,6 +308,26 @@ def _box(lower: FloatArray, upper: FloatArray, linear: Linear | None = None) -> 
     return FeasibleSet(low, high, AllowedValues.all(e), linear or Linear.none(e))
 
 
+@dataclass(frozen=True)
+class Bounded:
+    """b rows with bounds of their own.
+
+    Attributes
+    ----------
+    groups : ndarray of int
+        (b,) which goal each row asks for.
+    lower, upper : ndarray
+        (b, e) bounds in u; equal where a variable is fixed.
+    first : int
+        Number of the first row in the whole of the work, where rows are solved in chunks.
+    """
+
+    groups: IndexArray
+    lower: FloatArray
+    upper: FloatArray
+    first: int = 0
+
+
 class Problem:
     """b independent rows, each asking for its own target inside its own bounds.
 
@@ -320,16 +340,12 @@ class Problem:
         The compiled functions, or a plain function in their place.
     goal : Goal
         t goals in z; of a plain function their numbers.
-    groups : ndarray of int
-        (b,) which goal each row asks for.
-    lower, upper : ndarray
-        (b, e) bounds in u; equal where a variable is fixed.
+    rows : Bounded
+        The rows, their goals and their bounds in u.
     discrete : ndarray of bool
         (e,) whether only some values of a column exist.
     ctx : Context
         Holds the deadline.
-    first : int
-        Number of the first row in the whole of the work, where rows are solved in chunks.
     allowed : FeasibleSet, optional
         The encoded designs that are allowed; by default all inside the bounds.
 
@@ -349,15 +365,13 @@ class Problem:
         self,
         forward: Any,
         goal: Any,
-        groups: IndexArray,
-        lower: FloatArray,
-        upper: FloatArray,
+        rows: Bounded,
         discrete: NDArray[np.bool_],
         ctx: Context,
-        first: int = 0,
         allowed: FeasibleSet | None = None,
     ) -> None:
-        self._numbers = first + np.arange(len(lower))
+        groups, lower, upper = rows.groups, rows.lower, rows.upper
+        self._numbers = rows.first + np.arange(len(lower))
         self._asks = groups
         self._forward, self._goal, self._ctx = forward, goal, ctx
         self.groups, self.lower, self.upper, self.discrete = groups, lower, upper, discrete
@@ -412,7 +426,7 @@ class Problem:
             raise ValueError(f"found groups of shape {asks.shape}, expected one for each of {len(lower)} rows")
         forward, discrete = _PlainFunction(f, groups is not None), np.zeros(lower.shape[1], dtype=bool)
         allowed = _box(lower, upper, linear)
-        return cls(forward, _EachItsOwn(), asks, lower, upper, discrete, ctx or Context(), allowed=allowed)
+        return cls(forward, _EachItsOwn(), Bounded(asks, lower, upper), discrete, ctx or Context(), allowed)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -475,9 +489,7 @@ def part_of(problem: Problem, rows: IndexArray, goal: Goal) -> Problem:
     part = Problem(
         problem._forward,
         goal,
-        problem.groups[rows],
-        problem.lower[rows],
-        problem.upper[rows],
+        Bounded(problem.groups[rows], problem.lower[rows], problem.upper[rows]),
         problem.discrete,
         problem._ctx,
         allowed=problem._allowed,

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
-from invdesign_core.search.problem import LossFunctions
-from invdesign_core.search.starts import start_points
+from invdesign_core.search.inverse_problem import InverseProblem
+from invdesign_core.search.starts import Boxes, start_points
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal
@@ -49,63 +48,48 @@ class Rows:
 
 
 def make_rows(
-    forward: LossFunctions,
-    goal: Goal,
-    space: Space,
-    low: FloatArray,
-    high: FloatArray,
-    method: str,
-    count: int,
-    known: TrainingRows | None,
-    ctx: Context,
-    first: int,
+    problem: InverseProblem, goal: Goal, boxes: tuple[FloatArray, FloatArray], count: int, ctx: Context
 ) -> Rows:
     """Start in every box of every target.
 
     Parameters
     ----------
-    forward : LossFunctions
-        Evaluates points, to choose among them.
+    problem : InverseProblem
+        t targets.
     goal : Goal
-        t goals in z.
-    space : Space
-        Its linear constraints hold at the starts.
-    low, high : ndarray
+        t goals in z, by which points are compared.
+    boxes : pair of ndarray
         (t · c, e) encoded bounds of the boxes, those of one target together.
-    method : str
-        As `start_points` takes it.
     count : int
         Starts in each box.
-    known : TrainingRows, optional
-        The training rows.
     ctx : Context
         Seeds.
-    first : int
-        Number of the first target in the whole of the work.
 
     Raises
     ------
     ConfigError
         If no design of a target's boxes satisfies the constraints.
     """
-    surrogate, t = forward.surrogate, len(goal.lower)
-    boxes = len(low) // t
+    forward, surrogate, known, t = problem.losses, problem.surrogate, problem.rows, len(problem.targets)
+    low, high = boxes
+    each = len(low) // t
     lower, upper = forward.to_u(low), forward.to_u(high)
     scaled = None
     if known is not None:
         scaled = forward.to_u(known.x), (known.y - surrogate.shift) / surrogate.scale
-    goals = goal.take(np.repeat(np.arange(t), boxes))
-    inside = forward.relaxed(space.feasible_set).within(lower, upper)
-    u0 = start_points(method, count, forward, goals, inside, scaled, ctx, first * boxes)
-    u0, groups = u0.reshape(-1, space.width), np.repeat(np.arange(t), boxes * count)
+    inside = forward.relaxed(problem.space.feasible_set).within(lower, upper)
+    goals = goal.take(np.repeat(np.arange(t), each))
+    method = "uniform" if problem.near_to.to_data else problem.solver.init
+    u0 = start_points(method, count, Boxes(forward, goals, inside, scaled), ctx, problem.first * each)
+    u0, groups = u0.reshape(-1, problem.space.width), np.repeat(np.arange(t), each * count)
     lower, upper, low, high = (np.repeat(side, count, axis=0) for side in (lower, upper, low, high))
-    number = first * boxes * count
+    number = problem.first * each * count
     there = np.asarray(np.isfinite(u0).all(axis=1))
     if there.all():
         return Rows(groups, u0, lower, upper, low, high, number)
     lost = np.setdiff1d(np.arange(t), groups[there])
     if len(lost):
-        raise no_design(first + int(lost[0]), t > 1 or first > 0)
+        raise no_design(problem.first + int(lost[0]), t > 1 or problem.first > 0)
     u0, lower, upper, low, high = (side[there] for side in (u0, lower, upper, low, high))
     return Rows(groups[there], u0, lower, upper, low, high, number)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from invdesign_core.context import Context
@@ -18,16 +20,40 @@ KNOWN_LIMIT = 4096
 """Training rows that `screened` looks at besides."""
 
 
-def start_points(
-    method: str,
-    count: int,
-    forward: LossFunctions,
-    goal: Goal,
-    inside: FeasibleSet,
-    known: tuple[FloatArray, FloatArray] | None,
-    ctx: Context,
-    first: int = 0,
-) -> FloatArray:
+@dataclass(frozen=True)
+class Boxes:
+    """Where starts are made: t boxes, and how to tell good points of them.
+
+    Attributes
+    ----------
+    forward : LossFunctions
+        Evaluates points.
+    goal : Goal
+        t goals in z.
+    inside : FeasibleSet
+        (t, e) bounds in u, and linear constraints that every start satisfies. With constraints, random points of
+        the polytope stand for space-filling ones.
+    known : pair of ndarray, optional
+        (n, e) training designs in u, and (n, m) measured outputs in z.
+    """
+
+    forward: LossFunctions
+    goal: Goal
+    inside: FeasibleSet
+    known: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def measured(self) -> tuple[FloatArray, FloatArray]:
+        """The training designs and outputs, where there must be some."""
+        if self.known is None:
+            raise ConfigError(
+                'starts are asked for from the training data (init = "data"), and none are known',
+                "name a table with the model's inputs and outputs, or take another init",
+            )
+        return self.known
+
+
+def start_points(method: str, count: int, boxes: Boxes, ctx: Context, first: int = 0) -> FloatArray:
     """Return start points for t goals.
 
     Parameters
@@ -40,15 +66,8 @@ def start_points(
         surrogate nor one wide basin takes them all.
     count : int
         Starts for each goal.
-    forward : LossFunctions
-        Evaluates the screened points.
-    goal : Goal
-        t goals in z.
-    inside : FeasibleSet
-        (t, e) bounds in u, and linear constraints that every start satisfies. With constraints, random points of
-        the polytope stand for space-filling ones.
-    known : pair of ndarray, optional
-        (n, e) training designs in u, and (n, m) measured outputs in z.
+    boxes : Boxes
+        A box for each goal.
     ctx : Context
         Its seed decides the points.
     first : int
@@ -59,10 +78,10 @@ def start_points(
     ndarray
         (t, count, e); NaN where a box holds no point that satisfies the constraints.
     """
-    lower, upper = inside.lower, inside.upper
+    lower, upper = boxes.inside.lower, boxes.inside.upper
     t, e = lower.shape
-    if len(inside.linear):
-        return _in_polytope(method, count, forward, goal, inside, known, ctx)
+    if len(boxes.inside.linear):
+        return _in_polytope(method, count, boxes, ctx)
     low, width = lower[:, None], (upper - lower)[:, None]
     if method == "uniform":
         # Each target has a stream of its own, whatever targets are solved beside it.
@@ -71,50 +90,34 @@ def start_points(
     if method in ("sobol", "latin-hypercube"):
         return np.asarray(low + _space_filling(method, count, e, ctx) * width)
     if method == "data":
-        u, z = _needed(known)
-        chosen = _best_rows(forward, Prediction(z), goal, count)
+        u, z = boxes.measured
+        chosen = _best_rows(boxes.forward, Prediction(z), boxes.goal, count)
         return np.asarray(np.clip(u[chosen], low, low + width))
-    return _screened(count, forward, goal, lower, upper, known, ctx)
+    return _screened(count, boxes, ctx)
 
 
-def _needed(known: tuple[FloatArray, FloatArray] | None) -> tuple[FloatArray, FloatArray]:
-    if known is None:
-        raise ConfigError(
-            'starts are asked for from the training data (init = "data"), and none are known',
-            "name a table with the model's inputs and outputs, or take another init",
-        )
-    return known
-
-
-def _in_polytope(
-    method: str,
-    count: int,
-    forward: LossFunctions,
-    goal: Goal,
-    inside: FeasibleSet,
-    known: tuple[FloatArray, FloatArray] | None,
-    ctx: Context,
-) -> FloatArray:
+def _in_polytope(method: str, count: int, boxes: Boxes, ctx: Context) -> FloatArray:
     """Return (t, count, e) starts that satisfy linear constraints."""
+    forward, goal, inside = boxes.forward, boxes.goal, boxes.inside
     lower, upper = inside.lower, inside.upper
     t, e = lower.shape
     if method == "data":
-        u, z = _needed(known)
+        u, z = boxes.measured
         chosen = u[_best_rows(forward, Prediction(z), goal, count)].reshape(t * count, e)
         low, high = np.repeat(lower, count, axis=0), np.repeat(upper, count, axis=0)
         return inside.within(low, high).project(np.clip(chosen, low, high)).reshape(t, count, e)
-    boxes, which = np.unique(np.hstack([lower, upper]), axis=0, return_inverse=True)
+    different, which = np.unique(np.hstack([lower, upper]), axis=0, return_inverse=True)
     which = which.ravel()
-    per_start = 1 if method != "screened" else SCREENED_PER_START if len(boxes) == 1 else SCREENED_PER_START // 8
+    per_start = 1 if method != "screened" else SCREENED_PER_START if len(different) == 1 else SCREENED_PER_START // 8
     size = min(count * per_start, SCREENED_LIMIT)
-    drawn = np.empty((len(boxes), size, e))
-    for number, box in enumerate(boxes):  # each has an inside of its own; most often there is one
+    drawn = np.empty((len(different), size, e))
+    for number, box in enumerate(different):  # each has an inside of its own; most often there is one
         drawn[number] = inside.within(box[:e], box[e:]).sample(size, ctx.rng("starts"))
     points = drawn[which]
     if method != "screened":
         return points
-    if known is not None and len(boxes) == 1:
-        seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
+    if boxes.known is not None and len(different) == 1:
+        seen = _some_of(boxes.known[0], KNOWN_LIMIT if t == 1 else size, ctx)
         seen = inside.within(lower[0], upper[0]).project(np.clip(seen, lower[0], upper[0]))
         points = np.concatenate([points, np.broadcast_to(seen, (t, *seen.shape))], axis=1)
     rows = np.repeat(np.arange(t), points.shape[1])
@@ -161,17 +164,11 @@ def losses_of(forward: LossFunctions, z: Prediction, goal: Goal) -> FloatArray:
     return np.where(np.isfinite(loss), loss, np.inf)
 
 
-def _screened(
-    count: int,
-    forward: LossFunctions,
-    goal: Goal,
-    lower: FloatArray,
-    upper: FloatArray,
-    known: tuple[FloatArray, FloatArray] | None,
-    ctx: Context,
-) -> FloatArray:
+def _screened(count: int, boxes: Boxes, ctx: Context) -> FloatArray:
+    """Return (t, count, e) of the best and most different of many points."""
     from scipy.spatial import cKDTree
 
+    forward, goal, lower, upper = boxes.forward, boxes.goal, boxes.inside.lower, boxes.inside.upper
     t, e = lower.shape
     alike = bool((lower == lower[0]).all() and (upper == upper[0]).all())
     size = min(count * (SCREENED_PER_START if alike else SCREENED_PER_START // 8), SCREENED_LIMIT)
@@ -179,8 +176,8 @@ def _screened(
     best, regions = (count + 1) // 2, count // 2
     if alike:  # one set of points serves all targets, and is predicted once
         points = lower[0] + unit * (upper[0] - lower[0])
-        if known is not None:
-            seen = _some_of(known[0], KNOWN_LIMIT if t == 1 else size, ctx)
+        if boxes.known is not None:
+            seen = _some_of(boxes.known[0], KNOWN_LIMIT if t == 1 else size, ctx)
             points = np.concatenate([points, np.clip(seen, lower[0], upper[0])])
         losses = losses_of(forward, forward.surrogate.predict_z(forward.to_x(points)), goal)
         points = np.broadcast_to(points, (t, *points.shape))

@@ -60,8 +60,7 @@ def near_rows(
     known: TrainingRows,
     data: DataDistance,
     loss: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
+    bounds: tuple[FloatArray, FloatArray],
     count: int,
     row: int | None = None,
 ) -> tuple[FloatArray, FloatArray]:
@@ -80,7 +79,7 @@ def near_rows(
         How far from these a design may be.
     loss : ndarray
         (t, n) how far each is from each target.
-    low, high : ndarray
+    bounds : pair of ndarray
         (t, e) encoded bounds.
     count : int
         Boxes for each target.
@@ -97,6 +96,7 @@ def near_rows(
     ConfigError
         If no design inside the bounds is near to a measured one, or none that is satisfies the constraints.
     """
+    low, high = bounds
     alike = bool((low == low[0]).all() and (high == high[0]).all())
     own = (low[:1], high[:1]) if alike else (low, high)  # most often the targets hold nothing
     points = np.clip(space.snap(known.x), own[0][:, None], own[1][:, None])
@@ -152,7 +152,7 @@ def around_designs(
     rows = data.points[data.nearest(x)[0]] * data.unit + data.low
     left = _left(data, x[:, None], rows[:, None])
     lower, upper = _sides(data, rows, x, left[:, 0], ~space.discrete & (low < high))
-    found = _inside(space, data, x[:, None], lower[:, None], upper[:, None], low, high, ~space.discrete)
+    found = _inside(space, data, x[:, None], (lower[:, None], upper[:, None]), (low, high), ~space.discrete)
     return found[0][:, 0], found[1][:, 0]
 
 
@@ -184,28 +184,26 @@ def _ranges(
     """Return the (t, k, e) boxes around points near rows, of which discrete columns end on values that exist."""
     ordered = np.concatenate([np.full(v.width, v.ordered) for v in space.variables])
     moves = np.broadcast_to((ordered & (low < high))[:, None], points.shape)
-    lower, upper = _inside(space, data, points, *_sides(data, rows, points, left, moves), low, high, ordered)
+    lower, upper = _inside(space, data, points, _sides(data, rows, points, left, moves), (low, high), ordered)
     # A discrete column that has no other value within its share leaves that to the others.
     moves = moves & (~space.discrete | (lower < upper))
-    return _inside(space, data, points, *_sides(data, rows, points, left, moves), low, high, ordered)
+    return _inside(space, data, points, _sides(data, rows, points, left, moves), (low, high), ordered)
 
 
 def _inside(
     space: Space,
     data: DataDistance,
     points: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
+    sides: tuple[FloatArray, FloatArray],
+    bounds: tuple[FloatArray, FloatArray],
     moves: NDArray[np.bool_],
 ) -> tuple[FloatArray, FloatArray]:
     """Cut (t, k, e) boxes to the bounds, to values that exist, one range of each, and the limits on how many."""
-    e = space.width
+    (low, high), e = bounds, space.width
     ends = space.feasible_set.values.range_of(points.reshape(-1, e))
     lower, upper = (
         np.clip(np.clip(side, *(end.reshape(points.shape) for end in ends)), low[:, None], high[:, None])
-        for side in (lower, upper)
+        for side in sides
     )
     for variable, columns in zip(space.variables, space.slices, strict=True):
         if variable.discrete and variable.ordered and moves[columns].all():

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
 from invdesign_core.search.enumerate import best_combinations
-from invdesign_core.search.local_search import rounded_and_improved
-from invdesign_core.search.penalty import firm, hold_limits
+from invdesign_core.search.inverse_problem import InverseProblem
+from invdesign_core.search.local_search import Surroundings, rounded_and_improved
+from invdesign_core.search.penalty import Asked, firm, hold_limits
 from invdesign_core.search.plan import Plan, no_combination
-from invdesign_core.search.problem import LossFunctions, Problem, SolverResult, Status
-from invdesign_core.search.proximity import PULLS, NearTo, ProximityPenalty, distances, few_changes, weights
+from invdesign_core.search.problem import Bounded, Problem, SolverResult, Status
+from invdesign_core.search.proximity import PULLS, ProximityPenalty, distances, few_changes, weights
 from invdesign_core.search.rows import Rows, make_rows, no_design
 from invdesign_core.search.run_solver import call_solver
 from invdesign_core.search.starts import losses_of
-from invdesign_core.search.trust_boxes import around_designs, measured, near_rows
+from invdesign_core.search.trust_boxes import around_designs, near_rows
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.rounding import broken, mended, shortened, written
-from invdesign_core.space.space import Space
-from invdesign_core.targets import Goal, Prediction, Targets
+from invdesign_core.targets import Goal, Prediction
 
 if TYPE_CHECKING:
-    from invdesign_core.data.distance import DataDistance
     from invdesign_core.search.local_search import Score
-    from invdesign_core.search.protocols import Solver
 
 NEXT_TO_NOTHING = 1e-4
 """Weight of the distance to a present design beside an extremum, and a loss that counts for none."""
@@ -80,61 +76,36 @@ class Ended:
 
 @dataclass(frozen=True)
 class Search:
-    """The ways to search, and what all of them work with.
+    """The ways to search for the answers to a problem."""
 
-    Attributes
-    ----------
-    forward, targets, goal, space, solver, ctx, known, held, first, near
-        As `reach` has them; `goal` holds the t targets in z.
-    """
-
-    forward: LossFunctions
-    targets: Targets
-    goal: Goal
-    space: Space
-    solver: Solver
-    near: NearTo
-    known: TrainingRows | None
-    held: FloatArray | None
+    problem: InverseProblem
     ctx: Context
-    first: int
-
-    @property
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """(t, e) encoded bounds of each target."""
-        low, high = (np.tile(bound, (len(self.targets), 1)) for bound in self.space.bounds)
-        if self.held is not None:
-            low, high = (np.where(np.isnan(self.held), bound, self.held) for bound in (low, high))
-        return low, high
-
-    @cached_property
-    def data(self) -> DataDistance | None:
-        """The measured designs that answers are to stay near to."""
-        return measured(self.known, self.space) if self.near.to_data else None
 
     def boxes(self, plan: Plan) -> tuple[FloatArray, FloatArray, int]:
         """Return the (t · c, e) encoded bounds of the boxes to start in, and the starts in each."""
-        low, high = self.bounds
-        if not self.near.to_data:
-            return *plan.boxes(low, high, self.held), plan.starts
-        assert self.known is not None
-        assert self.data is not None
-        shift, scale = self.forward.surrogate.shift, self.forward.surrogate.scale
-        loss = losses_of(self.forward, Prediction((self.known.y - shift) / scale), self._compared)
-        first = None if self.held is None else self.first
-        low, high = near_rows(self.space, self.known, self.data, loss, low, high, self.solver.starts, first)
+        p = self.problem
+        low, high = p.bounds
+        if not p.near_to.to_data:
+            return *plan.boxes(low, high, p.fixed_inputs), plan.starts
+        assert p.rows is not None
+        assert p.data is not None
+        shift, scale = p.losses.surrogate.shift, p.losses.surrogate.scale
+        loss = losses_of(p.losses, Prediction((p.rows.y - shift) / scale), self._compared)
+        first = None if p.fixed_inputs is None else p.first
+        low, high = near_rows(p.space, p.rows, p.data, loss, (low, high), p.solver.starts, first)
         return low.reshape(-1, low.shape[2]), high.reshape(-1, high.shape[2]), 1
 
     def far(self, x: FloatArray) -> FloatArray | None:
         """Return the (n,) distances of encoded designs from the present one, or how many variables differ from it."""
-        present = self.near.present
+        p = self.problem
+        present = p.near_to.present
         if present is None:
             return None
-        away = distances(self.space, self.forward, present, x)
-        if not self.near.fewest:
+        away = distances(p.space, p.losses, present, x)
+        if not p.near_to.fewest:
             return away
         differs = np.zeros(len(x))
-        for columns in self.space.slices:
+        for columns in p.space.slices:
             differs += (np.isfinite(present[columns]) & (x[:, columns] != present[columns])).any(axis=1)
         return differs + away / (1 + away)  # as few as possible, and of those the nearest
 
@@ -154,43 +125,44 @@ class Search:
         groups : ndarray of int
             (n,) their targets.
         """
+        p = self.problem
         score, away = loss, self.far(x)
         if away is not None:
-            away, y = np.resize(away, len(loss)), self.forward.surrogate.units(mean)
-            met = self.targets.met(y, groups).all(axis=1) & ~self.targets.excess(y, groups).any(axis=1)
-            extremum = np.asarray(self.targets.extremum.any(axis=1))[groups]  # comes before nearness
+            away, y = np.resize(away, len(loss)), p.losses.surrogate.units(mean)
+            met = p.targets.met(y, groups).all(axis=1) & ~p.targets.excess(y, groups).any(axis=1)
+            extremum = np.asarray(p.targets.extremum.any(axis=1))[groups]  # comes before nearness
             nearly = np.where(loss <= NEXT_TO_NOTHING, 0.0, loss) + NEXT_TO_NOTHING * away
             score = np.where(extremum, nearly, np.where(met, away / (1 + away) - 1, loss))
-        return score if self.data is None else np.where(np.resize(self.data.holds(x), len(loss)), score, np.inf)
+        return score if p.data is None else np.where(np.resize(p.data.holds(x), len(loss)), score, np.inf)
 
     def all_tried(self, plan: Plan) -> Ended:
         """Try all combinations of discrete values; no solver is asked."""
-        low, high = self.bounds
-        x, groups, interrupted = best_combinations(
-            self.forward, self._compared, self.space, plan, low, self.ctx, self.judged
-        )
-        if not interrupted and not len(x) and self.data is None:
+        p = self.problem
+        low, high = p.bounds
+        x, groups, interrupted = best_combinations(p.losses, self._compared, p.space, plan, low, self.ctx, self.judged)
+        if not interrupted and not len(x) and p.data is None:
             raise no_combination()
         if not interrupted:
             self._check_found(groups)
-        b, u = len(x), self.forward.to_u(x)
+        b, u = len(x), p.losses.to_u(x)
         said = SolverResult(u, [Status.CONVERGED] * b, [f"one of the best of {plan.combinations:,} combinations"] * b)
-        middle = self.forward.to_u(((low + high) / 2)[groups])  # no search began anywhere
+        middle = p.losses.to_u(((low + high) / 2)[groups])  # no search began anywhere
         evaluations = np.full(b, plan.combinations // plan.starts)
         return Ended(groups, middle, u, x, said, evaluations, np.ones(b, dtype=bool), interrupted)
 
     def with_few_changes(self, plan: Plan) -> Ended:
         """Let ever more variables of the present design change, until each target is met."""
-        assert self.near.present is not None
-        low, high = self.bounds
-        open_, found = np.ones(len(self.targets), dtype=bool), list[Ended]()
-        for cells in few_changes(self.space, self.near.present):
+        p = self.problem
+        assert p.near_to.present is not None
+        low, high = p.bounds
+        open_, found = np.ones(len(p.targets), dtype=bool), list[Ended]()
+        for cells in few_changes(p.space, p.near_to.present):
             lower, upper = (_crossed(cells, side) for side in (plan.lower, plan.upper))
             part = replace(plan, lower=lower, upper=upper, starts=4)
             everything = bool(np.isnan(cells).all())
             for rows, ended in self._of_targets(np.flatnonzero(open_), part, low, high, everything):
-                y = self.forward.surrogate.predict(ended.x).mean
-                met = self.targets.met(y, ended.groups).all(axis=1)
+                y = p.losses.surrogate.predict(ended.x).mean
+                met = p.targets.met(y, ended.groups).all(axis=1)
                 done = np.bincount(ended.groups[met], minlength=len(open_)) > 0
                 last = everything or ended.interrupted
                 found.append(_some(ended, done[ended.groups] | last))
@@ -203,12 +175,9 @@ class Search:
         self, rows: IndexArray, plan: Plan, low: FloatArray, high: FloatArray, must: bool
     ) -> Iterator[tuple[IndexArray, Ended]]:
         """Search for some of the targets; pass over those with no design in the plan's boxes, unless one must be."""
-        asked = replace(
-            self, targets=self.targets.take(rows), goal=self.goal.take(rows), first=self.first + int(rows[0])
-        )
-        asked = asked if self.held is None else replace(asked, held=self.held[rows])
+        asked = replace(self, problem=self.problem.take(rows))
         try:
-            ended = asked.searched(plan, *plan.boxes(low[rows], high[rows], asked.held), plan.starts)
+            ended = asked.searched(plan, *plan.boxes(low[rows], high[rows], asked.problem.fixed_inputs), plan.starts)
         except ConfigError:
             if len(rows) == 1 and must:
                 raise
@@ -219,29 +188,25 @@ class Search:
 
     def searched(self, plan: Plan, low: FloatArray, high: FloatArray, count: int) -> Ended:
         """Run the solver from the starts of (t · c, e) boxes, and make discrete values of what it finds."""
-        forward, space, ctx = self.forward, self.space, self.ctx
-        rows = make_rows(
-            forward, self._compared, space, low, high, self._init, count, self.known, ctx, self.first
-        )  # fmt: skip
+        p = self.problem
+        forward, space, ctx = p.losses, p.space, self.ctx
+        rows = make_rows(p, self._compared, (low, high), count, ctx)
         rows = self._from_present(rows)
         inside = forward.relaxed(space.feasible_set)
         relaxed = plan.way == "relaxation"
         discrete = space.discrete & (not relaxed)
-        goal, interrupted, evaluations = self.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
+        goal, interrupted, evaluations = p.goal, False, np.zeros(len(rows.u0), dtype=np.int64)
 
         def solve(problem: Problem, begin: FloatArray) -> tuple[SolverResult, bool]:
-            return call_solver(self.solver, problem, begin, ctx)
+            return call_solver(p.solver, problem, begin, ctx)
 
         def descend(u: FloatArray, lower: FloatArray, upper: FloatArray, maps: list[Any]) -> SolverResult:
             nonlocal goal, interrupted, evaluations
             for through in maps:
-                problem = Problem(
-                    through, goal, rows.groups, lower, upper, discrete, ctx, rows.first, space.feasible_set
-                )  # fmt: skip
-                reached = hold_limits(
-                    solve, through, problem, u, self.targets, goal, bool(self.solver.needs),
-                    self.near.present is not None,
-                )  # fmt: skip
+                bounded = Bounded(rows.groups, lower, upper, rows.first)
+                problem = Problem(through, goal, bounded, discrete, ctx, space.feasible_set)
+                asked = Asked(p.targets, goal, bool(p.solver.needs), p.near_to.present is not None)
+                reached = hold_limits(solve, through, problem, u, asked)
                 goal, interrupted, u = reached.goal, reached.interrupted, reached.result.u
                 evaluations = evaluations + problem.evaluations
                 if interrupted:
@@ -268,10 +233,10 @@ class Search:
         if plan.way in ("rounding", "relaxation") and not interrupted:
             scores = [] if relaxed else self._scores(maps, goal)
             others = (~space.discrete & (rows.upper > rows.lower).any(axis=0)).any()
+            around = Surroundings(space, plan, rows.low, rows.high, self._kept(rows))
             x, more, interrupted = rounded_and_improved(
-                x, forward.to_x(u), rows.groups, scores, space, plan, (rows.low, rows.high),
-                self._kept(rows), polish if others else None, ctx,
-            )  # fmt: skip
+                x, forward.to_x(u), rows.groups, scores, around, polish if others else None, ctx
+            )
             # Whether a relaxed start moved is told by the point that the solver reached, not by its rounding.
             u, evaluations = u if relaxed else forward.to_u(x), evaluations + more
         x, rowlike = self._as_measured(x, rows, np.asarray((np.abs(u - rows.u0) <= ROW).all(axis=1)))
@@ -281,11 +246,12 @@ class Search:
 
     def _scores(self, maps: list[Any], goal: Goal) -> list[Score]:
         """Return the scores by which neighbours are searched: by the strongest pull, then as designs are compared."""
-        forward, goal = self.forward, firm(goal, self.targets)
+        p = self.problem
+        forward, goal = p.losses, firm(goal, p.targets)
 
         def pulled(x: FloatArray, groups: IndexArray) -> FloatArray:
             loss = maps[0].value(forward.to_u(x), goal.take(groups))
-            return loss if self.data is None else np.where(self.data.holds(x), loss, np.inf)
+            return loss if p.data is None else np.where(p.data.holds(x), loss, np.inf)
 
         def compared(x: FloatArray, groups: IndexArray) -> FloatArray:
             z = forward.surrogate.predict_z(x)
@@ -294,7 +260,7 @@ class Search:
 
         def where_feasible(score: Score) -> Score:
             def found(x: FloatArray, groups: IndexArray) -> FloatArray:
-                scores, fine = np.full(len(x), np.inf), np.flatnonzero(self.space.feasible_set.holds(x))
+                scores, fine = np.full(len(x), np.inf), np.flatnonzero(p.space.feasible_set.holds(x))
                 if len(fine):
                     scores[fine] = score(x[fine], groups[fine])
                 return scores
@@ -305,43 +271,47 @@ class Search:
 
     def _kept(self, rows: Rows) -> FloatArray:
         """Return the (b, e) values that the neighbours of designs keep, NaN where they may differ."""
-        if self.data is None:
+        p = self.problem
+        if p.data is None:
             return rows.fixed
-        low, high = self.bounds  # how far they may go is not said by boxes around measured designs
+        low, high = p.bounds  # how far they may go is not said by boxes around measured designs
         return np.where(low == high, low, np.nan)[rows.groups]
 
     def _with_values(self, x: FloatArray, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """Return the (b, e) boxes in which continuous columns may move, where discrete ones have the values of x."""
+        p = self.problem
         low, high = rows.low, rows.high
-        if self.data is not None:
-            low, high = (side[rows.groups] for side in self.bounds)
-            low, high = around_designs(self.space, self.data, x, low, high)
-        return np.where(self.space.discrete, x, low), np.where(self.space.discrete, x, high)
+        if p.data is not None:
+            low, high = (side[rows.groups] for side in p.bounds)
+            low, high = around_designs(p.space, p.data, x, low, high)
+        return np.where(p.space.discrete, x, low), np.where(p.space.discrete, x, high)
 
     def _feasible(self, ended: Ended) -> Ended:
         """Leave out rows in whose boxes no design exists that satisfies the constraints; starts may lie between."""
+        p = self.problem
         x, fine = mended(
-            self.space, ended.x, ended.groups, *self.bounds, stay=self.near.to_data or self.near.fewest
+            p.space, ended.x, ended.groups, *p.bounds, stay=p.near_to.to_data or p.near_to.fewest
         )  # fmt: skip
         same = (x == ended.x).all(axis=1)
         if not same.all():
-            low, high = (side[ended.groups] for side in self.bounds)
+            low, high = (side[ended.groups] for side in p.bounds)
             x = self._shortened(x, ended.groups, low, high, same)
-        if self.data is not None:
-            fine &= self.data.holds(x)
+        if p.data is not None:
+            fine &= p.data.holds(x)
         self._check_found(ended.groups[fine])
         if fine.all() and same.all():
             return ended
-        u = np.where(same[:, None], ended.u, self.forward.to_u(x))
+        u = np.where(same[:, None], ended.u, p.losses.to_u(x))
         return _some(replace(ended, x=x, u=u), fine)
 
     def _check_found(self, groups: IndexArray) -> None:
         """Refuse to go on where a target, of (b,) that designs were found for, is not among these."""
-        lost = np.setdiff1d(np.arange(len(self.targets)), groups)
+        p = self.problem
+        lost = np.setdiff1d(np.arange(len(p.targets)), groups)
         if not len(lost):
             return
-        row, several = self.first + int(lost[0]), len(self.targets) > 1 or self.first > 0 or self.held is not None
-        if self.data is not None:
+        row, several = p.first + int(lost[0]), p.in_table
+        if p.data is not None:
             which = f"targets, row {row + 1}: with its values, " if several else ""
             raise ConfigError(
                 f"{which}stay_near_data: no allowed design near a measured one was found that satisfies the "
@@ -354,16 +324,17 @@ class Search:
         self, x: FloatArray, starts: Rows, still: NDArray[np.bool_]
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Give (n, e) designs that never moved from a measured row its very numbers, and say which those are."""
-        least, most = self.space.bounds
+        p = self.problem
+        least, most = p.space.bounds
         unit = np.where(np.isfinite(most - least) & (most > least), most - least, 1.0)
         rows = np.flatnonzero(still & np.isfinite(x).all(axis=1))
-        if self.known is None or not len(rows) or not len(self.known.x):
+        if p.rows is None or not len(rows) or not len(p.rows.x):
             return x, np.zeros(len(x), dtype=bool)
         from scipy.spatial import cKDTree
 
-        far, at = cKDTree(self.known.x / unit).query(x[rows] / unit, p=np.inf)
-        measured = self.known.x[at]
-        fine = (far <= ROW) & ~broken(self.space, measured).any(axis=1)
+        far, at = cKDTree(p.rows.x / unit).query(x[rows] / unit, p=np.inf)
+        measured = p.rows.x[at]
+        fine = (far <= ROW) & ~broken(p.space, measured).any(axis=1)
         fine &= ((measured >= starts.low[rows]) & (measured <= starts.high[rows])).all(axis=1)
         found, rowlike = x.copy(), np.zeros(len(x), dtype=bool)
         found[rows[fine]], rowlike[rows[fine]] = measured[fine], True
@@ -373,8 +344,9 @@ class Search:
         self, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray, done: NDArray[np.bool_]
     ) -> FloatArray:
         """Write (n, e) designs with fewer digits, where that changes no prediction noticeably; not those (n,) done."""
-        present = np.full(self.space.width, np.nan) if self.near.present is None else self.near.present
-        surrogate, targets = self.forward.surrogate, self.targets
+        p = self.problem
+        present = np.full(p.space.width, np.nan) if p.near_to.present is None else p.near_to.present
+        surrogate, targets = p.losses.surrogate, p.targets
         asked, open_ = targets.asked[groups], targets.open[groups]
         allowed = np.where(
             open_ | targets.extremum[groups], SAME, np.minimum(SAME, targets.tolerance[groups] / 10 / surrogate.scale)
@@ -391,36 +363,35 @@ class Search:
             worse |= open_ & (targets.miss(y, groups) == 0) & (targets.miss(changed, groups) != 0)
             worse |= (targets.excess(y, groups) == 0) & (targets.excess(changed, groups) != 0)
             good = ~np.asarray((worse & asked).any(axis=1))
-            return good if self.data is None else good & (self.data.holds(tried) | ~self.data.holds(before))
+            return good if p.data is None else good & (p.data.holds(tried) | ~p.data.holds(before))
 
-        return shortened(self.space, x, low, high, (x == present) | done[:, None], as_good)
+        return shortened(p.space, x, low, high, (x == present) | done[:, None], as_good)
 
     @property
     def _compared(self) -> Goal:
         """The goals by which points are compared and not searched."""
-        return firm(self.goal, self.targets)
-
-    @property
-    def _init(self) -> str:
-        return "uniform" if self.near.to_data else self.solver.init
+        p = self.problem
+        return firm(p.goal, p.targets)
 
     def _maps(self) -> Iterator[Any]:
         """Return the forward maps to solve with, one after another: ever less pulled to the present design."""
-        if self.near.present is not None and not self.near.fewest:
-            present = self.forward.to_u(self.near.present)
+        p = self.problem
+        if p.near_to.present is not None and not p.near_to.fewest:
+            present = p.losses.to_u(p.near_to.present)
             for pull in PULLS:
-                yield ProximityPenalty(self.forward, present, weights(self.space), pull)
-        yield self.forward
+                yield ProximityPenalty(p.losses, present, weights(p.space), pull)
+        yield p.losses
 
     def _from_present(self, rows: Rows) -> Rows:
         """Let the first row of each target start from the present design, or as near to it as its bounds allow."""
-        if self.near.present is None:
+        p = self.problem
+        if p.near_to.present is None:
             return rows
         firsts = np.flatnonzero(np.r_[True, rows.groups[1:] != rows.groups[:-1]])
-        present = self.forward.to_u(self.near.present)
+        present = p.losses.to_u(p.near_to.present)
         lower, upper, u0 = rows.lower[firsts], rows.upper[firsts], rows.u0.copy()
         begin = np.clip(np.where(np.isfinite(present), present, u0[firsts]), lower, upper)
-        inside = self.forward.relaxed(self.space.feasible_set).within(lower, upper)
+        inside = p.losses.relaxed(p.space.feasible_set).within(lower, upper)
         u0[firsts] = _feasible_or(inside.project(begin), u0[firsts])
         return replace(rows, u0=u0)
 

@@ -18,19 +18,20 @@ from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.designs.trust import Quality
 from invdesign_core.errors import ConfigError, OutOfTimeError
 from invdesign_core.plugin import KINDS, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
+from invdesign_core.search.inverse_problem import InverseProblem, Wishes
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import Targets, parse_targets
+from invdesign_core.targets import parse_targets
 from invdesign_core.workflow import pipeline, saved
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.fixed_inputs import held_names
+from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
 from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, check_solver, pick_solver
 
 if TYPE_CHECKING:
@@ -242,19 +243,13 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         design = self._design()
         plugins = self._plugins("surrogate", "objective", targets=target)
         space, ctx = self._searched(design)
-        return pipeline.invert(
-            surrogate,
-            wanted,
-            space,
-            plugins["objective"],
-            plugins["solver"],
-            ctx,
-            self.known_,
-            self.truth_,
-            design.designs,
-            design.near_to(space),
-            Quality.of(self.report_),
-        )
+        wishes = Wishes(design.designs, design.near_to(space))
+        return pipeline.invert(self._problem(wanted, space, plugins, wishes), ctx)
+
+    def _problem(self, targets: Any, space: Space, plugins: Mapping[str, Any], wishes: Wishes) -> InverseProblem:
+        """Return the inverse problem of targets, as `inverse_problem` takes them."""
+        model = ForwardModel(self._fitted(), self.report_, self.known_, self.truth_)
+        return inverse_problem(model, space, targets, plugins["objective"], plugins["solver"], wishes)
 
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
         """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
@@ -266,21 +261,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
         plugins = self._plugins("surrogate", "objective", targets=cells)
         space, ctx = self._searched(design, frame)
+        wishes = Wishes(design.designs, design.near_to(space, held_names(space, frame)))
+        problem = self._problem(frame, space, plugins, wishes)
         parts, out_of_time = list[tuple[int, Answers]](), False
         try:
-            for first, found in pipeline.invert_many(
-                surrogate,
-                frame,
-                space,
-                plugins["objective"],
-                plugins["solver"],
-                ctx,
-                self.known_,
-                self.truth_,
-                design.designs,
-                near_to=design.near_to(space, held_names(space, frame)),
-                quality=Quality.of(self.report_),
-            ):
+            for first, found in pipeline.invert_many(problem, ctx):
                 out_of_time = found is not None and found.out_of_time
                 if found is None or found.interrupted:  # some of its targets were hardly looked at
                     raise KeyboardInterrupt
@@ -296,8 +281,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"{f'{why} ended the search' if out_of_time else 'stopped by Ctrl-C'}: the first {solved} of "
                 f"{len(frame)} targets are solved, the others are not there"
             )
-        targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
-        return replace(Answers.joined(targets, parts), out_of_time=out_of_time)
+        return replace(Answers.joined(problem.targets, parts), out_of_time=out_of_time)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.

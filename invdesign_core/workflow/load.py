@@ -15,12 +15,14 @@ from invdesign_core.data.quality import bounds_warnings
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import InvdesignError
 from invdesign_core.registry import OWN, Registry
+from invdesign_core.search.inverse_problem import InverseProblem, Wishes
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.user_code import import_named, keras_objects
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.fixed_inputs import check_command, held_names
+from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
 from invdesign_core.workflow.result import pass_on
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from invdesign_core.search.proximity import NearTo
     from invdesign_core.surrogate.model_check import ModelSample
     from invdesign_core.surrogate.surrogate import Surrogate
+    from invdesign_core.targets import Target
     from invdesign_core.workflow.design import Design
     from invdesign_core.workflow.experiment import Experiment
 
@@ -109,6 +112,12 @@ class Prepared:
     folder: RunFolder | None = None
     targets: Mapping[str, Any] | None = None
     sampled: ModelSample | None = None
+
+    def problem(self, targets: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
+        """Return the inverse problem of some targets."""
+        model = ForwardModel(self.surrogate, self.report, self.known, self.truth)
+        wishes = Wishes(self.designs, self.near_to)
+        return inverse_problem(model, self.space, targets, self.objective, self.solver, wishes)
 
     def holding(self, frame: pd.DataFrame) -> Prepared:
         """Return the same for a table of targets, whose values win over what a run says of their variables.

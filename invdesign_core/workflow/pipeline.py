@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from invdesign_core.context import Context, Event, Progress, StageStarted, within
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
-from invdesign_core.data.distance import DataDistance
 from invdesign_core.data.quality import doubts_of_split
-from invdesign_core.designs.answers import Answers, answers
+from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.around import add_tolerances
-from invdesign_core.designs.measured import add_measured
+from invdesign_core.designs.judge import judge
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
-from invdesign_core.designs.trust import Quality, metric_warnings
+from invdesign_core.designs.trust import metric_warnings
 from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
-from invdesign_core.search.plan import Plan, plan_search
-from invdesign_core.search.problem import LossFunctions
-from invdesign_core.search.rows import check_held
-from invdesign_core.search.search import reach
-from invdesign_core.search.trust_boxes import measured, near_plan
+from invdesign_core.search.inverse_problem import InverseProblem
+from invdesign_core.search.plan import Plan
+from invdesign_core.search.protocols import Solver
+from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
@@ -31,14 +29,12 @@ from invdesign_core.surrogate.model_check import warn_of_flat
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trial_table import TrialTable
-from invdesign_core.targets import ROUNDOFF, Target, Targets
-from invdesign_core.workflow.fixed_inputs import hold
+from invdesign_core.targets import ROUNDOFF
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.plugin import Objective, Solver, SurrogateBuilder, Tuner
-    from invdesign_core.search.proximity import NearTo
+    from invdesign_core.plugin import SurrogateBuilder, Tuner
 
 
 @dataclass(frozen=True)
@@ -144,72 +140,30 @@ def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
     )
 
 
-def invert(
-    surrogate: Surrogate,
-    targets: Mapping[str, Target],
-    space: Space,
-    objective: Objective,
-    solver: Solver,
-    ctx: Context,
-    known: TrainingRows | None = None,
-    truth: Any = None,
-    designs: int = 5,
-    near_to: NearTo | None = None,
-    quality: Quality | None = None,
-) -> Answers:
-    """Find the designs whose output is the target.
-
-    Parameters
-    ----------
-    surrogate : Surrogate
-        The forward map.
-    targets : mapping
-        What is wanted of each output.
-    space : Space
-        The design variables with the bounds of this search.
-    objective, solver : plugins
-        How far a prediction is from the target, and what makes it less.
-    ctx : Context
-        Seeds and events.
-    known : TrainingRows, optional
-        The training rows: to start from, and to say how near to them a design is; with those held out, to say which
-        rows are answers themselves. A plain (x, y) will do.
-    truth : callable, optional
-        The true forward model, to judge designs by.
-    designs : int
-        Distinct designs to report.
-    near_to : NearTo, optional
-        What answers are to be near to.
-    quality : Quality, optional
-        How good the surrogate is.
+def invert(problem: InverseProblem, ctx: Context) -> Answers:
+    """Find the designs whose output is the one target of a problem.
 
     Raises
     ------
     ConfigError
-        If a variable has no bounds, or no design can satisfy the constraints.
+        If no design can satisfy the constraints.
     """
-    check_bounds(space)
-    ctx = within(ctx, solver.time_limit)
-    known = None if known is None else TrainingRows(*known)
-    wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
-    forward = LossFunctions(surrogate, objective, space)
-    plan = _plan(space, solver, ctx, known, near_to)
+    ctx = within(ctx, problem.solver.time_limit)
+    plan = plan_for(problem, ctx)
+    problem = replace(problem, plan=plan)
+    surrogate, space, targets = problem.surrogate, problem.space, problem.targets
     with ctx.clock.stage("solve"):
-        ctx.emit(_solving(plan, solver))
+        ctx.emit(_solving(plan, problem.solver.name))
         plan.tell(ctx)
-        warn_of_flat(surrogate, space, targets, ctx)
-        reached = reach(forward, wanted, space, solver, ctx, plan, known, near_to=near_to)
-        near = None if known is None else DataDistance.of(known, surrogate.space)
-        found = answers(reached, surrogate, space, wanted, truth, designs, near)
-        found = _with_evidence(found, known, space, surrogate.outputs, designs, quality)
+        warn_of_flat(surrogate, space, [targets.outputs[m] for m in np.flatnonzero(targets.asked[0])], ctx)
+        found = judge(problem, search(problem, ctx))
         found = replace(found, out_of_time=_ran_out(found, ctx))
-        if not reached.interrupted:
-            near = near if near_to is not None and near_to.to_data else None
-            found = add_tolerances(found, surrogate, space, near)
-    ctx.clock.move(forward.compile_seconds, "solve", "compile")
+        if not found.interrupted:
+            found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
+    ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     if found.out_of_time:
-        ctx.note(f"{time_limit_of(solver)} ended the search")
+        ctx.note(f"{time_limit_of(problem.solver)} ended the search")
     return found
 
 
@@ -223,38 +177,9 @@ def _ran_out(found: Answers, ctx: Context) -> bool:
     return found.interrupted and ctx.out_of_time() and not ctx.stop.is_set()
 
 
-def _plan(
-    space: Space,
-    solver: Solver,
-    ctx: Context,
-    known: TrainingRows | None,
-    near_to: NearTo | None,
-    held: FloatArray | None = None,
-) -> Plan:
-    """Decide how variables of which only some values exist are searched."""
-    plan = plan_search(space, solver, ctx, held)
-    return near_plan(plan, space, measured(known, space)) if near_to is not None and near_to.to_data else plan
-
-
-def _with_evidence(
-    found: Answers,
-    known: TrainingRows | None,
-    space: Space,
-    outputs: tuple[str, ...],
-    count: int,
-    quality: Quality | None,
-    held: FloatArray | None = None,
-) -> Answers:
-    """Add what was measured, and the surrogate's typical errors."""
-    if known is not None:
-        found = add_measured(found, known, space, outputs, count, held)
-    errors = {} if quality is None else quality.errors
-    return replace(found, designs=found.designs.assign(**{f"error.{name}": value for name, value in errors.items()}))
-
-
-def _solving(plan: Plan, solver: Solver) -> Event:
+def _solving(plan: Plan, solver: str) -> Event:
     """Return the event that a search begins; it names the solver where one is asked."""
-    return StageStarted("solve", solver.name if plan.way != "enumeration" else None)
+    return StageStarted("solve", solver if plan.way != "enumeration" else None)
 
 
 def _note_violated(found: Answers, ctx: Context) -> None:
@@ -272,80 +197,50 @@ def _note_violated(found: Answers, ctx: Context) -> None:
 
 
 def invert_many(
-    surrogate: Surrogate,
-    frame: pd.DataFrame,
-    space: Space,
-    objective: Objective,
-    solver: Solver,
-    ctx: Context,
-    known: TrainingRows | None = None,
-    truth: Any = None,
-    designs: int = 1,
-    skip: Container[int] = (),
-    near_to: NearTo | None = None,
-    quality: Quality | None = None,
+    problem: InverseProblem, ctx: Context, skip: Container[int] = ()
 ) -> Iterator[tuple[int, Answers | None]]:
     """Find designs for a table of targets, chunk by chunk.
 
     Parameters
     ----------
-    surrogate, space, objective, solver, ctx, known, truth
-        As for `invert`.
-    frame : pandas.DataFrame
-        t rows; a column is an output, whose cells are targets, or a design variable, which is held at
-        its row's value, whatever `space` says of it.
-    designs : int
-        Distinct designs to report for each target.
+    problem : InverseProblem
+        t targets.
+    ctx : Context
+        Seeds and events.
     skip : container of int
         Chunks that are there already; they are passed over.
-    near_to : NearTo, optional
-        What answers are to be near to.
-    quality : Quality, optional
-        How good the surrogate is.
 
     Yields
     ------
     tuple
         The number of the first target of a chunk, and its answers, or None where it was skipped.
-        Memory is bounded by the solver's `rows_at_once`. A chunk that was interrupted is the last one.
+        Memory is bounded by the solver's `rows_at_once`.
 
     Raises
     ------
     ConfigError
-        If a column is neither, a cell can't be read, a value doesn't exist, or a row's values leave no design.
+        If a row's values leave no design.
     """
-    ctx = within(ctx, solver.time_limit)
-    check_columns(frame, surrogate.outputs, space.names)
-    targets = Targets.from_frame(frame, surrogate.outputs, surrogate.spread)
-    space, held = hold(space, frame)
-    check_bounds(space)
-    if held is not None:
-        check_held(space, held)
-    forward = LossFunctions(surrogate, objective, space)
-    known = None if known is None else TrainingRows(*known)
-    plan = _plan(space, solver, ctx, known, near_to, held)
-    size = max(solver.rows_at_once // plan.rows, 1)
-    near = None if known is None else DataDistance.of(known, surrogate.space)
-    ctx.emit(_solving(plan, solver))
+    ctx = within(ctx, problem.solver.time_limit)
+    plan = plan_for(problem, ctx)
+    problem = replace(problem, plan=plan)
+    total, size = len(problem.targets), max(problem.solver.rows_at_once // plan.rows, 1)
+    ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
-    for first in range(0, len(targets), size):
+    for first in range(0, total, size):
         if first in skip:
             yield first, None
             continue
-        rows = slice(first, first + size)
-        part = None if held is None else held[rows]
+        part = problem.take(slice(first, first + size))
         with ctx.clock.stage("solve"):
-            before = forward.compile_seconds
-            reached = reach(forward, targets.take(rows), space, solver, quiet, plan, known, part, first, near_to)
-            found = answers(reached, surrogate, space, targets.take(rows), truth, designs, near, targets)
-            found = _with_evidence(found, known, space, surrogate.outputs, designs, quality, part)
+            before = part.losses.compile_seconds
+            found = judge(part, search(part, quiet))
             found = replace(found, out_of_time=_ran_out(found, ctx))
-        ctx.clock.move(forward.compile_seconds - before, "solve", "compile")
-        done = min(first + size, len(targets))
-        ctx.emit(Progress("solve", done, len(targets)))
+        ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
+        ctx.emit(Progress("solve", min(first + size, total), total))
         yield first, found
-        if reached.interrupted:
+        if found.interrupted:
             return
 
 

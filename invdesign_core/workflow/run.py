@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, Event, RunStarted, Warned
-from invdesign_core.designs.trust import Quality
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import Registry
+from invdesign_core.search.inverse_problem import Wishes
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity, pipeline
+from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, pass_on, put_off
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.validate import Checked, check
@@ -99,19 +100,10 @@ def run_experiment(
             folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
         answers = None
         if checked.targets:
-            answers = pipeline.invert(
-                fitted.surrogate,
-                checked.targets,
-                checked.space,
-                stages.objective,
-                stages.solver,
-                ctx,
-                fitted.known,
-                data.truth,
-                experiment.design.designs,
-                checked.near_to,
-                Quality.of(fitted.report),
-            )
+            model = ForwardModel(fitted.surrogate, fitted.report, fitted.known, data.truth)
+            wishes = Wishes(experiment.design.designs, checked.near_to)
+            problem = inverse_problem(model, checked.space, checked.targets, stages.objective, stages.solver, wishes)
+            answers = pipeline.invert(problem, ctx)
             with put_off(faults):
                 folder.write_answers(answers, "1")
         else:

@@ -81,9 +81,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
 
         describe(p.sampled, p.space, outputs, wanted, ctx)
     quality = Quality.of(p.report)
-    answers = pipeline.invert(
-        p.surrogate, wanted, p.space, p.objective, p.solver, ctx, p.known, p.truth, p.designs, p.near_to, quality
-    )
+    answers = pipeline.invert(p.problem(wanted), ctx)
     saved, faults = None, list[RunStoreError]()
     if p.folder is not None:
         with put_off(faults):
@@ -133,20 +131,7 @@ def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableRepo
         ctx.note(f"R² of the model on {plural(p.report.rows['table'], 'row')} of the table: {r2 or 'unknown'}")
     parts = ChunkedTable(out, _identity(p, frame))
     tally, quality = _Tally(), Quality.of(p.report)
-    for first, answers in pipeline.invert_many(
-        p.surrogate,
-        frame,
-        p.space,
-        p.objective,
-        p.solver,
-        ctx,
-        p.known,
-        p.truth,
-        p.designs,
-        parts.done,
-        p.near_to,
-        quality,
-    ):
+    for first, answers in pipeline.invert_many(p.problem(frame), ctx, parts.done):
         if answers is None:
             continue
         if answers.out_of_time:  # some of its targets were hardly looked at

@@ -127,7 +127,7 @@ def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, row
         seen = np.concatenate([rows.train, rows.validation])
         low, high = (side[None] for side in space.bounds)
         known = TrainingRows(rows.x[seen], rows.y[seen])
-        near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), low, high, 1)
+        near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), (low, high), 1)
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -229,7 +229,7 @@ def _with_plain_names(file: File, table: Table) -> File:
             frame = frame.drop(columns=name)
         elif name in frame.columns:
             raise DataError(
-                f"{file.path}: there is a column {name!r} and a column {column!r}: which of them is the design?",
+                f"{file.path}: there is a column {name!r} and a column {column!r}: only one of them can be the design",
                 f"leave one of them out: {toml_option('leave_out', [name])}, or name the inputs",
             )
     return replace(file, table=replace(file.table, frame=frame.rename(columns=found)))
