@@ -108,3 +108,23 @@ def test_answers_that_are_not_finite_on_the_table_are_counted(folder):
     frame = pd.read_csv(folder / "right.csv")
     _, said = prepared(folder, "right.csv", "root.keras")
     assert any(f"not finite for {(frame['flow'] < 0.5).sum()} of 120 rows" in text for text in said)
+
+
+def test_predictions_that_vary_where_the_table_has_one_number_are_said(folder):
+    frame = pd.read_csv(folder / "right.csv")
+    frame.assign(y=2.0).to_csv(folder / "constant.csv", index=False)
+    _, (said,) = prepared(folder, "constant.csv")
+    assert "'y' is 2 in every row" in said
+
+
+def test_another_order_that_fits_exactly_is_said_though_r2_is_not_poor(folder):
+    rng = np.random.default_rng(0)
+    lin([[1], [2], [3]]).save(folder / "three.keras")
+    x = np.column_stack([rng.random(90), rng.uniform(0, 3, 90), rng.random(90)])
+    frame = pd.DataFrame(x, columns=list("abc"))
+    frame.assign(y=x @ [3, 2, 1]).to_csv(folder / "swapped.csv", index=False)
+    _, (said,) = prepared(folder, "swapped.csv", model="three.keras")
+    assert "R² on its rows is 0." in said
+    assert "--inputs c,b,a" in said
+    frame.assign(y=x @ [1, 2, 3] + rng.normal(size=90)).to_csv(folder / "noise.csv", index=False)
+    assert prepared(folder, "noise.csv", model="three.keras")[1] == []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import OutputMetrics
+from invdesign_core.designs.verdict import number_text
 from invdesign_core.errors import plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -18,6 +19,10 @@ POOR = 0.5
 """R² on a table's rows, below which a model contradicts it."""
 FITS = 0.9
 """R² from which another order of the inputs, or other units, are called the cause."""
+EXACTLY = 0.999
+"""The same where R² in the given order is not poor."""
+NOISE = 0.01
+"""Share of a constant output by which predictions may be off."""
 ROWS = 256
 """Rows with which causes are tried."""
 ALL_ORDERS, SWAPS = 4, 16
@@ -47,12 +52,19 @@ def contradictions(
         if lost
         else []
     )
+    said += _moving_where_constant(surrogate, rows, test)
+    sure = bool(poor)
+    poor = poor or [name for name, metrics in test.items() if metrics.r2 is not None and metrics.r2 < FITS]
     if not poor:
         return said
     values = ", ".join(f"{test[name].r2:.2g} for {name!r}" for name in poor)
     asked = np.array([surrogate.outputs.index(name) for name in poor])
     some = np.linspace(0, len(rows.x) - 1, min(ROWS, len(rows.x))).astype(np.intp)
-    cause = _cause(surrogate, rows.x[some], rows.y[some], asked) if mixable else ""
+    cause = _cause(surrogate, rows.x[some], rows.y[some], asked, FITS if sure else EXACTLY) if mixable else ""
+    if not sure and not cause.startswith(
+        " With the order"
+    ):  # noise is no contradiction, but another order that fits exactly says so
+        return said
     inputs = ", ".join(surrogate.space.names)
     return [
         *said,
@@ -62,13 +74,30 @@ def contradictions(
     ]
 
 
-def _cause(surrogate: Surrogate, x: FloatArray, y: FloatArray, asked: NDArray[np.intp]) -> str:
+def _moving_where_constant(surrogate: Surrogate, rows: TrainingRows, test: Mapping[str, OutputMetrics]) -> list[str]:
+    """Return which outputs are one number in the table, and have other predictions; R² says nothing of these."""
+    said = []
+    for name, metrics in test.items():
+        values = rows.y[:, surrogate.outputs.index(name)]
+        values = values[np.isfinite(values)]
+        if metrics.r2 is not None or metrics.rmse is None or len(values) < 2:
+            continue
+        value = float(values[0])
+        if metrics.rmse > NOISE * (abs(value) or 1.0):
+            said.append(
+                f"the model contradicts the table: {name!r} is {number_text(value)} in every row, and the predictions "
+                f"are off by {number_text(metrics.rmse)} (root mean square)"
+            )
+    return said
+
+
+def _cause(surrogate: Surrogate, x: FloatArray, y: FloatArray, asked: NDArray[np.intp], least: float) -> str:
     """Return what makes a model agree with a table, as a sentence; empty where nothing does."""
     orders = list(_orders(x.shape[1]))
     answers = surrogate.predict(np.concatenate([x[:, order] for order in orders])).mean if orders else np.zeros(0)
     parts = np.split(answers, len(orders)) if orders else []
     fits = [_r2(part[:, asked], y[:, asked]).min() for part in parts]
-    if fits and np.nanmax(np.nan_to_num(fits, nan=-np.inf)) >= FITS:
+    if fits and np.nanmax(np.nan_to_num(fits, nan=-np.inf)) >= least:
         best = int(np.nanargmax(np.nan_to_num(fits, nan=-np.inf)))
         names = ",".join(surrogate.space.names[i] for i in orders[best])
         return f" With the order {names} R² is {fits[best]:.3g}: --inputs {names}."
