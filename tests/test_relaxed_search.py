@@ -173,3 +173,23 @@ def test_a_saved_run_of_the_example_is_solved_as_it_ran(saved_run):
 def test_another_word_for_it_is_refused():
     with pytest.raises(ConfigError, match="'relaxed', input should be 'auto' or 'relax'"):
         REGISTRY.create("solver", "lbfgsb", {"discrete": "relaxed"})
+
+
+def test_a_miss_of_a_relaxed_search_says_that_rounding_can_miss_designs():
+    from types import SimpleNamespace
+
+    from invdesign_core.designs.trust import Quality
+    from invdesign_core.designs.verdict import verdict_of
+
+    design = SimpleNamespace(truth=None, met={"y": False}, miss={"y": 1.0})
+    target = SimpleNamespace(tolerance=0.1, goal=None, lower=3.0, upper=3.0, range=2.0)
+
+    def said(search):
+        report = SimpleNamespace(
+            status="not met", search=search, designs=[design], met_by=None, target={"y": target}, measured=[]
+        )
+        return verdict_of(report, Quality())
+
+    assert said("relaxation") == said("enumeration") + (
+        '; discrete values were rounded at the end, which can miss designs; solver.discrete = "auto" searches them'
+    )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from invdesign_core.designs.report import DesignReport, MeasuredReport, Report, TableReport, TargetReport
     from invdesign_core.designs.trust import Quality
 
+RELAXED = 'discrete values were rounded at the end, which can miss designs; solver.discrete = "auto" searches them'
 JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
 
 
@@ -44,7 +45,8 @@ def verdict_of(report: Report, quality: Quality) -> str:
     if not report.designs:
         return "no start reached a design with a finite prediction"
     if report.status == "not met":
-        return _joined("no design meets the target; closest: " + ", ".join(misses(report)), doubt)
+        text = "no design meets the target; closest: " + ", ".join(misses(report))
+        return _joined(text, RELAXED if report.search == "relaxation" else "", doubt)
     if report.status == "optimised":
         return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
     rows = ""
