@@ -178,9 +178,14 @@ def test_a_damaged_file_of_a_run_is_refused_by_name(run, tmp_path, name, how):
         assert path.read_text() != text
     else:
         damage(path, how)
-    if (name, how) in {("run.json", "missing"), ("run.json", "one bit")}:
-        # Without it the run is unfinished; the last bytes are its seconds, which nobody reads back.
+    if (name, how) == ("run.json", "missing"):  # the run is unfinished; its surrogate has its own report
         assert prepare_saved(tmp_path / "out", registry=REGISTRY).report == RunFolder(run[1]).read_report()
+        return
+    if (name, how) == ("run.json", "one bit"):  # it may lie in the seconds, which nobody reads back
+        try:
+            assert prepare_saved(tmp_path / "out", registry=REGISTRY).report == RunFolder(run[1]).read_report()
+        except RunStoreError as refused:
+            assert path.name in refused.message
         return
     with pytest.raises(RunStoreError) as error:
         prepare_saved(tmp_path / "out", registry=REGISTRY)

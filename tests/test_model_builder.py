@@ -257,7 +257,7 @@ def for_pictures(hp):
         (fails, f"failed: ValueError: no such thing ({Path(__file__).name}, line "),
         (nothing, "built NoneType, expected a compiled keras.Model"),
         (too_wide, "input shape (None, 3), the data have 2 input columns: expected (None, 2)"),
-        (too_many, "output shape (None, 4), the data have 1 output(s): expected (None, 1)"),
+        (too_many, "output shape (None, 4), the data have 1 output: expected (None, 1)"),
         (for_pictures, "expected min_ndim=3"),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_class_of_the_authors_own_is_named_and_can_be_imported(own, name, laye
         ("own_layer", "did you mean 'own_layers'?"),
         ("own_layer.py", "did you mean 'own_layers.py'?"),
         ("broken.py", "No module named 'nowhere_to_be_found' (broken.py, line 2)"),
-        ("script", "SystemExit: 3 (script.py, line 1)"),
+        ("script", "SystemExit: 3 (it called sys.exit) (script.py, line 1)"),
         ("slip", "(slip.py, line 1)"),
         ("own layers", "expected a module's name"),
     ],
@@ -222,7 +222,7 @@ FILES = {
     "unpacked": (lambda f: folder_with(f, "config.json"), ["unpacked", "zipped=True"]),
     "empty folder": (lambda f: folder_with(f, "notes.txt"), ["holds no Keras model"]),
     "another zip": (without_config, ["another zip file"]),
-    "text": (lambda f: text(f, "a,b\n1,2\n"), ["no Keras model"]),
+    "text": (lambda f: text(f, "a,b\n1,2\n"), ["not a Keras model"]),
     "nothing": (lambda f: text(f, ""), ["an empty file"]),
     "Git LFS": (lambda f: text(f, "version https://git-lfs.github.com/spec/v1\n"), ["git lfs pull"]),
     "missing": (lambda f: (save(lin([[1]]), f / "mine.keras"), f / "mien.keras")[1], ["no such file", "'mine.keras'"]),
@@ -271,7 +271,7 @@ def test_a_model_with_three_inputs_for_a_table_with_two(tmp_path):
     pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 1.0], "r": [0.0, 2.0]}).to_csv(table, index=False)
     with pytest.raises(DataError) as error:
         solved(path, "r=1", table=table, outputs=["r"])
-    assert "three.keras: the model has 3 inputs and 1 outputs" in error.value.message
+    assert "three.keras: the model has 3 inputs and 1 output" in error.value.message
     assert "2 columns besides the outputs: 'a', 'b'" in error.value.message
     pd.DataFrame({"a": ["u", "v"], "b": [0.0, 1.0], "c": [0.0, 1.0]}).to_csv(table, index=False)
     with pytest.raises(DataError, match="holds text"):

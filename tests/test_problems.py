@@ -486,7 +486,7 @@ def test_the_most_under_a_constraint_and_a_limit_on_another_output(ask):
     assert found.prediction["drift"] <= 0.2
     assert list(found.inputs.values()) == pytest.approx([0.6, 0.4], abs=1e-3)
     assert found.inputs["a"] + found.inputs["b"] <= 1
-    assert result.report.status == "met"
+    assert result.report.status == "optimised"
 
 
 def test_the_least_of_a_mixture_with_a_set_point_beside_it(ask):

@@ -216,7 +216,10 @@ def infeasible(case, design):
     for terms, sign, side in case.sums:
         total = added(terms, design)
         over = {"=": abs(total - side), "<=": total - side, ">=": side - total}[sign]
-        if not over <= 1e-9 or (sign != "=" and over > 0 and can_give_way(case, design, terms, sign)):
+        largest = max(abs(factor) * max(np.ravel(case.allowed[name])) for factor, name in terms)
+        if not over <= 1e-9 * max(largest, 1.0) or (
+            sign != "=" and over > 0 and can_give_way(case, design, terms, sign)
+        ):
             wrong.append(f"{terms} {sign} {side!r} is broken by {over!r}")
     for count, names in case.few:
         if sum(design[n] > 0 for n in names) > count:
