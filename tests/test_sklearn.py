@@ -296,7 +296,7 @@ def cell(column, value):
         (lambda X: X[["flow rate"]].to_numpy(), r"X has 1 features, but InverseDesign is expecting 4"),
         (lambda X: X["flow rate"].to_numpy(), r"Expected 2D array, got 1D array"),
         (lambda X: sparse.csr_array(np.ones((3, 4))), r"dense data is required"),
-        (lambda X: X.iloc[:0], r"0 sample\(s\)"),
+        (lambda X: X.iloc[:0], "0 samples"),
     ],
 )
 def test_designs_that_can_not_be_predicted_are_named(fitted, table, change, message):
@@ -319,7 +319,7 @@ def test_designs_that_can_not_be_predicted_are_named(fitted, table, change, mess
         (pd.DataFrame(np.eye(5) * 1j), np.arange(5), "Complex data not supported"),
         (np.array([["a"]] * 5), np.arange(5), "numeric"),
         (pd.DataFrame({"y": np.arange(5)}), np.arange(5), "'y' appears twice"),
-        (pd.DataFrame({"a": list("xyz")}), np.arange(3), r"3 sample\(s\)"),
+        (pd.DataFrame({"a": list("xyz")}), np.arange(3), "3 samples"),
         (pd.DataFrame({"a": ["x", None, "z", "u"]}), np.arange(4), "column 'a', row 2: the cell is empty"),
     ],
 )
