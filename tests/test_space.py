@@ -77,7 +77,7 @@ def test_a_fixed_variable_has_equal_bounds_and_keeps_its_value():
         ({"T": (0, 1)}, {}, "did you mean 'T (°C)'"),
         ({"metal": (0, 1)}, {}, "categorical variable has no bounds"),
         ({"count": (0.2, 0.8)}, {}, "no whole number"),
-        ({}, {"metal": "Fe"}, "none of its levels"),
+        ({}, {"metal": "Fe"}, "not one of its levels"),
         ({}, {"count": 1.5}, "expected a whole number"),
         ({}, {"T (°C)": "warm"}, "expected a number"),
         ({"T (°C)": (0, 10)}, {"T (°C)": 20}, "outside its bounds 0 to 10"),
