@@ -48,7 +48,7 @@ def test_a_single_output_needs_no_name(text):
         (["H2=inf"], "expected a finite number"),
         (["H2=0,5"], "write the decimals after a point"),
         (["H2=2..1"], "lower end 2 is above the upper end 1"),
-        (["H2=1", "H2=2"], "asked for twice"),
+        (["H2=1", "H2=2"], "given twice"),
         ({"H2": {"equal": 2}}, "did you mean 'equals'?"),
         ({"H2": {"equals": 2, "at_most": 3}}, "contradicts"),
         ({"H2": {"at_least": 3, "at_most": 2}}, "contradicts"),

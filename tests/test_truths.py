@@ -170,6 +170,7 @@ def test_eight_digits_write_each_number_to_255(invdesign, tmp_path):
     ran(invdesign, tmp_path, DIGITS)
     # Judged by the truth, with a tolerance that one number alone lies within, and with the default.
     done = invdesign("solve", "out", "--targets", "wanted.csv", "--out", "by-truth.csv", "--json")
+    assert done.code == 0, done.err
     written, met = numbers(tmp_path / "by-truth.csv", [f"bit_{i}" for i in range(8)])
     assert (written == wanted).sum() >= 250
     assert (met == (written == wanted)).all()

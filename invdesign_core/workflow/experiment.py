@@ -85,11 +85,17 @@ class Experiment(BaseModel):
         experiment._unnamed = frozenset(unnamed)
         return experiment
 
+    @property
+    def _is_the_example(self) -> bool:
+        """Whether the data are the two bits of `invdesign run` without a file."""
+        use, options = self.dataset.use.removeprefix(f"{OWN}:"), self.dataset.options
+        return use == DEFAULTS["dataset"] and options.get("digits", 2) == 2
+
     def choice(self, kind: str, registry: Registry) -> tuple[str, dict[str, Any]]:
         """Return the name to look a plugin up by, and its options; nobody else's is taken where none is named."""
         section: Choice = getattr(self, kind)
         use = registry.label(kind, section.use) if kind in self._unnamed else section.use
-        if kind == "solver" and self.dataset.use.removeprefix(f"{OWN}:") == DEFAULTS["dataset"]:
+        if kind == "solver" and self._is_the_example:
             return use, {"discrete": "relax"} | section.options  # the example is there to show a solver at work
         return use, section.options
 

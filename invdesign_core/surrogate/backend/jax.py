@@ -83,14 +83,19 @@ def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
 @cache
 def _pieces(rows: int) -> tuple[int, ...]:
     """Return the sizes of the programs that some rows are cut up for."""
-    up = next((size for size in SIZES if size >= rows), None)
+    # Full pieces of the largest size come first, so that the recursion is as deep as there are sizes.
+    largest = (SIZES[-1],) * ((rows - 1) // SIZES[-1])
+    return largest + _rest(rows - len(largest) * SIZES[-1])
+
+
+def _rest(rows: int) -> tuple[int, ...]:
+    """Return the sizes of the programs for at most as many rows as the largest one takes."""
+    up = next(size for size in SIZES if size >= rows)
     down = max((size for size in SIZES if size < rows), default=None)
-    if down is None:
-        return (SIZES[0],)
-    if rows <= WHOLE and up is not None:
+    if rows <= WHOLE or down is None:
         return (up,)
-    split = (down, *_pieces(rows - down))
-    return split if up is None or sum(split) <= SPLIT * up else (up,)
+    split = (down, *_rest(rows - down))
+    return split if sum(split) <= SPLIT * up else (up,)
 
 
 def _padded(call: Function) -> Compiled:
