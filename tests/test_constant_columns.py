@@ -40,9 +40,10 @@ def test_a_constant_input_has_its_value_as_shift_and_a_scale_of_1_for_any_number
 @pytest.mark.parametrize("value", VALUES)
 def test_a_constant_output_has_its_value_as_shift_and_a_scale_of_1(value):
     for n in (4, 540, 800, 1000):
-        scaling = Scaling.of(np.zeros((n, 1)), np.full((n, 1), value))
-        assert (scaling.y_shift[0], scaling.y_scale[0]) == (value, 1)
-        assert (scaling.outputs(np.full((n, 1), value)) == 0).all()
+        y, _ = with_column(np.full(n, value))
+        scaling = Scaling.of(np.zeros((n, 1)), y)
+        assert (scaling.y_shift[1], scaling.y_scale[1]) == (value, 1)
+        assert (scaling.outputs(y)[:, 1] == 0).all()
 
 
 def test_a_column_that_differs_by_the_rounding_of_a_sum_is_constant():
