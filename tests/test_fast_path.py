@@ -199,7 +199,7 @@ def test_unlike_networks_are_told_apart():
     assert architecture_key(build("skip", "adam", cubic, 0, 1e-3)) is None, "two closures of one name may differ"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_final_losses_over_twenty_seeds_are_those_of_fit():
     from scipy.stats import ks_2samp
 

@@ -66,7 +66,7 @@ def not_passed(estimator):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
     [InverseDesign(TINY, training={"epochs": 3}), InverseDesign(Linear(), solver=Still())],

@@ -354,7 +354,7 @@ def test_a_flat_prediction_is_said_for_a_trained_surrogate():
 # Real data
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_reformer_gives_the_most_hydrogen_with_little_nitrogen(reformer, invdesign, tmp_path):
     (tmp_path / "reformer.toml").write_text(
         f'[dataset]\nuse = "table"\npath = "{reformer}"\noutputs = ["H2", "N2", "CO2"]\n'
