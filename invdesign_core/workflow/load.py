@@ -208,11 +208,8 @@ def prepare_saved(
         demand = replace(demand, extremum=asks_for_extremum(targets))
     solver = pick_solver(registry, *experiment.choice("solver", registry), demand)
     command = Design.from_mapping(merge_design((overrides or {}).get("design", {}), design))
-    if frame is not None:
-        frame = as_targets(frame, surrogate.space, surrogate.outputs, Context())
+    frame = _checked(frame, surrogate.space, surrogate.outputs, command)
     held = held_names(surrogate.space, frame)
-    if frame is not None:
-        check_command(command, surrogate.space, frame)
     space = experiment.design.apply(surrogate.space, surrogate.outputs, frame)
     for doubt in bounds_warnings(space, surrogate.space):
         ctx.warn(doubt)
@@ -319,11 +316,8 @@ def prepare_model(
         with imported(imports) as code, evaluated(path):
             model, ports = one_tensor(load_model(path, allow_code), path)
         named = name_tensors(ports, path, table, inputs, outputs)
-        if frame is not None:
-            frame = as_targets(frame, named.space, named.outputs, Context())
+        frame = _checked(frame, named.space, named.outputs, wanted)
         held = held_names(named.space, frame)
-        if frame is not None:
-            check_command(wanted, named.space, frame)
         space = wanted.apply(named.space, named.outputs, frame)
         check_bounds(space)
         box = space
@@ -366,6 +360,15 @@ def prepare_model(
         identity.digest(code),
         sampled=sampled,
     )
+
+
+def _checked(frame: pd.DataFrame | None, space: Space, outputs: Sequence[str], command: Design) -> pd.DataFrame | None:
+    """Return a table of targets under the names of the variables; its values must agree with those of the command."""
+    if frame is None:
+        return None
+    frame = as_targets(frame, space, outputs, Context())
+    check_command(command, space, frame)
+    return frame
 
 
 def _overridden(stored: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
