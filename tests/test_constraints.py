@@ -10,7 +10,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -330,9 +330,8 @@ def test_a_column_that_is_held_stays_in_the_sample():
 # Designs that exist
 
 
-@st.composite
-def mixed(draw):
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+def mixed(seed):
+    rng = np.random.default_rng(seed)
     step = np.array([1.0, 0.5, 0.1])
     anchor = np.array([0.0, 0.25, 0.0])
     levels = np.array([0.0, 0.7, 1.9])
@@ -346,9 +345,13 @@ def mixed(draw):
 
 
 @settings(deadline=None, max_examples=40)
-@given(mixed())
-def test_a_repaired_design_exists_and_is_the_nearest_that_does(case):
-    matrix, low, high, step, anchor, levels, rng = case
+@given(st.integers(0, 2**32 - 1))
+@example(772)  # in these four, HiGHS' presolve ends with an error
+@example(846)
+@example(1092)
+@example(1625)
+def test_a_repaired_design_exists_and_is_the_nearest_that_does(seed):
+    matrix, low, high, step, anchor, levels, rng = mixed(seed)
     linear = Linear(matrix, low, high)
     lattice = AllowedValues(np.append(anchor, 0), np.append(step, 0), {3: levels})
     lower, upper = np.array([0, 0.25, 0, 0]), np.array([2, 1.25, 1, 1.9])

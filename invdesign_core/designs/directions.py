@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.designs.probe import predict
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.milp import linear_program
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets
@@ -139,14 +140,12 @@ def _walls(space: Space, x: FloatArray, moves: NDArray[np.intp], width: FloatArr
 
 def _have_room(slopes: FloatArray) -> bool:
     """Say whether d directions together lead away from w walls, each by (d, w) slopes, though none may do so alone."""
-    from scipy.optimize import linprog
-
     d, w = slopes.shape
     if not d or not w:
         return True
     cost = np.r_[np.zeros(d), -1.0]
     rows = np.column_stack([-slopes.T, np.ones(w)])
-    best = linprog(cost, A_ub=rows, b_ub=np.zeros(w), bounds=[(-1, 1)] * d + [(0, 1)])
+    best = linear_program(cost, A_ub=rows, b_ub=np.zeros(w), bounds=[(-1, 1)] * d + [(0, 1)])
     return bool(best.status == 0 and -best.fun > SMALL)
 
 

@@ -16,10 +16,26 @@ HIGHS_TOLERANCE = 1e-10
 """By how much HiGHS may miss a row; the smallest that it knows."""
 _INFEASIBLE = 2
 """The status by which `linprog` says that no solution exists."""
+_SOLVE_ERROR = 4
+"""The status by which `linprog` says that it could not tell."""
 _SECONDS = 20.0
 """How long one program may take; all but contrived ones take milliseconds."""
 _LARGE = 1e4
 """How many ranges above zero a column of an at-most limit may lie whose upper bound is taken away."""
+
+
+def linear_program(cost: FloatArray, *, options: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
+    """Return what HiGHS says through `scipy.optimize.linprog`; asked once more, without presolve, where that fails.
+
+    HiGHS' presolve ends with a solve error at some mixed-integer programs that have a solution.
+    """
+    from scipy.optimize import linprog
+
+    options = dict(options or {})
+    answer = linprog(cost, method="highs", options=options, **arguments)
+    if answer.status == _SOLVE_ERROR:
+        answer = linprog(cost, method="highs", options={**options, "presolve": False}, **arguments)
+    return answer
 
 
 @dataclass
@@ -108,8 +124,6 @@ class Program:
 
     def _answer(self, cost: Mapping[int, float]) -> Any:
         """Ask HiGHS; None where bounds alone leave nothing."""
-        from scipy.optimize import linprog
-
         if any(low > high for low, high in zip(self.low, self.high, strict=True)):
             return None
         c = np.zeros(len(self.low))
@@ -130,11 +144,10 @@ class Program:
             if found:
                 arrays[f"A_{name}"] = np.array([row for row, _ in found])
                 arrays[f"b_{name}"] = np.array([side for _, side in found])
-        return linprog(
+        return linear_program(
             c,
             **arrays,
             bounds=np.column_stack([self.low, self.high]),
-            method="highs",
             integrality=self.whole if any(self.whole) else None,
             options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "time_limit": _SECONDS},
         )

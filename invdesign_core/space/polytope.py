@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.milp import HIGHS_TOLERANCE
+from invdesign_core.space.milp import HIGHS_TOLERANCE, linear_program
 
 THIN = 1e-8
 """A polytope that is thinner than this in some direction is taken to be flat in it."""
@@ -83,17 +83,14 @@ def _ball(
     rows: FloatArray, low: FloatArray, high: FloatArray, room: FloatArray, equal: NDArray[np.bool_], side: FloatArray
 ) -> tuple[FloatArray, float, NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Return the largest ball's centre and radius, and which rows it rests on from below and from above."""
-    from scipy.optimize import linprog
-
     above, below = ~equal & np.isfinite(high), ~equal & np.isfinite(low)
-    answer = linprog(
+    answer = linear_program(
         np.append(np.zeros(rows.shape[1]), -1.0),
         A_ub=np.vstack([np.column_stack([rows, room])[above], np.column_stack([-rows, room])[below]]),
         b_ub=np.concatenate([high[above], -low[below]]),
         A_eq=np.column_stack([rows[equal], np.zeros(equal.sum())]),
         b_eq=side[equal],
         bounds=[(None, None)] * rows.shape[1] + [(0.0, 1.0)],
-        method="highs",
         options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "dual_feasibility_tolerance": HIGHS_TOLERANCE},
     )
     if answer.x is None:
