@@ -5,7 +5,10 @@ The names below are loaded on first use, so that importing the package stays che
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from invdesign_core.errors import own_version, stopped_by
 
 if TYPE_CHECKING:
     __version__: str
@@ -25,17 +28,11 @@ __all__ = ["Experiment", "InverseDesign", "__version__", "run_experiment"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from invdesign_core.distributions import own_version
-
         return own_version()
     if name in _LAZY:
-        from importlib import import_module
-
         try:
             return getattr(import_module(_LAZY[name]), name)
         except Exception as error:
-            from invdesign_core.distributions import stopped_by
-
             damaged = stopped_by(error)
             if damaged is None:
                 raise

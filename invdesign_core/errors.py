@@ -1,13 +1,21 @@
-"""Everything that can go wrong for a user, each with a message, a hint and an exit code."""
+"""Everything that can go wrong for a user, each with a message, a hint and an exit code.
+
+Also what goes wrong outside: in plugins, in the operating system, and in the installed packages, of which any may be
+damaged. Nothing here imports another package: one that asks all others for their metadata may be stopped by it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
+from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
@@ -104,17 +112,7 @@ def plugin_errors(
     hint: str = "this is a fault of the plugin, or an option that it should have refused",
     kind: type[InvdesignError] = PluginError,
 ) -> Iterator[None]:
-    """Turn whatever a plugin raises into an error that names the plugin; `sys.exit` too, which must not end us.
-
-    Parameters
-    ----------
-    who : str
-        The plugin's kind and name, and maybe what it was doing.
-    hint : str
-        What the user can do.
-    kind : type
-        The error to raise.
-    """
+    """Turn whatever a plugin raises into an error that names the plugin; `sys.exit` too, which must not end us."""
     try:
         yield
     except NOT_FAULTS:
@@ -124,13 +122,7 @@ def plugin_errors(
 
 
 def described(error: BaseException) -> str:
-    """Return an exception's type and text; whatever its own text raises is left out.
-
-    Examples
-    --------
-    >>> described(SystemExit(0)), described(ValueError())
-    ('SystemExit: 0 (it called sys.exit)', 'ValueError')
-    """
+    """Return an exception's type and text; whatever its own text raises is left out."""
     name = type(error).__name__
     try:
         text = str(error).strip()
@@ -140,59 +132,26 @@ def described(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return why the operating system refused something, in its own words.
-
-    Examples
-    --------
-    >>> reason(OSError(28, "Error writing bytes to file"))
-    'No space left on device'
-    """
+    """Return why the operating system refused something, in its own words: number 28 is 'No space left on device'."""
     number = getattr(error, "errno", None)
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__
 
 
 @contextmanager
 def writing(path: Path, hint: str | None = None) -> Iterator[None]:
-    """Turn a failure to write a file or folder into an error that names it.
-
-    Libraries may hide the operating system's error behind one of their own, so the errors that led to it are
-    looked at too.
-
-    Parameters
-    ----------
-    path : Path
-        What is being written; a temporary name is shown as the name that it is to become.
-    hint : str, optional
-        What to do next.
-
-    Raises
-    ------
-    RunStoreError
-        Naming the path, and why it can't be written.
-    """
+    """Turn a failure to write a file or folder into an error with the name that a temporary one is to become."""
     try:
         yield
     except InvdesignError:
         raise
     except Exception as error:
-        refusal = _refusal(error)
-        if refusal is None:
+        cause: BaseException | None = error  # libraries may hide the operating system's error behind one of their own
+        while not (cause is None or isinstance(cause, OSError)):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
             raise
-        parts = [part[1 : -len(".partial")] if _is_temporary(part) else part for part in path.parts]
-        raise RunStoreError(f"{Path(*parts)}: can't be written: {reason(refusal)}", hint) from error
-
-
-def _refusal(error: BaseException | None) -> OSError | None:
-    """Return the operating system's error that an exception is, or came from."""
-    while error is not None:
-        if isinstance(error, OSError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".partial")
+        final = Path(*(re.sub(r"(?s)^\.(.*)\.partial$", r"\1", part) for part in path.parts))
+        raise RunStoreError(f"{final}: can't be written: {reason(cause)}", hint) from error
 
 
 def near_match(name: str, known: Iterable[str]) -> str:
@@ -215,11 +174,85 @@ def near_match(name: str, known: Iterable[str]) -> str:
 
 
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """Count things in English; `nouns` is a plural that does not end in -s.
-
-    Examples
-    --------
-    >>> plural(1, "row"), plural(3, "row"), plural(2, "entry", "entries")
-    ('1 row', '3 rows', '2 entries')
-    """
+    """Count things in English; `nouns` is a plural that does not end in -s."""
     return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"
+
+
+class Damaged(NamedTuple):
+    """A distribution whose entry points can't be read: the file at fault, and what is wrong with it."""
+
+    name: str
+    version: str
+    file: str
+    fault: str
+
+
+def damaged() -> list[Damaged]:
+    """Return the distributions whose entry points can't be read: they stop whoever asks for those of all."""
+    found = []
+    for dist in installed():
+        try:
+            _ = dist.entry_points
+        except Exception as error:
+            file = str(Path(str(getattr(dist, "_path", ""))) / "entry_points.txt")
+            found.append(Damaged(*identity(dist), file, _first_fault(dist) or described(error)))
+    return found
+
+
+def stopped_by(error: Exception) -> PluginError | None:
+    """Return what to say of an error of an import that read the metadata of all distributions, else None."""
+    files = [Path(frame.filename).parts for frame in traceback.extract_tb(error.__traceback__)]
+    if not any("importlib" in parts or "importlib_metadata" in parts for parts in files):
+        return None
+    for item in damaged():
+        return PluginError(
+            f"the installed package {item.name} is damaged: {item.file}: {item.fault}",
+            "reinstall or uninstall it: it stops every program that looks for plugins in the installed packages",
+        )
+    return None
+
+
+def installed() -> list[metadata.Distribution]:
+    """Return the installed distributions; of several with one name the first on the import path counts."""
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, metadata.Distribution] = {}
+    for dist in metadata.distributions():
+        found.setdefault(canonicalize_name(identity(dist)[0]), dist)
+    return list(found.values())
+
+
+def own_version() -> str:
+    """Return the version of this core, which plugins may ask for."""
+    try:
+        return metadata.version("invdesign")
+    except metadata.PackageNotFoundError:  # a checkout that was never installed
+        return "0+unknown"
+
+
+def identity(dist: metadata.Distribution | None) -> tuple[str, str]:
+    """Return a distribution's name and version, from the name of its folder where its metadata don't say them."""
+    folder = Path(str(getattr(dist, "_path", ""))).name
+    stem = folder.rpartition(".")[0] if folder.endswith((".dist-info", ".egg-info")) else ""
+    name, _, version = stem.partition("-")
+    return said(dist, "Name") or name or "unknown", said(dist, "Version") or version.partition("-")[0] or "unknown"
+
+
+def said(dist: metadata.Distribution | None, key: str) -> str | None:
+    """Return a line of a distribution's metadata, or None where they can't be read or don't say."""
+    try:
+        return None if dist is None else str(dist.metadata[key] or "") or None
+    except Exception:  # missing, or in another encoding; each version of Python raises something else
+        return None
+
+
+def _first_fault(dist: metadata.Distribution) -> str | None:
+    """Return the first line of ``entry_points.txt`` that is neither ``[group]`` nor ``name = value``, in words."""
+    try:
+        text = dist.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte {error.start + 1})"
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line and not line.startswith(("#", "[")) and "=" not in line:
+            return f"line {number}: found {line!r}, expected name = value"
+    return None

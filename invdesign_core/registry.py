@@ -5,16 +5,28 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
-from invdesign_core.distributions import entry_points, identity, normal, own_version, said
-from invdesign_core.errors import ConfigError, PluginError, described, near_match, plugin_errors
+from invdesign_core.errors import (
+    ConfigError,
+    PluginError,
+    damaged,
+    described,
+    identity,
+    installed,
+    near_match,
+    own_version,
+    plugin_errors,
+    said,
+)
 from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
@@ -63,17 +75,7 @@ def invdesign_event(event: Event) -> None:
 
 @dataclass(frozen=True)
 class Provider:
-    """One entry point, or the reason why it can't be used.
-
-    Attributes
-    ----------
-    distribution, version : str
-        The installed distribution that brings it.
-    entry_point : str
-        Its name in the ``invdesign`` group.
-    error : str, optional
-        Why it is left out.
-    """
+    """One entry point of the ``invdesign`` group and the distribution that brings it, or why it can't be used."""
 
     distribution: str
     version: str
@@ -128,19 +130,7 @@ def schema_of(plugin: type[Plugin]) -> dict[str, Any]:
 
 
 class Registry:
-    """The plugins of one environment.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-        The plugins that work.
-    broken : iterable of Provider
-        Those that don't, each with its error.
-    observers : iterable of Provider
-        Those that implement ``invdesign_event``.
-    manager : pluggy.PluginManager, optional
-        Where it is called.
-    """
+    """The plugins of one environment: those that work, those that don't, and who observes runs, through `manager`."""
 
     def __init__(
         self,
@@ -161,10 +151,15 @@ class Registry:
         manager.add_hookspecs(sys.modules[__name__])
         entries: list[Entry] = []
         observers: list[Provider] = []
-        points, damaged = entry_points(GROUP)
-        broken = [
-            Provider(item.name, item.version, item.file, f"the file is damaged: {item.fault}") for item in damaged
-        ]
+        broken: list[Provider] = []
+        try:
+            points = list(metadata.entry_points(group=GROUP))
+        except Exception:  # one is damaged, whichever it is: ask each for itself
+            points = []
+            for dist in installed():
+                with suppress(Exception):
+                    points += dist.entry_points.select(group=GROUP)
+            broken += [Provider(d.name, d.version, d.file, f"the file is damaged: {d.fault}") for d in damaged()]
         named = sorted(((Provider(*identity(p.dist), p.name), p) for p in points), key=lambda item: _place(item[0]))
         for provider, point in named:
             try:
@@ -203,26 +198,20 @@ class Registry:
         }
 
     def find(self, name: str, kind: str | None = None) -> Entry:
-        """Return the one plugin of that name; ``dist:name`` settles it where two have it.
-
-        Raises
-        ------
-        PluginError
-            If there is none or more than one.
-        """
+        """Return the one plugin of that name; ``dist:name`` settles it where two have it."""
         wanted_dist, _, bare = name.rpartition(":")
         pool = [entry for entry in self.entries if kind is None or entry.kind == kind]
-        found = [
-            entry
-            for entry in pool
-            if entry.name == bare and (not wanted_dist or normal(entry.provider.distribution) == normal(wanted_dist))
-        ]
+        found = [entry for entry in pool if entry.name == bare]
+        if wanted_dist:
+            dist = canonicalize_name(wanted_dist)
+            found = [entry for entry in found if canonicalize_name(entry.provider.distribution) == dist]
         what = f"{kind} plugin" if kind else "plugin"
         if not found:
             hint = near_match(bare, [entry.name for entry in pool])
             others = [entry.kind for entry in self.entries if entry.name == bare and not wanted_dist]
             if others:
-                hint = f"{bare!r} is the name of {_a(others[0])}; {hint}"
+                article = "an" if others[0] == "objective" else "a"
+                hint = f"{bare!r} is the name of {article} {others[0]}; {hint}"
             elif self.broken:
                 listed = "; ".join(f"{p.distribution} ({p.entry_point}): {p.error}" for p in self.broken)
                 hint += f"\nNot loaded: {listed}"
@@ -237,13 +226,7 @@ class Registry:
         return found[0]
 
     def label(self, kind: str, name: str) -> str:
-        """Return how a plugin of ours may be named: by its name alone, or with its distribution where others have it.
-
-        Examples
-        --------
-        >>> Registry.discover().label("objective", "mse")
-        'mse'
-        """
+        """Return what names a plugin of ours: its name alone, or with its distribution where others have the same."""
         return name if sum(e.kind == kind and e.name == name for e in self.entries) < 2 else f"{OWN}:{name}"
 
     def entry_of(self, plugin: Plugin) -> Entry:
@@ -251,17 +234,8 @@ class Registry:
         return next(entry for entry in self.entries if entry.plugin is type(plugin))
 
     def create(self, kind: str, name: str, options: Mapping[str, Any]) -> Plugin:
-        """Return a plugin with its options set.
-
-        Raises
-        ------
-        PluginError
-            If there is no such plugin.
-        ConfigError
-            If an option is unknown or its value is refused.
-        """
-        plugin = self.find(name, kind).plugin
-        created: Plugin = build_options(plugin, options, f"[{kind}] {name}")
+        """Return a plugin with its options set."""
+        created: Plugin = build_options(self.find(name, kind).plugin, options, f"[{kind}] {name}")
         return created
 
     def emit(self, event: Event) -> None:
@@ -278,69 +252,44 @@ class Registry:
 
 
 def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
-    """Validate options against a pydantic model, turning its complaints into ours.
-
-    Raises
-    ------
-    ConfigError
-        Naming the option, what was found and what was expected.
-    PluginError
-        If a validator of a plugin fails with anything but a ValueError.
-    """
+    """Validate options against a pydantic model, turning its complaints into ours."""
     with plugin_errors(place) if issubclass(model, Plugin) else nullcontext():
-        return _built(model, options, place)
+        try:
+            return model(**options)
+        except ValidationError as error:
+            raise _refused(model, error.errors()[0], place) from None
 
 
-def _built(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
-    try:
-        return model(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(
-                f"{place}: there is no option {where!r}",
-                near_match(str(first["loc"][-1]), model.model_fields),
-            ) from None
-        if first["type"] == "missing":
-            raise ConfigError(f"{place}: the option {where!r} is missing", _describe(model, where)) from None
-        complaint = first["msg"].removeprefix("Value error, ")
-        found = "" if first["type"] == "value_error" else f"found {first['input']!r}, "
-        raise ConfigError(
-            f"{place}: option {where!r}: {found}{complaint[:1].lower()}{complaint[1:]}"
-            if where
-            else f"{place}: {complaint}",
-            _describe(model, where),
-        ) from None
-
-
-def _describe(model: type[Any], field: str) -> str | None:
-    info = model.model_fields.get(field.split(".")[0])
-    return f"{field}: {info.description}" if info is not None and info.description else None
+def _refused(model: type[Any], fault: Mapping[str, Any], place: str) -> ConfigError:
+    """Say in our words what pydantic complains about first."""
+    where = ".".join(map(str, fault["loc"]))
+    info = model.model_fields.get(where.split(".")[0])
+    hint = f"{where}: {info.description}" if info is not None and info.description else None
+    if fault["type"] == "extra_forbidden":
+        hint = near_match(str(fault["loc"][-1]), model.model_fields)
+        return ConfigError(f"{place}: there is no option {where!r}", hint)
+    if fault["type"] == "missing":
+        return ConfigError(f"{place}: the option {where!r} is missing", hint)
+    complaint = fault["msg"].removeprefix("Value error, ")
+    if not where:
+        return ConfigError(f"{place}: {complaint}", hint)
+    found = "" if fault["type"] == "value_error" else f"found {fault['input']!r}, "
+    return ConfigError(f"{place}: option {where!r}: {found}{complaint[:1].lower()}{complaint[1:]}", hint)
 
 
 def _place(provider: Provider) -> tuple[str, str]:
     return provider.distribution, provider.entry_point
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind == "objective" else f"a {kind}"
-
-
 def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> tuple[list[Entry], bool]:
     """Import one entry point and call its hooks one by one; any fault is an exception."""
     _check_core_version(point)
     module = point.load()
-    unknown = [
-        name
-        for name in dir(module)
-        if name.startswith("invdesign_")
-        and hasattr(getattr(module, name), "invdesign_impl")
-        and name not in HOOKS
-        and name != "invdesign_event"
-    ]
-    if unknown:
-        raise PluginError(f"unknown hook {unknown[0]!r}: {near_match(unknown[0], [*HOOKS, 'invdesign_event'])}")
+    known = [*HOOKS, "invdesign_event"]
+    for name in dir(module):
+        marked = name.startswith("invdesign_") and hasattr(getattr(module, name), "invdesign_impl")
+        if marked and name not in known:
+            raise PluginError(f"unknown hook {name!r}: {near_match(name, known)}")
     scratch = pluggy.PluginManager("invdesign")
     scratch.add_hookspecs(sys.modules[__name__])
     scratch.register(module)
@@ -370,14 +319,12 @@ def _checked(plugin: Any, kind: str) -> type[Plugin]:
 
 def _check_core_version(point: metadata.EntryPoint) -> None:
     """Refuse a distribution that asks for another version of the core than is installed."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     for text in (point.dist.requires if point.dist else None) or []:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if normal(requirement.name) != "invdesign" or (requirement.marker and not requirement.marker.evaluate()):
+        if canonicalize_name(requirement.name) != OWN or (requirement.marker and not requirement.marker.evaluate()):
             continue
         if not requirement.specifier.contains(own_version(), prereleases=True):
             raise PluginError(f"requires invdesign{requirement.specifier}, but {own_version()} is installed")

@@ -91,20 +91,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Target:
-    """What is wanted of one output, in the user's units.
-
-    Attributes
-    ----------
-    lower, upper : float
-        Equal for a set point; infinite where a side is open.
-    weight : float
-        How much a miss counts beside the other outputs'.
-    tolerance : float, optional
-        The miss that still counts as met; by default 2 % of the output's training range for a set point, and 0 for
-        a limit or a range.
-    goal : str, optional
-        ``max`` or ``min`` where the output is to be as large or as small as it can be, inside the limits.
-    """
+    """What is wanted of one output, in the user's units: a set point has equal bounds, an open side an infinite one."""
 
     lower: float = -np.inf
     upper: float = np.inf
@@ -148,25 +135,11 @@ _EXTRA = re.compile(r"(?P<rest>.*\S)\s+(?P<key>tolerance|weight)\s+(?P<number>\S
 
 
 def parse_target(value: Any, place: str) -> Target:
-    """Read what is wanted of one output.
-
-    Parameters
-    ----------
-    value : number, str or mapping
-        ``2``, ``"2"``, ``"<=0.34"``, ``">=0.3"``, ``"0.30..0.33"``, ``"max"``, ``"min"`` or ``"free"``, a text
-        of these followed by ``tolerance 0.01`` or ``weight 2`` or both, or a table with some of `KEYS`.
-    place : str
-        Where it was written, for the message.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of these.
-    """
+    """Read a number, a table with some of `KEYS`, or text such as ``<=0.3`` or ``0.3..0.4 tolerance 0.1 weight 2``."""
     if isinstance(value, Target):
         return value
     if isinstance(value, Mapping):
-        return _checked(_of_table(value, place), place)
+        return _of_table(value, place)
     if isinstance(value, bool):
         raise ConfigError(f"{place}: found {value!r}, expected a number")
     text = str(value).strip().removeprefix("=").strip()
@@ -176,7 +149,7 @@ def parse_target(value: Any, place: str) -> Target:
             raise ConfigError(f"{place}: {match['key']!r} appears twice", "remove one of them")
         extra[match["key"]] = parse_number(match["number"], f"{place}, {match['key']}")
         text = match["rest"]
-    return _checked(_of_table(_word(text, place) | extra, place), place)
+    return _of_table(_word(text, place) | extra, place)
 
 
 def _word(text: str, place: str) -> dict[str, Any]:
@@ -197,7 +170,7 @@ def _word(text: str, place: str) -> dict[str, Any]:
 
 
 def _of_table(table: Mapping[str, Any], place: str) -> Target:
-    """Read a target's table."""
+    """Read a target's table, and refuse one that can't be meant."""
     for key in table:
         if key not in KEYS:
             raise ConfigError(f"{place}: there is no key {key!r}", near_match(str(key), KEYS))
@@ -224,49 +197,20 @@ def _of_table(table: Mapping[str, Any], place: str) -> Target:
         raise ConfigError(
             f"{place}: a tolerance is for values that can be missed, and {goal} can't be", "leave the tolerance out"
         )
-    return Target(
-        numbers.get("equals", numbers.get("at_least", -np.inf)),
-        numbers.get("equals", numbers.get("at_most", np.inf)),
-        numbers.get("weight", 1.0),
-        numbers.get("tolerance"),
-        goal,
-    )
-
-
-def _checked(target: Target, place: str) -> Target:
-    """Refuse a target that can't be meant."""
-    if target.weight < 0 or (target.tolerance or 0.0) < 0:
+    lower = numbers.get("equals", numbers.get("at_least", -np.inf))
+    upper = numbers.get("equals", numbers.get("at_most", np.inf))
+    weight, tolerance = numbers.get("weight", 1.0), numbers.get("tolerance")
+    if weight < 0 or (tolerance or 0.0) < 0:
         raise ConfigError(f"{place}: weight and tolerance can't be negative")
-    if target.lower > target.upper:
-        raise ConfigError(f"{place}: at least {typed(target.lower)} contradicts at most {typed(target.upper)}")
-    return target
+    if lower > upper:
+        raise ConfigError(f"{place}: at least {typed(lower)} contradicts at most {typed(upper)}")
+    return Target(lower, upper, weight, tolerance, goal)
 
 
 def parse_targets(
     items: Iterable[str] | Mapping[str, Any], outputs: Sequence[str], base: Mapping[str, Target] | None = None
 ) -> dict[str, Target]:
-    """Read the targets of a command line or of a ``[targets]`` table.
-
-    Parameters
-    ----------
-    items : sequence of str, or mapping
-        ``["H2=0.33", "N2<=0.34"]``, ``["2"]`` where there is one output, or a mapping of output to
-        what `parse_target` takes.
-    outputs : sequence of str
-        The outputs that exist.
-    base : mapping, optional
-        Targets that these are laid over, output by output.
-
-    Returns
-    -------
-    dict
-        What is wanted; outputs that were freed are not in it.
-
-    Raises
-    ------
-    ConfigError
-        If a name is unknown or asked for twice, or a value can't be read.
-    """
+    """Read the items of ``--target``, or a ``[targets]`` table, over those of `base`; freed outputs are left out."""
     if isinstance(items, Mapping):
         for name in items:
             if name not in outputs:
@@ -299,44 +243,22 @@ def _split(item: str, outputs: Sequence[str]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Targets:
-    """t targets over m outputs, in the user's units.
-
-    Attributes
-    ----------
-    outputs : tuple of str
-        The m outputs.
-    lower, upper, weight : ndarray
-        (t, m) each; weight 0 where an output is free.
-    tolerance : ndarray
-        (t, m) the miss that counts as met. Unless one is asked for it is a share of the training range for a set
-        point, and 0 for a limit or a range, inside which nothing is left to tolerate.
-    direction : ndarray of int
-        (t, m) 1 where an output is to be maximised, -1 where it is to be minimised, else 0.
-    spread : ndarray
-        (m,) the outputs' training ranges.
-    """
+    """t targets over m outputs, in the user's units: (t, m) arrays, and the (m,) training ranges as `spread`."""
 
     outputs: tuple[str, ...]
     lower: FloatArray
     upper: FloatArray
     weight: FloatArray
+    """0 where an output is free."""
     tolerance: FloatArray
+    """The miss that counts as met: by default a share of the range for a set point, 0 for a limit or a range."""
     direction: NDArray[np.int8]
+    """1 where an output is to be maximised, -1 where it is to be minimised, else 0."""
     spread: FloatArray
 
     @classmethod
     def build(cls, rows: Sequence[Mapping[str, Target]], outputs: Sequence[str], spread: FloatArray) -> Targets:
-        """Lay out targets as arrays.
-
-        Parameters
-        ----------
-        rows : sequence of mappings
-            What is wanted, one mapping a target.
-        outputs : sequence of str
-            The m outputs.
-        spread : ndarray
-            (m,) the outputs' training ranges, of which the default tolerance is a share.
-        """
+        """Lay out one mapping of output to target a row as arrays."""
         found = cls._free(len(rows), outputs, spread)
         for t, row in enumerate(rows):
             for name, target in row.items():
@@ -345,22 +267,7 @@ class Targets:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, outputs: Sequence[str], spread: FloatArray) -> Targets:
-        """Read a table of targets: a number or a word such as ``<=0.3`` in an output's column; empty is free.
-
-        Parameters
-        ----------
-        frame : pandas.DataFrame
-            t rows; columns that are no outputs are not looked at.
-        outputs : sequence of str
-            The m outputs.
-        spread : ndarray
-            (m,) the outputs' training ranges, of which the default tolerance is a share.
-
-        Raises
-        ------
-        ConfigError
-            If a cell can't be read, or a row asks for nothing.
-        """
+        """Read a table of targets: a number or a word such as ``<=0.3`` in an output's column; empty is free."""
         import pandas as pd
 
         found = cls._free(len(frame), outputs, spread)
@@ -407,14 +314,8 @@ class Targets:
 
     def take(self, rows: slice | NDArray[np.intp]) -> Targets:
         """Return some of the targets."""
-        return replace(
-            self,
-            lower=self.lower[rows],
-            upper=self.upper[rows],
-            weight=self.weight[rows],
-            tolerance=self.tolerance[rows],
-            direction=self.direction[rows],
-        )
+        by_row = ("lower", "upper", "weight", "tolerance", "direction")
+        return replace(self, **{name: getattr(self, name)[rows] for name in by_row})
 
     def __len__(self) -> int:
         """Return the number t of targets."""
@@ -441,40 +342,20 @@ class Targets:
         return self.limited & (self.lower < self.upper)
 
     def margin(self, near: bool) -> FloatArray:
-        """Return the (t, 1) shares of the ranges by which to aim inside limits: little where it costs something.
-
-        It does beside set points and extrema, and where answers are to be near to a present design.
-        """
+        """Return the (t, 1) shares of the ranges by which to aim inside limits: less where it costs something."""
         costs = near | (self.asked & ~self.open).any(axis=1, keepdims=True) | self.extremum.any(axis=1, keepdims=True)
         return np.where(costs, LIMIT_MARGIN, MARGIN)
 
     def limits(self, shift: FloatArray, scale: FloatArray, inside: FloatArray | float = 0.0) -> Goal:
-        """Return the intervals in z, where ``y = shift + scale * z``, and nothing of the extrema.
-
-        The ends of open intervals are moved inside by some shares of the training ranges.
-        """
+        """Return the intervals in z, but no extrema; open ends are moved `inside` by shares of the training ranges."""
         inset = np.where(self.open, np.minimum(inside * self.spread, (self.upper - self.lower) / 4), 0.0)
         lower, upper = (self.lower + inset - shift) / scale, (self.upper - inset - shift) / scale
         return Goal(lower, upper, np.where(self.limited, self.weight, 0.0))
 
     def goal(
-        self,
-        shift: FloatArray,
-        scale: FloatArray,
-        ideal: FloatArray | None = None,
-        inside: FloatArray | float = 0.0,
+        self, shift: FloatArray, scale: FloatArray, ideal: FloatArray | None = None, inside: FloatArray | float = 0.0
     ) -> Goal:
-        """Return all that is wanted as intervals in z; an extremum is one beyond reach, so that any objective pulls.
-
-        Parameters
-        ----------
-        shift, scale : ndarray
-            (m,) units of the outputs: ``y = shift + scale * z``.
-        ideal : ndarray, optional
-            (t, m) how far from the mean extrema are asked for, in training ranges; by default `EXTREMUM_OFFSET`.
-        inside : ndarray or float
-            By what share of the training ranges to aim inside limits.
-        """
+        """Return `limits`, and for an extremum an interval beyond reach, (t, m) `ideal` ranges from the mean."""
         limits = self.limits(shift, scale, inside)
         far = (EXTREMUM_OFFSET if ideal is None else ideal) * np.where(self.spread > 0, self.spread / scale, 1.0)
         lower = np.where(self.direction > 0, np.minimum(far, limits.upper), limits.lower)
@@ -487,19 +368,15 @@ class Targets:
         return np.maximum(y - upper, 0.0) - np.maximum(lower - y, 0.0)
 
     def met(self, y: FloatArray, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return (r, m) whether each output is met within its tolerance; a NaN never is.
-
-        A limit that is overstepped by less than single precision resolves is met.
-        """
+        """Return (r, m) whether each output is met within its tolerance and single precision; a NaN never is."""
         allowed = np.maximum(self.tolerance[rows] * (1 + 1e-12), np.where(self.open[rows], ROUNDOFF * self.spread, 0.0))
         inside = np.abs(self.miss(y, rows)) <= allowed
         return np.asarray(inside | ~self.asked[rows])
 
     def excess(self, y: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
-        """Return (r, m) by how much limits that must hold are overstepped: signed, in shares of the training ranges.
+        """Return (r, m) how far limits beside an extremum are overstepped: signed, in shares of the training ranges.
 
-        They must hold where the same target has an extremum, which would otherwise take all that the
-        tolerances leave. A set point holds within a tenth of its tolerance. Elsewhere it is 0.
+        An extremum would else take all that tolerances leave, so a set point holds within a tenth of its own.
         """
         tolerance, spread = self.tolerance[rows], np.where(self.spread > 0, self.spread, 1.0)
         near = np.minimum(tolerance, np.maximum(tolerance / 10, LIMIT_MARGIN * spread))

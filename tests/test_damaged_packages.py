@@ -13,8 +13,7 @@ import pytest
 from pydantic import Field
 
 from invdesign_core.cli.schema import experiment_schema
-from invdesign_core.distributions import damaged, identity
-from invdesign_core.errors import PluginError
+from invdesign_core.errors import PluginError, damaged, identity
 from invdesign_core.plugin import KINDS, Dataset, Objective
 from invdesign_core.registry import Entry, Provider, Registry, schema_of
 from invdesign_core.workflow.estimator import InverseDesign

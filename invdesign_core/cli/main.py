@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from invdesign_core.cli import output
-from invdesign_core.errors import ExitCode, InvdesignError, PluginError, RunStoreError, described, reason
+from invdesign_core.errors import ExitCode, InvdesignError, PluginError, RunStoreError, described, reason, stopped_by
 
 COMMANDS = {
     "init": "Write a commented experiment file for a table of your own.",
@@ -135,8 +135,6 @@ def _unforeseen(error: Exception) -> ExitCode:
                 "this comes from the operating system: free some disk space, or change the permissions",
             )
         )
-    from invdesign_core.distributions import stopped_by
-
     damaged = stopped_by(error)
     if damaged is not None:
         return _tell(damaged)
