@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from conftest import lin
 
+from invdesign_core.atomic import write_text
 from invdesign_core.cli import output
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context, Note
@@ -31,7 +32,7 @@ from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.load import prepare_saved
 from invdesign_core.workflow.result import UnsavedError
 from invdesign_core.workflow.run import run_experiment
-from invdesign_core.workflow.run_folder import RunFolder, write_text
+from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 resource = pytest.importorskip("resource", reason="the system has no limit on the size of files")

@@ -36,6 +36,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
       invdesign init mine.csv --outputs H2,N2
       invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
     """
+    from invdesign_core.atomic import write_text
     from invdesign_core.cli.console import Watcher
     from invdesign_core.cli.template import draft
     from invdesign_core.context import Context
@@ -44,7 +45,6 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
     from invdesign_core.registry import build_options
     from invdesign_core.space.text import split_names
     from invdesign_core.workflow.experiment import apply_overrides
-    from invdesign_core.workflow.run_folder import write_text
     from invdesign_core.workflow.validate import load
 
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from invdesign_core.atomic import atomic_write
 from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.surrogate.sealed import file_digest, opened, read_bytes, seal, unreadable
 from invdesign_core.surrogate.trials import Trial, TrialResult
@@ -84,15 +85,10 @@ class TrialTable:
         """Write down a finished trial."""
         with writing(folder / LOG):
             if weights is not None:
-                partial = folder / f".{result.id}.npz"
-                try:
+                with atomic_write(folder / f"{result.id}.npz") as partial:
                     with partial.open("wb") as file:
                         np.savez(file, *weights)
                     self._weights[result.id] = file_digest(partial)
-                    partial.replace(folder / f"{result.id}.npz")
-                except BaseException:
-                    partial.unlink(missing_ok=True)
-                    raise
             line = {
                 "key": trial.key,
                 "id": result.id,

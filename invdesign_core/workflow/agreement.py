@@ -32,19 +32,7 @@ ALL_ORDERS, SWAPS = 4, 16
 def contradictions(
     surrogate: Surrogate, rows: TrainingRows, test: Mapping[str, OutputMetrics], mixable: bool
 ) -> list[str]:
-    """Return where a model contradicts a table, with the likely causes.
-
-    Parameters
-    ----------
-    surrogate : Surrogate
-        The model.
-    rows : TrainingRows
-        The table's rows, with NaN where an output was not measured.
-    test : mapping
-        The model's metrics on them.
-    mixable : bool
-        Whether every input takes any number, so that other orders can be tried.
-    """
+    """Return where a model contradicts a table, with the likely causes."""
     poor = [name for name, metrics in test.items() if metrics.r2 is not None and metrics.r2 < POOR]
     lost = int((~np.isfinite(surrogate.predict(rows.x).mean).all(axis=1)).sum())
     said = (

@@ -66,13 +66,7 @@ class Design(BaseModel):
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], place: str = "[design]") -> Design:
-        """Validate settings, with messages for people.
-
-        Raises
-        ------
-        ConfigError
-            Naming the key, what was found and what was expected.
-        """
+        """Validate settings, with messages for people."""
         design: Design = build_options(cls, values, place)
         return design
 
@@ -91,23 +85,7 @@ class Design(BaseModel):
         return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
 
     def apply(self, space: Space, outputs: Sequence[str], frame: pd.DataFrame | None = None) -> Space:
-        """Return the space of a search.
-
-        Parameters
-        ----------
-        space : Space
-            What the data say of the variables.
-        outputs : sequence of str
-            The outputs, which constraints can't be about.
-        frame : pandas.DataFrame, optional
-            A table of targets, whose values win over what is said here of the variables that it has columns for.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown, something contradicts a variable's kind or itself, or no design satisfies the
-        constraints: then those that contradict each other are named.
-        """
+        """Return the space of a search."""
         from invdesign_core.workflow.fixed_inputs import held_names, hold
 
         found = self.restrict(space, held_names(space, frame))
@@ -123,26 +101,13 @@ class Design(BaseModel):
         """Return what answers are to be near to, in the space that `apply` returned.
 
         Variables that a table of targets holds need no present value.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design.
         """
         from invdesign_core.search.proximity import NearTo
 
         return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space, held)
 
     def present(self, space: Space) -> dict[str, Any]:
-        """Return the present design by variable, with what a row of a table says of it.
-
-        Raises
-        ------
-        ConfigError
-            If it is not clear which row is meant, or what it says of a variable.
-        DataError
-            If the table can't be read.
-        """
+        """Return the present design by variable, with what a row of a table says of it."""
         if not self.near_row:
             return dict(self.near)
         from invdesign_core.data.own_columns import row_of

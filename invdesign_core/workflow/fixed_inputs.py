@@ -34,25 +34,6 @@ def hold(space: Space, frame: pd.DataFrame) -> tuple[Space, FloatArray | None]:
 
     Such a variable is fixed no more, and its bounds hold all of its values, so that what is written for a row is
     the value that the row was solved for. Only values that exist are let in: levels, whole numbers, steps.
-
-    Parameters
-    ----------
-    space : Space
-        The design variables of a search.
-    frame : pandas.DataFrame
-        t targets; columns that are no variables are not looked at.
-
-    Returns
-    -------
-    Space
-        The space to search in.
-    ndarray or None
-        (t, e) encoded values that the rows hold, NaN where free; None where they hold nothing.
-
-    Raises
-    ------
-    ConfigError
-        If a value doesn't exist; by row and column.
     """
     names = held_names(space, frame)
     if not names:
@@ -65,22 +46,7 @@ def hold(space: Space, frame: pd.DataFrame) -> tuple[Space, FloatArray | None]:
 
 
 def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
-    """Refuse rows whose values contradict what the same command says of a variable.
-
-    Parameters
-    ----------
-    design : Design
-        What the command itself says, without what it takes over from a run.
-    space : Space
-        The design variables as the data, or the model, have them.
-    frame : pandas.DataFrame
-        The table of targets.
-
-    Raises
-    ------
-    ConfigError
-        Naming the row, the column, and what they contradict.
-    """
+    """Refuse rows whose values contradict what the same command says of a variable."""
     for name in held_names(space, frame):
         wish = VariableOverrides(
             design.bounds.get(name), design.levels.get(name), design.step.get(name), design.fixed.get(name)

@@ -26,13 +26,7 @@ PACKAGES = {"jax": ("jax", "jaxlib"), "tensorflow": ("tensorflow",)}
 
 
 def digest(*parts: Any) -> str:
-    """Return a digest of arrays, bytes and plain values, exact to the last bit.
-
-    Parameters
-    ----------
-    *parts
-        Arrays of numbers or text, bytes, None, and what JSON can hold.
-    """
+    """Return a digest of arrays, bytes and plain values, exact to the last bit."""
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray) and part.dtype != object:
@@ -80,17 +74,7 @@ def of_surrogate(surrogate: Surrogate) -> str:
 
 
 def versions(running: str, registry: Registry, plugins: Iterable[Plugin]) -> dict[str, str]:
-    """Return the versions of all that computes: the program, the backend, and the distributions of plugins.
-
-    Parameters
-    ----------
-    running : str
-        The backend.
-    registry : Registry
-        Knows where a plugin is from.
-    plugins : iterable of Plugin
-        Those that take part.
-    """
+    """Return the versions of all that computes: the program, the backend, and the distributions of plugins."""
     found = {}
     for name in ("invdesign", "keras", "numpy", "scipy", "scikit-learn", *PACKAGES.get(running, (running,))):
         try:

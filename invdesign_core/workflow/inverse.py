@@ -25,19 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForwardModel:
-    """A surrogate and what is known of it.
-
-    Attributes
-    ----------
-    surrogate : Surrogate
-        The forward map.
-    report : SurrogateReport, optional
-        How good it is.
-    rows : TrainingRows, optional
-        What it learnt from.
-    truth : callable, optional
-        The true forward model.
-    """
+    """A surrogate and what is known of it."""
 
     surrogate: Surrogate
     report: SurrogateReport | None = None
@@ -53,28 +41,7 @@ def inverse_problem(
     solver: Solver,
     wishes: Wishes,
 ) -> InverseProblem:
-    """Put an inverse problem together.
-
-    Parameters
-    ----------
-    model : ForwardModel
-        The surrogate, and what is known of it.
-    space : Space
-        The design variables with the bounds of this search.
-    targets : mapping or DataFrame
-        What is wanted of each output; or t rows, where a column is an output, whose cells are targets, or a design
-        variable, which is held at its row's value, whatever `space` says of it.
-    objective, solver : plugins
-        How far a prediction is from a target, and what makes it less.
-    wishes : Wishes
-        What is wanted besides.
-
-    Raises
-    ------
-    ConfigError
-        If a variable has no bounds, a column is neither, a cell can't be read, a value doesn't exist, or a row's
-        values leave no design.
-    """
+    """Put an inverse problem together."""
     surrogate, held = model.surrogate, None
     if isinstance(targets, Mapping):
         check_bounds(space)

@@ -42,53 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a solve works with.
-
-    Attributes
-    ----------
-    surrogate : Surrogate
-        The forward map.
-    space : Space
-        The design variables with the bounds of this solve.
-    objective, solver : plugins
-        How far a prediction is from a target, and what makes it less.
-    known : TrainingRows or None
-        The rows that the surrogate learnt from.
-    truth : callable or None
-        The dataset's true model.
-    designs : int
-        Distinct designs to report.
-    near_to : NearTo
-        What answers are to be near to.
-    report : SurrogateReport
-        How good the surrogate is.
-    plugins : mapping
-        The plugin of each kind, for the report.
-    running : str
-        What Keras runs on.
-    ctx : Context
-        Seeds, events and the clock.
-    notes : list of str
-        What was said so far.
-    folder : RunFolder or None
-        The run that the surrogate is from.
-    targets : mapping
-        The run's own targets, for when none are named.
-    sampled : ModelSample or None
-        What a model without data answers over its box.
-    source : str
-        Where the surrogate is from.
-    base : Space
-        The design variables as the data, or the model, have them.
-    design : Design
-        What makes `space` of `base`.
-    command : Design
-        What of it this command says itself, and no run that it takes the rest from.
-    versions : mapping
-        Of all that computes.
-    code : str
-        A digest of the modules that were imported for the model, and of where the true model is from.
-    """
+    """What a solve works with."""
 
     surrogate: Surrogate
     space: Space
@@ -120,13 +74,7 @@ class Prepared:
         return inverse_problem(model, self.space, targets, self.objective, self.solver, wishes)
 
     def holding(self, frame: pd.DataFrame) -> Prepared:
-        """Return the same for a table of targets, whose values win over what a run says of their variables.
-
-        Raises
-        ------
-        ConfigError
-            If a value doesn't exist, or contradicts what this command says itself; by row and column.
-        """
+        """Return the same for a table of targets, whose values win over what a run says of their variables."""
         names = held_names(self.base, frame)
         if not names:
             return self
@@ -149,33 +97,7 @@ def prepare_saved(
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
-    """Read the surrogate of a run folder, to invert it again.
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    overrides : mapping, optional
-        Sections of the experiment to replace: ``objective``, ``solver``.
-    seed : int, optional
-        By default the run's.
-    backend_name : str, optional
-        By default what the environment says; a saved surrogate runs on either.
-    allow_code : bool
-        Whether code in the surrogate's files may run.
-    imports : sequence of str
-        Modules, or files that end in .py, with the classes and functions that those files name.
-    targets : sequence of str
-        As `--target` takes them: what `auto` chooses a solver for.
-    frame : pandas.DataFrame, optional
-        The table of targets, where there is one: its rows' values of design variables win over a run's.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the search.
-    **design
-        Keys of the `[design]` section, laid over those of the run.
-    """
+    """Read the surrogate of a run folder, to invert it again."""
     from invdesign_core.workflow.design import Design, merge_design
     from invdesign_core.workflow.experiment import Experiment
 
@@ -258,38 +180,7 @@ def prepare_model(
     ctx: Context | None = None,
     **design: Any,
 ) -> Prepared:
-    """Load a Keras model of the user's own, to invert it.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.keras`` file, with one or several inputs and outputs of one or two axes.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    objective, solver : pairs
-        Plugin name and options.
-    table : Path, optional
-        A table with the inputs, whose ranges become bounds, and maybe the outputs.
-    inputs, outputs : sequence of str, optional
-        Names, in the model's order; by default those of its several inputs and outputs, or the table's
-        columns, or x1, x2, … and y, or y1, y2, ….
-    seed : int
-        Fixes the starts.
-    backend_name : str, optional
-        By default what the environment says.
-    allow_code : bool
-        Whether code in the file may run.
-    imports : sequence of str
-        Modules, or files that end in .py, with the classes and functions that the file names.
-    targets : sequence of str
-        As `--target` takes them: what `auto` chooses a solver for.
-    frame : pandas.DataFrame, optional
-        The table of targets, where there is one: its rows' values of design variables win over a run's.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the search.
-    **design
-        Keys of the `[design]` section, such as ``bounds={"x1": (0, 1)}``.
-    """
+    """Load a Keras model of the user's own, to invert it."""
     from invdesign_core.surrogate.keras_file import evaluated, load_model
     from invdesign_core.surrogate.model_check import sample
     from invdesign_core.surrogate.signature import one_tensor

@@ -22,19 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Named:
-    """A bare model's variables and outputs.
-
-    Attributes
-    ----------
-    space : Space
-        The inputs; without bounds where there is no table.
-    outputs : tuple of str
-        The m outputs.
-    rows : TrainingRows, optional
-        The complete rows of the table, where it has both designs and outputs.
-    measured : TrainingRows, optional
-        All rows that hold a design, with NaN for outputs that the table doesn't have or a row lacks.
-    """
+    """A bare model's variables and outputs."""
 
     space: Space
     outputs: tuple[str, ...]
@@ -49,26 +37,7 @@ def name_tensors(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> Named:
-    """Name a model's columns by the options, by the table's columns, or by the model itself.
-
-    Parameters
-    ----------
-    ports : Signature
-        The model's tensors.
-    path : Path
-        The model's file, for messages.
-    table : Path, optional
-        A table with a column for each input, and maybe for outputs.
-    inputs, outputs : sequence of str, optional
-        The names that the user gives, in the model's order; the model's own may come in any order.
-
-    Raises
-    ------
-    ConfigError
-        If the user gives too few or too many names, or one twice.
-    DataError
-        If the table's columns are not the model's.
-    """
+    """Name a model's columns by the options, by the table's columns, or by the model itself."""
     y_names = _given(outputs, ports.output_names, ports.named_outputs, path, "outputs")
     if table is None:
         x_names = _given(inputs, ports.input_names, ports.named_inputs, path, "inputs")

@@ -62,26 +62,7 @@ def fit(
     ctx: Context,
     table: TrialTable | None = None,
 ) -> Fitted:
-    """Split, tune, train, and test on the rows held out.
-
-    Parameters
-    ----------
-    data : Data
-        Designs and responses.
-    builder, tuner : plugins
-        What to train, and with which hyper-parameters.
-    training : Training
-        How to train.
-    ctx : Context
-        Seeds and events.
-    table : TrialTable, optional
-        Finished trials of an earlier run of the same search.
-
-    Raises
-    ------
-    TrainingError
-        If no trial gave a usable surrogate.
-    """
+    """Split, tune, train, and test on the rows held out."""
     rows = split_rows(data, training.test, training.validation, ctx)
     for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
@@ -141,13 +122,7 @@ def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
 
 
 def invert(problem: InverseProblem, ctx: Context) -> Answers:
-    """Find the designs whose output is the one target of a problem.
-
-    Raises
-    ------
-    ConfigError
-        If no design can satisfy the constraints.
-    """
+    """Find the designs whose output is the one target of a problem."""
     ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
     problem = replace(problem, plan=plan)
@@ -199,28 +174,7 @@ def _note_violated(found: Answers, ctx: Context) -> None:
 def invert_many(
     problem: InverseProblem, ctx: Context, skip: Container[int] = ()
 ) -> Iterator[tuple[int, Answers | None]]:
-    """Find designs for a table of targets, chunk by chunk.
-
-    Parameters
-    ----------
-    problem : InverseProblem
-        t targets.
-    ctx : Context
-        Seeds and events.
-    skip : container of int
-        Chunks that are there already; they are passed over.
-
-    Yields
-    ------
-    tuple
-        The number of the first target of a chunk, and its answers, or None where it was skipped.
-        Memory is bounded by the solver's `rows_at_once`.
-
-    Raises
-    ------
-    ConfigError
-        If a row's values leave no design.
-    """
+    """Find designs for a table of targets, chunk by chunk."""
     ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
     problem = replace(problem, plan=plan)
@@ -245,13 +199,7 @@ def invert_many(
 
 
 def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequence[str]) -> None:
-    """Refuse a table of targets with a column that is neither an output nor a design variable.
-
-    Raises
-    ------
-    ConfigError
-        Naming the column.
-    """
+    """Refuse a table of targets with a column that is neither an output nor a design variable."""
     for name in frame.columns:
         if name not in outputs and name not in variables:
             raise ConfigError(
@@ -266,13 +214,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
 
 
 def check_bounds(space: Space) -> None:
-    """Refuse a space that the search could leave to infinity.
-
-    Raises
-    ------
-    ConfigError
-        Naming the variables.
-    """
+    """Refuse a space that the search could leave to infinity."""
     lacking = space.unbounded()
     if lacking:
         names = ", ".join(map(repr, lacking))

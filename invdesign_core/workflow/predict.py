@@ -31,15 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What came of it.
-
-    Attributes
-    ----------
-    report : PredictReport
-        The summary that `--json` prints.
-    table : pandas.DataFrame
-        The table that was given, with the columns ``prediction.NAME`` and, of an ensemble, ``spread.NAME``.
-    """
+    """What came of it."""
 
     report: PredictReport
     table: pd.DataFrame
@@ -58,38 +50,7 @@ def predict_table(
     imports: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Predicted:
-    """Predict the outputs of the designs in a table.
-
-    Parameters
-    ----------
-    run_or_model : Path
-        A run folder, or a ``.keras`` file.
-    table : Path
-        A column for each design variable, called like it, or like it with ``design.`` before; other columns are kept.
-    out : Path, optional
-        The ``.csv``, ``.parquet`` or ``.xlsx`` file to write.
-    inputs, outputs : sequence of str, optional
-        For a model: names of its columns, in its order.
-    registry : Registry, optional
-        The plugins, of which observers are told; by default those installed.
-    backend_name : str, optional
-        By default what the environment says.
-    allow_code : bool
-        Whether code in the files may run.
-    imports : sequence of str
-        Modules, or files that end in .py, with the classes and functions that the files name.
-    ctx : Context, optional
-        Takes the events.
-
-    Raises
-    ------
-    ConfigError
-        If it is not clear which column is which variable, or the file to write has another ending.
-    DataError
-        If the table or the model can't be used.
-    RunStoreError
-        If the run can't be read, or the file can't be written.
-    """
+    """Predict the outputs of the designs in a table."""
     from invdesign_core.surrogate.keras_file import evaluated
     from invdesign_core.workflow.load import imported
 

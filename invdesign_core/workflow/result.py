@@ -22,19 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave.
-
-    Attributes
-    ----------
-    report : Report
-        The summary that `run.json` holds.
-    answers : Answers or None
-        Every start and the designs as tables; None without a target.
-    surrogate : Surrogate
-        The forward map.
-    saved : Path or None
-        The folder that holds the answers; None where they are not kept.
-    """
+    """What a run gave."""
 
     report: Report
     answers: Answers | None
@@ -43,17 +31,7 @@ class Result:
 
 
 class UnsavedError(RunStoreError):
-    """A result that was computed, and could not be written.
-
-    Parameters
-    ----------
-    faults : sequence of RunStoreError
-        What could not be written, and why.
-    hint : str
-        What is there, and how to go on.
-    result : Result
-        The result.
-    """
+    """A result that was computed, and could not be written."""
 
     def __init__(self, faults: Sequence[RunStoreError], hint: str, result: Result) -> None:
         super().__init__("; ".join(fault.message for fault in faults), hint)

@@ -35,32 +35,7 @@ def run_experiment(
     source: str | None = None,
     ctx: Context | None = None,
 ) -> Result:
-    """Load, split, tune, train, save, invert and report.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings.
-    targets : sequence of str
-        More targets, as `--target` takes them.
-    out : path, optional
-        The run folder; by default a new one below ``runs/``.
-    registry : Registry, optional
-        The plugins; by default those installed.
-    resume : bool
-        Whether to resume an unfinished run in `out`.
-    source : str, optional
-        The text of the experiment file, to be kept with the run.
-    ctx : Context, optional
-        Takes the events, counts the seconds, and can stop the run; seed and folder are the experiment's.
-
-    Raises
-    ------
-    InvdesignError
-        If anything is wrong with the request, the data, a plugin or the run folder.
-    UnsavedError
-        If all went well, but not everything could be written; its `result` is what would have been returned.
-    """
+    """Load, split, tune, train, save, invert and report."""
     outer = ctx or Context()
     clock = outer.clock
     with clock.stage("import"):
@@ -172,13 +147,7 @@ def _options(plugin: Plugin) -> dict[str, Any]:
 
 
 def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
-    """Refuse to resume a search whose trials would not be comparable.
-
-    Raises
-    ------
-    RunStoreError
-        Naming each difference.
-    """
+    """Refuse to resume a search whose trials would not be comparable."""
     if not folder.has("resolved.json") and not folder.has("trials/trials.jsonl"):
         return  # ended before anything was written
     before = folder.read_settings()["trials depend on"]

@@ -7,26 +7,30 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from filelock import FileLock, Timeout
+
+from invdesign_core.atomic import atomic_write, write_text
 from invdesign_core.context import Event
+from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.write import of_one_type_each
+from invdesign_core.designs.report import Report, SurrogateReport
 from invdesign_core.errors import RunStoreError, reason, writing
+from invdesign_core.surrogate.keras_file_faults import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
-from invdesign_core.surrogate.surrogate import DAMAGED, META, checked, read_meta
+from invdesign_core.surrogate.surrogate import DAMAGED, META, Surrogate, checked, read_meta
 from invdesign_core.surrogate.trial_table import TrialTable
 
 if TYPE_CHECKING:
-    from invdesign_core.data.data import TrainingRows
     from invdesign_core.designs.answers import Answers
-    from invdesign_core.designs.report import Report, SurrogateReport
     from invdesign_core.space.space import Space
-    from invdesign_core.surrogate.surrogate import Surrogate
 
 KNOWN = "known.npz"
 REPORT = "report.json"
@@ -34,70 +38,16 @@ SETTINGS = "settings.sha256"
 """Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
-PACKAGES = (
-    "invdesign",
-    "keras",
-    "jax",
-    "tensorflow",
-    "keras-tuner",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-)
+PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
 
 
-def write_text(path: Path, content: str, hint: str = "free some disk space, or choose another --out") -> None:
-    """Write a text file under a temporary name, and rename it.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    content : str
-        What it is to hold.
-    hint : str
-        What to do where it can't be written.
-
-    Raises
-    ------
-    RunStoreError
-        If it can't be written; nothing is left of it then.
-    """
-    with _replacing(path, hint) as partial:
-        partial.write_text(content, encoding="utf-8")
-
-
-@contextmanager
-def _replacing(target: Path, hint: str | None = None) -> Iterator[Path]:
-    """Yield a temporary name beside a file or folder, and rename it; nothing of it is left where that fails."""
-    partial = target.with_name(f".{target.name}.partial")
-    with writing(target, hint):
-        try:
-            _take_away(partial)
-            yield partial
-            partial.replace(target)
-        except BaseException:
-            _take_away(partial)
-            raise
-
-
-def _take_away(path: Path) -> None:
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def is_run(path: Path) -> bool:
+    """Whether a path is to be read as a run folder, and not as a model of the user's own."""
+    return path.is_dir() and ((path / "resolved.json").exists() or not is_model_folder(path))
 
 
 class RunFolder:
-    """One run's files.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    """
+    """One run's files; what can't be written or read is a RunStoreError that names the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,20 +57,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
-        """Make a new run folder, or resume an unfinished one, and lock it until `close`.
-
-        Parameters
-        ----------
-        path : Path, optional
-            The folder; by default a new one below ``runs/`` named by the time.
-        resume : bool
-            Whether to resume the unfinished run.
-
-        Raises
-        ------
-        RunStoreError
-            If the folder is not empty, in use, or can't be written.
-        """
+        """Make a new run folder, or resume an unfinished one, and lock it until `close`."""
         if path is None:
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
             names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
@@ -151,13 +88,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return a finished run.
-
-        Raises
-        ------
-        RunStoreError
-            If the folder holds no run, or an unfinished one.
-        """
+        """Return a finished run."""
         if not path.exists():
             raise RunStoreError(f"{path}: there is no such run or model file")
         if not (path / "resolved.json").exists():
@@ -178,13 +109,7 @@ class RunFolder:
         return (self.path / name).exists()
 
     def write(self, name: str, content: str) -> None:
-        """Write a text file under a temporary name, and rename it.
-
-        Raises
-        ------
-        RunStoreError
-            If it can't be written.
-        """
+        """Write a text file."""
         write_text(self.path / name, content)
 
     def write_json(self, name: str, content: Any) -> None:
@@ -196,24 +121,12 @@ class RunFolder:
         self.write_json(name, seal(content))
 
     def read_settings(self) -> dict[str, Any]:
-        """Return what `resolved.json` says of the run.
-
-        Raises
-        ------
-        RunStoreError
-            If the file is missing or damaged.
-        """
+        """Return what `resolved.json` says of the run."""
         keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
         return read_sealed(self.path / "resolved.json", DAMAGED, keys)
 
     def read_settings_of_surrogate(self) -> dict[str, Any]:
-        """Return what `resolved.json` says of the run, if it is the one that the surrogate was trained by.
-
-        Raises
-        ------
-        RunStoreError
-            If the file is missing or damaged, or of another run.
-        """
+        """Return what `resolved.json` says of the run, if it is the one that the surrogate was trained by."""
         settings = self.read_settings()
         kept = self._surrogate_file(SETTINGS)
         if kept is not None and kept.decode("ascii", "replace") != seal(settings)[KEY]:
@@ -225,15 +138,7 @@ class RunFolder:
         return settings
 
     def read_report(self) -> SurrogateReport | None:
-        """Return how good the surrogate is; None where it was saved without that.
-
-        Raises
-        ------
-        RunStoreError
-            If the file is damaged, or a finished run's `run.json` says something else.
-        """
-        from invdesign_core.designs.report import SurrogateReport
-
+        """Return how good the surrogate is; None where it was saved without that."""
         kept = self._surrogate_file(REPORT)
         if kept is None:
             return None
@@ -263,24 +168,11 @@ class RunFolder:
         for name in PACKAGES:
             with suppress(Exception):  # it is not installed, or its metadata are damaged
                 versions[name] = metadata.version(name)
-        self.write_json(
-            "environment.json",
-            {
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "processors": os.cpu_count(),
-                "packages": versions,
-            },
-        )
+        machine = {"python": platform.python_version(), "platform": platform.platform(), "processors": os.cpu_count()}
+        self.write_json("environment.json", machine | {"packages": versions})
 
     def event(self, event: Event) -> None:
-        """Append an event to the log; the first that can't be written is the last.
-
-        Raises
-        ------
-        RunStoreError
-            For that first one.
-        """
+        """Append an event to the log; the first that can't be written is the last."""
         if event.kind == "progress" or self._log_lost:
             return
         line = {"time": datetime.now().isoformat(timespec="milliseconds"), "kind": event.kind, **event.data}
@@ -293,21 +185,13 @@ class RunFolder:
             raise
 
     def trials(self) -> TrialTable:
-        """Return the trial table, with what an unfinished run left in it.
-
-        Raises
-        ------
-        RunStoreError
-            If its folder can't be written.
-        """
+        """Return the trial table, with what an unfinished run left in it."""
         with writing(self.path / "trials", "choose another --out"):
             return TrialTable(self.path / "trials")
 
     def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
         """Write the surrogate, its settings, the measured rows (also those held out) and how good it is."""
-        import numpy as np
-
-        with _replacing(self.path / "surrogate") as partial:
+        with atomic_write(self.path / "surrogate") as partial:
             partial.mkdir()
             np.savez_compressed(partial / KNOWN, **known.arrays())  # type: ignore[arg-type]
             if self.has("resolved.json"):
@@ -315,21 +199,9 @@ class RunFolder:
             if report is not None:
                 (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
             surrogate.save(partial)  # last, since it takes down the checksums of what is there
-            shutil.rmtree(self.path / "surrogate", ignore_errors=True)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, TrainingRows | None]:
-        """Return the surrogate and the measured rows: those it learnt from, and those held out.
-
-        Raises
-        ------
-        RunStoreError
-            If a file is missing or damaged.
-        """
-        import numpy as np
-
-        from invdesign_core.data.data import TrainingRows
-        from invdesign_core.surrogate.surrogate import Surrogate
-
+        """Return the surrogate and the measured rows: those it learnt from, and those held out."""
         content = self._surrogate_file(KNOWN)  # quicker than the members, so damage is told sooner
         surrogate = Surrogate.load(self.path / "surrogate", allow_code)
         if content is None:
@@ -343,13 +215,11 @@ class RunFolder:
         for prefix, part in (("", known), ("held_out_", known.held_out)):
             n = 0 if part is None else len(part.x)
             shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
-            for name, array in ({} if part is None else {key: getattr(part, key) for key in shapes}).items():
-                if array is not None and array.shape != shapes[name]:
-                    raise RunStoreError(
-                        f"{path}: {prefix + name!r} has the shape {array.shape}, expected {shapes[name]}, as meta.json "
-                        "says",
-                        DAMAGED,
-                    )
+            for name, shape in shapes.items() if part is not None else ():
+                found = getattr(part, name)
+                if found is not None and found.shape != shape:
+                    said = f"has the shape {found.shape}, expected {shape}, as meta.json says"
+                    raise RunStoreError(f"{path}: {prefix + name!r} {said}", DAMAGED)
         return surrogate, known
 
     def write_trials(self, results: Any) -> None:
@@ -357,15 +227,10 @@ class RunFolder:
         import pandas as pd
 
         rows = [
-            {
-                "id": r.id,
-                "status": r.status,
-                "score": r.score,
-                "epochs": r.epochs,
-                **{f"hp.{k}": v for k, v in r.values.items()},
-                **{f"metric.{k}": v for k, v in r.metrics.items()},
-                "message": r.message,
-            }
+            {key: getattr(r, key) for key in ("id", "status", "score", "epochs")}
+            | {f"hp.{k}": v for k, v in r.values.items()}
+            | {f"metric.{k}": v for k, v in r.metrics.items()}
+            | {"message": r.message}
             for r in results
         ]
         self._write_parquet("trials.parquet", pd.DataFrame(rows))
@@ -378,7 +243,7 @@ class RunFolder:
         try:
             self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
             self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
-            with _replacing(folder / "designs.csv") as partial:
+            with atomic_write(folder / "designs.csv") as partial:
                 answers.designs.to_csv(partial, index=False)
         except RunStoreError:  # half an answer is none
             shutil.rmtree(folder, ignore_errors=True)
@@ -412,12 +277,10 @@ class RunFolder:
                 (self.path / ".lock").unlink(missing_ok=True)
 
     def _write_parquet(self, name: str, table: Any) -> None:
-        with _replacing(self.path / name) as partial:
+        with atomic_write(self.path / name) as partial:
             of_one_type_each(table).to_parquet(partial, index=False)
 
     def _lock(self) -> None:
-        from filelock import FileLock, Timeout
-
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             lock.acquire()
@@ -429,11 +292,5 @@ class RunFolder:
 
 
 def saved_space(path: Path) -> Space:
-    """Return the design variables of a finished run.
-
-    Raises
-    ------
-    RunStoreError
-        If the run is unfinished, or a file is missing or damaged.
-    """
+    """Return the design variables of a finished run."""
     return checked(read_meta(RunFolder.open(path).path / "surrogate"), path / "surrogate" / META)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import __version__
-from invdesign_core.errors import ConfigError, PluginError, RunStoreError, reason
+from invdesign_core.atomic import atomic_write
+from invdesign_core.errors import ConfigError, PluginError, RunStoreError
 from invdesign_core.plugin import Plugin
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed
 from invdesign_core.surrogate.surrogate import META
@@ -29,51 +29,20 @@ DAMAGED = "copy the folder again from where it is whole, or save the estimator a
 
 
 def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: TrainingRows) -> None:
-    """Write an estimator under a temporary name, and rename it.
-
-    Parameters
-    ----------
-    folder : Path
-        A new or empty folder, or one with an earlier save, which is replaced.
-    about : mapping
-        What goes into the JSON file; plain values.
-    surrogate : Surrogate
-        The forward map.
-    known : TrainingRows
-        The rows that it learnt from.
-
-    Raises
-    ------
-    RunStoreError
-        If the folder holds something else, or can't be written.
-    """
+    """Write an estimator into a folder that is new, empty, or holds an earlier save, which is replaced."""
     folder = folder.resolve()  # "." has no name to put a temporary one beside
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
+    with atomic_write(folder, "choose another folder") as partial:
         if folder.exists() and not (folder / ABOUT).exists() and (folder.is_file() or any(folder.iterdir())):
             raise RunStoreError(f"{folder}: something else is there", "choose another folder, or empty this one")
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         files = RunFolder(partial)
         files.write_surrogate(surrogate, known)
         meta = {"surrogate": file_digest(partial / "surrogate" / META)}
         files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": __version__, **meta, **about})
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError as error:
-        raise RunStoreError(f"{folder}: the folder can't be written: {reason(error)}", "choose another") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Return the JSON file of a saved estimator.
-
-    Raises
-    ------
-    RunStoreError
-        If there is none, or it is damaged, or of another format.
-    """
+    """Return the JSON file of a saved estimator; refuse one that is missing, damaged or of another format."""
     path = folder / ABOUT
     if not path.exists():
         raise RunStoreError(
@@ -95,15 +64,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, TrainingRows]:
-    """Return the surrogate of a saved estimator, and the rows that it learnt from.
-
-    Raises
-    ------
-    RunStoreError
-        If files are missing.
-    DataError
-        If it can't be loaded, or only by running code.
-    """
+    """Return the surrogate of a saved estimator, and the rows that it learnt from."""
     surrogate, known = RunFolder(folder).read_surrogate(allow_code)
     if known is None:
         raise RunStoreError(f"{folder}: its training rows are missing (surrogate/known.npz)")
@@ -111,15 +72,7 @@ def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, TrainingR
 
 
 def plain(name: str, value: Any, registry: Registry) -> Any:
-    """Return a parameter as JSON can hold it, a plugin by its name and options.
-
-    Raises
-    ------
-    PluginError
-        If a plugin's class is not among those of the registry.
-    ConfigError
-        If a value is none that JSON can hold.
-    """
+    """Return a parameter as JSON can hold it, a plugin by its name and options."""
     if isinstance(value, Plugin):
         labels = [label for label, plugin in registry.labels(value.kind).items() if plugin is type(value)]
         if not labels:
@@ -135,7 +88,7 @@ def plain(name: str, value: Any, registry: Registry) -> Any:
 
 
 def _unboxed(value: Any) -> Any:
-    """Return what NumPy and mappings of other kinds hold."""
+    """Return what NumPy and mappings of other kinds hold; a set would not come back as one, so it is refused."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):

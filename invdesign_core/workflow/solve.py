@@ -26,52 +26,17 @@ if TYPE_CHECKING:
 
 
 def solve_saved(run: Path, targets: Sequence[str], **options: Any) -> Result:
-    """Invert the surrogate of a run folder again.
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-    targets : sequence of str
-        As `--target` takes them; without any, those of the run.
-    **options
-        As `prepare_saved` takes them.
-    """
+    """Invert the surrogate of a run folder again."""
     return solve_one(prepare_saved(run, targets=targets, **options), targets)
 
 
 def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
-    """Invert a Keras model of the user's own.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.keras`` file.
-    targets : sequence of str
-        As `--target` takes them.
-    **options
-        As `prepare_model` takes them.
-    """
+    """Invert a Keras model of the user's own."""
     return solve_one(prepare_model(path, targets=targets, **options), targets)
 
 
 def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
-    """Find the designs that meet one target.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        The surrogate, and what to invert it with.
-    targets : sequence of str
-        As `--target` takes them; without any, those of the run.
-
-    Raises
-    ------
-    ConfigError
-        If no target is named.
-    UnsavedError
-        If the answers could not be written; its `result` is what would have been returned.
-    """
+    """Find the designs that meet one target."""
     p, ctx = prepared, prepared.ctx
     outputs = p.surrogate.outputs
     wanted = parse_targets(targets if targets else p.targets or {}, outputs)
@@ -100,29 +65,7 @@ def solve_one(prepared: Prepared, targets: Sequence[str]) -> Result:
 
 
 def solve_table(prepared: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
-    """Find designs for every row of a table of targets, written as they are found.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        The surrogate, and what to invert it with.
-    frame : pandas.DataFrame
-        Targets: a column is an output, or a design variable that is held at its row's value, whatever the run says
-        of it.
-    out : Path
-        The ``.csv``, ``.parquet`` or ``.xlsx`` file to write: the designs of each target, best first. A solve
-        that was killed goes on where it was.
-
-    Raises
-    ------
-    ConfigError
-        If a column is neither, a cell can't be read, or a value doesn't exist or contradicts this command.
-    KeyboardInterrupt, OutOfTimeError
-        If the search was stopped, or its time limit passed; the targets that were being solved then are solved anew
-        the next time.
-    RunStoreError
-        If the file already exists, or belongs to another solve that is unfinished.
-    """
+    """Find designs for every row of a table of targets, written as they are found."""
     frame = as_targets(frame, prepared.surrogate.space, prepared.surrogate.outputs, prepared.ctx)
     pipeline.check_columns(frame, prepared.surrogate.outputs, prepared.space.names)
     p, ctx = prepared.holding(frame), prepared.ctx

@@ -21,22 +21,7 @@ EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a problem has to offer a solver, and what it asks of one.
-
-    Attributes
-    ----------
-    objective : Objective
-        Whether it has residuals.
-    surrogate : str
-        Its name, for messages.
-    differentiable : bool
-        Whether the surrogate has gradients.
-    linear : bool
-        Whether there are linear constraints on the designs.
-    extremum : bool
-        Whether an output is to be as small or as large as possible. The residual is large at such an
-        answer, which is what methods for sums of squares are worst at, so `auto` asks them last.
-    """
+    """What a problem has to offer a solver, and what it asks of one."""
 
     objective: Objective
     surrogate: str
@@ -71,24 +56,7 @@ def _words(value: Any) -> list[Any]:
 
 
 def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Requirements) -> Solver:
-    """Return the solver of that name, held to the problem, or for ``auto`` the first that can take it.
-
-    Parameters
-    ----------
-    registry : Registry
-        The installed plugins.
-    use : str
-        A solver's name, or ``auto``.
-    options : mapping
-        Its options.
-    demand : Requirements
-        The problem.
-
-    Raises
-    ------
-    PluginError, ConfigError
-        If there is no such solver, it can't take the problem, or an option is refused.
-    """
+    """Return the solver of that name, held to the problem, or for ``auto`` the first that can take it."""
     installed = registry.labels("solver")
     if use == AUTO:
         return choose_solver(installed, demand, options)
@@ -99,22 +67,7 @@ def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand
 
 
 def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, type[Plugin]] | None = None) -> None:
-    """Refuse, before any training, a solver that can't take the problem.
-
-    Parameters
-    ----------
-    solver : Solver
-        What was asked for.
-    demand : Requirements
-        The problem.
-    installed : mapping, optional
-        The installed solvers by name.
-
-    Raises
-    ------
-    PluginError
-        Naming what is missing and the installed solvers that can.
-    """
+    """Refuse, before any training, a solver that can't take the problem."""
     lack = _lack(type(solver), demand)
     if lack:
         can = [label for label, other in _solvers(installed) if not _lack(other, demand)]
@@ -126,22 +79,6 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, o
     """Return the first solver, by rank, that can take the problem.
 
     Where an output is minimised or maximised, the solvers that need residuals come after all others.
-
-    Parameters
-    ----------
-    installed : mapping
-        The installed solvers by name.
-    demand : Requirements
-        The problem.
-    options : mapping
-        Options that every solver has: `starts` and `init`.
-
-    Raises
-    ------
-    PluginError
-        If no installed solver can, naming what one would have to do.
-    ConfigError
-        If an option belongs to one solver.
     """
     for key in options:
         if key not in Solver.model_fields:

@@ -41,27 +41,7 @@ class Checked:
 def check(
     experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = (), build: bool = False
 ) -> Checked:
-    """Create the plugins, load the data, say what is odd, and refuse whatever can be refused before training.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The settings.
-    registry : Registry
-        The installed plugins.
-    ctx : Context
-        Seeds and events.
-    targets : sequence of str
-        Targets of the command line; they replace those of the experiment for the same outputs.
-    build : bool
-        Whether to build a first surrogate as well, as a run does right after: it shows whether the builder can take
-        these data, and which metrics the tuner can choose by.
-
-    Raises
-    ------
-    ConfigError, PluginError, DataError
-        Whatever is wrong first.
-    """
+    """Create the plugins, load the data, say what is odd, and refuse whatever can be refused before training."""
     stages = experiment.stages(registry, targets)
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
@@ -91,13 +71,7 @@ def check(
 
 
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:
-    """Return the code of the user's own that a builder works with.
-
-    Raises
-    ------
-    PluginError
-        If the plugin fails or returns something else.
-    """
+    """Return the code of the user's own that a builder works with."""
     with plugin_errors(builder.label):
         found = tuple(builder.user_code(ctx))
         for item in found:
@@ -115,13 +89,7 @@ def _example(data: Data, dataset: Dataset) -> dict[str, Target]:
 
 
 def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, rows: Rows, ctx: Context) -> None:
-    """Refuse a search that no design could come out of, whatever the surrogate says.
-
-    Raises
-    ------
-    ConfigError
-        If nothing that exists satisfies the constraints, or nothing near to the data does.
-    """
+    """Refuse a search that no design could come out of, whatever the surrogate says."""
     plan_search(space, stages.solver, replace(ctx, emit=lambda event: None))
     if near_to.to_data:
         seen = np.concatenate([rows.train, rows.validation])
@@ -131,13 +99,7 @@ def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, row
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:
-    """Return a dataset's data.
-
-    Raises
-    ------
-    PluginError
-        If the plugin fails or returns something else.
-    """
+    """Return a dataset's data."""
     with plugin_errors(dataset.label):
         data = dataset.load(ctx)
         if not isinstance(data, Data):

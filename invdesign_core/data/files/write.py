@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign_core.atomic import atomic_write
 from invdesign_core.errors import ConfigError, RunStoreError
 
 if TYPE_CHECKING:
@@ -59,23 +60,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     check_ending(path)
     if path.exists():
         raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
-    try:
-        write_pieces(path, [table])
-    except OSError as error:
-        raise RunStoreError(f"{path}: can't be written: {error.strerror or error}", "choose another --out") from None
+    write_pieces(path, [table], "choose another --out")
 
 
-def write_pieces(path: Path, pieces: Iterable[pd.DataFrame]) -> None:
+def write_pieces(path: Path, pieces: Iterable[pd.DataFrame], hint: str) -> None:
     """Write the pieces of a table one below the other; all have the columns of the first."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        if path.suffix.lower() == ".xlsx":
-            _write_sheet(path, partial, pieces)
-        else:
-            _write_arrow(path, partial, pieces)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write = _write_sheet if path.suffix.lower() == ".xlsx" else _write_arrow
+    with atomic_write(path, hint) as partial:
+        write(path, partial, pieces)
 
 
 def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> None:
