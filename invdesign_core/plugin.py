@@ -26,6 +26,7 @@ from invdesign_core.errors import (
 from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.linear import Linear
+from invdesign_core.space.quadratic import Polytope
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, Variable
 from invdesign_core.surrogate.keras_tuner import search_by_oracle
@@ -100,6 +101,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Status",
     "StartOptions",
     "Linear",
+    "Polytope",
 ]
 
 hookimpl = pluggy.HookimplMarker("invdesign")

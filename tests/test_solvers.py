@@ -7,6 +7,7 @@ import pytest
 from conftest import fn, lin
 
 from invdesign_core.context import Context
+from invdesign_core.plugin import Linear
 from invdesign_core.registry import Registry
 from invdesign_core.search.problem import Bounded, LossFunctions, Problem
 from invdesign_core.space.space import Space
@@ -14,8 +15,9 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
 from invdesign_plugins.solvers.differential_evolution import Populations
-from invdesign_plugins.solvers.lbfgsb import lock_step, one_after_another, speaks_reverse_communication, stencil
+from invdesign_plugins.solvers.lbfgsb import LBFGSB, stencil
 from invdesign_plugins.solvers.least_squares import LeastSquares
+from invdesign_plugins.solvers.scipy_starts import Starts, speaks_reverse_communication
 
 REGISTRY = Registry.discover()
 
@@ -58,7 +60,7 @@ def starts(b, width=2, seed=1):
 
 
 def test_scipy_is_driven_step_by_step_here():
-    assert speaks_reverse_communication(), "this SciPy is new to us: the fallback is used, which is slower"
+    assert speaks_reverse_communication(LBFGSB), "this SciPy is new to us: the fallback is used, which is slower"
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.3, 0.6)])
@@ -72,8 +74,8 @@ def test_lock_step_ends_each_start_as_minimize_does(bounds):
 
     low, high = (np.full((30, 2), bound) for bound in bounds)
     u0 = low + starts(30) * (high - low)
-    args = (valley, u0, low, high, 200, 1e-12, 1e-6, Context())
-    ours, theirs = lock_step(*args), one_after_another(*args)
+    begin = Starts(valley, u0, low, high, Linear.none(2), Context())
+    ours, theirs = LBFGSB().lock_step(begin), LBFGSB().one_after_another(begin)
     np.testing.assert_array_equal(ours.u, theirs.u)
     assert list(ours.message) == list(theirs.message)
     assert [str(s) for s in ours.status] == [str(s) for s in theirs.status]
@@ -82,8 +84,8 @@ def test_lock_step_ends_each_start_as_minimize_does(bounds):
 @pytest.mark.slow
 def test_lock_step_reaches_what_minimize_reaches_on_a_network():
     p = problem(network(), [0.5], 60)
-    args = (p.value_and_grad, starts(60), p.lower, p.upper, 200, 1e-12, 1e-6, Context())
-    losses = [p.value(run(*args).u) for run in (lock_step, one_after_another)]
+    begin = Starts(p.value_and_grad, starts(60), p.lower, p.upper, Linear.none(2), Context())
+    losses = [p.value(run(begin).u) for run in (LBFGSB().lock_step, LBFGSB().one_after_another)]
     assert np.mean(np.abs(losses[0] - losses[1]) < 1e-5) > 0.9, "float32 rounds a batch and a row differently"
     assert losses[0].mean() <= losses[1].mean() + 1e-3
 

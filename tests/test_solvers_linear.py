@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_solvers import network
 
 from invdesign_core.context import Context
-from invdesign_core.plugin import Linear
+from invdesign_core.plugin import Linear, Polytope
 from invdesign_core.registry import Registry
 from invdesign_core.search.problem import Bounded, LossFunctions, Problem
 from invdesign_core.space.feasible_set import TOLERANCE
@@ -21,8 +21,8 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_targets
-from invdesign_plugins.solvers.quadratic import Polytope
-from invdesign_plugins.solvers.slsqp import lock_step, one_after_another, speaks_reverse_communication
+from invdesign_plugins.solvers.scipy_starts import Starts, speaks_reverse_communication
+from invdesign_plugins.solvers.slsqp import SLSQP
 
 REGISTRY = Registry.discover()
 LINEAR = sorted(label for label, solver in REGISTRY.labels("solver").items() if "linear" in solver.handles)
@@ -267,7 +267,7 @@ def test_the_rows_of_one_target_end_alike_whatever_is_solved_beside_them(name):
 
 
 def test_scipy_slsqp_is_driven_step_by_step_here():
-    assert speaks_reverse_communication(), "this SciPy is new to us: the fallback is used, which is slower"
+    assert speaks_reverse_communication(SLSQP), "this SciPy is new to us: the fallback is used, which is slower"
 
 
 @pytest.mark.parametrize(
@@ -289,8 +289,8 @@ def test_slsqp_in_lock_step_ends_each_start_as_minimize_does(linear):
 
     first = np.random.default_rng(1).uniform(0.1, 0.9, 30)
     u0 = np.stack([first, 1 - first], axis=1)
-    args = (valley, u0, np.zeros((30, 2)), np.ones((30, 2)), linear, 100, 1e-10, Context())
-    ours, theirs = lock_step(*args), one_after_another(*args)
+    starts, solver = Starts(valley, u0, np.zeros((30, 2)), np.ones((30, 2)), linear, Context()), SLSQP(ftol=1e-10)
+    ours, theirs = solver.lock_step(starts), solver.one_after_another(starts)
     np.testing.assert_array_equal(ours.u, theirs.u)
     assert list(ours.message) == list(theirs.message)
     assert [str(s) for s in ours.status] == [str(s) for s in theirs.status]

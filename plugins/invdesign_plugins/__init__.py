@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
+from invdesign_plugins.datasets.binary_decimal import BinaryDecimal
+from invdesign_plugins.datasets.table import Table
+from invdesign_plugins.objectives.huber import Huber
+from invdesign_plugins.objectives.mae import MAE
+from invdesign_plugins.objectives.max_miss import MaxMiss
+from invdesign_plugins.objectives.mse import MSE
+from invdesign_plugins.solvers.dataset_search import DatasetSearch
+from invdesign_plugins.solvers.differential_evolution import DifferentialEvolution
+from invdesign_plugins.solvers.lbfgsb import LBFGSB
+from invdesign_plugins.solvers.least_squares import LeastSquares
+from invdesign_plugins.solvers.slsqp import SLSQP
+from invdesign_plugins.surrogates.model_builder import ModelBuilder
+from invdesign_plugins.surrogates.selu_mlp import SeluMLP
+from invdesign_plugins.tuners.bayesian import Bayesian
+from invdesign_plugins.tuners.grid_search import GridSearch
+from invdesign_plugins.tuners.hyperband import Hyperband
+from invdesign_plugins.tuners.random_search import RandomSearch
 
 
 @hookimpl
 def invdesign_datasets() -> list[type[Dataset]]:
     """Return the datasets."""
-    from invdesign_plugins.datasets.binary_decimal import BinaryDecimal
-    from invdesign_plugins.datasets.table import Table
-
     return [BinaryDecimal, Table]
 
 
 @hookimpl
 def invdesign_surrogates() -> list[type[SurrogateBuilder]]:
     """Return the surrogate builders."""
-    from invdesign_plugins.surrogates.model_builder import ModelBuilder
-    from invdesign_plugins.surrogates.selu_mlp import SeluMLP
-
     return [SeluMLP, ModelBuilder]
 
 
 @hookimpl
 def invdesign_tuners() -> list[type[Tuner]]:
     """Return the tuners."""
-    from invdesign_plugins.tuners.bayesian import Bayesian
-    from invdesign_plugins.tuners.grid_search import GridSearch
-    from invdesign_plugins.tuners.hyperband import Hyperband
-    from invdesign_plugins.tuners.random_search import RandomSearch
-
     return [GridSearch, RandomSearch, Bayesian, Hyperband]
 
 
 @hookimpl
 def invdesign_objectives() -> list[type[Objective]]:
     """Return the objectives."""
-    from invdesign_plugins.objectives.huber import Huber
-    from invdesign_plugins.objectives.mae import MAE
-    from invdesign_plugins.objectives.max_miss import MaxMiss
-    from invdesign_plugins.objectives.mse import MSE
-
     return [MSE, MAE, Huber, MaxMiss]
 
 
 @hookimpl
 def invdesign_solvers() -> list[type[Solver]]:
     """Return the solvers."""
-    from invdesign_plugins.solvers.dataset_search import DatasetSearch
-    from invdesign_plugins.solvers.differential_evolution import DifferentialEvolution
-    from invdesign_plugins.solvers.lbfgsb import LBFGSB
-    from invdesign_plugins.solvers.least_squares import LeastSquares
-    from invdesign_plugins.solvers.slsqp import SLSQP
-
     return [LBFGSB, LeastSquares, SLSQP, DifferentialEvolution, DatasetSearch]

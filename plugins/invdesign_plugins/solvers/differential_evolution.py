@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
-from invdesign_plugins.solvers.quadratic import Polytope
+from invdesign_core.plugin import Context, FloatArray, Polytope, Problem, Progress, Solver, SolverResult, Status
 
 DRAWN_AT_ONCE = 16
 """Generations whose random numbers are drawn in one go."""

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from invdesign_core.plugin import Context, FloatArray, Problem, Progress, Solver, SolverResult, Status
-from invdesign_plugins.solvers.quadratic import Polytope
+from invdesign_core.plugin import Context, FloatArray, Polytope, Problem, Progress, Solver, SolverResult, Status
 
 DAMPING = 1e-3
 """First damping, as a share of the largest curvature."""

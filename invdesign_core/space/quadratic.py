@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.plugin import FloatArray, Linear
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.linear import Linear
 
 TOUCHING = 1e-12
 """A constraint with less room than this holds a point."""
@@ -24,8 +25,8 @@ SOFT = 1e-14
 class Polytope:
     """b boxes, cut by linear constraints that all share.
 
-    Equations are made independent once, on the columns that are not fixed, so redundant ones and fixed
-    variables do no harm. It remembers which constraints held each row, where its next search begins.
+    Equations are made independent once, on the columns that are not fixed, so redundant ones and fixed variables do no
+    harm. It remembers which constraints held each row, where its next search begins.
 
     Parameters
     ----------
@@ -49,12 +50,12 @@ class Polytope:
             self.matrix, self.low, self.high, self.equations = (np.concatenate(pair, axis=1) for pair in pairs)
         self.held = np.zeros((len(lower), lower.shape[1] + self.low.shape[1]), dtype=np.int8)
 
-    def nearest(self, wanted: FloatArray, inside: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+    def nearest(self, wanted: FloatArray, inside: FloatArray, rows: IndexArray) -> FloatArray:
         """Return the points of the polytope nearest to (n, e) wanted ones, found from (n, e) points inside."""
         n, e = wanted.shape
         return self.minimise(np.broadcast_to(np.eye(e), (n, e, e)), inside - wanted, inside, rows)
 
-    def minimise(self, hessian: FloatArray, gradient: FloatArray, at: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+    def minimise(self, hessian: FloatArray, gradient: FloatArray, at: FloatArray, rows: IndexArray) -> FloatArray:
         """Return the points x that minimise ½ (x − at)ᵀ H (x − at) + gᵀ (x − at) in the polytope.
 
         The primal active-set method for convex quadratic programs (R. Fletcher, "A general quadratic programming
@@ -124,7 +125,7 @@ class Polytope:
         self.held[rows] = held
         return self._restored(x, held, rows)
 
-    def _restored(self, x: FloatArray, held: NDArray[np.int8], rows: NDArray[np.intp]) -> FloatArray:
+    def _restored(self, x: FloatArray, held: NDArray[np.int8], rows: IndexArray) -> FloatArray:
         """Put points back onto the constraints that hold them, from which large multipliers had moved them a little."""
         e = x.shape[1]
         active = (held[:, e:] != 0) | self.equations[rows]
