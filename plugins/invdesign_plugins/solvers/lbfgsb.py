@@ -79,9 +79,9 @@ class LBFGSB(ScipySolver):
         lsave, isave, dsave = np.zeros((b, 4), np.int32), np.zeros((b, 44), np.int32), np.zeros((b, 29))
         factor, memory = self.ftol / np.finfo(float).eps, (work, iwork, task, lsave, isave, dsave)
         calls = []
-        for i in range(b):  # views of each start's own memory, taken once: a call of setulb costs a few microseconds
-            at = m, x[i], low[i], high[i], kind, f[i : i + 1].reshape(()), g[i], factor, self.gtol
-            calls.append((*at, *(part[i] for part in memory), LINE_SEARCH, line_task[i]))
+        for row in range(b):  # views of each start's own memory, taken once: a call of setulb costs a few microseconds
+            at = m, x[row], low[row], high[row], kind, f[row : row + 1].reshape(()), g[row], factor, self.gtol
+            calls.append((*at, *(part[row] for part in memory), LINE_SEARCH, line_task[row]))
         iterations = np.zeros(b, dtype=int)
         live = np.arange(b)
         while len(live):
