@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,14 +14,17 @@ from numpy.typing import NDArray
 from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, plugin_errors, plural
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
-from invdesign_core.space.arrays import FloatArray
-from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.space import Space
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Truth = Callable[[pd.DataFrame], pd.DataFrame]
+
+Columns = dict[tuple[str, ...], Any]
+"""The columns of a table by part and name, such as ("prediction", "H2") or ("loss",); lists are written as JSON."""
 
 
 FAR_WORSE = 1e6
@@ -38,40 +43,57 @@ class Answers:
         One row a start: ``target``, ``start``, ``guess.NAME``, ``design.NAME``, ``prediction.NAME``,
         ``truth.NAME`` where it is known, ``loss``, ``variance``, ``hit``, ``status``, ``message``,
         ``evaluations``, ``moved``.
-    designs : pandas.DataFrame
-        The distinct designs, best first: ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``,
-        ``spread.NAME`` of an ensemble, ``truth.NAME`` where it is known, ``loss``, ``variance``,
-        ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME`` for each asked output, ``met``,
-        which has no value where nothing but a maximum or minimum is asked for, ``starts``; where training rows are
-        known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance`` and ``inside``, and what
-        `add_measured` adds; ``error.NAME``, the surrogate's typical error, where it was tested; for one target what
-        `add_tolerances` adds.
+    columns : dict
+        The distinct designs, as `designs` has them.
     interrupted : bool
         Whether the search was cut short, by Ctrl-C or by a time limit.
     search : str
         How variables of which only some values exist were searched.
-    measured : pandas.DataFrame, optional
-        Measured rows, best first: ``target``, ``rank``, ``row`` (its number in the table), ``design.NAME``,
-        ``measured.NAME``, ``met.NAME`` and ``met`` as those of designs, ``answer``, whether the row meets the target
-        or, beside a maximum or minimum, is better than the best design, and ``answers``, how many such rows there
-        are. Without any, a target's best row is there alone.
+    rows : dict, optional
+        Measured rows, as `measured` has them.
     out_of_time : bool
         Whether it was a time limit that cut the search short.
+    tolerances : tuple, optional
+        For each design how far each input may move alone, by name, and its free directions; None where it misses.
     """
 
     targets: Targets
     starts: pd.DataFrame
-    designs: pd.DataFrame
+    columns: Columns
     interrupted: bool
     search: str = "continuous"
-    measured: pd.DataFrame | None = None
+    rows: Columns | None = None
     out_of_time: bool = False
+    tolerances: tuple[tuple[dict[str, list[Any]], list[dict[str, float]]] | None, ...] = ()
+
+    @cached_property
+    def designs(self) -> pd.DataFrame:
+        """The distinct designs, best first.
+
+        ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``, ``spread.NAME`` of an ensemble, ``truth.NAME`` where
+        it is known, ``loss``, ``variance``, ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME``
+        for each asked output, ``met``, which has no value where nothing but a maximum or minimum is asked for,
+        ``starts``; where training rows are known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance``,
+        ``inside``, and of the target's best measured row ``measured.row``, ``measured.met`` and ``measured.answer``;
+        ``error.NAME``, the surrogate's typical error, where it was tested; for one target ``from.NAME`` and ``to.NAME``
+        of numbers, ``levels.NAME`` of other variables, and ``free_directions``.
+        """
+        return laid_out(self.columns)
+
+    @cached_property
+    def measured(self) -> pd.DataFrame | None:
+        """Measured rows, best first; of a target without answers among them its best row alone.
+
+        ``target``, ``rank``, ``row`` (its number in the table), ``design.NAME``, ``measured.NAME``, ``met.NAME`` and
+        ``met`` as those of designs, ``answer``, whether the row meets the target or, beside a maximum or minimum, is
+        better than the best design, and ``answers``, how many such rows there are.
+        """
+        return None if self.rows is None else laid_out(self.rows)
 
     @property
     def met(self) -> bool:
         """Whether every target has a design that misses nothing; a maximum or minimum alone can't be missed."""
-        met = self.designs["met"].astype("boolean").fillna(True).to_numpy(dtype=np.bool_)
-        return int(self.designs.loc[met, "target"].nunique()) == len(self.targets)
+        return len(np.unique(self.columns["target",][filled(self.columns["met",])])) == len(self.targets)
 
     @property
     def status(self) -> Literal["met", "not met", "optimised", "out of time", "interrupted"]:
@@ -91,9 +113,7 @@ class Answers:
     @property
     def met_by_rows(self) -> bool:
         """Whether each target has a measured row that is an answer."""
-        if self.measured is None:
-            return False
-        return len(self.targets) == int(self.measured.loc[self.measured["answer"], "target"].nunique())
+        return self.rows is not None and len(np.unique(self.rows["target",][self.rows["answer",]])) == len(self.targets)
 
     @property
     def met_by(self) -> Literal["truth", "prediction", "measured row"] | None:
@@ -105,7 +125,7 @@ class Answers:
     @property
     def judged_by(self) -> Literal["truth", "prediction"]:
         """What decides whether a design meets a target."""
-        return "truth" if any(str(name).startswith("truth.") for name in self.designs.columns) else "prediction"
+        return "truth" if any(key[0] == "truth" for key in self.columns) else "prediction"
 
     @classmethod
     def joined(cls, targets: Targets, parts: Iterable[tuple[int, Answers]]) -> Answers:
@@ -116,25 +136,21 @@ class Answers:
         import pandas as pd
 
         found = list(parts)
-        starts, designs, measured = (
-            None
-            if getattr(found[0][1], name) is None
-            else pd.concat(
-                [getattr(a, name).assign(target=getattr(a, name)["target"] + first) for first, a in found],
-                ignore_index=True,
-            )
-            for name in ("starts", "designs", "measured")
-        )
-        interrupted = sum(len(answers.targets) for _, answers in found) < len(targets)
-        interrupted |= any(answers.interrupted for _, answers in found)
+
+        def together(name: str) -> Columns:
+            several = [{**getattr(a, name), ("target",): getattr(a, name)["target",] + first} for first, a in found]
+            return {k: pd.concat([pd.Series(s[k]) for s in several], ignore_index=True).array for k in several[0]}
+
+        starts = [a.starts.assign(target=a.starts["target"] + first) for first, a in found]
+        interrupted = sum(len(a.targets) for _, a in found) < len(targets) or any(a.interrupted for _, a in found)
         return cls(
             targets,
-            starts,  # type: ignore[arg-type]
-            designs,  # type: ignore[arg-type]
+            pd.concat(starts, ignore_index=True),
+            together("columns"),
             interrupted,
             found[0][1].search,
-            measured,
-            any(answers.out_of_time for _, answers in found),
+            None if found[0][1].rows is None else together("rows"),
+            any(a.out_of_time for _, a in found),
         )
 
     def counts(self) -> dict[str, int | None]:
@@ -159,44 +175,32 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     value, it doesn't. Where any meets, only such are reported. They are ranked by loss plus the members' variance: an
     exact solver brings the loss of many designs to nothing, and the spread tells which of them to trust.
     """
-    import pandas as pd
-
     surrogate, space, targets, near = problem.surrogate, problem.space, problem.targets, problem.nearness
     written = space.decode(reached.x)
-    judged, true = reached.prediction.mean, None
-    if problem.truth is not None:
-        true = _ask(problem.truth, written, surrogate.outputs)
-        judged = true
+    true = None if problem.truth is None else _ask(problem.truth, written, surrogate.outputs)
+    judged = reached.prediction.mean if true is None else true
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
     hit: NDArray[np.bool_] = np.asarray(met.all(axis=1))
     limited = targets.limited[reached.groups]
     can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
-    columns: dict[str, Any] = {}
-    _add(columns, "design", space.names, [written[name] for name in space.names])
-    _add(columns, "prediction", surrogate.outputs, reached.prediction.mean.T)
-    if reached.prediction.std is not None:
-        _add(columns, "spread", surrogate.outputs, reached.prediction.std.T)
-    if true is not None:
-        _add(columns, "truth", surrogate.outputs, true.T)
-    columns |= {"loss": reached.loss, "variance": reached.variance}
-    starts: dict[str, Any] = {"target": reached.groups, "start": _within(reached.groups)}
-    _add(starts, "guess", _encoded_names(surrogate), reached.guess.T)
-    starts |= columns | {
-        "hit": can_tell,
-        "status": reached.status,
-        "message": reached.message,
-        "evaluations": reached.evaluations,
-        "moved": reached.moved,
-    }
+    columns: Columns = {("design", name): written[name].array for name in space.names}
+    for part, values in (("prediction", reached.prediction.mean), ("spread", reached.prediction.std), ("truth", true)):
+        if values is not None:
+            columns |= {(part, name): values[:, m] for m, name in enumerate(surrogate.outputs)}
+    columns |= {("loss",): reached.loss, ("variance",): reached.variance}
+    starts: Columns = {("target",): reached.groups, ("start",): numbered_within(reached.groups)}
+    starts |= {("guess", name): reached.guess[:, j] for j, name in enumerate(_encoded_names(surrogate.space))}
+    starts |= columns | {("hit",): can_tell}
+    for name in ("status", "message", "evaluations", "moved"):
+        starts[name,] = getattr(reached, name)
     every = problem.whole or targets  # every part of a table has the columns that the whole needs
     for m, name in enumerate(surrogate.outputs):
         if every.limited[:, m].any():
-            columns[f"met.{name}"] = with_gaps(met[:, m], limited[:, m])
+            columns["met", name] = with_gaps(met[:, m], limited[:, m])
         if every.asked[:, m].any():
-            columns[f"miss.{name}"] = misses[:, m]
-    columns["met"] = can_tell
-    table = pd.DataFrame(columns)
+            columns["miss", name] = misses[:, m]
+    columns["met",] = can_tell
     low, high = surrogate.box
     width = np.where(high > low, high - low, 1.0)
     bounds = space.bounds[1] - space.bounds[0]
@@ -213,19 +217,39 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         score = np.where(fine, reached.distance_to_reference, FAR_WORSE + score)
     outside = None if near is None else near.sample.outside(reached.x)
     picked = pick(reached.groups, unit, hit, score, problem.wishes.designs, outside)
-    designs = table.iloc[picked.rows].reset_index(drop=True)
-    designs.insert(0, "target", reached.groups[picked.rows])
-    designs.insert(1, "rank", picked.ranks)
-    designs["starts"] = picked.starts
+    designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
+    designs |= {key: values[picked.rows] for key, values in columns.items()} | {("starts",): picked.starts}
     if near is not None:
         row, distance = near.nearest(reached.x[picked.rows])
         if near.rows is not None:
-            designs["nearest.row"] = near.rows[row]
+            designs["nearest", "row"] = near.rows[row]
         if near.y is not None:
-            for m, name in enumerate(surrogate.outputs):
-                designs[f"nearest.measured.{name}"] = near.y[row, m]
-        designs["nearest.distance"], designs["inside"] = distance, near.inside(reached.x[picked.rows])
-    return Answers(targets, pd.DataFrame(starts), designs, reached.interrupted, reached.search)
+            designs |= {("nearest", "measured", name): near.y[row, m] for m, name in enumerate(surrogate.outputs)}
+        designs |= {("nearest", "distance"): distance, ("inside",): near.inside(reached.x[picked.rows])}
+    return Answers(targets, laid_out(starts), designs, reached.interrupted, reached.search)
+
+
+def laid_out(columns: Columns) -> pd.DataFrame:
+    """Return the table of some columns, as ``PART.NAME``."""
+    import pandas as pd
+
+    def cells(values: Any) -> Any:
+        if not isinstance(values, list):
+            return values
+        return [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values]
+
+    return pd.DataFrame({".".join(key): cells(values) for key, values in columns.items()})
+
+
+def part_of(columns: Columns, row: int, *part: str) -> dict[str, Any]:
+    """Return the plain values of one row in the columns of a part, by name."""
+    values = {key[-1]: column[row] for key, column in columns.items() if key[:-1] == part}
+    return {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
+
+
+def filled(met: Any) -> NDArray[np.bool_]:
+    """Return (n,) whether each is met; what has no value can't be missed."""
+    return np.asarray(met if isinstance(met, np.ndarray) else met.to_numpy(np.bool_, na_value=True))
 
 
 def with_gaps(fine: NDArray[np.bool_], told: NDArray[np.bool_]) -> Any:
@@ -265,20 +289,16 @@ def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> Float
         return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _add(columns: dict[str, Any], prefix: str, names: Any, values: Any) -> None:
-    columns.update({f"{prefix}.{name}": value for name, value in zip(names, values, strict=True)})
-
-
-def _encoded_names(surrogate: Surrogate) -> list[str]:
+def _encoded_names(space: Space) -> list[str]:
     """Name the encoded columns; a category has one for each level."""
     return [
         f"{v.name}={level}" if v.kind == "categorical" else v.name
-        for v in surrogate.space.variables
+        for v in space.variables
         for level in (v.levels if v.kind == "categorical" else [None])
     ]
 
 
-def _within(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+def numbered_within(groups: IndexArray) -> IndexArray:
     """Number the rows of each target from 0; the rows of one target stand together."""
-    firsts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    firsts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])[: len(groups)]
     return np.arange(len(groups)) - np.repeat(firsts, np.diff(np.r_[firsts, len(groups)]))

@@ -1,19 +1,53 @@
-"""From where the starts of a search ended to answers, with what was measured beside them."""
+"""From where the starts of a search ended to answers, with what was measured and what lies around them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from invdesign_core.designs.answers import Answers, answers
-from invdesign_core.designs.measured import add_measured
+import numpy as np
+
+from invdesign_core.data.distance import DataDistance
+from invdesign_core.designs.answers import Answers, answers, laid_out
+from invdesign_core.designs.directions import free_directions
+from invdesign_core.designs.measured import measured_rows
+from invdesign_core.designs.tolerances import tolerance_ranges
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate.surrogate import Surrogate
 
 
 def judge(problem: InverseProblem, result: SearchResult) -> Answers:
     """Judge what a search reached: the distinct designs, the measured rows beside them, and the typical errors."""
     found = answers(problem, result)
     if problem.rows is not None:
-        space, outputs = problem.space, problem.surrogate.outputs
-        found = add_measured(found, problem.rows, space, outputs, problem.wishes.designs, problem.fixed_inputs)
-    errors = {f"error.{name}": value for name, value in problem.errors.items()}
-    return replace(found, designs=found.designs.assign(**errors))
+        found = measured_rows(problem, problem.rows, found)
+    n = len(found.columns["target",])
+    errors = {("error", name): np.full(n, value) for name, value in problem.errors.items()}
+    return replace(found, columns=found.columns | errors)
+
+
+def add_tolerances(found: Answers, surrogate: Surrogate, space: Space, near: DataDistance | None = None) -> Answers:
+    """Add to each design of one target how far its inputs may move alone, and along which directions it still meets.
+
+    Both cost some thousand predictions, so that they are not for tables of targets. Where nothing but an extremum is
+    asked for, there is nothing to miss. With `near`, designs have to stay near to measured ones.
+    """
+    if not len(found.columns["target",]) or not (found.targets.asked & ~found.targets.extremum).any():
+        return found
+    x = space.encode(laid_out({(name,): found.columns["design", name] for name in space.names}))
+    ranges = tolerance_ranges(surrogate, space, found.targets, x, near)
+    meets = [r is not None for r in ranges]
+    free = iter(free_directions(surrogate, space, found.targets, x[meets]))
+    around = tuple(None if r is None else (r, next(free)) for r in ranges)
+    columns = dict(found.columns)
+    for variable in space.variables:
+        if variable.fixed is not None:
+            continue
+        own = [None if r is None else r[variable.name] for r in ranges]
+        if variable.kind in ("categorical", "binary"):
+            columns["levels", variable.name] = own
+        else:
+            for i, end in enumerate(("from", "to")):
+                columns[end, variable.name] = np.array([np.nan if r is None else r[i] for r in own])
+    columns["free_directions",] = [None if a is None else a[1] for a in around]
+    return replace(found, columns=columns, tolerances=around)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
-from invdesign_core.designs.answers import Answers, with_gaps
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.designs.answers import Answers, Columns, filled, laid_out, numbered_within, with_gaps
+from invdesign_core.search.inverse_problem import InverseProblem
+from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Targets
 
@@ -23,72 +24,43 @@ BETTER = 1e-4
 """Share of the range by which a row has to be better than a design; less is rounding."""
 
 
-def add_measured(
-    found: Answers,
-    known: TrainingRows,
-    space: Space,
-    outputs: tuple[str, ...],
-    count: int,
-    held: FloatArray | None = None,
-) -> Answers:
+def measured_rows(problem: InverseProblem, known: TrainingRows, found: Answers) -> Answers:
     """Add the measured rows that are answers themselves, and name the best row of each target beside its designs.
 
     Rows count that lie inside the bounds, values and constraints of the search, and in which the asked outputs were
     measured; rows held out for the test do too. One is an answer if it meets the target. Where the target has a
     maximum or minimum, it also has to be better than the best design in one of them, and worse in none.
-
-    Parameters
-    ----------
-    found : Answers
-        What the search gave.
-    known : TrainingRows
-        n measured rows.
-    space : Space
-        The design variables with the bounds of the search.
-    outputs : tuple of str
-        The m outputs.
-    count : int
-        Rows to list for each target at most.
-    held : ndarray, optional
-        (t, e) encoded values that the targets come with, NaN where free.
-
-    Returns
-    -------
-    Answers
-        With `measured`, and with the columns ``measured.row``, ``measured.met`` and ``measured.answer`` of the designs.
     """
-    import pandas as pd
-
-    rows, targets = known.measured, found.targets
+    rows, targets, space, outputs = known.measured, found.targets, problem.space, problem.surrogate.outputs
     reached, fine = _reached(found)
     there = np.flatnonzero(admissible(space, rows.x))
-    x, y = rows.x[there], rows.y[there]
+    x, y, held = rows.x[there], rows.y[there], problem.fixed_inputs
     parts = []
     step = max(AT_ONCE // max(x.size + y.size, 1), 1)
-    for first in range(0, len(targets) if len(there) else 0, step):
+    for first in range(0, len(targets), step):
         few = np.arange(first, min(first + step, len(targets)))
         own = np.ones((len(few), len(x)), dtype=np.bool_) if held is None else _as_held(held[few], x)
-        parts.append(_best(targets.take(few), x, y, own, reached[few], fine[few], count, first))
-    target, row, answer, total, holds = (np.concatenate(side) for side in zip(*(parts or [_nothing()]), strict=True))
-    columns = {"target": target, "rank": _ranks(target)}
+        at, *others = _best(targets.take(few), y, own, reached[few], fine[few], problem.wishes.designs)
+        parts.append((at + first, *others))
+    target, row, answer, total, holds = (np.concatenate(side) for side in zip(*parts, strict=True))
+    columns: Columns = {("target",): target, ("rank",): numbered_within(target) + 1}
     if rows.rows is not None:
-        columns["row"] = rows.rows[there][row]
+        columns["row",] = rows.rows[there][row]
     written = space.decode(x[row])
-    columns |= {f"design.{name}": written[name].to_numpy() for name in space.names}
-    columns |= {f"measured.{name}": y[row, m] for m, name in enumerate(outputs)}
+    columns |= {("design", name): written[name].array for name in space.names}
+    columns |= {("measured", name): y[row, m] for m, name in enumerate(outputs)}
     judged = targets.met(y[row], target)
     limited = targets.limited[target]
-    for m in np.flatnonzero(targets.limited.any(axis=0)):
-        columns[f"met.{outputs[m]}"] = with_gaps(judged[:, m], limited[:, m])
-    columns |= {"met": with_gaps(holds, limited.any(axis=1)), "answer": answer, "answers": total}
-    table = pd.DataFrame(columns)
-    designs = found.designs.copy()
-    best = table[table["rank"] == 1].set_index("target")
+    for m in np.flatnonzero((problem.whole or targets).limited.any(axis=0)):
+        columns["met", outputs[m]] = with_gaps(judged[:, m], limited[:, m])
+    columns |= {("met",): with_gaps(holds, limited.any(axis=1)), ("answer",): answer, ("answers",): total}
+    best = laid_out({key: values[columns["rank",] == 1] for key, values in columns.items()}).set_index("target")
+    at, designs = found.columns["target",], dict(found.columns)
     if rows.rows is not None:
-        designs["measured.row"] = best["row"].reindex(designs["target"]).astype("Int64").array
-    designs["measured.met"] = best["met"].astype("boolean").reindex(designs["target"]).array
-    designs["measured.answer"] = best["answer"].reindex(designs["target"], fill_value=False).to_numpy(dtype=np.bool_)
-    return replace(found, measured=table, designs=designs)
+        designs["measured", "row"] = best["row"].reindex(at).astype("Int64").array
+    designs["measured", "met"] = best["met"].astype("boolean").reindex(at).array
+    designs["measured", "answer"] = best["answer"].reindex(at, fill_value=False).to_numpy(dtype=np.bool_)
+    return replace(found, rows=columns, columns=designs)
 
 
 def admissible(space: Space, x: FloatArray) -> NDArray[np.bool_]:
@@ -106,12 +78,12 @@ def admissible(space: Space, x: FloatArray) -> NDArray[np.bool_]:
 
 def _reached(found: Answers) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the (t, m) outputs of each target's best design, and (t,) whether it misses nothing."""
-    targets = found.targets
+    targets, columns = found.targets, found.columns
     y, fine = np.full(targets.lower.shape, np.nan), np.zeros(len(targets), dtype=np.bool_)
-    first = found.designs[found.designs["rank"] == 1]
-    at = first["target"].to_numpy(dtype=np.intp)
-    y[at] = first[[f"{found.judged_by}.{name}" for name in targets.outputs]].to_numpy(dtype=np.float64)
-    fine[at] = first["met"].astype("boolean").fillna(True).to_numpy(dtype=np.bool_)
+    best = np.flatnonzero(columns["rank",] == 1)
+    at = columns["target",][best]
+    y[at] = np.stack([columns[found.judged_by, name][best] for name in targets.outputs], axis=1)
+    fine[at] = filled(columns["met",])[best]
     return y, fine
 
 
@@ -123,24 +95,15 @@ def _as_held(held: FloatArray, x: FloatArray) -> NDArray[np.bool_]:
 
 def _best(
     targets: Targets,
-    x: FloatArray,
     y: FloatArray,
     own: NDArray[np.bool_],
     reached: FloatArray,
     fine: NDArray[np.bool_],
     count: int,
-    first: int,
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp], NDArray[np.bool_]]:
-    """Rank n rows for c targets.
+) -> tuple[IndexArray, IndexArray, NDArray[np.bool_], IndexArray, NDArray[np.bool_]]:
+    """Rank n rows for c targets; for each row listed: target, position, whether an answer, how many, whether it meets.
 
-    Rows that are answers come first; without any there is one row: the best in which all limits hold, else the one
-    that misses least.
-
-    Returns
-    -------
-    tuple of ndarray
-        For each row listed its target, its position, whether it is an answer, how many answers there are, and whether
-        it meets all that can be met.
+    Rows that are answers come first; without any the one in which all limits hold, else the one that misses least.
     """
     c, n = own.shape
     groups = np.repeat(np.arange(c), n)
@@ -157,7 +120,7 @@ def _best(
         extremum = np.asarray(targets.extremum.any(axis=1))
         ahead = np.asarray((~(gain < -BETTER)).all(axis=2) & (gain > BETTER).any(axis=2))
     answers = holds & (~extremum | ~fine)[:, None] | (holds & ahead)
-    middle = np.nan_to_num(y).mean(axis=0)
+    middle = np.nan_to_num(y).sum(axis=0) / max(n, 1)
     score = (weight * misses**2).sum(axis=2)
     worth = np.where(direction != 0, direction * (y - middle) / spread * weight, 0.0).sum(axis=2)
     score = np.where(holds & extremum[:, None], -worth, score)
@@ -165,21 +128,9 @@ def _best(
         answers.any(axis=1, keepdims=True), answers, np.where(holds.any(axis=1, keepdims=True), holds, there)
     )
     score = np.where(listed, score, np.inf)
-    order = score.argmin(axis=1)[:, None] if count == 1 else np.argsort(score, axis=1, kind="stable")[:, :count]
+    order = score.argmin(axis=1)[:, None] if count == 1 and n else np.argsort(score, axis=1, kind="stable")[:, :count]
     chosen = np.take_along_axis(listed, order, axis=1)
     chosen[:, 1:] &= answers.any(axis=1, keepdims=True)
     at, place = np.nonzero(chosen)
     row = order[at, place]
-    return at + first, row, answers[at, row], answers.sum(axis=1)[at], holds[at, row]
-
-
-def _nothing() -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp], NDArray[np.bool_]]:
-    """Return what `_best` does where there is no row."""
-    none, no = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.bool_)
-    return none, none, no, none, no
-
-
-def _ranks(target: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Number the rows of each target from 1; those of one target stand together."""
-    firsts = np.flatnonzero(np.r_[True, target[1:] != target[:-1]])[: len(target)]
-    return np.arange(len(target)) - np.repeat(firsts, np.diff(np.r_[firsts, len(target)])) + 1
+    return at, row, answers[at, row], answers.sum(axis=1)[at], holds[at, row]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from invdesign_core.designs.answers import Answers
-
-if TYPE_CHECKING:
-    import pandas as pd
+from invdesign_core.designs.answers import Answers, part_of
 
 
 def _or_none(value: Any) -> Any:
@@ -220,24 +216,25 @@ class PredictReport(_Part):
 
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
-    return [_design(row) for _, row in answers.designs.iterrows()]
+    return [_design(answers, row) for row in range(len(answers.columns["target",]))]
 
 
 def measured_reports(answers: Answers) -> tuple[list[MeasuredReport], int, MeasuredReport | None]:
     """Return the measured rows that are answers, how many there are in all, and the best row of all."""
-    if answers.measured is None or not len(answers.measured):
+    rows = answers.rows
+    if rows is None or not len(rows["target",]):
         return [], 0, None
     found = [
         MeasuredReport(
-            row=int(row["row"]) if "row" in row else None,
-            inputs=_part(row, "design"),
-            outputs=_part(row, "measured"),
-            met=_part(row, "met"),
+            row=part_of(rows, i).get("row"),
+            inputs=part_of(rows, i, "design"),
+            outputs=part_of(rows, i, "measured"),
+            met=part_of(rows, i, "met"),
         )
-        for _, row in answers.measured.iterrows()
+        for i in range(len(rows["target",]))
     ]
-    listed = [part for part, fine in zip(found, answers.measured["answer"], strict=True) if fine]
-    return listed, int(answers.measured["answers"].iloc[0]), found[0]
+    listed = [part for part, fine in zip(found, rows["answer",], strict=True) if fine]
+    return listed, int(rows["answers",][0]), found[0]
 
 
 def target_reports(answers: Answers) -> dict[str, TargetReport]:
@@ -257,48 +254,24 @@ def target_reports(answers: Answers) -> dict[str, TargetReport]:
     }
 
 
-def _design(row: pd.Series) -> DesignReport:
+def _design(answers: Answers, row: int) -> DesignReport:
+    part = partial(part_of, answers.columns, row)
+    own, nearest, around = part(), None, answers.tolerances[row] if answers.tolerances else None
+    if "inside" in own:
+        near, measured = part("nearest"), part("nearest", "measured") or None
+        nearest = NearestReport(row=near.get("row"), distance=near["distance"], inside=own["inside"], measured=measured)
     return DesignReport(
-        inputs=_part(row, "design"),
-        prediction=_part(row, "prediction"),
-        spread=_part(row, "spread") or None,
-        error=_part(row, "error") or None,
-        loss=float(row["loss"]),
-        variance=float(row["variance"]),
-        met=_part(row, "met"),
-        miss=_part(row, "miss"),
-        truth=_part(row, "truth") or None,
-        starts=int(row["starts"]),
-        nearest=_nearest(row),
-        tolerance_range=_tolerance_range(row),
-        free_directions=json.loads(row["free_directions"]) if isinstance(row.get("free_directions"), str) else None,
+        inputs=part("design"),
+        prediction=part("prediction"),
+        spread=part("spread") or None,
+        error=part("error") or None,
+        loss=own["loss"],
+        variance=own["variance"],
+        met=part("met"),
+        miss=part("miss"),
+        truth=part("truth") or None,
+        starts=own["starts"],
+        nearest=nearest,
+        tolerance_range=None if around is None else around[0],
+        free_directions=None if around is None else around[1],
     )
-
-
-def _nearest(row: pd.Series) -> NearestReport | None:
-    if "inside" not in row:
-        return None
-    number = row.get("nearest.row")
-    return NearestReport(
-        row=None if number is None else int(number),
-        distance=float(row["nearest.distance"]),
-        inside=bool(row["inside"]),
-        measured=_part(row, "nearest.measured") or None,
-    )
-
-
-def _tolerance_range(row: pd.Series) -> dict[str, list[Any]] | None:
-    """Return the tolerance range of each variable in their order; None where the design misses."""
-    if not isinstance(row.get("free_directions"), str):
-        return None
-    low, high, levels = (_part(row, prefix) for prefix in ("from", "to", "levels"))
-    found = {name: [value, high[name]] for name, value in low.items()}
-    found |= {name: json.loads(text) for name, text in levels.items()}
-    return {name: found[name] for name in _part(row, "design") if name in found}
-
-
-def _part(row: Mapping[Any, Any] | pd.Series, prefix: str) -> dict[str, Any]:
-    """Return the columns `prefix.NAME` as plain values by name."""
-    start = f"{prefix}."
-    found = {str(k)[len(start) :]: v for k, v in row.items() if str(k).startswith(start)}
-    return {k: v.item() if hasattr(v, "item") else v for k, v in found.items()}

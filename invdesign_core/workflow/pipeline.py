@@ -13,8 +13,7 @@ from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.answers import Answers
-from invdesign_core.designs.around import add_tolerances
-from invdesign_core.designs.judge import judge
+from invdesign_core.designs.judge import add_tolerances, judge
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.trust import metric_warnings
 from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
