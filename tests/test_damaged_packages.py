@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from invdesign_core.cli.schema import experiment_schema
+from invdesign_core.cli.listing import experiment_schema
 from invdesign_core.errors import PluginError, damaged, identity
 from invdesign_core.plugin import KINDS, Dataset, Objective
 from invdesign_core.registry import Entry, Provider, Registry, schema_of

@@ -213,7 +213,7 @@ def test_the_listing_of_an_experiment_tells_bounds_apart(tmp_path, monkeypatch, 
     import pandas as pd
     from click.testing import CliRunner
 
-    from invdesign_core.cli.main import cli
+    from invdesign_core.cli.commands import cli
 
     rng = np.random.default_rng(0)
     x = rng.integers(0, 1000, 60)

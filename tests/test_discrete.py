@@ -479,7 +479,7 @@ def test_a_run_takes_them_too_and_a_later_solve_lays_its_own_over_them(invdesign
 def test_what_the_command_line_cant_mean_is_refused(identity, items, message):
     from click.testing import CliRunner
 
-    from invdesign_core.cli.main import cli
+    from invdesign_core.cli.commands import cli
 
     done = CliRunner().invoke(cli, ["solve", str(identity), *items, "--target", "1"])
     assert isinstance(done.exception, ConfigError)

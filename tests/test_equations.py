@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core.cli.template import draft
+from invdesign_core.cli.init import draft
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.data.equations import advice_of, equations_among, multiples_of_outputs

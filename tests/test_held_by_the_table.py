@@ -289,7 +289,7 @@ def test_a_row_in_which_no_combination_is_allowed_is_named_and_not_lost(surrogat
 
 
 def test_the_command_line_solves_a_run_at_the_values_of_its_table(run, surrogate, tmp_path, capfd):
-    from invdesign_core.cli.solve import solve
+    from invdesign_core.cli.commands import solve
 
     frame = pd.DataFrame({"age": [56.0, 7.0], "ligand": ["L0", "L1"], "y": [3.0, 4.0]})
     frame.to_csv(tmp_path / "wanted.csv", index=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core.cli.template import draft
+from invdesign_core.cli.init import draft
 from invdesign_core.data.data import Data
 from invdesign_core.space.text import split_names
 from invdesign_core.workflow.design import Design

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from conftest import lin
 
+from invdesign_core.cli.init import draft, toml, toml_key
 from invdesign_core.cli.option_values import listed_names
-from invdesign_core.cli.template import draft, toml, toml_key
 from invdesign_core.data.data import Data
 from invdesign_core.errors import plural
 

@@ -12,7 +12,7 @@ from conftest import fn, invert
 from pydantic import Field, field_validator
 from test_plugin_faults import REGISTRY, SPACE, Forest, builder, fit, make, solve
 
-from invdesign_core.cli.main import cli
+from invdesign_core.cli.commands import cli
 from invdesign_core.context import Context, Event, Note
 from invdesign_core.errors import DataError, InvdesignError, PluginError, SolverError, StopSolving, plugin_errors
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl

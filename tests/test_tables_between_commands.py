@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from conftest import lin
 from test_target_tables import REGISTRY, prepared
 
-from invdesign_core.cli.main import cli
+from invdesign_core.cli.commands import cli
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import load_table, read_table
@@ -96,7 +96,7 @@ def test_the_command_predicts_and_prints_csv_json_or_a_file(run, tmp_path, monke
     import io
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("invdesign_core.cli.predict.results_only_on_stdout", on_stdout)
+    monkeypatch.setattr("invdesign_core.cli.session.results_only_on_stdout", on_stdout)
     designs().assign(operator="Ann").to_csv("designs.csv", index=False)
     call = CliRunner().invoke
     plain = call(cli, ["predict", str(run), "designs.csv", "-q"], standalone_mode=False, catch_exceptions=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invdesign_core.cli.validate import validate
+from invdesign_core.cli.commands import validate
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.errors import ConfigError, DataError, PluginError

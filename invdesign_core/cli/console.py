@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -34,13 +33,7 @@ WORDS = {"load": "loading", "tune": "tuning", "train": "training", "solve": "sol
 
 
 class Watcher:
-    """Shows events on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet.
-
-    Parameters
-    ----------
-    quiet : bool
-        Whether to say nothing.
-    """
+    """Shows events on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -64,9 +57,7 @@ class Watcher:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
     def __call__(self, event: Event) -> None:
@@ -99,21 +90,10 @@ class Watcher:
 
 
 def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
-    """Print a report for people.
-
-    What depends on the clock or on where the run is kept goes to stderr, so that two runs with one
-    seed print the same.
-
-    Parameters
-    ----------
-    report : Report
-        The result.
-    stream : TextIO
-        Where to.
-    quiet : bool
-        Whether to say nothing but the result.
-    """
-    console = Console(file=stream, highlight=False, width=_width(stream))
+    """Print a report for people, except what depends on the clock and the folder, which goes to stderr."""
+    # the columns of a terminal, or what $COLUMNS says, else 120
+    wide = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
+    console = Console(file=stream, highlight=False, width=wide)
     _surrogate(report, console)
     if report.measured:
         _measured(report, console)
@@ -169,18 +149,14 @@ def _surrogate(report: Report, console: Console) -> None:
         )
 
 
-def _width(stream: TextIO) -> int | None:
-    """Return the columns to write for: those of a terminal, or what $COLUMNS says, else 120."""
-    return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
-
-
 def _measured(report: Report, console: Console) -> None:
     """Print the measured rows that are answers themselves, the best few."""
     count, shown = report.measured_count, report.measured[:ROWS_SHOWN]
     goal = any(target.goal for target in report.target.values())
-    verb = "s" if count == 1 else ""
-    end = f"beat{verb} the best design" if goal else f"already meet{verb} the target"
-    title = f"{plural(count, 'measured row')} {end}"
+    s = "s" if count == 1 else ""
+    title = f"{plural(count, 'measured row')} " + (
+        f"beat{s} the best design" if goal else f"already meet{s} the target"
+    )
     title += f"; the best {len(shown)}" if count > len(shown) else ""
     rows = []
     for row in shown:
@@ -269,7 +245,7 @@ def _around(best: DesignReport, console: Console) -> None:
         lines.append(f"tolerance of each input (others fixed): {ranges}")
     if best.free_directions:
         lines.append(
-            _free(best.free_directions, [name for name in best.inputs if name in (best.tolerance_range or {})])
+            _free(best.free_directions, [name for name in best.inputs if name in (best.tolerance_range or ())])
         )
     if lines:
         console.print("the best design", *(f"  {escape(line)}" for line in lines), sep="\n")
@@ -277,9 +253,7 @@ def _around(best: DesignReport, console: Console) -> None:
 
 def _range(ends: list[Any]) -> str:
     if len(ends) == 2 and all(isinstance(end, float | int) for end in ends):
-        if ends[0] == ends[1]:
-            return f"{typed(ends[0])} only"
-        return f"{typed(ends[0])}..{typed(ends[1])}"
+        return f"{typed(ends[0])} only" if ends[0] == ends[1] else f"{typed(ends[0])}..{typed(ends[1])}"
     return " or ".join(map(typed, ends))
 
 
@@ -292,11 +266,8 @@ def _free(directions: list[dict[str, float]], names: list[str]) -> str:
     tied = [name for name in names if name not in own and any(name in d for d in directions)]
     alone = [name for name, d in zip(own, directions, strict=True) if len(d) == 1]
     text = f"{len(directions)} of {len(names)} directions are free"
-    if tied:
-        text += f": {', '.join(tied)} can compensate for the others"
-    if alone:
-        text += f"; without effect here: {', '.join(alone)}"
-    return text
+    text += f": {', '.join(tied)} can compensate for the others" if tied else ""
+    return text + (f"; without effect here: {', '.join(alone)}" if alone else "")
 
 
 def _met(design: DesignReport, report: Report) -> str:

@@ -1,66 +1,55 @@
-"""`invdesign init`: a first experiment file from the user's own table."""
+"""`invdesign init`: a first experiment file for a user's own table: what was found in it, and a target to fill in."""
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
+import numpy as np
+import tomlkit
 
-from invdesign_core.cli.options import quiet_option
-from invdesign_core.cli.output import check_printed, discover, results_only_on_stdout
-from invdesign_core.errors import RunStoreError
+from invdesign_core.atomic import write_text
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.output import check_printed, results_only_on_stdout
+from invdesign_core.cli.session import discover
+from invdesign_core.context import Context
+from invdesign_core.data.data import Data
+from invdesign_core.data.equations import equations_among, toml_text
+from invdesign_core.data.files.load import load_table
+from invdesign_core.data.files.options import Reading
+from invdesign_core.data.quality import data_notes, data_warnings
+from invdesign_core.errors import InvdesignError, RunStoreError, plural
+from invdesign_core.registry import build_options
+from invdesign_core.space.digits import near, typed
+from invdesign_core.space.space import Space
+from invdesign_core.space.text import split_names
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.experiment import apply_overrides
+from invdesign_core.workflow.validate import load
+
+FOUND = ("inputs", "kinds")
+"""Options of the dataset that the file states as they were found, so that no option is repeated."""
 
 
-@click.command()
-@click.argument("table", type=click.Path(path_type=Path))
-@click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns that targets are set for.")
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write; by default the table's name.toml.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the table dataset, such as skip_rows=1. Repeatable.",
-)
-@quiet_option
 def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
-    """Read a table, and write an experiment file with what was found in it.
-
-    The file lists each input's kind and range, notes about the table, and a target to fill in.
-
-    \b
-    Examples:
-      invdesign init mine.csv --outputs H2,N2
-      invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
-    """
-    from invdesign_core.atomic import write_text
-    from invdesign_core.cli.console import Watcher
-    from invdesign_core.cli.template import draft
-    from invdesign_core.context import Context
-    from invdesign_core.data.files.load import load_table
-    from invdesign_core.data.files.options import Reading
-    from invdesign_core.registry import build_options
-    from invdesign_core.space.text import split_names
-    from invdesign_core.workflow.experiment import apply_overrides
-    from invdesign_core.workflow.validate import load
-
+    """Read a table, and write an experiment file with what was found in it."""
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
         given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
         given = given.get("dataset", {})
         reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
         names = split_names(outputs, load_table(table, reading, strict=False).names)
-        options: dict[str, Any] = {"path": _relative(table, path.parent), "outputs": names, **given}
+        there = Path(os.path.relpath(table.resolve(), path.parent.resolve())).as_posix()  # as the file will mean it
+        options: dict[str, Any] = {"path": there, "outputs": names, **given}
         registry = discover()
         use = registry.label("dataset", "table")
         with Watcher(quiet) as watcher:
-            data: Any = load(
-                registry.create("dataset", use, {**options, "path": table.resolve()}),  # type: ignore[arg-type]
-                replace(Context(), emit=watcher),
-            )
+            dataset: Any = registry.create("dataset", use, {**options, "path": table.resolve()})
+            data = load(dataset, replace(Context(), emit=watcher))
         if path.exists():
             raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
         write_text(path, draft(data, list(options.items()), use))
@@ -71,8 +60,121 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         check_printed(stdout, f"{path} was written nevertheless")
 
 
-def _relative(table: Path, folder: Path) -> str:
-    """Return the table's path as the experiment file will mean it."""
-    import os
+def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
+    """Return a commented experiment file, with the options that the dataset named `use` needs to read the table."""
+    space, rules = _constrained(data)
+    lines = [
+        f"# Inverse design with {data.name}: {plural(len(data.frame), 'row')}.",
+        "# Lines that begin with # are comments; remove the # to activate a line.",
+        "",
+        "seed = 0",
+        "",
+        "[dataset]",
+        f"use = {toml(use)}",
+        *(f"{toml_key(key)} = {toml(value)}" for key, value in options if value is not None and key not in FOUND),
+        "# Columns that can be set in a design; remove results, sample numbers and dates.",
+        f"inputs = {toml(list(data.space.names))}",
+        "",
+        "# The kind of each input, as read from its column; correct what is wrong.",
+        "[dataset.kinds]",
+        *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
+        "",
+        "[design]",
+        *_rules(rules),
+        "# The search range of each input: the range in the table. Predictions far outside it are unreliable.",
+    ]
+    bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
+    lines += ["[design.bounds]"] if bounded else []
+    lines += [f"{toml_key(v.name)} = [{_number(v.lower)}, {_number(v.upper)}]" for v in bounded]
+    for v in data.space.variables:
+        if v.kind not in ("continuous", "integer"):
+            lines.append(f"# {v.name} takes {', '.join(map(str, v.levels[:8]))}{' …' if len(v.levels) > 8 else ''}")
+    lines += [
+        *_wishes(data),
+        "",
+        "[solver]",
+        "starts = 64",
+        "",
+        '# The targets of the outputs. Set one or more: a number, "<=1", ">=1", "1..2", "max" or "min".',
+        "[targets]",
+    ]
+    for m, name in enumerate(data.outputs):
+        measured = data.y[np.isfinite(data.y[:, m]), m]
+        middle, low, high = (
+            near(float(value), 1e-3 * float(np.ptp(measured)))
+            for value in (np.median(measured), measured.min(), measured.max())
+        )
+        lines.append(f"# {toml_key(name)} = {middle}  # measured: {low} to {high}")
+    odd = [*data_warnings(data, space), *data_notes(data)]
+    if odd:
+        lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
+    return "\n".join(lines) + "\n"
 
-    return Path(os.path.relpath(table.resolve(), folder.resolve())).as_posix()
+
+def _rules(found: list[str]) -> list[str]:
+    """Return keys of `[design]` itself, which stand before its tables: what all rows satisfy, and commented wishes."""
+    why = "# Every row of the table satisfies these; without them most designs in the search range can't exist."
+    return [
+        '# Further equations and limits that designs must satisfy, such as "a + b <= 1".',
+        *([why, "constraints = [", *(f"    {toml_text(text)}," for text in found), "]"] if found else []),
+        "# Only accept designs as close to a row of the table as its rows are to each other:",
+        "# stay_near_data = true",
+        "# Change as few values of the reference design in [design.near] as possible:",
+        "# fewest_changes = true",
+        "",
+    ]
+
+
+def _constrained(data: Data) -> tuple[Space, list[str]]:
+    """Return the design variables with those of the table's equations that designs can satisfy, and these as text."""
+    space = data.space
+    found: list[str] = []
+    for equation in equations_among(data.x, data.space):
+        try:
+            space = Design(constraints=[*found, equation.constraint]).apply(data.space, data.outputs)
+        except InvdesignError:  # such as whole numbers that can't satisfy what was rounded
+            continue
+        found.append(equation.constraint)
+    return space, found
+
+
+def _wishes(data: Data) -> list[str]:
+    """Return commented tables of `[design]` for what a table can't say of a design, with the table's own names."""
+    first = data.space.variables[0].name
+    lines = ["", "# Fix an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
+    moving = [v for v in data.space.variables if v.kind in ("continuous", "integer") and v.upper > v.lower]
+    if moving:  # a power of ten that cuts the range into 10 to 100 steps; a whole one for whole numbers
+        v = moving[0]
+        step = "1" if v.kind == "integer" else typed(10.0 ** np.floor(np.log10((v.upper - v.lower) / 10)))
+        lines += ["", "# The resolution of an instrument:", "# [design.step]", f"# {toml_key(v.name)} = {step}"]
+    return [
+        *lines,
+        "",
+        "# Reference design: answers stay close to it.",
+        "# [design.near]",
+        *(f"# {toml_key(name)} = {_cell(data, name)}" for name in data.space.names),
+    ]
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML on one line; TOML has no null, so keys without a value are left out."""
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update({key: inner for key, inner in value.items() if inner is not None})
+        return table.as_string()
+    return tomlkit.item(value).as_string()
+
+
+def toml_key(name: str) -> str:
+    """Write a name as a TOML key: bare where it may be, else in quotes."""
+    return tomlkit.key(name).as_string()
+
+
+def _number(value: float) -> str:
+    return repr(float(value)) if value != int(value) or abs(value) > 1e15 else str(int(value))
+
+
+def _cell(data: Data, name: str) -> str:
+    """Write the first value of a column as TOML."""
+    value = data.frame[name].iloc[0]
+    return toml(value.item() if hasattr(value, "item") else value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,11 @@ from invdesign_core.workflow.experiment import Experiment, apply_overrides, pars
 
 
 def check_exists(run_or_model: Path) -> None:
-    """Refuse a run or model that does not exist, naming the one most like it.
-
-    Raises
-    ------
-    DataError
-        If there is nothing at that path.
-    """
+    """Refuse a run or model that does not exist, naming the one most like it."""
     if not run_or_model.exists():
-        siblings = [p.name for p in run_or_model.parent.glob("*")] if run_or_model.parent.is_dir() else []
-        raise DataError(
-            f"{run_or_model}: there is no such run or model",
-            near_match(run_or_model.name, siblings) if siblings else None,
-        )
+        siblings = [p.name for p in run_or_model.parent.glob("*")]
+        hint = near_match(run_or_model.name, siblings) if siblings else None
+        raise DataError(f"{run_or_model}: there is no such run or model", hint)
 
 
 def listed_names(text: str | None, table: Path | None) -> list[str] | None:
@@ -43,44 +35,35 @@ def listed_names(text: str | None, table: Path | None) -> list[str] | None:
     return split_names(text, [*columns, *(name.removeprefix(PREFIX) for name in columns)])
 
 
-def experiment_of(
-    path: Path | None,
-    overrides: Sequence[str],
-    plugins: dict[str, str | None],
-    seed: int | None,
-    backend: str | None,
-    design: Mapping[str, Any] | None = None,
-) -> tuple[Experiment, str | None]:
-    """Return the experiment of a file and the options over it, and the file's text.
+def overrides_of(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the items of `--set` with that of `--time-limit`."""
+    limit = given.get("time_limit")
+    overrides: tuple[str, ...] = given["overrides"]
+    return overrides if limit is None else (*overrides, f"solver.time_limit={limit!r}")
 
-    Without a file the tables ``features.parquet`` and ``targets.parquet`` of the current folder are
-    taken, where both are there.
 
-    Raises
-    ------
-    ConfigError
-        If the file or an option can't be used.
+def experiment_of(path: Path | None, given: Mapping[str, Any]) -> tuple[Experiment, str | None]:
+    """Return the experiment of a file, with the options of the command line over it, and the file's text.
+
+    Without a file, ``features.parquet`` and ``targets.parquet`` of the current folder are taken where both are there.
     """
     values: dict[str, Any] = {}
     source = None
     if path is not None:
         values = read_toml(path)
         source = path.read_text(encoding="utf-8-sig")
-    elif plugins.get("dataset") is None and all(Path(f"{n}.parquet").exists() for n in ("features", "targets")):
+    elif given["dataset"] is None and all(Path(f"{n}.parquet").exists() for n in ("features", "targets")):
         values["dataset"] = {"use": f"{OWN}:table", "features": "features.parquet", "targets": "targets.parquet"}
-    for kind, name in plugins.items():
-        section = values.get(kind, {})
+    for kind, default in DEFAULTS.items():
+        name, section = given[kind], values.get(kind, {})
         section = {"use": section} if isinstance(section, str) else section
         if name is not None:
-            same = section.get("use", DEFAULTS[kind]) == name
+            same = section.get("use", default) == name
             values[kind] = {**section, "use": name} if same else {"use": name}  # another plugin has other options
-    if seed is not None:
-        values["seed"] = seed
-    if backend is not None:
-        values["backend"] = backend
-    values = apply_overrides(values, overrides)
+    values |= {key: given[key] for key in ("seed", "backend") if given.get(key) is not None}
+    values = apply_overrides(values, overrides_of(given))
+    design, section = design_values(given), values.get("design", {})
     if design:
-        section = values.get("design", {})
         values["design"] = merge_design(section, design) if isinstance(section, Mapping) else section
     place = path.name if path is not None else "options"
     folder = path.resolve().parent if path is not None else Path.cwd()
@@ -88,15 +71,12 @@ def experiment_of(
 
 
 def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `[design]` keys that the options of `design_options` name.
-
-    Raises
-    ------
-    ConfigError
-        If an item has another form than its option shows.
-    """
-    items: dict[str, Sequence[str]] = {key: options[key] for key in ("bounds", "fixed", "levels", "step")}
-    found: dict[str, Any] = {key: dict(_assigned(item, key) for item in items[key]) for key in items if items[key]}
+    """Return the `[design]` keys that the options of `commands.design_options` name."""
+    found: dict[str, Any] = {
+        key: dict(_assigned(item, key) for item in options[key])
+        for key in ("bounds", "fixed", "levels", "step")
+        if options[key]
+    }
     if options["log"]:
         found["log"] = [name.strip().strip('"') for name in options["log"]]
     if options["margin"] is not None:

@@ -6,58 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
-
-from invdesign_core.cli.options import (
-    design_options,
-    json_option,
-    plugin_options,
-    quiet_option,
-    set_option,
-    target_option,
-)
-from invdesign_core.cli.output import discover, results_only_on_stdout
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.option_values import experiment_of
+from invdesign_core.cli.output import results_only_on_stdout
+from invdesign_core.cli.session import discover
+from invdesign_core.context import Context, Event
 from invdesign_core.errors import plural
-from invdesign_core.workflow.defaults import DEFAULTS
+from invdesign_core.surrogate import backend as keras_backend
+from invdesign_core.workflow.validate import check
 
 
-@click.command()
-@click.argument("experiment", required=False, type=click.Path(path_type=Path))
-@plugin_options(list(DEFAULTS))
-@set_option
-@target_option
-@design_options
-@click.option("--no-data", is_flag=True, help="Don't load the data; targets are then not checked.")
-@json_option
-@quiet_option
 def validate(
-    experiment: Path | None,
-    overrides: tuple[str, ...],
-    targets: tuple[str, ...],
-    no_data: bool,
-    as_json: bool,
-    quiet: bool,
-    **others: Any,
+    experiment: Path | None, targets: tuple[str, ...], no_data: bool, as_json: bool, quiet: bool, **given: Any
 ) -> None:
-    """Check an experiment without training: keys, plugins and their options, data, design, targets.
-
-    It refuses what `run` would refuse, and prints the same notes about the table.
-
-    \b
-    Examples:
-      invdesign validate mine.toml
-      invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
-      invdesign validate mine.toml --no-data --json
-    """
-    from invdesign_core.cli.console import Watcher
-    from invdesign_core.cli.option_values import design_values, experiment_of
-    from invdesign_core.context import Context, Event
-    from invdesign_core.surrogate import backend
-    from invdesign_core.workflow.validate import check
-
+    """Check an experiment without training: keys, plugins and their options, data, design, targets."""
     registry = discover()
-    plugins = {kind: others[kind] for kind in DEFAULTS}
-    chosen, _ = experiment_of(experiment, overrides, plugins, None, None, design_values(others))
+    chosen, _ = experiment_of(experiment, given)
     stages = chosen.stages(registry, targets)
     found: dict[str, Any] = {
         "valid": True,
@@ -73,7 +37,7 @@ def validate(
                         notes.append(str(event.data["text"]))
                     watcher(event)
 
-                backend.select(chosen.backend)
+                keras_backend.select(chosen.backend)
                 ctx = Context(chosen.seed, emit=emit, folder=chosen.folder)
                 checked = check(chosen, registry, ctx, targets, build=True)
             low, high = checked.space.bounds

@@ -1,0 +1,367 @@
+"""Every command with its options and its help, which load nothing but click: what a command does is imported late."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from invdesign_core.errors import PluginError, described, own_version
+from invdesign_core.workflow.defaults import DEFAULTS
+
+F = TypeVar("F", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class Group(click.Group):
+    """A group whose commands are listed in the order in which they are usually needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order below."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and keep from click what it would take for something else than it is."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, BrokenPipeError) as error:  # for click Ctrl-C at a prompt, and a reader who went away
+            raise RuntimeError(described(error)) from error
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # no command ends the program, nor raises what nobody would catch
+            frames = traceback.extract_tb(error.__traceback__)
+            raise PluginError(
+                f"{frames[-1].filename}, line {frames[-1].lineno}: {described(error)}", "this is a fault of the plugin"
+            ) from error
+
+
+def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds options to a command in the order in which help lists them."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def repeatable(*names: str, metavar: str, help: str) -> Callable[[F], F]:
+    """Return an option that may be given more than once."""
+    return click.option(*names, multiple=True, metavar=metavar, help=f"{help} Repeatable.")
+
+
+def plugin_options(*kinds: str) -> Callable[[F], F]:
+    """Return an option for the plugin of each kind."""
+    return in_order(
+        *(click.option(f"--{k}", metavar="NAME", help=f"The {k} plugin; by default {DEFAULTS[k]}.") for k in kinds)
+    )
+
+
+design_options = in_order(
+    repeatable(
+        "--bounds",
+        metavar="NAME=LOW..HIGH",
+        help="Bounds of a variable; several ranges with commas: NAME=1..2,4..5.",
+    ),
+    repeatable("--fixed", metavar="NAME=VALUE", help="Fix a variable at one value."),
+    repeatable("--levels", metavar="NAME=A,B,…", help="The only values of a variable."),
+    repeatable(
+        "--step",
+        metavar="NAME=STEP",
+        help="Allow only multiples of a step; 'NAME=STEP from START' counts from a number other than 0.",
+    ),
+    repeatable("--log", metavar="NAME", help="Search a variable on a log scale."),
+    click.option("--margin", type=click.FloatRange(0), help="Widen the data's bounds by this share of their range."),
+    repeatable("--constraint", "constraints", metavar="TEXT", help="What designs must satisfy, such as 'a + b <= 1'."),
+    repeatable(
+        "--near",
+        metavar="NAME=VALUE,…|FILE:ROW",
+        help="A reference design, or some of its values, that answers stay close to: values, or a row of a "
+        "table, counted from 1; a table with one row needs no number.",
+    ),
+    click.option(
+        "--fewest-changes", is_flag=True, help="Change as few values of the reference design (--near) as possible."
+    ),
+    click.option(
+        "--stay-near-data",
+        is_flag=True,
+        help="Only accept designs as close to a measured one as measured designs are to each other.",
+    ),
+)
+"""An option for each key of `[design]`."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+target_option = repeatable(
+    "--target",
+    "targets",
+    metavar="NAME=VALUE",
+    help="Target for an output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, optionally "
+    "followed by 'tolerance 0.1' or 'weight 2'; a single output needs no name.",
+)
+set_option = repeatable(
+    "--set",
+    "overrides",
+    metavar="SECTION.KEY=VALUE",
+    help="Set any key of the experiment file, such as solver.starts=16.",
+)
+backend_option = click.option(
+    "--backend", type=click.Choice(["jax", "tensorflow"]), help="What Keras runs on; by default jax."
+)
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Fixes data, training, starts and result.")
+time_limit_option = click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="Maximum duration of the search; it then returns the best designs so far. Same as --set solver.time_limit=…",
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only the result.")
+names_options = in_order(
+    click.option(
+        "--inputs",
+        metavar="A,B,…",
+        help="For a model: names of its inputs, in order. A name in double quotes may contain a comma.",
+    ),
+    click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order."),
+)
+code_options = in_order(
+    click.option(
+        "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+    ),
+    repeatable(
+        "--import",
+        "imports",
+        metavar="MODULE|FILE.py",
+        help="Import your Python code before the model is loaded: layer classes and functions of your own.",
+    ),
+)
+
+
+def _do(function: str, given: dict[str, Any]) -> Any:
+    """Call ``module.function`` of this package with the options as they were given."""
+    module, name = function.split(".")
+    return getattr(import_module(f"invdesign_core.cli.{module}"), name)(**given)
+
+
+def _print_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"invdesign, version {own_version()}")
+        ctx.exit()
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Which inputs give the output I want?
+
+    Train a surrogate on a table of designs and measured responses, and invert it.
+
+    \b
+    Examples:
+      invdesign run                                the built-in example: which digits write 2?
+      invdesign init mine.csv --outputs H2         an experiment file for your own table
+      invdesign run mine.toml --target 'H2=0.33'   your own table, as the file says
+      invdesign solve runs/… --target 'H2=0.30'    another target, without training again
+      invdesign predict runs/… mine.csv            what the surrogate answers for designs of yours
+    """
+
+
+@cli.command(short_help="Write a commented experiment file for a table of your own.")
+@click.argument("table", type=PATH)
+@click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns that targets are set for.")
+@click.option("--out", type=PATH, help="The file to write; by default the table's name.toml.")
+@repeatable("--set", "overrides", metavar="KEY=VALUE", help="An option of the table dataset, such as skip_rows=1.")
+@quiet_option
+def init(**given: Any) -> None:
+    """Read a table, and write an experiment file with what was found in it.
+
+    The file lists each input's kind and range, notes about the table, and a target to fill in.
+
+    \b
+    Examples:
+      invdesign init mine.csv --outputs H2,N2
+      invdesign init mine.csv --outputs 'flow rate' --set decimal=, --out first.toml
+    """
+    _do("init.init", given)
+
+
+@cli.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
+@click.argument("experiment", required=False, type=PATH)
+@plugin_options(*DEFAULTS)
+@set_option
+@target_option
+@design_options
+@seed_option
+@backend_option
+@time_limit_option
+@click.option("--out", type=PATH, help="The run folder; by default a new one below runs/.")
+@click.option("--resume", is_flag=True, help="Continue the unfinished run in --out; finished trials are kept.")
+@json_option
+@quiet_option
+def run(**given: Any) -> Any:
+    """Load, split, tune, train, save, invert, report.
+
+    EXPERIMENT is a TOML file (see `invdesign schema`). Without one, features.parquet and
+    targets.parquet of the current folder are taken if both are there, else the built-in example.
+
+    \b
+    Examples:
+      invdesign run
+      invdesign run mine.toml --target 'H2=0.33' --target 'N2<=0.34'
+      invdesign run mine.toml --target H2=max --constraint 'a + b + c = 1' --step T=5
+      invdesign run --dataset table --set dataset.path=mine.csv --set 'dataset.outputs=["y"]' --target 2
+    """
+    return _do("run.run", given)
+
+
+@cli.command(short_help="Invert a saved run, or a Keras model of your own.")
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH)
+@target_option
+@plugin_options("objective", "solver")
+@set_option
+@design_options
+@click.option("--table", type=PATH, help="For a model: a table whose columns give names and bounds.")
+@names_options
+@click.option(
+    "--targets",
+    "target_table",
+    type=PATH,
+    help="A table of targets: a column for each output, and for each variable that a target comes with; NAME and "
+    "design.NAME are the same variable.",
+)
+@click.option("--out", type=PATH, help="With --targets: the .csv, .parquet or .xlsx file for the designs.")
+@click.option(
+    "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
+)
+@seed_option
+@backend_option
+@time_limit_option
+@code_options
+@json_option
+@quiet_option
+def solve(**given: Any) -> Any:
+    """Find the inputs that give another target, without training.
+
+    A run folder contains its variables, bounds and settings. For a .keras file of your own, give the
+    bounds, or a table to take them from. Layer classes of your own need --import.
+
+    \b
+    Examples:
+      invdesign solve runs/20260101-120000 --target 3
+      invdesign solve runs/20260101-120000 --target H2=max --target 'N2<=0.34' --bounds T=300..350
+      invdesign solve runs/20260101-120000 --target 3 --near a=0.2,b=0.3 --fewest-changes
+      invdesign solve mine.keras --bounds x1=0..1 --bounds x2=0..1 --target 1.3
+      invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
+      invdesign solve runs/20260101-120000 --targets wanted.csv --out designs.csv
+    """
+    return _do("solve.solve", given)
+
+
+@cli.command(short_help="Predict the outputs of the designs in a table.")
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH)
+@click.argument("table", metavar="TABLE", type=PATH)
+@click.option(
+    "--out",
+    type=PATH,
+    help="The .csv, .parquet or .xlsx file for the table with its predictions; by default they are printed as CSV.",
+)
+@names_options
+@backend_option
+@code_options
+@json_option
+@quiet_option
+def predict(**given: Any) -> None:
+    """Add the predicted outputs to a table of designs.
+
+    TABLE has a column for each design variable, named NAME or, as in the tables that `invdesign solve`
+    writes, design.NAME. All its columns are kept; prediction.NAME and, for an ensemble, spread.NAME are
+    added.
+
+    \b
+    Examples:
+      invdesign predict runs/20260101-120000 mine.csv
+      invdesign predict runs/20260101-120000 designs.xlsx --out predicted.xlsx
+      invdesign predict mine.keras mine.csv --inputs flow,heat --outputs yield --json
+    """
+    _do("predict.predict", given)
+
+
+@cli.group()
+def plugins() -> None:
+    """List the installed plugins, or show one.
+
+    \b
+    Examples:
+      invdesign plugins list
+      invdesign plugins show lbfgsb
+    """
+
+
+@plugins.command("list")
+@json_option
+def list_plugins(**given: Any) -> None:
+    """List every plugin with the distribution that brings it, and those that could not be loaded."""
+    _do("listing.list_plugins", given)
+
+
+@plugins.command("show")
+@click.argument("name")
+@click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
+@click.option("--markdown", is_flag=True, help="Print the options as a Markdown table.")
+@json_option
+def show_plugin(**given: Any) -> None:
+    """Show what a plugin does and every option that it has.
+
+    \b
+    Example:
+      invdesign plugins show lbfgsb
+    """
+    _do("listing.show_plugin", given)
+
+
+@cli.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
+@click.argument("experiment", required=False, type=PATH)
+@plugin_options(*DEFAULTS)
+@set_option
+@target_option
+@design_options
+@click.option("--no-data", is_flag=True, help="Don't load the data; targets are then not checked.")
+@json_option
+@quiet_option
+def validate(**given: Any) -> None:
+    """Check an experiment without training: keys, plugins and their options, data, design, targets.
+
+    It refuses what `run` would refuse, and prints the same notes about the table.
+
+    \b
+    Examples:
+      invdesign validate mine.toml
+      invdesign validate mine.toml --target H2=max --constraint 'a + b = 1'
+      invdesign validate mine.toml --no-data --json
+    """
+    _do("validate.validate", given)
+
+
+@cli.command(short_help="Show every key of the experiment file.")
+@click.option("--result", is_flag=True, help="Show the result's JSON instead: what --json prints.")
+@json_option
+def schema(**given: Any) -> None:
+    """Show every key of the experiment file, or its JSON Schema (--json), for editors and scripts.
+
+    \b
+    Examples:
+      invdesign schema
+      invdesign schema --json > experiment.schema.json
+      invdesign schema --result --json
+    """
+    _do("listing.show_schema", given)

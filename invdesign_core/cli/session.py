@@ -1,0 +1,106 @@
+"""What a command works with: the installed plugins, Keras, a display of progress, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import TextIO
+
+from platformdirs import user_cache_path
+
+from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.output import results_only_on_stdout
+from invdesign_core.context import Context
+from invdesign_core.registry import Registry
+from invdesign_core.surrogate import backend as keras_backend
+
+
+def discover() -> Registry:
+    """Return the installed plugins; what they print while they are imported goes to stderr."""
+    with results_only_on_stdout():
+        return Registry.discover()
+
+
+@contextmanager
+def session(backend: str | None, quiet: bool) -> Iterator[tuple[TextIO, Watcher, Context]]:
+    """Import Keras, and give a command the stream for its result, the display of progress, and the context it feeds."""
+    ctx = Context()
+    with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
+        with ctx.clock.stage("import"):
+            import_keras(backend)
+        yield stdout, watcher, replace(ctx, emit=watcher)
+
+
+@contextmanager
+def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event besides raising: JAX runs Python inside the garbage collector, which loses exceptions."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def import_keras(backend: str | None) -> None:
+    """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
+    if keras_backend.select(backend) == "jax":
+        _remember_programs()
+    with _held_back():
+        import keras  # noqa: F401
+
+
+def _remember_programs() -> None:
+    """Let JAX keep what it compiles for the next process; whatever the user has set himself stays."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = user_cache_path("invdesign", appauthor=False) / "jax"
+    if not folder.is_absolute():  # a user without a home folder
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # each process compiles for itself
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(256 * 2**20))
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, and show it after all if what runs fails.
+
+    TensorFlow 2.21 logs its first lines before any setting is read.
+    """
+    sys.stderr.flush()
+    try:
+        scratch = tempfile.TemporaryFile()  # noqa: SIM115
+    except OSError:  # nowhere to hold it back
+        yield
+        return
+    with scratch as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
