@@ -200,7 +200,8 @@ class TrialOptions(BaseModel):
         "val_loss", description="What the best trial is best at: `val_loss`, or a metric such as `val_mae`."
     )
     direction: Literal["auto", "min", "max"] = Field(
-        "auto", description="Whether the objective is to be small or large; `auto` knows Keras' own metrics."
+        "auto",
+        description="Whether the objective is to be small (`min`) or large (`max`); `auto` knows Keras' own metrics.",
     )
 
 
@@ -251,8 +252,8 @@ class StartOptions(BaseModel):
     starts: int = Field(64, ge=1, description="Number of start points for each target.")
     init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
         "screened",
-        description="Where starts come from: the best and most different of many screened points, random points, "
-        "space-filling ones, or the best rows of the training data.",
+        description="Where starts come from: `screened`, the best and most different of many random points; `uniform`, "
+        "random points; `sobol` or `latin-hypercube`, which fill the space; or `data`, the best training rows.",
     )
     discrete: Literal["auto", "relax"] = Field(
         "auto",

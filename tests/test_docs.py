@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, called
+from made_tables import made
 from pydantic import BaseModel
 
 from invdesign_core import errors, plugin, registry
@@ -39,41 +40,6 @@ COMMANDS = {
     "test": ".venv/bin/pip install '.[test]' && .venv/bin/pytest",
 }
 """The set-up in the README, which scripts take from there by its markers."""
-TABLES = {
-    "experiment-file.md": [
-        "invdesign_core.workflow.experiment.Experiment",
-        "invdesign_core.workflow.experiment.Design",
-        "invdesign_core.surrogate.settings.Training",
-    ],
-    "results.md": [
-        "invdesign_core.designs.report.Report",
-        "invdesign_core.designs.report.TargetReport",
-        "invdesign_core.designs.report.DesignReport",
-        "invdesign_core.designs.report.NearestReport",
-        "invdesign_core.designs.report.MeasuredReport",
-        "invdesign_core.designs.report.StartsReport",
-        "invdesign_core.designs.report.SurrogateReport",
-        "invdesign_core.designs.report.OutputMetrics",
-        "invdesign_core.designs.report.TableReport",
-        "invdesign_core.errors.ExitCode",
-    ],
-    "writing-plugins.md": [
-        f"invdesign_core.plugin.{name}"
-        for name in (
-            "Data",
-            "Variable",
-            "Trial",
-            "TrialResult",
-            "Prediction",
-            "Goal",
-            "Linear",
-            "SolverResult",
-            "Context",
-        )
-    ],
-}
-"""The classes whose fields a page must list in full."""
-
 MARK = re.compile(r"^<!-- (?P<key>[a-z]+)(?:: (?P<value>.+?))?(?: -->|\n(?P<body>.*?)\n-->)$", re.S)
 PLAIN = re.compile(r"""(?:[\w\s.,:=/…+^@%-]|'[^']*'|"[^"$`\\]*")*""")
 """A line of words, quoted where it takes quotes, which means the same to `shlex` as to a shell."""
@@ -318,70 +284,34 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
     return {name: rows[2:] for name, rows in found.items()}
 
 
-def defaults_of(item: Any) -> dict[str, Any]:
-    """Return the fields of a class and their defaults; `...` where there is none."""
+def names_of(item: Any) -> list[str]:
+    """Return the fields of a class as a user sees them."""
     if issubclass(item, Enum):
-        return {str(member.value): ... for member in item}
+        return [str(member.value) for member in item]
     if issubclass(item, BaseModel):
-        return {
-            name: info.default_factory() if info.default_factory else ... if info.is_required() else info.default
-            for name, info in item.model_fields.items()
-            if not info.exclude
-        }
-    return {f.name: f.default for f in dataclasses.fields(item) if not f.name.startswith("_")}
+        return [name for name, info in item.model_fields.items() if not info.exclude]
+    return [f.name for f in dataclasses.fields(item) if not f.name.startswith("_")]
 
 
-def resolve(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+FIELDS = [(page, name) for page in PAGES for name in tables(page) if "." in name]
 
 
-def header(page: Path, name: str) -> list[str]:
+@pytest.mark.parametrize(("page", "name"), FIELDS, ids=lambda value: str(getattr(value, "name", value)))
+def test_tables_list_every_field(page: Path, name: str) -> None:
+    module, _, item = name.rpartition(".")
+    assert [row[0].strip("`") for row in tables(page)[name]] == names_of(getattr(importlib.import_module(module), item))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tables_of_options_are_what_the_code_makes(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    line = text.split(f"<!-- fields: {name} -->", 1)[1].lstrip("\n").split("\n", 1)[0]
-    return [cell.strip() for cell in line.split("|")[1:-1]]
-
-
-CHECKED = [(page, name) for page in PAGES for name in tables(page) if "." in name]
-
-
-@pytest.mark.parametrize(("page", "name"), CHECKED, ids=lambda value: str(getattr(value, "name", value)))
-def test_tables_list_every_field_with_its_default(page: Path, name: str) -> None:
-    fields = defaults_of(resolve(name))
-    rows = tables(page)[name]
-    assert [row[0].strip("`") for row in rows] == list(fields)
-    if header(page, name)[1] == "default":
-        for row in rows:
-            field = row[0].strip("`")
-            assert default_in(row[1]) == as_toml(fields[field]), f"default of {field}"
-
-
-def default_in(cell: str) -> Any:
-    text = cell.strip("`")
-    return {"none": None, "required": ...}[text] if text in ("none", "required") else tomllib.loads(f"v = {text}")["v"]
-
-
-def as_toml(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_defaults=True)
-    return value
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_pages_have_the_tables_they_must(name: str) -> None:
-    assert set(TABLES[name]) <= set(tables(DOCS / name))
+    assert text == made(text), "python tests/made_tables.py writes them anew"
 
 
 def test_every_key_of_a_target_is_listed() -> None:
-    from invdesign_core.targets import parse_target
+    from invdesign_core.targets import KEYS
 
-    with pytest.raises(errors.ConfigError) as caught:
-        parse_target({"?": 1}, "target")
-    known = re.findall(r"'(\w+)'", caught.value.hint or "")
-    assert known
-    assert sorted(row[0].strip("`") for row in tables(DOCS / "experiment-file.md")["target"]) == known
+    assert [row[0].strip("`") for row in tables(DOCS / "experiment-file.md")["target"]] == list(KEYS)
 
 
 # Default plugins
@@ -400,10 +330,7 @@ def test_every_default_plugin_has_a_page_with_its_options() -> None:
         text = page.read_text(encoding="utf-8")
         assert f"({item.name}.md)" in index
         assert item.kind in text
-        if item.model_fields:
-            assert f"{item.__module__}.{item.__name__}" in tables(page)
-        else:
-            assert "It has no options" in text
+        assert (f"<!-- options: {item.name} -->" if item.model_fields else "It has no options") in text
         assert any(block.language in ("sh", "python") for block in blocks(page)), f"{page.name} has no example"
 
 

@@ -22,23 +22,29 @@ class Training(BaseModel):
         True, description="Stop when the watched loss no longer improves; `cosine` always goes to its end."
     )
     patience: int = Field(40, ge=0, description="Early stopping: epochs without improvement.")
-    min_delta: float = Field(0.0, ge=0, description="An improvement smaller than this is none.")
-    restore_best: bool = Field(True, description="Go back to the weights of the best epoch when stopped.")
+    min_delta: float = Field(0.0, ge=0, description="Smaller improvements do not count.")
+    restore_best: bool = Field(True, description="Go back to the weights of the best epoch at the end.")
     schedule: Literal["plateau", "cosine", "constant"] = Field(
         "plateau",
-        description="Learning rate: halved on plateaus of the watched loss, falling to 0 along a cosine over `epochs`, "
-        "or constant.",
+        description="Learning rate: `plateau` lowers it when the watched loss stalls, `cosine` lowers it to 0 over "
+        "`epochs`, `constant` keeps it.",
     )
-    plateau_patience: int = Field(15, ge=1, description="`plateau`: halve after so many epochs without improvement.")
+    plateau_patience: int = Field(
+        15, ge=1, description="`plateau`: epochs without improvement before the learning rate is lowered."
+    )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="`plateau`: multiply the learning rate by this.")
-    min_learning_rate: float = Field(1e-6, ge=0, description="`plateau`: never go below this learning rate.")
+    min_learning_rate: float = Field(1e-6, ge=0, description="`plateau`: the lowest learning rate.")
     side_by_side: int = Field(
-        64, ge=1, description="Networks trained at once at most; fewer need less memory, and change no result."
+        64,
+        ge=1,
+        description="Maximum number of networks trained at once; fewer need less memory and change no result.",
     )
-    members: int = Field(1, ge=1, description="Networks in the ensemble; more than one gives a spread.")
+    members: int = Field(
+        1, ge=1, description="Networks in the ensemble; with more than one, predictions have a spread."
+    )
     scale: bool = Field(
         True,
-        description="Standardise inputs and outputs around the network; false for a model that brings its own.",
+        description="Standardise inputs and outputs around the network; false is for a model with its own scaling.",
     )
     retrain: bool = Field(
         False,

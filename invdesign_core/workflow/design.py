@@ -27,21 +27,29 @@ class Design(BaseModel):
 
     bounds: dict[str, Pair | list[Pair]] = Field(
         default_factory=dict,
-        description="Lowest and highest value of a variable, or several such ranges; by default those of the data.",
+        description="Lowest and highest value of a numeric variable, by name, or a list of several such ranges; by "
+        "default those of the data.",
     )
-    fixed: dict[str, Any] = Field(default_factory=dict, description="Fixed values of variables.")
-    levels: dict[str, list[Any]] = Field(default_factory=dict, description="The only values that a variable may take.")
+    fixed: dict[str, Any] = Field(default_factory=dict, description="Fixed values of variables, by name.")
+    levels: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        description="The only values that a variable may take, by name: numbers, or some of a category's labels.",
+    )
     step: dict[str, float | dict[str, float]] = Field(
         default_factory=dict,
-        description="Distance between the values of a variable, which are its multiples, such as an instrument's 0.1; "
-        "or { by = 0.1, from = 0.05 }.",
+        description="The distance between the values of a variable, by name: they are its multiples. With "
+        "`{ by = 1, from = 155.8 }` they are counted from that number instead of 0.",
     )
-    log: list[str] = Field(default_factory=list, description="Variables that are searched on a logarithmic scale.")
+    log: list[str] = Field(
+        default_factory=list, description="Names of the variables that are searched on a logarithmic scale."
+    )
     margin: float = Field(
-        0.0, ge=0, description="Widen the data's bounds by this share of their range; not bounds that are given."
+        0.0,
+        ge=0,
+        description="Widen the data's bounds by this share of their range, on both sides; not bounds that are given.",
     )
     constraints: list[str] = Field(
-        default_factory=list, description="Further conditions that designs must satisfy, such as 'a + b <= 1'."
+        default_factory=list, description="Further conditions that designs must satisfy, such as `a + b <= 1`."
     )
     near: dict[str, Any] = Field(
         default_factory=dict, description="A reference design, or some of its values: answers stay close to it."
@@ -52,7 +60,8 @@ class Design(BaseModel):
         description="A table, and after a colon a row of it, that is the present design: what --near FILE:ROW says.",
     )
     fewest_changes: bool = Field(
-        False, description="Change as few variables of the present design (near) as possible, whatever the distance."
+        False,
+        description="Change as few variables of the reference design (`near`) as possible, whatever the distance.",
     )
     stay_near_data: bool = Field(
         False, description="Stay as near to a measured design as measured designs are to each other."

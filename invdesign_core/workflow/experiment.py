@@ -42,22 +42,28 @@ class Experiment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, ge=0, lt=2**32, description="Fixes data, training, starts and result on one machine.")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="Fixes the data of generated datasets, the split, the training, the starts and the result, on one "
+        "machine.",
+    )
     backend: Literal["jax", "tensorflow"] | None = Field(
-        None, description="What Keras runs on; by default $KERAS_BACKEND, else jax."
+        None, description="What Keras runs on, `jax` or `tensorflow`; by default `$KERAS_BACKEND`, else `jax`."
     )
     dataset: Choice = Field(Choice(use=DEFAULTS["dataset"]), description="Where designs and responses come from.")
     design: Design = Field(
         default_factory=Design, description="Design variables: bounds and constraints beyond those in the data."
     )
     surrogate: Choice = Field(Choice(use=DEFAULTS["surrogate"]), description="The model of the forward map.")
-    training: Training = Field(default_factory=Training, description="How it is trained.")
-    tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="What proposes hyper-parameters.")
+    training: Training = Field(default_factory=Training, description="How the surrogate is trained.")
+    tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="Proposes hyper-parameters.")
     objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
-    solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="What searches for designs.")
+    solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="Searches for designs.")
     targets: dict[str, Any] = Field(
         default_factory=dict,
-        description="Target of each output: a number, '<=1', '>=1', '1..2', 'max', 'min', 'free', or a table.",
+        description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table.",
     )
     folder: Path = Field(
         default_factory=Path.cwd, exclude=True, description="The folder that relative paths start from."

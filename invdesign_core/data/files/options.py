@@ -37,15 +37,16 @@ class Reading(BaseModel):
 
     separator: str | None = Field(
         None,
-        description="What stands between the values of a text file: one character, `tab`, or `space` for any "
+        description="The separator between the values of a text file: one character, `tab`, or `space` for any "
         "number of blanks. By default a comma, semicolon, tab or pipe, as the header shows.",
     )
-    decimal: Literal[".", ","] | None = Field(None, description="What stands before the decimals.")
+    decimal: Literal[".", ","] | None = Field(None, description="The decimal mark: `.` or `,`.")
     thousands: Literal[",", ".", "'", " ", "_"] | None = Field(
-        None, description="What groups the digits of large numbers, as in `1,000`; `space` may be written out."
+        None, description="The thousands separator, as in `1,000`: `,`, `.`, `'`, `_` or `space`."
     )
     encoding: str | None = Field(
-        None, description="How a text file's characters are stored. By default UTF-8 or UTF-16, else Windows-1252."
+        None,
+        description="The encoding of a text file, such as `cp1252`. By default UTF-8 or UTF-16, else Windows-1252.",
     )
     header: int | None = Field(
         None, ge=1, description="The line of the file that holds the column names; by default the first with text."
@@ -55,11 +56,13 @@ class Reading(BaseModel):
         description="Rows to leave out, such as a row of units: how many of the first ones below the header, or a "
         "list of rows, counted from 1 below the header.",
     )
-    sheet: int | str | None = Field(None, description="The sheet of an Excel file: its name, or its number from 1.")
+    sheet: int | str | None = Field(
+        None, description="The sheet of an Excel file: its name, or its number from 1. Needed if several contain data."
+    )
     index: Literal["drop", "keep"] | None = Field(
         None,
-        description="What to do with row numbers in a first column without a name, or in a parquet file's index. By "
-        "default they are left out, and what isn't sure to be row numbers is asked about.",
+        description="Whether to `drop` or `keep` row numbers in a first column without a name, or in a parquet file's "
+        "index. By default they are left out, and what isn't sure to be row numbers is asked about.",
     )
     labels: list[str] = Field(
         default_factory=list, description="Columns to take as text exactly as written, such as codes like `010`."

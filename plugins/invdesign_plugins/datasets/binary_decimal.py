@@ -23,7 +23,7 @@ class BinaryDecimal(Dataset):
 
     name: ClassVar[str] = "binary-decimal"
 
-    digits: int = Field(2, ge=1, le=32, description="Number of binary digits.")
+    digits: int = Field(2, ge=1, le=32, description="Number of binary digits, up to 32.")
     rows: int = Field(1000, ge=4, description="Number of random rows.")
     seed: int | None = Field(None, ge=0, description="Seed of the rows; by default the run's seed.")
 

@@ -44,28 +44,27 @@ class Columns(BaseModel):
     targets: Path | None = Field(None, description="The file with the outputs alone, row by row.")
     outputs: list[str] = Field(
         default_factory=list,
-        description="The output columns; with a targets file by default all of its columns.",
+        description="The output columns. Needed with `path`; with `targets` by default all of its columns.",
     )
     inputs: list[str] | None = Field(
-        None, description="The design variables; by default every column that is no output."
+        None, description="The design variables; by default every column that is not an output."
     )
     kinds: dict[str, Kind] = Field(
-        default_factory=dict, description="Kinds of variables, where the column's type doesn't say it."
+        default_factory=dict, description="Kinds of variables, by name, where the column's type doesn't say it."
     )
     groups: str | None = Field(
         None,
         description="A column, such as a batch, a mix or a laboratory, whose rows of one value stay on one side of the "
-        "split. It is no design variable.",
+        "split. It is not a design variable.",
     )
     weights: str | None = Field(
         None,
         description="A column with how much each row counts in training and early stopping, such as the inverse "
-        "variance of its measurement. It is no design variable.",
+        "variance of its measurement. It is not a design variable.",
     )
     missing_outputs: Literal["refuse", "own-rows"] = Field(
         "refuse",
-        description="What to do where outputs are empty: refuse the table, or fit each output to the rows where it was "
-        "measured.",
+        description="What to do where outputs are empty: `refuse` the table, or fit each output to its `own-rows`.",
     )
 
     @model_validator(mode="after")

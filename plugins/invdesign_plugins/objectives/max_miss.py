@@ -22,7 +22,10 @@ class MaxMiss(Objective):
     name: ClassVar[str] = "max-miss"
 
     power: float = Field(
-        32.0, ge=2, le=1000, description="How nearly the largest miss alone counts; larger is harder to solve."
+        32.0,
+        ge=2,
+        le=1000,
+        description="How nearly the largest miss alone counts: from 2, the mean of squares, to 1000, hard to solve.",
     )
 
     def loss(self, z: Prediction, goal: Goal) -> Tensor:

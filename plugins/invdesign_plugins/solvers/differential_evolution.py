@@ -29,7 +29,9 @@ class DifferentialEvolution(Solver):
     handles: ClassVar[frozenset[str]] = frozenset({"linear"})
     rank: ClassVar[int] = 40
 
-    starts: int = Field(64, ge=5, description="Members of the population of each target.")
+    starts: int = Field(
+        64, ge=5, description="Members of the population of each target; ten for each variable are a good choice."
+    )
     max_generations: int = Field(300, ge=1, description="Generations at most.")
     scale: tuple[float, float] = Field(
         (0.5, 1.0), description="Lowest and highest factor of the differences between members; drawn for each trial."

@@ -35,7 +35,7 @@ class LBFGSB(ScipySolver):
     rank: ClassVar[int] = 20
 
     gradient: Literal["exact", "3-point", "2-point"] = Field(
-        "exact", description="Exact gradients, or central or forward differences."
+        "exact", description="Exact gradients, or finite differences: central (`3-point`) or forward (`2-point`)."
     )
     max_iterations: int = Field(200, ge=1, description="Iterations from one start.")
     ftol: float = Field(1e-12, ge=0, description="Stop when the loss falls by less than this share of itself.")

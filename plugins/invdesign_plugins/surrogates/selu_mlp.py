@@ -23,14 +23,21 @@ class SeluMLP(SurrogateBuilder):
     name: ClassVar[str] = "selu-mlp"
 
     widths: list[int] = Field([64, 32, 16], min_length=1, description="Units of each hidden layer.")
-    activation: str = Field("selu", description="Activation of the hidden layers, by its Keras name.")
-    optimizer: str = Field("nadam", description="Keras optimizer by name.")
+    activation: str = Field(
+        "selu",
+        description="Activation of the hidden layers, by its Keras name; others get Glorot-uniform initial weights.",
+    )
+    optimizer: str = Field("nadam", description="Optimizer, by its Keras name.")
     loss: str = Field("mae", description="Loss to train with, by its Keras name; in standardised units.")
-    metrics: list[str] = Field([], description="Further metrics to log, by their Keras names.")
+    metrics: list[str] = Field(
+        [], description="Further metrics to log, by their Keras names; tuners can compare by them."
+    )
     learning_rate: tuple[float, float] = Field(
         (1e-4, 1e-2), description="Lowest and highest learning rate to try; equal ends leave nothing to tune."
     )
-    sampling: Literal["log", "linear"] = Field("log", description="How learning rates spread over that range.")
+    sampling: Literal["log", "linear"] = Field(
+        "log", description="How the learning rates spread over that range: `log` or `linear`."
+    )
 
     @model_validator(mode="after")
     def _range(self) -> SeluMLP:

@@ -23,12 +23,14 @@ class Bayesian(Tuner):
 
     name: ClassVar[str] = "bayesian"
 
-    max_trials: int = Field(10, ge=1, description="Number of trials; fewer where the space holds fewer.")
+    max_trials: int = Field(
+        10, ge=1, description="Number of trials, random draws included; where the space holds fewer, all are tried."
+    )
     batch: int = Field(
         4, ge=1, description="Trials to choose from one state of knowledge and train side by side; 1 learns the most."
     )
     num_initial_points: int | None = Field(
-        None, ge=1, description="Random draws to begin with; by default three for each hyper-parameter."
+        None, ge=1, description="Random draws to begin with; by default three for each hyper-parameter known then."
     )
     alpha: float = Field(1e-4, gt=0, description="Variance of the noise in the scores, as a share of their variance.")
     beta: float = Field(2.6, ge=0, description="How much the unknown counts against the known; larger explores more.")

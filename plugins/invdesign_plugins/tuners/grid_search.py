@@ -22,7 +22,9 @@ class GridSearch(Tuner):
 
     name: ClassVar[str] = "grid-search"
 
-    max_trials: int | None = Field(None, ge=1, description="Try at most so many; by default all.")
+    max_trials: int | None = Field(
+        None, ge=1, description="Try at most so many; by default all. A note says where the grid is smaller."
+    )
 
     def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
         """Ask for the whole grid."""

@@ -22,7 +22,11 @@ class RandomSearch(Tuner):
 
     name: ClassVar[str] = "random-search"
 
-    max_trials: int = Field(10, ge=1, description="Number of draws; fewer where the space holds fewer.")
+    max_trials: int = Field(
+        10,
+        ge=1,
+        description="Number of draws; where the space holds fewer combinations, all are tried, and a note says so.",
+    )
 
     def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
         """Ask for the draws, as many at once as the core would like."""
