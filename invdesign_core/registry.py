@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -30,8 +30,6 @@ from invdesign_core.errors import (
 from invdesign_core.plugin import KINDS, Objective, Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from invdesign_core.plugin import Dataset, Event, Solver, SurrogateBuilder, Tuner
 
 GROUP = "invdesign"
@@ -73,7 +71,7 @@ def invdesign_event(event: Event) -> None:
     """Observe a run: called with each event, on the thread of the run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Provider:
     """One entry point of the ``invdesign`` group and the distribution that brings it, or why it can't be used."""
 
@@ -129,20 +127,14 @@ def schema_of(plugin: type[Plugin]) -> dict[str, Any]:
         return {"type": "object", "properties": described_only, "required": required}
 
 
+@dataclass(frozen=True, eq=False)
 class Registry:
     """The plugins of one environment: those that work, those that don't, and who observes runs, through `manager`."""
 
-    def __init__(
-        self,
-        entries: Iterable[Entry] = (),
-        broken: Iterable[Provider] = (),
-        observers: Iterable[Provider] = (),
-        manager: pluggy.PluginManager | None = None,
-    ) -> None:
-        self.entries = tuple(entries)
-        self.broken = tuple(broken)
-        self.observers = tuple(observers)
-        self._manager = manager
+    entries: Sequence[Entry] = ()
+    broken: Sequence[Provider] = ()
+    observers: Sequence[Provider] = ()
+    manager: pluggy.PluginManager | None = None
 
     @classmethod
     def discover(cls) -> Registry:
@@ -160,8 +152,8 @@ class Registry:
                 with suppress(Exception):
                     points += dist.entry_points.select(group=GROUP)
             broken += [Provider(d.name, d.version, d.file, f"the file is damaged: {d.fault}") for d in damaged()]
-        named = sorted(((Provider(*identity(p.dist), p.name), p) for p in points), key=lambda item: _place(item[0]))
-        for provider, point in named:
+        named = [(Provider(*identity(point.dist), point.name), point) for point in points]
+        for provider, point in sorted(named, key=lambda item: item[0]):
             try:
                 if said(point.dist, "Name") is None:
                     raise PluginError(DAMAGED)
@@ -173,11 +165,7 @@ class Registry:
             except BaseException as error:  # SystemExit too: a plugin must not end the program
                 text = str(error) if isinstance(error, PluginError) else described(error)
                 broken.append(replace(provider, error=text))
-        return cls(entries, sorted(broken, key=_place), observers, manager)
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of one kind."""
-        return sorted({entry.name for entry in self.entries if entry.kind == kind})
+        return cls(entries, sorted(broken), observers, manager)
 
     def __deepcopy__(self, memo: Any) -> Registry:
         """Return the registry itself: it says what is installed, and nobody changes it."""
@@ -185,9 +173,9 @@ class Registry:
 
     def __reduce__(self) -> Any:
         """Pickle as a fresh discovery, where it came from one: the plugin manager holds modules."""
-        if self._manager is not None:
-            return Registry.discover, ()
-        return Registry, (self.entries, self.broken, self.observers)
+        return (
+            (Registry, (self.entries, self.broken, self.observers)) if self.manager is None else (Registry.discover, ())
+        )
 
     def labels(self, kind: str) -> dict[str, type[Plugin]]:
         """Return the plugins of one kind by the name that picks each: ``dist:name`` where two share a name."""
@@ -240,9 +228,7 @@ class Registry:
 
     def emit(self, event: Event) -> None:
         """Tell the observers; whatever one raises, the run goes on."""
-        if self._manager is None:
-            return
-        for implementation in self._manager.hook.invdesign_event.get_hookimpls():
+        for implementation in self.manager.hook.invdesign_event.get_hookimpls() if self.manager else ():
             try:
                 implementation.function(*([event] if implementation.argnames else []))
             except KeyboardInterrupt:
@@ -275,10 +261,6 @@ def _refused(model: type[Any], fault: Mapping[str, Any], place: str) -> ConfigEr
         return ConfigError(f"{place}: {complaint}", hint)
     found = "" if fault["type"] == "value_error" else f"found {fault['input']!r}, "
     return ConfigError(f"{place}: option {where!r}: {found}{complaint[:1].lower()}{complaint[1:]}", hint)
-
-
-def _place(provider: Provider) -> tuple[str, str]:
-    return provider.distribution, provider.entry_point
 
 
 def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.PluginManager) -> tuple[list[Entry], bool]:

@@ -207,8 +207,8 @@ def test_an_observer_that_ends_the_program_is_left_out_of_it(ends):
             ends()
 
     registry = Registry.discover()
-    assert registry._manager is not None
-    registry._manager.register(Module())
+    assert registry.manager is not None
+    registry.manager.register(Module())
     registry.emit(Note("still here"))
 
 

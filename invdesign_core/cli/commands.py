@@ -50,9 +50,9 @@ def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-def repeatable(*names: str, metavar: str, help: str) -> Callable[[F], F]:
+def repeatable(flag: str, metavar: str, text: str, name: str | None = None) -> Callable[[F], F]:
     """Return an option that may be given more than once."""
-    return click.option(*names, multiple=True, metavar=metavar, help=f"{help} Repeatable.")
+    return click.option(flag, name or flag[2:], multiple=True, metavar=metavar, help=f"{text} Repeatable.")
 
 
 def plugin_options(*kinds: str) -> Callable[[F], F]:
@@ -63,25 +63,21 @@ def plugin_options(*kinds: str) -> Callable[[F], F]:
 
 
 design_options = in_order(
-    repeatable(
-        "--bounds",
-        metavar="NAME=LOW..HIGH",
-        help="Bounds of a variable; several ranges with commas: NAME=1..2,4..5.",
-    ),
-    repeatable("--fixed", metavar="NAME=VALUE", help="Fix a variable at one value."),
-    repeatable("--levels", metavar="NAME=A,B,…", help="The only values of a variable."),
+    repeatable("--bounds", "NAME=LOW..HIGH", "Bounds of a variable; several ranges with commas: NAME=1..2,4..5."),
+    repeatable("--fixed", "NAME=VALUE", "Fix a variable at one value."),
+    repeatable("--levels", "NAME=A,B,…", "The only values of a variable."),
     repeatable(
         "--step",
-        metavar="NAME=STEP",
-        help="Allow only multiples of a step; 'NAME=STEP from START' counts from a number other than 0.",
+        "NAME=STEP",
+        "Allow only multiples of a step; 'NAME=STEP from START' counts from a number other than 0.",
     ),
-    repeatable("--log", metavar="NAME", help="Search a variable on a log scale."),
+    repeatable("--log", "NAME", "Search a variable on a log scale."),
     click.option("--margin", type=click.FloatRange(0), help="Widen the data's bounds by this share of their range."),
-    repeatable("--constraint", "constraints", metavar="TEXT", help="What designs must satisfy, such as 'a + b <= 1'."),
+    repeatable("--constraint", "TEXT", "What designs must satisfy, such as 'a + b <= 1'.", "constraints"),
     repeatable(
         "--near",
-        metavar="NAME=VALUE,…|FILE:ROW",
-        help="A reference design, or some of its values, that answers stay close to: values, or a row of a "
+        "NAME=VALUE,…|FILE:ROW",
+        "A reference design, or some of its values, that answers stay close to: values, or a row of a "
         "table, counted from 1; a table with one row needs no number.",
     ),
     click.option(
@@ -97,16 +93,13 @@ design_options = in_order(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 target_option = repeatable(
     "--target",
-    "targets",
-    metavar="NAME=VALUE",
-    help="Target for an output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, optionally "
+    "NAME=VALUE",
+    "Target for an output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, optionally "
     "followed by 'tolerance 0.1' or 'weight 2'; a single output needs no name.",
+    "targets",
 )
 set_option = repeatable(
-    "--set",
-    "overrides",
-    metavar="SECTION.KEY=VALUE",
-    help="Set any key of the experiment file, such as solver.starts=16.",
+    "--set", "SECTION.KEY=VALUE", "Set any key of the experiment file, such as solver.starts=16.", "overrides"
 )
 backend_option = click.option(
     "--backend", type=click.Choice(["jax", "tensorflow"]), help="What Keras runs on; by default jax."
@@ -133,9 +126,9 @@ code_options = in_order(
     ),
     repeatable(
         "--import",
+        "MODULE|FILE.py",
+        "Import your Python code before the model is loaded: layer classes and functions of your own.",
         "imports",
-        metavar="MODULE|FILE.py",
-        help="Import your Python code before the model is loaded: layer classes and functions of your own.",
     ),
 )
 
@@ -180,7 +173,7 @@ def cli() -> None:
 @click.argument("table", type=PATH)
 @click.option("--outputs", required=True, metavar="A,B,…", help="The measured columns that targets are set for.")
 @click.option("--out", type=PATH, help="The file to write; by default the table's name.toml.")
-@repeatable("--set", "overrides", metavar="KEY=VALUE", help="An option of the table dataset, such as skip_rows=1.")
+@repeatable("--set", "KEY=VALUE", "An option of the table dataset, such as skip_rows=1.", "overrides")
 @quiet_option
 def init(**given: Any) -> None:
     """Read a table, and write an experiment file with what was found in it.

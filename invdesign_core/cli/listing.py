@@ -121,7 +121,7 @@ def options_in(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of a schema by name: `description`, and `default` unless the option is required."""
     found: dict[str, dict[str, Any]] = {}
     for name, item in schema.get("properties", {}).items():
-        found[name] = {"description": "", **item}
+        found[name] = {**item, "description": item.get("description") or ""}
         if name not in schema.get("required", []):  # a default that is made anew each time is an empty list or table
             kind = "object" if "$ref" in item else item.get("type", "")
             found[name].setdefault("default", {"array": [], "object": {}}.get(kind))
