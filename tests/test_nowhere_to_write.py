@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 from conftest import lin
 
-from invdesign_core.atomic import write_text
 from invdesign_core.cli import output
 from invdesign_core.cli.run import finish
 from invdesign_core.context import Context, Note
 from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.files.atomic import write_text
 from invdesign_core.errors import InvdesignError, RunStoreError, writing
 from invdesign_core.plugin import Trial, TrialResult
 from invdesign_core.space.space import Space

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import tomlkit
 
-from invdesign_core.atomic import write_text
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.output import check_printed, results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
+from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.load import load_table
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.quality import data_notes, data_warnings

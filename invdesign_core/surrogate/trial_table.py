@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.atomic import atomic_write
+from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.surrogate.sealed import file_digest, opened, read_bytes, seal, unreadable
 from invdesign_core.surrogate.trials import Trial, TrialResult

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.atomic import atomic_write
+from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.data.files.write import check_ending, of_one_type_each, write_pieces
 from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.surrogate.sealed import read_bytes, read_sealed, seal

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from invdesign_core.atomic import atomic_write, write_text
 from invdesign_core.context import Event
 from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport
 from invdesign_core.errors import RunStoreError, reason, writing

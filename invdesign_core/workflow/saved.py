@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core import __version__
-from invdesign_core.atomic import atomic_write
+from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import ConfigError, PluginError, RunStoreError
 from invdesign_core.plugin import Plugin
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.atomic import atomic_write
+from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import ConfigError, RunStoreError
 
 if TYPE_CHECKING:
