@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data
-from invdesign_core.data.files.load import READERS, load_table, read_table
+from invdesign_core.data.files.contents import READERS
+from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.options import LoadedTable, Reading
 from invdesign_core.errors import DataError, ExitCode
 from invdesign_plugins.datasets.table import Table
@@ -628,8 +629,8 @@ def test_excel_dates_are_refused_and_codes_kept(excel):
     assert values(table) == {"code": ["010", "020"], "y": [1, 2]}
 
 
-def test_excel_without_openpyxl_names_the_extra(save, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
+def test_excel_without_calamine_names_the_extra(save, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "python_calamine", None)
     error = refusal(save(b"PK\x03\x04....xl/workbook.xml", "t.xlsx"))
     assert "pip install 'invdesign[excel]'" in error.hint
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from invdesign_core.data.files.load import READERS, load_table
+from invdesign_core.data.files.contents import READERS
+from invdesign_core.data.files.load import load_table
 from invdesign_core.data.own_columns import PREFIX, split_row
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.registry import OWN

@@ -1,4 +1,4 @@
-"""A table file of any kind that can be read, by its ending and by what it really is."""
+"""A table file of any kind that can be read: bytes to cells of text to columns of values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invdesign_core.data.files import file_type as disguise
+from invdesign_core.data.files.contents import EXCEL, KINDS, PARQUET, TEXT, read_bytes
 from invdesign_core.data.files.excel import read_excel
 from invdesign_core.data.files.grid import Grid, tidy
-from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
@@ -19,19 +18,12 @@ from invdesign_core.errors import DataError, near_match, plural
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
-PARQUET = (".parquet", ".pq")
-EXCEL = (".xlsx", ".xlsm")
-READERS = (*TEXT, *PARQUET, *EXCEL)
-"""Endings of the files that can be read."""
-
-_UNUSED = {
+UNUSED = {
     TEXT: ("sheet",),
     PARQUET: ("separator", "decimal", "thousands", "encoding", "header", "sheet", "missing"),
     EXCEL: ("separator", "encoding"),
 }
 """Options that mean nothing for a kind of file."""
-
 AUTOMATIC = Reading()
 """Everything is found out."""
 
@@ -84,30 +76,33 @@ def load_table(
     >>> table.frame["a"].tolist(), table.understood
     ([0.5, 1.5], ("separator ';', decimal comma, 2 rows, 2 columns",))
     """
-    path = Path(path)
-    asked = columns or ()
-    data = _contents(path, reading)
-    source: Parquet | Grid
-    if path.suffix.lower() in PARQUET:
-        source = open_parquet(path, reading)
-        columns = _as_written(source.names, columns)
-        wanted = _wanted(path, source.names, reading, columns, strict)
-        parsed = parse_parquet(path, source, wanted, reading.labels)
-    else:
-        read = read_excel if path.suffix.lower() in EXCEL else read_delimited
-        source = tidy(path, read(path, data, reading), reading.index)
-        columns = _as_written(source.names, columns)
-        wanted = _wanted(path, source.names, reading, columns, strict)
-        parsed = parse(path, source.keep(wanted), reading)
-    unused = [key for key in _UNUSED[_kind(path)] if getattr(reading, key) not in (None, [])]
-    notes = [f"{', '.join(unused)}: not used for a {path.suffix} file"] if unused else []
     import pandas as pd
 
+    path = Path(path)
+    data = read_bytes(path, reading)
+    kind = KINDS[path.suffix.lower()]
+    source: Parquet | Grid
+    if kind == PARQUET:
+        source = open_parquet(path, reading)
+    else:
+        source = tidy((read_excel if kind == EXCEL else read_delimited)(path, data, reading), reading.index)
+    prefixed = {
+        name: DESIGN + name
+        for name in columns or ()
+        if name not in source.names and DESIGN + name in source.names and DESIGN + name not in (columns or ())
+    }
+    needed = None if columns is None else [prefixed.get(name, name) for name in columns]
+    wanted = _wanted(path, source.names, reading, needed, strict)
+    if isinstance(source, Parquet):
+        parsed = parse_parquet(source, wanted, reading.labels)
+    else:
+        parsed = parse(source.keep(wanted), reading)
     frame = pd.DataFrame(parsed.columns, index=pd.RangeIndex(len(source.rows)), columns=wanted)
-    renamed = {DESIGN + name: name for name in asked if DESIGN + name not in asked and name not in source.names}
+    unused = [key for key in UNUSED[kind] if getattr(reading, key) not in (None, [])]
+    notes = [f"{', '.join(unused)}: not used for a {path.suffix} file"] if unused else []
     size = (plural(len(source.rows), "row"), plural(len(source.names), "column"))
     return LoadedTable(
-        frame=frame.rename(columns=renamed),
+        frame=frame.rename(columns={column: name for name, column in prefixed.items()}),
         names=source.names,
         understood=(", ".join((*source.understood, *parsed.understood, *size)),),
         notes=(*source.notes, *parsed.notes, *notes),
@@ -137,14 +132,6 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
                 raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_match(name, names))
 
 
-def _as_written(names: Sequence[str], columns: Collection[str] | None) -> Collection[str] | None:
-    """Return the names that the needed columns have in a file, which may be a table of designs."""
-    if columns is None:
-        return None
-    asked = {name: DESIGN + name for name in columns if name not in names and DESIGN + name not in columns}
-    return [asked[name] if asked.get(name) in names else name for name in columns]
-
-
 def _wanted(
     path: Path, names: Sequence[str], reading: Reading, columns: Collection[str] | None, strict: bool
 ) -> list[str]:
@@ -161,56 +148,3 @@ def _wanted(
     if strict:
         refuse_unknown(str(path), reading, names)
     return [name for name in names if (columns is None or name in columns) and name not in reading.leave_out]
-
-
-def _kind(path: Path) -> tuple[str, ...]:
-    """Return the endings of the kind of file that a path names."""
-    return next(kind for kind in (TEXT, PARQUET, EXCEL) if path.suffix.lower() in kind)
-
-
-def _contents(path: Path, reading: Reading) -> bytes:
-    """Return what is in a file; of a parquet file, which is read column by column, only the beginning.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is of another kind than its ending says.
-    """
-    ending = path.suffix.lower()
-    if not path.exists():
-        near = near_match(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-        raise DataError(f"{path}: there is no such file", near)
-    if path.is_dir():
-        raise DataError(f"{path}: found a folder, expected a file", f"files that can be read: {', '.join(READERS)}")
-    if ending not in READERS:
-        found = f"a {ending} file" if ending else "a file without an ending"
-        raise DataError(f"{path}: found {found}, which can't be read", f"files that can be read: {', '.join(READERS)}")
-    try:
-        with path.open("rb") as file:
-            data = file.read(5000) if ending in PARQUET else file.read()
-            if data.startswith(disguise.ZIP) and ending in PARQUET:
-                data += file.read()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
-    found = disguise.what_it_is(data)
-    expected = disguise.PARQUET if ending in PARQUET else disguise.EXCEL if ending in EXCEL else disguise.TEXT
-    if found in (disguise.WIDE_TEXT, disguise.BINARY) and expected == disguise.TEXT and reading.encoding:
-        found = expected  # whoever names an encoding knows that it is text
-    if found == disguise.EMPTY:
-        raise DataError(f"{path}: the file is empty", "expected column names and rows of values below them")
-    if found != expected:
-        raise DataError(f"{path}: the file is called {ending}, but it is {found}", _advice(found))
-    return data
-
-
-def _advice(found: str) -> str:
-    endings = {disguise.TEXT: ".csv", disguise.PARQUET: ".parquet", disguise.EXCEL: ".xlsx"}
-    if found in endings:
-        return f"if it is a table, rename it to end in {endings[found]}"
-    if found == disguise.WIDE_TEXT:
-        return f"say so: {option('encoding', 'utf-16-le')}"
-    if found == disguise.POINTER:
-        return "fetch the file itself: git lfs pull"
-    if found == disguise.HTML:
-        return "was a page about the file saved instead of the file?"
-    return f"unpack it, or save it as one of {', '.join(READERS)}"

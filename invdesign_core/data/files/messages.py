@@ -7,24 +7,12 @@ from collections.abc import Iterable
 
 
 def place(row: int, line: int | None, what: str) -> str:
-    """Name a row as people count it: below the header, and in the file.
-
-    Examples
-    --------
-    >>> place(6, 7, "line")
-    'row 6 (line 7)'
-    """
+    """Name a row as people count it, below the header and in the file: ``row 6 (line 7)``."""
     return f"row {row}" if line is None else f"row {row} ({what} {line})"
 
 
 def some(names: Iterable[object], limit: int = 5) -> str:
-    """List names for a message, the first few of many.
-
-    Examples
-    --------
-    >>> some(["a", "b"]), some(range(9), limit=2)
-    ("'a', 'b'", '0, 1 and 7 more')
-    """
+    """List names for a message, the first few of many."""
     listed = [repr(name) for name in names]
     return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")
 

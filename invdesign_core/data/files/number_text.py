@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,15 +31,7 @@ GROUPS = {",": ",", ".": r"\.", "'": "['’]", " ": "[ \u00a0\u202f]", "_": "_"}
 
 
 def number(decimal: str, thousands: str | None = None) -> str:
-    """Return the pattern of a decimal number.
-
-    Parameters
-    ----------
-    decimal : str
-        What stands before the decimals.
-    thousands : str, optional
-        What groups the digits before them, three by three; a number without groups is one as well.
-    """
+    """Return the pattern of a number with `decimal` before its decimals, and `thousands` or nothing between groups."""
     point = re.escape(decimal)
     whole = r"\d+" if thousands is None else rf"(?:\d+|\d{{1,3}}(?:{GROUPS[thousands]}\d{{3}})+)"
     return rf"^{SIGN}(?:{whole}{point}?\d*|{point}\d+){POWER}$"
@@ -68,36 +61,33 @@ def matches(column: pa.Array, pattern: str) -> Mask:
     return _mask(pc.match_substring_regex(column, pattern))
 
 
-def _mask(values: Any) -> Mask:
+def among(column: pa.Array, texts: Sequence[str]) -> Mask:
+    """Return (n,) whether each text is one of some texts."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return _mask(pc.is_in(column, value_set=pa.array(list(texts), pa.large_string())))
+
+
+def _mask(values: Any) -> Mask:
+    return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A column of texts and what they look like, each question answered once.
-
-    Attributes
-    ----------
-    name : str
-        The column's name.
-    column : pyarrow.Array
-        (n,) texts, null where there is none.
-    missing : sequence of str
-        Texts that stand for no value, besides the usual ones.
-    """
+    """A column of (n,) texts, null where there is none, and what they look like, each question answered once."""
 
     name: str
     column: pa.Array
     missing: Sequence[str] = ()
+    """Texts that stand for no value, besides the usual ones."""
 
     @cached_property
     def plain(self) -> pa.Array:
         """(n,) texts with the sign that a typesetter takes for minus written as everybody else does."""
         import pyarrow.compute as pc
 
-        return pc.replace_substring(self.column, "−", "-") if self._has("−") else self.column
+        return pc.replace_substring(self.column, "−", "-") if matches(self.column, "−").any() else self.column
 
     @cached_property
     def present(self) -> Mask:
@@ -107,23 +97,20 @@ class Texts:
     @cached_property
     def words(self) -> Mask:
         """(n,) whether a text stands for no value where numbers are expected."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        usual = pc.is_in(pc.utf8_lower(self.column), value_set=pa.array(MISSING, pa.large_string()))
-        if not self.missing:
-            return _mask(usual)
-        return _mask(usual) | _mask(pc.is_in(self.column, value_set=pa.array(list(self.missing), pa.large_string())))
+        usual = among(pc.utf8_lower(self.column), MISSING)
+        return usual | among(self.column, self.missing) if self.missing else usual
 
     @cached_property
     def whole(self) -> bool:
         """Whether all texts are whole numbers."""
-        return self._all(WHOLE) and not self._has_own_words
+        return self._all(WHOLE)
 
     @cached_property
     def pointed(self) -> bool:
         """Whether all texts are numbers with a decimal point, or whole."""
-        return (self.whole or self._all(POINT)) and not self._has_own_words
+        return self.whole or self._all(POINT)
 
     @cached_property
     def values(self) -> int:
@@ -140,26 +127,25 @@ class Texts:
         """Whether more than half of the values are numbers in some way of writing."""
         return self.pointed or int(self.numeric.sum()) * 2 > self.values
 
-    def first(self, mask: Mask) -> int | None:
-        """Return the first row of a mask."""
-        return int(np.argmax(mask)) if mask.any() else None
+    def counted_words(self) -> dict[str, int]:
+        """Return the texts that stand for no value, and how often each occurs, the most frequent first."""
+        import pyarrow as pa
+
+        return dict(Counter(self.column.filter(pa.array(self.words)).to_pylist()).most_common())
 
     def text(self, row: int) -> str:
         """Return the text in a row."""
         return str(self.column[row].as_py())
 
-    @property
-    def _has_own_words(self) -> bool:
-        return bool(self.missing) and bool(self.words.any())
-
-    def _has(self, part: str) -> bool:
-        import pyarrow.compute as pc
-
-        return bool(pc.any(pc.match_substring(self.column, part)).as_py())
-
     def _all(self, pattern: str) -> bool:
-        """Return whether all texts match; the first thousand often tell that they don't."""
-        head = self.column.slice(0, 1000).drop_null()
-        if not matches(head, pattern).all():
+        """Return whether all texts match and none is one of `missing`; the first thousand often tell they don't."""
+        if not matches(self.column.slice(0, 1000).drop_null(), pattern).all():
+            return False
+        if self.missing and self.words.any():
             return False
         return self.column.null_count < len(self.column) and bool((matches(self.column, pattern) == self.present).all())
+
+
+def first(mask: Mask) -> int | None:
+    """Return the first row of a mask, or None."""
+    return int(np.argmax(mask)) if mask.any() else None

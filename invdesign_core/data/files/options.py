@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DESIGN = "design."
 """What stands before the name of a design variable in the tables that invdesign writes."""
+IndexChoice = Literal["drop", "keep"] | None
+Skipped = int | list[int]
 NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " ", "apostrophe": "'"}
 """Characters that are hard to write on a command line."""
 
@@ -51,7 +53,7 @@ class Reading(BaseModel):
     header: int | None = Field(
         None, ge=1, description="The line of the file that holds the column names; by default the first with text."
     )
-    skip_rows: int | list[int] = Field(
+    skip_rows: Skipped = Field(
         0,
         description="Rows to leave out, such as a row of units: how many of the first ones below the header, or a "
         "list of rows, counted from 1 below the header.",
@@ -59,7 +61,7 @@ class Reading(BaseModel):
     sheet: int | str | None = Field(
         None, description="The sheet of an Excel file: its name, or its number from 1. Needed if several contain data."
     )
-    index: Literal["drop", "keep"] | None = Field(
+    index: IndexChoice = Field(
         None,
         description="Whether to `drop` or `keep` row numbers in a first column without a name, or in a parquet file's "
         "index. By default they are left out, and what isn't sure to be row numbers is asked about.",
@@ -98,12 +100,17 @@ class Reading(BaseModel):
 
     @field_validator("skip_rows")
     @classmethod
-    def _counted_from_one(cls, value: int | list[int]) -> int | list[int]:
+    def _counted_from_one(cls, value: Skipped) -> Skipped:
         if isinstance(value, list) and any(row < 1 for row in value):
             raise ValueError(f"found {min(value)} in the list; rows are counted from 1, the first below the header")
         if isinstance(value, int) and value < 0:
             raise ValueError(f"found {value}, expected how many rows below the header to leave out")
         return value
+
+    @property
+    def skipped(self) -> Collection[int]:
+        """The numbers of the rows to leave out, from 1 below the header."""
+        return range(1, self.skip_rows + 1) if isinstance(self.skip_rows, int) else set(self.skip_rows)
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Reading:

@@ -21,13 +21,7 @@ SHEET = (1_048_576, 16_384)
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file that could not be written, before any work.
-
-    Raises
-    ------
-    ConfigError
-        If its ending is none of `ENDINGS`, or what writes it is not installed.
-    """
+    """Refuse, before any work, a file of another ending than `ENDINGS`, or one whose writer is not installed."""
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise ConfigError(f"{path}: found the ending {path.suffix!r}, expected .csv, .parquet or .xlsx")
@@ -48,15 +42,7 @@ def of_one_type_each(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table into a new file, under a temporary name that is then changed.
-
-    Raises
-    ------
-    ConfigError
-        If the file has another ending, or what writes it is not installed.
-    RunStoreError
-        If it is there already, or can't be written.
-    """
+    """Write a table into a file that isn't there yet."""
     check_ending(path)
     if path.exists():
         raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
@@ -76,51 +62,39 @@ def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
     import pyarrow.parquet as pq
 
     kind = pq.ParquetWriter if path.suffix.lower() == ".parquet" else pa.csv.CSVWriter
-    writer: Any = None
-    schema: Any = None
-    try:
-        for piece in pieces:
-            table = pa.Table.from_pandas(of_one_type_each(piece), preserve_index=False)
-            if writer is None:
-                schema = table.schema
-                writer = kind(partial, schema)
-            writer.write_table(table.cast(schema))
-    finally:
-        if writer is not None:
-            writer.close()
+    tables = (pa.Table.from_pandas(of_one_type_each(piece), preserve_index=False) for piece in pieces)
+    first = next(tables)
+    with kind(partial, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table.cast(first.schema))
 
 
 def _write_sheet(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> None:
-    openpyxl = _openpyxl(path)
-    book = openpyxl.Workbook(write_only=True)
+    book = _openpyxl(path).Workbook(write_only=True)
     sheet = book.create_sheet("designs")
+    rows, columns = 1, None
     try:
-        _fill(sheet, path, pieces)
+        for piece in pieces:
+            if columns is None:
+                columns = list(piece.columns)
+                sheet.append([_text(sheet, path, str(name)) for name in columns])
+            rows += len(piece)
+            if rows > SHEET[0] or len(columns) > SHEET[1]:
+                raise RunStoreError(
+                    f"{path}: a sheet of Excel holds {SHEET[0]} rows and {SHEET[1]} columns, and this table has more",
+                    "repeat the command with an --out that ends in .parquet or .csv; finished targets are kept",
+                )
+            for row in piece[columns].itertuples(index=False, name=None):
+                sheet.append([_cell(sheet, path, value) for value in row])
     except BaseException:
         sheet.close()  # else openpyxl complains when the sheet is collected
         raise
     book.save(partial)
 
 
-def _fill(sheet: Any, path: Path, pieces: Iterable[pd.DataFrame]) -> None:
-    rows, columns = 0, None
-    for piece in pieces:
-        if columns is None:
-            columns = list(piece.columns)
-            sheet.append([_text(sheet, path, str(name)) for name in columns])
-            rows = 1
-        rows += len(piece)
-        if rows > SHEET[0] or len(columns) > SHEET[1]:
-            raise RunStoreError(
-                f"{path}: a sheet of Excel holds {SHEET[0]} rows and {SHEET[1]} columns, and this table has more",
-                "repeat the command with an --out that ends in .parquet or .csv; finished targets are kept",
-            )
-        for row in piece[columns].itertuples(index=False, name=None):
-            sheet.append([_cell(sheet, path, value) for value in row])
-
-
 def _cell(sheet: Any, path: Path, value: Any) -> Any:
-    """Return a value as a cell holds it: nothing for what is missing, text for what Excel has no number for."""
+    """Return a value as a cell holds it: None for what is missing, text for what Excel has no number for."""
     import pandas as pd
 
     if isinstance(value, np.generic):
