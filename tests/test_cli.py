@@ -218,6 +218,8 @@ MISTAKES = [
     (["run", "mine.toml", "--out", "mine.csv"], 7, "this is a file"),
     (["run", "mine.toml", "--out", "."], 7, "not empty"),
     (["run", "mine.toml", "--out", "new", "--resume"], 7, "no run to resume"),
+    (["solve", "sum.keras", "--set", "solver=lbfgs", "--target", "1"], 3, "did you mean 'lbfgsb'?"),
+    (["solve", "sum.keras", "--set", "design=3", "--target", "1"], 2, "write design.KEY=VALUE"),
     (["solve", "nothing.keras", "--target", "1"], 4, "no such run or model"),
     (["solve", "mine.csv", "--target", "1"], 4, "not a Keras model"),
     (["solve", ".", "--target", "1"], 7, "not a run folder"),

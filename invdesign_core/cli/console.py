@@ -154,10 +154,8 @@ def _measured(report: Report, console: Console) -> None:
     count, shown = report.measured_count, report.measured[:ROWS_SHOWN]
     goal = any(target.goal for target in report.target.values())
     s = "s" if count == 1 else ""
-    title = f"{plural(count, 'measured row')} " + (
-        f"beat{s} the best design" if goal else f"already meet{s} the target"
-    )
-    title += f"; the best {len(shown)}" if count > len(shown) else ""
+    what = f"beat{s} the best design" if goal else f"already meet{s} the target"
+    title = f"{plural(count, 'measured row')} {what}" + (f"; the best {len(shown)}" if count > len(shown) else "")
     rows = []
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]

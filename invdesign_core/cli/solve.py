@@ -101,14 +101,16 @@ def _sections(given: dict[str, Any], designs: int | None) -> dict[str, dict[str,
     """Return the sections of an experiment that a solve may replace."""
     sections: dict[str, Any] = {kind: {"use": given[kind]} for kind in PLUGINS if given[kind] is not None}
     sections = apply_overrides(sections, overrides_of(given))
-    for section in sections:
-        if section not in (*PLUGINS, "design"):
+    for name, section in sections.items():
+        if name not in (*PLUGINS, "design"):
             raise ConfigError(
-                f"--set {section}: a solve trains nothing, so only {', '.join(PLUGINS)}, design can be set",
+                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design can be set",
                 "use `invdesign run` to train again",
             )
-        if isinstance(sections[section], str):
-            sections[section] = {"use": sections[section]}
+        if isinstance(section, str) and name in PLUGINS:
+            sections[name] = {"use": section}
+        elif not isinstance(section, dict):
+            raise ConfigError(f"--set {name}: found {section!r}, expected one of its keys", f"write {name}.KEY=VALUE")
     if designs is not None:
         sections.setdefault("design", {})["designs"] = designs
     return sections
