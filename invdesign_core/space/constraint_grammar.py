@@ -1,27 +1,24 @@
-"""The grammar of a constraint: from words to sides that are linear in the design variables."""
+"""The text of a constraint, read in the one way that the names in it allow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from invdesign_core.errors import near_match
 
-from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.constraint_words import Refusal, Token
+if TYPE_CHECKING:
+    from lark import Token, Tree
 
-Columns = Mapping[str, FloatArray]
-"""The (n,) values of each design variable."""
-
-GRAMMAR = r"""
+_GRAMMAR = r"""
     start: sum (LE | GE | EQ | LT | GT) sum             -> comparison
          | sum (LE | LT) sum (LE | LT) sum              -> comparison
          | sum (GE | GT) sum (GE | GT) sum              -> comparison
          | AT_MOST NUMBER OF NAME (COMMA NAME)* ABOVE   -> at_most
-    sum: product ((PLUS | MINUS) product)*
-    product: factor ((TIMES | OVER) factor)*
+    ?sum: product ((PLUS | MINUS) product)*
+    ?product: factor ((TIMES | OVER) factor)*
     ?factor: MINUS factor          -> negative
            | PLUS factor           -> inner
            | atom
@@ -30,239 +27,186 @@ GRAMMAR = r"""
          | NAME                    -> name
          | LEFT sum RIGHT          -> inner
          | BAR sum BAR             -> magnitude
-    %declare NUMBER NAME LE GE EQ LT GT PLUS MINUS TIMES OVER POWER LEFT RIGHT BAR AT_MOST OF COMMA ABOVE
+    LE: "<=" | "≤"
+    GE: ">=" | "≥"
+    EQ: /==?/
+    LT: /<(?!=)/
+    GT: /\>(?!=)/
+    PLUS: "+"
+    MINUS: "-" | "−"
+    POWER: "**" | "^"
+    TIMES: /\*(?!\*)/
+    OVER: "/"
+    LEFT: "("
+    RIGHT: ")"
+    BAR: "|"
+    AT_MOST: /at\s+most\b/i
+    OF: /of\b/i
+    COMMA: /,(?:\s*and\b)?|and\b/i
+    ABOVE: /(?:(?:are|is)\s+)?(?:above\s+(?:zero|0)|non-?zero)(?=\s*$)/i
+    %declare NUMBER NAME
 """
-"""Lark's notation; the terminals are found by `constraint_words.readings`, since names may hold anything."""
-
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_PIECE = re.compile(r'(?:"[^"]*"|[^<>=+\-*/^|(),≤≥−])+')
+_COMPARISONS = {"LE", "GE", "EQ", "LT", "GT"}
 _EXPECTED = {
+    "NAME": "a name or a number",
+    "NUMBER": "a whole number",
+    "$END": "the end",
     "LE": "<=, >= or =",
     "RIGHT": ")",
     "BAR": "|",
-    "NAME": "a name or a number",
-    "ABOVE": "'above zero'",
-    "$END": "the end",
+    "OF": "'of'",
+    "ABOVE": "a comma or 'above zero'",
 }
-"""Terminals in words, the most informative first."""
+"""What may follow, in words, the most informative first."""
 
 
-@dataclass(frozen=True)
-class LinearForm:
-    """``coefficients · variables + constant + Σ weight·|form|``; the coefficients in the order of the text."""
+class Refusal(Exception):  # noqa: N818 - it becomes a ConfigError
+    """A part of a text that can't be used as it stands: what was found and expected, and at which character."""
 
-    coefficients: Mapping[str, float] = field(default_factory=dict)
-    constant: float = 0.0
-    magnitudes: tuple[tuple[float, LinearForm], ...] = ()
-
-    @property
-    def is_number(self) -> bool:
-        """Whether no variable occurs."""
-        return not self.coefficients and not self.magnitudes
-
-    def times(self, factor: float) -> LinearForm:
-        """Return the form multiplied by a number."""
-        return LinearForm(
-            {name: factor * value for name, value in self.coefficients.items()},
-            factor * self.constant,
-            tuple((factor * weight, form) for weight, form in self.magnitudes),
-        )
-
-    def plus(self, other: LinearForm, sign: float = 1.0) -> LinearForm:
-        """Return the sum of two forms, or with a sign of -1 their difference."""
-        total, other = dict(self.coefficients), other.times(sign)
-        for name, value in other.coefficients.items():
-            total[name] = total.get(name, 0.0) + value
-        return LinearForm(total, self.constant + other.constant, self.magnitudes + other.magnitudes)
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison, or a part of it.
-
-    `form` returns its linear form, or raises `Refusal`: a reading that is not linear is still a reading. `value`
-    computes it in double precision, step by step as it is written. `names` are its tokens in the order of the text.
-    """
-
-    form: Callable[[], LinearForm]
-    value: Callable[[Columns], FloatArray]
-    names: tuple[Token, ...] = ()
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two or three sides, all compared in one direction; `operator` is a strict one where any is."""
-
-    sides: tuple[Side, ...]
-    operator: str
-    at: int
-
-
-@dataclass(frozen=True)
-class Limit:
-    """At most `count` of some variables are above zero."""
-
-    count: str
-    names: tuple[Token, ...]
-    at: int
-
-
-def read(words: Sequence[Token], end: int) -> Comparison | Limit:
-    """Return the statement that the words of a text of `end` characters make.
-
-    Raises
-    ------
-    Refusal
-        If they do not follow the grammar.
-    """
-    import lark
-
-    try:
-        statement: Comparison | Limit = _parser().parse(words)  # type: ignore[arg-type, assignment]
-    except lark.UnexpectedToken as error:
-        last = error.token.type == "$END"
-        expected = next((text for kind, text in _EXPECTED.items() if kind in error.accepts | error.expected), "")
-        found = "it ends" if last else f"found {str(error.token)!r}"
-        raise Refusal(
-            f"{found}{' where ' + expected + ' is expected' if last else ', expected ' + expected}",
-            end if last else error.token.start_pos or 0,
-        ) from None
-    return statement
+    def __init__(self, message: str, at: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.at, self.hint = message, at, hint
 
 
 @cache
-def _parser() -> Any:
-    """Compile the grammar, at the first constraint only."""
+def _parser() -> tuple[Any, dict[str, re.Pattern[str]]]:
+    """Compile the grammar, at the first constraint only; return the parser, and what its signs and words look like."""
     import lark
-    from lark.lexer import Lexer
 
-    class Given(Lexer):
-        """Passes on the words as they were cut."""
+    parser = lark.Lark(_GRAMMAR, parser="lalr", lexer="basic")
+    return parser, {t.name: re.compile(t.pattern.to_regexp()) for t in parser.terminals if t.pattern}
 
-        def __init__(self, conf: Any) -> None:
-            pass
 
-        def lex(self, words: Any) -> Iterator[lark.Token]:  # type: ignore[override]
+def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
+    """Return the one way to read a text; two are refused, even where one of them is not linear.
+
+    Names may hold anything, so all words that may stand at a place are tried. Of those that bring the parser into one
+    state at one place two are kept: what follows is the same for both, and more than two don't matter.
+    """
+    from lark import UnexpectedToken
+
+    longest = sorted(filter(None, names), key=len, reverse=True)
+    reached: dict[int, list[tuple[Any, list[Token]]]] = {0: [(_parser()[0].parse_interactive(), [])]}
+    found: list[list[Token]] = []
+    while reached:
+        end = min(reached)
+        at = len(text) - len(text[end:].lstrip())
+        ways, words = reached.pop(end), _words_at(text, at, longest)
+        for parser, read in ways:
             for word in words:
-                yield lark.Token(word.kind, word.text, start_pos=word.at, end_pos=word.end)
-
-    class Build(lark.Transformer):  # type: ignore[type-arg]
-        """Turns each rule into a side."""
-
-        def comparison(self, found: list[Any]) -> Comparison:
-            operators = found[1::2]
-            chosen = next((o for o in operators if o.type in ("LT", "GT")), operators[0])
-            return Comparison(tuple(found[::2]), chosen.type, chosen.start_pos)
-
-        def at_most(self, found: list[Any]) -> Limit:
-            return Limit(str(found[1]), tuple(_token(t) for t in found if t.type == "NAME"), found[1].start_pos)
-
-        def sum(self, found: list[Any]) -> Side:
-            return found[0] if len(found) == 1 else _sum(found[::2], [str(t) == "+" for t in found[1::2]])
-
-        def product(self, found: list[Any]) -> Side:
-            return found[0] if len(found) == 1 else _product(found[::2], [_token(t) for t in found[1::2]])
-
-        def negative(self, found: list[Any]) -> Side:
-            of = found[1]
-            return Side(lambda: of.form().times(-1.0), lambda c: -of.value(c), of.names)
-
-        def inner(self, found: list[Any]) -> Side:
-            return found[1]  # type: ignore[no-any-return]
-
-        def power(self, found: list[Any]) -> Side:
-            base, sign = found[0], found[1]
-
-            def form() -> LinearForm:
-                of = f" of {_quoted(base.names[:1])}" if base.names else ""
-                hint = "write numbers out, such as 100"
-                raise Refusal(f"found a power{of}, expected a linear constraint", sign.start_pos, hint)
-
-            return Side(form, base.value, base.names)
-
-        def number(self, found: list[Any]) -> Side:
-            number = float(found[0])
-            return Side(lambda: LinearForm(constant=number), lambda c: np.asarray(number))
-
-        def name(self, found: list[Any]) -> Side:
-            name = str(found[0])
-            return Side(lambda: LinearForm({name: 1.0}), lambda c: c[name], (_token(found[0]),))
-
-        def magnitude(self, found: list[Any]) -> Side:
-            of, at = found[1], found[0].start_pos
-            return Side(lambda: _magnitude(of.form(), at), lambda c: np.abs(of.value(c)), of.names)
-
-    return lark.Lark(GRAMMAR, parser="lalr", lexer=Given, transformer=Build())
+                if word.type not in parser.choices():
+                    continue
+                onwards = parser.copy(deepcopy_values=False)
+                try:
+                    onwards.feed_token(word)
+                except UnexpectedToken:
+                    continue
+                if word.type == "$END":
+                    found.append([*read, word])
+                    continue
+                others, state = reached.setdefault(word.end_pos or 0, []), onwards.parser_state.state_stack
+                if sum(other.parser_state.state_stack == state for other, _ in others) < 2:
+                    others.append((onwards, [*read, word]))
+    if not found:
+        raise _stuck(text, at, *ways[0], words, names)
+    if len(found) > 1:
+        raise Refusal(
+            f"it can be read in two ways, as {_shown(found[0])} and as {_shown(found[1])}",
+            next(a.start_pos or 0 for a, b in zip(*found[:2], strict=False) if a != b),
+            "put the names in double quotes, as in the reading that you mean",
+        )
+    # The trees of the parsers above are of no use: copies of a parser share and change them.
+    parser = _parser()[0].parse_interactive()
+    trees: list[Tree[Token]] = [parser.feed_token(word) for word in found[0]]
+    return trees[-1]
 
 
-def _sum(terms: Sequence[Side], plus: Sequence[bool]) -> Side:
-    """Add or subtract from left to right."""
+def _words_at(text: str, at: int, longest: Sequence[str]) -> list[Token]:
+    """Return all names, numbers and signs that begin at a place, without the quotes around a name."""
+    from lark import Token
 
-    def form() -> LinearForm:
-        total = terms[0].form()
-        for term, adds in zip(terms[1:], plus, strict=True):
-            total = total.plus(term.form(), 1.0 if adds else -1.0)
-        return total
-
-    def value(columns: Columns) -> FloatArray:
-        total = terms[0].value(columns)
-        for term, adds in zip(terms[1:], plus, strict=True):
-            total = total + term.value(columns) if adds else total - term.value(columns)
-        return total
-
-    return Side(form, value, tuple(name for term in terms for name in term.names))
-
-
-def _product(factors: Sequence[Side], signs: Sequence[Token]) -> Side:
-    """Multiply or divide from left to right; one factor at most may hold variables."""
-
-    def form() -> LinearForm:
-        total, before = factors[0].form(), factors[0]
-        for factor, sign in zip(factors[1:], signs, strict=True):
-            other = factor.form()
-            if sign.text == "/":
-                if not other.is_number:
-                    raise Refusal(
-                        f"found a division by {_quoted(factor.names)}, expected a linear constraint",
-                        sign.at,
-                        "multiply both sides by it if it is never negative, so that it stands alone: a <= 2*b",
-                    )
-                if other.constant == 0:
-                    raise Refusal("found a division by zero", sign.at)
-                total = total.times(1.0 / other.constant)
-            elif total.is_number:
-                total = other.times(total.constant)
-            elif other.is_number:
-                total = total.times(other.constant)
-            else:
-                raise Refusal(
-                    f"found the product of {_quoted((*before.names[:1], *factor.names[:1]))}, expected a linear "
-                    "constraint",
-                    sign.at,
-                    "only numbers may be multiplied with a variable; add the product to the table as an output, "
-                    "and put a limit on that",
-                )
-            before = before if before.names else factor
-        return total
-
-    def value(columns: Columns) -> FloatArray:
-        total = factors[0].value(columns)
-        for factor, sign in zip(factors[1:], signs, strict=True):
-            total = total / factor.value(columns) if sign.text == "/" else total * factor.value(columns)
-        return total
-
-    return Side(form, value, tuple(name for factor in factors for name in factor.names))
+    if at == len(text):
+        return [Token("$END", "", start_pos=at, end_pos=at)]
+    found = []
+    if text[at] == '"':
+        end = text.find('"', at + 1)
+        if end > 0 and text[at + 1 : end] in longest:
+            found.append(("NAME", text[at + 1 : end], end + 1))
+    for name in longest:
+        bordered = not (_wordlike(name[-1]) and _wordlike(text[at + len(name) :][:1]))
+        # A column called `2` needs its quotes: without them it is the number.
+        if text.startswith(name, at) and bordered and not _NUMBER.fullmatch(name):
+            found.append(("NAME", name, at + len(name)))
+    number = _NUMBER.match(text, at)
+    # `2nd pass` does not begin with a number.
+    if number and not _wordlike(text[number.end() :][:1]):
+        found.append(("NUMBER", number[0], number.end()))
+    matches = [(kind, pattern.match(text, at)) for kind, pattern in _parser()[1].items()]
+    found += [(kind, match[0], match.end()) for kind, match in matches if match]
+    return [Token(kind, word, start_pos=at, end_pos=end) for kind, word, end in found]
 
 
-def _magnitude(inner: LinearForm, at: int) -> LinearForm:
-    if inner.magnitudes:
-        raise Refusal("found an absolute value inside another, expected a linear expression between the bars", at)
-    if inner.is_number:
-        return LinearForm(constant=abs(inner.constant))
-    return LinearForm(magnitudes=((1.0, inner),))
+def _wordlike(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
-def _token(found: Any) -> Token:
-    return Token(found.type, str(found), found.start_pos, found.end_pos)
+def _shown(words: Sequence[Token]) -> str:
+    """Return a reading as text, its names in double quotes."""
+    parts: list[str] = []
+    operand = True
+    for word in words:
+        if word.type == "NAME":
+            parts.append(f'"{word}"')
+        elif (word.type == "MINUS" and operand) or word.type in ("TIMES", "OVER", "LEFT", "RIGHT", "BAR", "NUMBER"):
+            parts.append(word)
+        else:
+            parts.append(f" {word} ")
+        operand = word.type not in ("NAME", "NUMBER", "RIGHT")
+    return re.sub(r" +(?=,)", "", "".join(parts)).strip()
 
 
-def _quoted(names: Sequence[Token]) -> str:
-    return " and ".join(repr(name) for name in dict.fromkeys(token.text for token in names)) or "numbers"
+def _stuck(
+    text: str, at: int, parser: Any, read: Sequence[Token], words: Sequence[Token], names: Sequence[str]
+) -> Refusal:
+    """Say which of the words at a place, where no reading goes on, can't follow what is read."""
+    accepted = parser.accepts()
+    operand, last = "NAME" in accepted, read[-1] if read else None
+    after, here = last.type if last is not None else "", text[at : at + 1]
+    expected = next(words for kind, words in _EXPECTED.items() if kind in accepted)
+    if not here:
+        return Refusal(f"it ends where {expected} is expected", at)
+    kinds, number = {word.type for word in words}, _NUMBER.match(text, at)
+    if here == '"' and "NAME" not in kinds:
+        end = text.find('"', at + 1)
+        if end < 0:
+            return Refusal("found a double quote that is never closed", at)
+        return Refusal(f"there is no design variable {text[at + 1 : end]!r}", at, near_match(text[at + 1 : end], names))
+    if last is not None and after == "EQ" and here in "<>":
+        return Refusal(f"found '={here}', expected '{here}='", last.start_pos or 0, f"write {here}=")
+    if after in ("NUMBER", "RIGHT") and not operand and kinds & {"LEFT", "NAME"}:
+        return Refusal(f"found {_piece(text, at)!r} after {str(last)!r}, expected an operator", at, "write * between")
+    if number and operand and any(text.startswith(name, number.end()) for name in names if name):
+        return Refusal(
+            f"found {_piece(text, at)!r}, expected an operator after {number[0]!r}",
+            at,
+            f"write {number[0]}*{_piece(text, number.end())}",
+        )
+    if "$END" in accepted and kinds & _COMPARISONS:
+        return Refusal(f"found {here!r} after a comparison that is complete", at, "write two constraints")
+    if _wordlike(here) and (operand or (after == "NAME" and "ABOVE" not in accepted)):
+        begin = at if operand or last is None else last.start_pos or 0
+        return Refusal(
+            f"there is no design variable {_piece(text, begin)!r}", begin, near_match(_piece(text, begin), names)
+        )
+    sign = next((str(word) for word in words if word.type in (*_COMPARISONS, "RIGHT", "BAR")), None)
+    if "PLUS" in accepted and not (operand or sign):
+        expected = "an operator, such as + or <="
+    return Refusal(f"found {_piece(text, at) if 'ABOVE' in accepted else sign or here!r}, expected {expected}", at)
+
+
+def _piece(text: str, at: int) -> str:
+    """Return what a reader would take for one name: all up to the next sign."""
+    match = _PIECE.match(text, at)
+    return match[0].strip() if match else text[at]

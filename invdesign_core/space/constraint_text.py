@@ -2,228 +2,286 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise, product
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, product
+from operator import add, mul, sub, truediv
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.space.constraint_grammar import Comparison, Limit, LinearForm, read
-from invdesign_core.space.constraint_words import Refusal, Token, readings, show
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.constraint_grammar import Refusal, only_reading
 from invdesign_core.space.digits import span
 from invdesign_core.space.linear import AtMost, Constraints, Linear, Value
 from invdesign_core.space.variables import Variable
 
-Row = tuple[LinearForm, bool, tuple[Value, Value]]
+if TYPE_CHECKING:
+    from lark import Token, Tree
+
+Row = tuple[FloatArray, bool, tuple[Value, Value]]
 """A form that must be at most 0, or (if set) exactly 0, and the two sides that it is the difference of."""
 _MAGNITUDES = 6
 """How many absolute values one constraint may hold; each doubles its rows."""
+_OPERATIONS: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
+    "PLUS": add, "MINUS": sub, "TIMES": mul, "OVER": truediv,
+}  # fmt: skip
 
 
 class Space(Protocol):
-    """The design variables that constraints are about."""
+    """The design variables that constraints are about: the `Space` that stands above this module."""
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """In order."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The variables' names."""
 
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        """Each variable's encoded columns."""
+@dataclass(frozen=True)
+class _Side:
+    """A side of a comparison, or a part of it: ``form @ (x, 1)`` plus each weight · ``|inner @ (x, 1)|``, all (e + 1,).
 
-    @property
-    def width(self) -> int:
-        """The number of encoded columns."""
+    `value` computes it from (n, e) designs in double precision, step by step as it is written; `names` occur in it.
+    """
 
-    def __getitem__(self, name: str) -> Variable:
-        """Return the variable of that name."""
+    form: FloatArray
+    value: Value
+    names: tuple[Token, ...] = ()
+    magnitudes: tuple[tuple[float, FloatArray], ...] = ()
+
+    def times(self, factor: float) -> _Side:
+        magnitudes = tuple((factor * weight, inner) for weight, inner in self.magnitudes)
+        return replace(self, form=factor * self.form, magnitudes=magnitudes)
+
+    def plus(self, other: _Side, sign: float = 1.0) -> _Side:
+        other = other.times(sign)
+        return _Side(self.form + other.form, self.value, self.names + other.names, self.magnitudes + other.magnitudes)
 
 
 def parse_constraints(
     texts: Sequence[str], space: Space, outputs: Sequence[str], place: str = "constraints"
 ) -> Constraints:
-    """Read linear equations, inequalities and limits on how many variables are above zero.
+    """Read linear equations, inequalities and limits on how many variables are above zero, or refuse by name.
 
     Each text is one constraint, such as ``a + b = 1``, ``0.2 <= a <= 2*b``, ``|a - b| <= 0.3`` or
     ``at most 2 of a, b, c above zero``. A name may hold anything; in double quotes it is taken whole. Constraints can't
     hold the `outputs`. `place` says where the texts were written.
-
-    Raises
-    ------
-    ConfigError
-        If a text can't be read, can be read in two ways, is not linear, or holds a name that it can't hold.
     """
+    starts = accumulate((v.width for v in space.variables), initial=0)
+    columns = {v.name: (v, start) for v, start in zip(space.variables, starts, strict=False)}
+    reader = _Reader(columns, outputs, sum(v.width for v in space.variables))
     rows: list[Row] = []
     origin: list[int] = []
     limits: list[AtMost] = []
-    columns = {v.name: s.start for v, s in zip(space.variables, space.slices, strict=True)}
     for number, text in enumerate(texts):
         try:
-            statement = _only_reading(text, (*space.names, *outputs))
-            if isinstance(statement, Limit):
-                limits.append(_limit(statement, space, outputs, columns, text))
+            tree = only_reading(text, (*columns, *outputs))
+            if tree.data == "at_most":
+                limits.append(reader.limit(tree, text))
             else:
-                found = _rows(statement, space, outputs)
+                with np.errstate(all="ignore"):
+                    found = reader.rows(tree)
                 rows += found
                 origin += [number] * len(found)
         except Refusal as refusal:
             where = f"character {refusal.at + 1} of {text!r}"
             raise ConfigError(f"{place}: {where}: {refusal.message}", refusal.hint) from None
-    matrix = np.zeros((len(rows), space.width))
-    for row, (form, _, _) in zip(matrix, rows, strict=True):
-        for name, coefficient in form.coefficients.items():
-            row[columns[name]] = coefficient
     # Adding 0 turns a negative zero into a plain one.
-    upper = np.array([-form.constant for form, _, _ in rows]) + 0.0
+    forms = np.array([form for form, _, _ in rows]).reshape(len(rows), reader.width + 1) + 0.0
+    upper = 0.0 - forms[:, -1]
     lower = np.where([equal for _, equal, _ in rows], upper, -np.inf)
     return Constraints(
-        Linear(matrix, lower, upper), tuple(limits), tuple(texts), tuple(origin), tuple(sides for _, _, sides in rows)
+        Linear(forms[:, :-1], lower, upper), tuple(limits), tuple(texts), tuple(origin), tuple(row[2] for row in rows)
     )
 
 
-def _only_reading(text: str, names: Sequence[str]) -> Comparison | Limit:
-    """Return the one way to read a text; two are refused, even where one of them is not linear."""
-    found: list[tuple[Comparison | Limit, Sequence[Token]]] = []
-    fault: Refusal | None = None
-    for words in readings(text, names):
-        try:
-            found.append((read(words, len(text)), words))
-        except Refusal as refusal:
-            if fault is None or refusal.at > fault.at:
-                fault = refusal
-        if len(found) == 2:
-            one, other = (words for _, words in found)
-            at = next(a.at for a, b in zip(one, other, strict=False) if a != b)
+@dataclass(frozen=True)
+class _Reader:
+    """Turns what the grammar has found into rows and limits."""
+
+    columns: Mapping[str, tuple[Variable, int]]
+    outputs: Sequence[str]
+    width: int
+
+    def column(self, name: Token) -> tuple[Variable, int]:
+        """Return a variable that may be calculated with, and its encoded column."""
+        text, at = str(name), name.start_pos or 0
+        if text in self.outputs:
             raise Refusal(
-                f"it can be read in two ways, as {show(one)} and as {show(other)}",
+                f"{text!r} is an output; constraints are on design variables",
                 at,
-                "put the names in double quotes, as in the reading that you mean",
+                f"a limit on an output is a target, such as --target '{text}<=LIMIT'",
             )
-    if found:
-        return found[0][0]
-    raise fault or Refusal("it is empty, expected a constraint", 0, "for example a + b <= 1")
-
-
-def _number_variable(name: Token, space: Space, outputs: Sequence[str]) -> Variable:
-    """Return a variable that may be calculated with."""
-    if name.text in outputs:
-        raise Refusal(
-            f"{name.text!r} is an output; constraints are on design variables",
-            name.at,
-            f"a limit on an output is a target, such as --target '{name.text}<=LIMIT'",
-        )
-    variable = space[name.text]
-    if variable.kind == "categorical":
-        raise Refusal(
-            f"{name.text!r} is categorical, expected a variable that is a number",
-            name.at,
-            "hold it at one level instead (fixed)",
-        )
-    if variable.kind == "binary" and tuple(variable.levels) != (0, 1):
-        levels = " and ".join(map(repr, variable.levels))
-        raise Refusal(f"{name.text!r} is {levels}, expected a variable that is a number", name.at)
-    if variable.scale == "log":
-        raise Refusal(
-            f"{name.text!r} has a logarithmic scale, on which this constraint is not linear",
-            name.at,
-            "give it a linear scale, or leave it out of constraints",
-        )
-    return variable
-
-
-def _limit(limit: Limit, space: Space, outputs: Sequence[str], columns: dict[str, int], text: str) -> AtMost:
-    if not limit.count.isdigit():
-        raise Refusal(f"found {limit.count!r}, expected a whole number", limit.at)
-    seen: set[str] = set()
-    for name in limit.names:
-        variable = _number_variable(name, space, outputs)
-        low, high = (float(side[0]) for side in variable.bounds())
-        if low < 0:
+        variable, column = self.columns[text]
+        if variable.kind == "categorical":
             raise Refusal(
-                f"{name.text!r} may be below zero ({span(low, high)}), expected a lower bound of 0", name.at,
-                "raise its lower bound to 0, or leave it out of the list",
-            )  # fmt: skip
-        if low > 0:
-            raise Refusal(
-                f"{name.text!r} is always above zero ({span(low, high)}), expected a range that holds 0", name.at,
-                "lower its lower bound to 0, or leave it out of the list",
-            )  # fmt: skip
-        if name.text in seen:
-            raise Refusal(f"{name.text!r} is listed twice", name.at)
-        seen.add(name.text)
-    return AtMost(int(limit.count), tuple(columns[name.text] for name in limit.names), text)
-
-
-def _rows(comparison: Comparison, space: Space, outputs: Sequence[str]) -> list[Row]:
-    """Return a comparison as forms that are at most 0, or exactly 0."""
-    if comparison.operator in ("LT", "GT"):
-        sign = "<" if comparison.operator == "LT" else ">"
-        raise Refusal(
-            f"found {sign!r}, expected '{sign}='",
-            comparison.at,
-            f"write {sign}=; in numbers with a decimal point the two can't be told apart",
-        )
-    for side in comparison.sides:
-        for name in side.names:
-            _number_variable(name, space, outputs)
-    equal = comparison.operator == "EQ"
-    rows: list[Row] = []
-    for left, right in pairwise(comparison.sides):
-        small, large = (right, left) if comparison.operator == "GE" else (left, right)
-        form = small.form().plus(large.form(), -1.0)
-        if not form.coefficients and not form.magnitudes:
-            raise Refusal("it holds no design variable", comparison.at)
-        if form.magnitudes and (equal or min(weight for weight, _ in form.magnitudes) < 0):
-            raise Refusal(
-                "found an absolute value that is equal to, or at least, something; that set of designs is non-convex",
-                comparison.at,
-                "keep the absolute value on the smaller side, as in |a - b| <= 0.3, or search each side "
-                "of it (a - b >= 0.3, then b - a >= 0.3) for itself",
+                f"{text!r} is categorical, expected a variable that is a number",
+                at,
+                "hold it at one level instead (fixed)",
             )
-        halves = [half for half in _halves(form, comparison.at) if _bites(half, bool(form.magnitudes), comparison.at)]
-        rows += [(half, equal, (small.value, large.value)) for half in halves]
-    _check_sides(rows, comparison.at)
-    return rows
+        if variable.kind == "binary" and tuple(variable.levels) != (0, 1):
+            levels = " and ".join(map(repr, variable.levels))
+            raise Refusal(f"{text!r} is {levels}, expected a variable that is a number", at)
+        if variable.scale == "log":
+            raise Refusal(
+                f"{text!r} has a logarithmic scale, on which this constraint is not linear",
+                at,
+                "give it a linear scale, or leave it out of constraints",
+            )
+        return variable, column
+
+    def limit(self, tree: Tree[Token], text: str) -> AtMost:
+        words: list[Any] = tree.children
+        count, names = words[1], words[3:-1:2]
+        if not count.isdigit():
+            raise Refusal(f"found {str(count)!r}, expected a whole number", count.start_pos or 0)
+        columns: list[int] = []
+        for name in names:
+            variable, column = self.column(name)
+            low, high = (float(side[0]) for side in variable.bounds())
+            if low != 0:
+                is_, expected, mend = (
+                    ("may be below", "a lower bound of 0", "raise") if low < 0
+                    else ("is always above", "a range that holds 0", "lower")
+                )  # fmt: skip
+                raise Refusal(
+                    f"{str(name)!r} {is_} zero ({span(low, high)}), expected {expected}",
+                    name.start_pos or 0,
+                    f"{mend} its lower bound to 0, or leave it out of the list",
+                )
+            if column in columns:
+                raise Refusal(f"{str(name)!r} is listed twice", name.start_pos or 0)
+            columns.append(column)
+        return AtMost(int(count), tuple(columns), text)
+
+    def rows(self, tree: Tree[Token]) -> list[Row]:
+        """Return a comparison as forms that are at most 0, or exactly 0."""
+        parts: list[Any] = tree.children
+        signs = parts[1::2]
+        strict = [sign for sign in signs if sign.type in ("LT", "GT")]
+        operator = (strict or signs)[0]
+        at, equal = operator.start_pos, operator.type == "EQ"
+        if strict:
+            raise Refusal(
+                f"found '{operator}', expected '{operator}='",
+                at,
+                f"write {operator}=; in numbers with a decimal point the two can't be told apart",
+            )
+        for name in tree.scan_values(lambda word: getattr(word, "type", "") == "NAME"):
+            self.column(name)  # what a name is comes before what is done with it
+        sides = [self.side(part) for part in parts[::2]]
+        rows: list[Row] = []
+        for left, right in pairwise(sides):
+            small, large = (right, left) if operator.type == "GE" else (left, right)
+            if not (left.names or right.names):
+                raise Refusal("it holds no design variable", at)
+            whole = small.plus(large, -1.0)
+            if whole.magnitudes and (equal or min(weight for weight, _ in whole.magnitudes) < 0):
+                raise Refusal(
+                    "found an absolute value that is equal to, or at least, something; that set of designs is "
+                    "non-convex",
+                    at,
+                    "keep the absolute value on the smaller side, as in |a - b| <= 0.3, or search each side "
+                    "of it (a - b >= 0.3, then b - a >= 0.3) for itself",
+                )
+            rows += [(form, equal, (small.value, large.value)) for form in _halves(whole, at)]
+        if not equal:
+            # Two opposite rows, as those of ``0.8 <= a <= 0.2``, whose constants leave no room between them.
+            forms = np.array([form for form, _, _ in rows])
+            opposite = (forms[:, None, :-1] == -forms[:, :-1]).all(axis=2)
+            if (opposite & (forms[:, None, -1] + forms[:, -1] > 0)).any():
+                raise Refusal("its two limits contradict each other, so it never holds", at)
+        return rows
+
+    def side(self, tree: Tree[Token]) -> _Side:
+        """Return a side of a comparison, or a part of it; refuse one that is not linear."""
+        parts: list[Any] = tree.children
+        form = np.zeros(self.width + 1)
+        match tree.data:
+            case "number":
+                number = form[-1] = float(parts[0])
+                return _Side(form, lambda x: np.asarray(number))
+            case "name":
+                column = self.column(parts[0])[1]
+                form[column] = 1.0
+                return _Side(form, lambda x: x[:, column], (parts[0],))
+            case "inner":
+                return self.side(parts[1])
+            case "negative":
+                inner = self.side(parts[1])
+                return replace(inner.times(-1.0), value=lambda x: -inner.value(x))
+            case "power":
+                names, hint = self.side(parts[0]).names, "write numbers out, such as 100"
+                of = f" of {_quoted(names[:1])}" if names else ""
+                raise Refusal(f"found a power{of}, expected a linear constraint", parts[1].start_pos, hint)
+            case "magnitude":
+                return _magnitude(self.side(parts[1]), parts[0].start_pos)
+        first, *others = (self.side(part) for part in parts[::2])
+        total, signs = first, parts[1::2]
+        for sign, other in zip(signs, others, strict=True):
+            total = _combined(total, sign, other)
+        steps = [(_OPERATIONS[sign.type], other.value) for sign, other in zip(signs, others, strict=True)]
+
+        def value(x: FloatArray) -> FloatArray:
+            found = first.value(x)
+            for operation, other in steps:
+                found = operation(found, other(x))
+            return found
+
+        return replace(total, value=value)
 
 
-def _halves(form: LinearForm, at: int) -> list[LinearForm]:
-    """Return the linear forms whose largest is the form."""
-    if len(form.magnitudes) > _MAGNITUDES:
-        raise Refusal(f"found {len(form.magnitudes)} absolute values, expected at most {_MAGNITUDES}", at)
+def _combined(total: _Side, sign: Token, other: _Side) -> _Side:
+    """Add, subtract, multiply or divide; one factor at most may hold variables, and it is not divided by."""
+    if sign.type in ("PLUS", "MINUS"):
+        return total.plus(other, 1.0 if sign.type == "PLUS" else -1.0)
+    at = sign.start_pos or 0
+    if sign.type == "TIMES":
+        if total.names and other.names:
+            raise Refusal(
+                f"found the product of {_quoted((*total.names[:1], *other.names[:1]))}, expected a linear constraint",
+                at,
+                "only numbers may be multiplied with a variable; add the product to the table as an output, "
+                "and put a limit on that",
+            )
+        return total.times(float(other.form[-1])) if total.names else other.times(float(total.form[-1]))
+    if other.names:
+        raise Refusal(
+            f"found a division by {_quoted(other.names)}, expected a linear constraint",
+            at,
+            "multiply both sides by it if it is never negative, so that it stands alone: a <= 2*b",
+        )
+    if other.form[-1] == 0:
+        raise Refusal("found a division by zero", at)
+    return total.times(1.0 / float(other.form[-1]))
+
+
+def _magnitude(inner: _Side, at: int) -> _Side:
+    if inner.magnitudes:
+        raise Refusal("found an absolute value inside another, expected a linear expression between the bars", at)
+    absolute: Value = lambda x: np.abs(inner.value(x))  # noqa: E731
+    if not inner.names:
+        return _Side(np.abs(inner.form), absolute)
+    return _Side(np.zeros_like(inner.form), absolute, inner.names, ((1.0, inner.form),))
+
+
+def _halves(whole: _Side, at: int) -> list[FloatArray]:
+    """Return the forms whose largest is the side, without those that say nothing."""
+    if len(whole.magnitudes) > _MAGNITUDES:
+        raise Refusal(f"found {len(whole.magnitudes)} absolute values, expected at most {_MAGNITUDES}", at)
     halves = []
-    for signs in product((1.0, -1.0), repeat=len(form.magnitudes)):
-        half = LinearForm(form.coefficients, form.constant)
-        for sign, (weight, inner) in zip(signs, form.magnitudes, strict=True):
-            half = half.plus(inner.times(sign * weight))
-        halves.append(half)
+    for signs in product((1.0, -1.0), repeat=len(whole.magnitudes)):
+        half = whole.form
+        for sign, (weight, inner) in zip(signs, whole.magnitudes, strict=True):
+            half = half + sign * weight * inner
+        if not np.isfinite(half).all():
+            raise Refusal("found a number that is too large", at)
+        if half[:-1].any():
+            halves.append(half)
+        elif not whole.magnitudes or half[-1] > 0:
+            raise Refusal("all its variables cancel, so the constraint is empty", at)
     return halves
 
 
-def _bites(form: LinearForm, half: bool, at: int) -> bool:
-    """Whether a row says anything; half of an absolute value may not."""
-    if not np.isfinite([form.constant, *form.coefficients.values()]).all():
-        raise Refusal("found a number that is too large", at)
-    if any(form.coefficients.values()):
-        return True
-    if half and form.constant <= 0:
-        return False
-    raise Refusal("all its variables cancel, so the constraint is empty", at)
-
-
-def _check_sides(rows: Sequence[Row], at: int) -> None:
-    """Refuse a text whose own constants contradict each other, such as ``0.8 <= a <= 0.2``."""
-    lowest: dict[tuple[tuple[str, float], ...], float] = {}
-    for form, equal, _ in rows:
-        if equal:
-            continue
-        for sign in (1.0, -1.0):
-            key = tuple(sorted((name, sign * value) for name, value in form.coefficients.items() if value))
-            if sign > 0:
-                lowest[key] = max(lowest.get(key, -np.inf), form.constant)
-            elif lowest.get(key, -np.inf) + form.constant > 0:
-                raise Refusal("its two limits contradict each other, so it never holds", at)
+def _quoted(names: Sequence[Token]) -> str:
+    return " and ".join(repr(name) for name in dict.fromkeys(map(str, names))) or "numbers"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from invdesign_core.space.arrays import FloatArray, Mask
 
-Value = Callable[[Mapping[str, FloatArray]], FloatArray]
-"""From the (n,) values of each design variable to the (n,) values of one side of a constraint, as it is written."""
+Value = Callable[[FloatArray], FloatArray]
+"""From (n, e) designs to the (n,) values of one side of a constraint, computed as it is written."""
 
 
 @dataclass(frozen=True)

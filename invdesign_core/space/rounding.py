@@ -257,7 +257,6 @@ def broken(space: Space, x: FloatArray) -> Mask:
     # Readers add from left to right, or as NumPy does, pairwise.
     for value in (np.cumsum(terms, axis=2)[:, :, -1], terms.sum(axis=2)):
         found |= (value > linear.upper) | (value < linear.lower)
-    columns = {v.name: x[:, s.start] for v, s in zip(space.variables, space.slices, strict=True)}
     for row, (small, large) in enumerate(rules.written):
-        found[:, row] |= np.asarray(small(columns) > large(columns))
+        found[:, row] |= np.asarray(small(x) > large(x))
     return found & ~linear.equations
