@@ -185,7 +185,7 @@ def _stuck(
         return Refusal(f"there is no design variable {text[at + 1 : end]!r}", at, near_match(text[at + 1 : end], names))
     if last is not None and after == "EQ" and here in "<>":
         return Refusal(f"found '={here}', expected '{here}='", last.start_pos or 0, f"write {here}=")
-    if after in ("NUMBER", "RIGHT") and not operand and kinds & {"LEFT", "NAME"}:
+    if after in ("NUMBER", "RIGHT") and "TIMES" in accepted and kinds & {"LEFT", "NAME"}:
         return Refusal(f"found {_piece(text, at)!r} after {str(last)!r}, expected an operator", at, "write * between")
     if number and operand and any(text.startswith(name, number.end()) for name in names if name):
         return Refusal(

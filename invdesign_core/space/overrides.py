@@ -211,8 +211,7 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
         if wish.bounds is not None and not any(low <= value <= high for low, high in ranges):
             text = " or ".join(span(low, high) for low, high in ranges)
             raise ConfigError(
-                f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}",
-                "change one of them",
+                f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}", "change one of them"
             )
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
