@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from invdesign_core.space.arrays import FloatArray, Mask
-from invdesign_core.space.even_grid import EvenGrid
+from invdesign_core.space.digits import EvenGrid
 
 _SLACK = 1e-9
 """A value that misses a bound by this share of the distance to the next one lies on it."""
@@ -17,18 +17,10 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class AllowedValues:
-    """Which values exist for each of e encoded columns.
+    """Which values exist for each of e encoded columns: ``anchor + step * k``, k whole; all where the step is 0.
 
-    Attributes
-    ----------
-    anchor, step : ndarray
-        (e,) the values are ``anchor + step * k``, k whole; every value where the step is 0.
-    levels : mapping
-        The values, sorted, of columns that are no such series.
-    ranges : mapping
-        The (r, 2) separate ranges of continuous columns that have several.
-    categories : tuple of slice
-        Blocks of columns of which one is 1 and the others are 0.
+    Columns that are no such series have sorted `levels`; continuous ones may have several (r, 2) `ranges`. Of each
+    block of `categories` one column is 1 and the others are 0.
     """
 
     anchor: FloatArray

@@ -17,16 +17,10 @@ _FEW = 256
 
 
 def column_choices(allowed: FeasibleSet, count: int, rng: np.random.Generator) -> Mask:
-    """Choose which columns may be above zero, so that each choice keeps to the limits and leaves a design.
+    """Choose (count, e) columns that may be above zero, so that each choice keeps to the limits and leaves a design.
 
-    Where there are few choices, each is taken once before any is taken again, in random order; where there are many,
-    they are drawn at random.
-
-    Returns
-    -------
-    ndarray of bool
-        (count, e); True where a column may be above zero. Columns of no limit always may. Where no choice leaves
-        a design, those that keep to the limits come back as they are.
+    Few choices are taken once each, in random order, before any is taken again; of many, some are drawn. Where none
+    leaves a design, they come back as they are.
     """
     width = len(allowed.lower)
     if not allowed.at_most:

@@ -8,10 +8,7 @@ from invdesign_core.space.variables import Variable
 
 
 def conflicts(space: Space) -> tuple[str, ...] | None:
-    """Name a smallest set of constraints and bounds that no design satisfies together, as the user would write them.
-
-    None where a design exists.
-    """
+    """Name a smallest set of constraints and bounds that no design satisfies together; None where a design exists."""
     rules = space.constraints
     rows: dict[str, list[int]] = {}
     for row in range(len(rules.linear)):
@@ -33,13 +30,7 @@ def conflicts(space: Space) -> tuple[str, ...] | None:
 
 
 def check_feasible(space: Space, place: str = "constraints") -> None:
-    """Refuse a space in which no design satisfies the constraints, naming those that contradict each other.
-
-    Raises
-    ------
-    ConfigError
-        It begins with `place`, where the constraints were written.
-    """
+    """Refuse a space in which no design satisfies the constraints, naming those that contradict each other."""
     found = conflicts(space)
     if found is None:
         return

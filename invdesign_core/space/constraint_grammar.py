@@ -65,9 +65,9 @@ _EXPECTED = {
 class Refusal(Exception):  # noqa: N818 - it becomes a ConfigError
     """A part of a text that can't be used as it stands: what was found and expected, and at which character."""
 
-    def __init__(self, message: str, at: int, hint: str | None = None) -> None:
+    def __init__(self, message: str, at: int | None, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.at, self.hint = message, at, hint
+        self.message, self.at, self.hint = message, at or 0, hint
 
 
 @cache
@@ -114,7 +114,7 @@ def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
     if len(found) > 1:
         raise Refusal(
             f"it can be read in two ways, as {_shown(found[0])} and as {_shown(found[1])}",
-            next(a.start_pos or 0 for a, b in zip(*found[:2], strict=False) if a != b),
+            next(a.start_pos for a, b in zip(*found[:2], strict=False) if a != b),
             "put the names in double quotes, as in the reading that you mean",
         )
     # The trees of the parsers above are of no use: copies of a parser share and change them.
@@ -154,22 +154,16 @@ def _wordlike(character: str) -> bool:
 
 def _shown(words: Sequence[Token]) -> str:
     """Return a reading as text, its names in double quotes."""
-    parts: list[str] = []
-    operand = True
+    shown, before = "", ""
     for word in words:
-        if word.type == "NAME":
-            parts.append(f'"{word}"')
-        elif (word.type == "MINUS" and operand) or word.type in ("TIMES", "OVER", "LEFT", "RIGHT", "BAR", "NUMBER"):
-            parts.append(word)
-        else:
-            parts.append(f" {word} ")
-        operand = word.type not in ("NAME", "NUMBER", "RIGHT")
-    return re.sub(r" +(?=,)", "", "".join(parts)).strip()
+        sign = word.type == "MINUS" and before not in ("NAME", "NUMBER", "RIGHT")
+        close = sign or word.type in ("TIMES", "OVER", "LEFT", "RIGHT", "BAR", "NUMBER")
+        shown += f'"{word}"' if word.type == "NAME" else str(word) if close else f" {word} "
+        before = word.type
+    return re.sub(r" +(?=,)", "", shown).strip()
 
 
-def _stuck(
-    text: str, at: int, parser: Any, read: Sequence[Token], words: Sequence[Token], names: Sequence[str]
-) -> Refusal:
+def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token], names: Sequence[str]) -> Refusal:
     """Say which of the words at a place, where no reading goes on, can't follow what is read."""
     accepted = parser.accepts()
     operand, last = "NAME" in accepted, read[-1] if read else None
@@ -184,22 +178,18 @@ def _stuck(
             return Refusal("found a double quote that is never closed", at)
         return Refusal(f"there is no design variable {text[at + 1 : end]!r}", at, near_match(text[at + 1 : end], names))
     if last is not None and after == "EQ" and here in "<>":
-        return Refusal(f"found '={here}', expected '{here}='", last.start_pos or 0, f"write {here}=")
+        return Refusal(f"found '={here}', expected '{here}='", last.start_pos, f"write {here}=")
     if after in ("NUMBER", "RIGHT") and "TIMES" in accepted and kinds & {"LEFT", "NAME"}:
         return Refusal(f"found {_piece(text, at)!r} after {str(last)!r}, expected an operator", at, "write * between")
     if number and operand and any(text.startswith(name, number.end()) for name in names if name):
-        return Refusal(
-            f"found {_piece(text, at)!r}, expected an operator after {number[0]!r}",
-            at,
-            f"write {number[0]}*{_piece(text, number.end())}",
-        )
+        hint = f"write {number[0]}*{_piece(text, number.end())}"
+        return Refusal(f"found {_piece(text, at)!r}, expected an operator after {number[0]!r}", at, hint)
     if "$END" in accepted and kinds & _COMPARISONS:
         return Refusal(f"found {here!r} after a comparison that is complete", at, "write two constraints")
     if _wordlike(here) and (operand or (after == "NAME" and "ABOVE" not in accepted)):
         begin = at if operand or last is None else last.start_pos or 0
-        return Refusal(
-            f"there is no design variable {_piece(text, begin)!r}", begin, near_match(_piece(text, begin), names)
-        )
+        piece = _piece(text, begin)
+        return Refusal(f"there is no design variable {piece!r}", begin, near_match(piece, names))
     sign = next((str(word) for word in words if word.type in (*_COMPARISONS, "RIGHT", "BAR")), None)
     if "PLUS" in accepted and not (operand or sign):
         expected = "an operator, such as + or <="

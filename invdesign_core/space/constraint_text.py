@@ -105,54 +105,41 @@ class _Reader:
 
     def column(self, name: Token) -> tuple[Variable, int]:
         """Return a variable that may be calculated with, and its encoded column."""
-        text, at = str(name), name.start_pos or 0
-        if text in self.outputs:
-            raise Refusal(
-                f"{text!r} is an output; constraints are on design variables",
-                at,
-                f"a limit on an output is a target, such as --target '{text}<=LIMIT'",
-            )
-        variable, column = self.columns[text]
+        if name in self.outputs:
+            hint = f"a limit on an output is a target, such as --target '{name}<=LIMIT'"
+            raise Refusal(f"{str(name)!r} is an output; constraints are on design variables", name.start_pos, hint)
+        variable, column = self.columns[name]
+        wrong = hint = ""
         if variable.kind == "categorical":
-            raise Refusal(
-                f"{text!r} is categorical, expected a variable that is a number",
-                at,
-                "hold it at one level instead (fixed)",
-            )
-        if variable.kind == "binary" and tuple(variable.levels) != (0, 1):
-            levels = " and ".join(map(repr, variable.levels))
-            raise Refusal(f"{text!r} is {levels}, expected a variable that is a number", at)
-        if variable.scale == "log":
-            raise Refusal(
-                f"{text!r} has a logarithmic scale, on which this constraint is not linear",
-                at,
-                "give it a linear scale, or leave it out of constraints",
-            )
+            wrong, hint = "is categorical, expected a variable that is a number", "hold it at one level instead (fixed)"
+        elif variable.kind == "binary" and tuple(variable.levels) != (0, 1):
+            wrong = f"is {' and '.join(map(repr, variable.levels))}, expected a variable that is a number"
+        elif variable.scale == "log":
+            wrong = "has a logarithmic scale, on which this constraint is not linear"
+            hint = "give it a linear scale, or leave it out of constraints"
+        if wrong:
+            raise Refusal(f"{str(name)!r} {wrong}", name.start_pos, hint or None)
         return variable, column
 
     def limit(self, tree: Tree[Token], text: str) -> AtMost:
+        """Return a limit on how many variables are above zero."""
         words: list[Any] = tree.children
-        count, names = words[1], words[3:-1:2]
-        if not count.isdigit():
-            raise Refusal(f"found {str(count)!r}, expected a whole number", count.start_pos or 0)
+        if not words[1].isdigit():
+            raise Refusal(f"found {str(words[1])!r}, expected a whole number", words[1].start_pos)
         columns: list[int] = []
-        for name in names:
+        for name in words[3:-1:2]:
             variable, column = self.column(name)
             low, high = (float(side[0]) for side in variable.bounds())
             if low != 0:
-                is_, expected, mend = (
-                    ("may be below", "a lower bound of 0", "raise") if low < 0
-                    else ("is always above", "a range that holds 0", "lower")
-                )  # fmt: skip
-                raise Refusal(
-                    f"{str(name)!r} {is_} zero ({span(low, high)}), expected {expected}",
-                    name.start_pos or 0,
-                    f"{mend} its lower bound to 0, or leave it out of the list",
-                )
+                found, wanted, mend = ("may be below", "a lower bound of 0", "raise")
+                if low > 0:
+                    found, wanted, mend = ("is always above", "a range that holds 0", "lower")
+                wrong = f"{str(name)!r} {found} zero ({span(low, high)}), expected {wanted}"
+                raise Refusal(wrong, name.start_pos, f"{mend} its lower bound to 0, or leave it out of the list")
             if column in columns:
-                raise Refusal(f"{str(name)!r} is listed twice", name.start_pos or 0)
+                raise Refusal(f"{str(name)!r} is listed twice", name.start_pos)
             columns.append(column)
-        return AtMost(int(count), tuple(columns), text)
+        return AtMost(int(words[1]), tuple(columns), text)
 
     def rows(self, tree: Tree[Token]) -> list[Row]:
         """Return a comparison as forms that are at most 0, or exactly 0."""
@@ -162,11 +149,8 @@ class _Reader:
         operator = (strict or signs)[0]
         at, equal = operator.start_pos, operator.type == "EQ"
         if strict:
-            raise Refusal(
-                f"found '{operator}', expected '{operator}='",
-                at,
-                f"write {operator}=; in numbers with a decimal point the two can't be told apart",
-            )
+            hint = f"write {operator}=; in numbers with a decimal point the two can't be told apart"
+            raise Refusal(f"found '{operator}', expected '{operator}='", at, hint)
         for name in tree.scan_values(lambda word: getattr(word, "type", "") == "NAME"):
             self.column(name)  # what a name is comes before what is done with it
         sides = [self.side(part) for part in parts[::2]]
@@ -177,15 +161,11 @@ class _Reader:
                 raise Refusal("it holds no design variable", at)
             whole = small.plus(large, -1.0)
             if whole.magnitudes and (equal or min(weight for weight, _ in whole.magnitudes) < 0):
-                raise Refusal(
-                    "found an absolute value that is equal to, or at least, something; that set of designs is "
-                    "non-convex",
-                    at,
-                    "keep the absolute value on the smaller side, as in |a - b| <= 0.3, or search each side "
-                    "of it (a - b >= 0.3, then b - a >= 0.3) for itself",
-                )
+                wrong = "found an absolute value that is equal to, or at least, something; that set of designs is "
+                hint = "keep the absolute value on the smaller side, as in |a - b| <= 0.3, or search each side of it"
+                raise Refusal(wrong + "non-convex", at, f"{hint} (a - b >= 0.3, then b - a >= 0.3) for itself")
             rows += [(form, equal, (small.value, large.value)) for form in _halves(whole, at)]
-        if not equal:
+        if rows and not equal:
             # Two opposite rows, as those of ``0.8 <= a <= 0.2``, whose constants leave no room between them.
             forms = np.array([form for form, _, _ in rows])
             opposite = (forms[:, None, :-1] == -forms[:, :-1]).all(axis=2)
@@ -235,22 +215,18 @@ def _combined(total: _Side, sign: Token, other: _Side) -> _Side:
     """Add, subtract, multiply or divide; one factor at most may hold variables, and it is not divided by."""
     if sign.type in ("PLUS", "MINUS"):
         return total.plus(other, 1.0 if sign.type == "PLUS" else -1.0)
-    at = sign.start_pos or 0
+    at = sign.start_pos
     if sign.type == "TIMES":
         if total.names and other.names:
-            raise Refusal(
-                f"found the product of {_quoted((*total.names[:1], *other.names[:1]))}, expected a linear constraint",
-                at,
-                "only numbers may be multiplied with a variable; add the product to the table as an output, "
-                "and put a limit on that",
+            wrong = (
+                f"found the product of {_quoted((*total.names[:1], *other.names[:1]))}, expected a linear constraint"
             )
+            hint = "only numbers may be multiplied with a variable; add the product to the table as an output, "
+            raise Refusal(wrong, at, hint + "and put a limit on that")
         return total.times(float(other.form[-1])) if total.names else other.times(float(total.form[-1]))
     if other.names:
-        raise Refusal(
-            f"found a division by {_quoted(other.names)}, expected a linear constraint",
-            at,
-            "multiply both sides by it if it is never negative, so that it stands alone: a <= 2*b",
-        )
+        hint = "multiply both sides by it if it is never negative, so that it stands alone: a <= 2*b"
+        raise Refusal(f"found a division by {_quoted(other.names)}, expected a linear constraint", at, hint)
     if other.form[-1] == 0:
         raise Refusal("found a division by zero", at)
     return total.times(1.0 / float(other.form[-1]))
@@ -284,4 +260,4 @@ def _halves(whole: _Side, at: int) -> list[FloatArray]:
 
 
 def _quoted(names: Sequence[Token]) -> str:
-    return " and ".join(repr(name) for name in dict.fromkeys(map(str, names))) or "numbers"
+    return " and ".join(repr(name) for name in dict.fromkeys(map(str, names)))

@@ -1,13 +1,16 @@
-"""Numbers for people: as many digits as say what is meant, and no more."""
+"""Numbers as people write them: as many digits as say what is meant, and evenly spaced ones to their last decimal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, IndexArray
 
 EXACT_POWERS = 22
 """Powers of ten up to this one are exact in double precision."""
@@ -15,6 +18,8 @@ TYPED = 12
 """A number with more significant digits than these was computed; nobody typed it."""
 LONG = 1e12
 """From this size on a number has an exponent, where that is shorter."""
+_DECIMALS = Context(prec=700)
+"""Enough for the sum of any two doubles as they are written."""
 SHARE = 1e-4
 """Outputs are shown to about this share of their range."""
 
@@ -111,3 +116,56 @@ def _significant(text: str) -> int:
     """Count the significant digits of a number as text."""
     mantissa = text.lower().split("e")[0].replace(".", "").lstrip("+-").lstrip("0")
     return len(mantissa.rstrip("0") if "." not in text else mantissa)
+
+
+@dataclass(frozen=True)
+class EvenGrid:
+    """The numbers ``origin + k * step`` from `lower` to `upper`, bounds as they are written, numbered from 0."""
+
+    lower: float
+    upper: float
+    step: float
+    origin: float
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are; 0 where none lies inside the bounds."""
+        return max(self._steps(self.upper, ROUND_FLOOR) - self._first + 1, 0)
+
+    def index(self, values: FloatArray) -> IndexArray:
+        """Return the (n,) numbers of the grid's members nearest to (n,) values."""
+        steps = np.rint((values - self.origin) / self.step) - self._first
+        return np.asarray(np.clip(steps, 0, self.count - 1).astype(np.intp))
+
+    def at(self, index: IndexArray) -> FloatArray:
+        """Return the (n,) members with (n,) numbers, each the double nearest to its decimal."""
+        return self.value(index + self._first)
+
+    def value(self, steps: FloatArray | IndexArray) -> FloatArray:
+        """Return the (n,) numbers that are (n,) whole steps from the origin, each the double nearest to its decimal."""
+        values = self.origin + steps * self.step
+        # The error of the sum is far below its last decimal, so rounding there gives the written number.
+        return np.asarray(np.round(values, self._decimals) if self._decimals <= EXACT_POWERS else values)
+
+    def holds(self, value: float) -> bool:
+        """Return whether a number is a member, ignoring the bounds."""
+        return _DECIMALS.remainder(_DECIMALS.subtract(_decimal(value), _decimal(self.origin)), _decimal(self.step)) == 0
+
+    @cached_property
+    def _first(self) -> int:
+        return self._steps(self.lower, ROUND_CEILING)
+
+    def _steps(self, bound: float, rounding: str) -> int:
+        if not np.isfinite(bound):  # a variable without bounds, held at a value
+            return int(np.copysign(2**53, bound))
+        steps = _DECIMALS.divide(_DECIMALS.subtract(_decimal(bound), _decimal(self.origin)), _decimal(self.step))
+        return int(steps.to_integral_value(rounding=rounding))
+
+    @cached_property
+    def _decimals(self) -> int:
+        return max(-int(_decimal(number).normalize().as_tuple().exponent) for number in (self.origin, self.step, 1.0))
+
+
+def _decimal(value: float) -> Decimal:
+    """Return a number as it is written."""
+    return Decimal(repr(float(value)))

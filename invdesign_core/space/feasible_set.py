@@ -25,24 +25,8 @@ Conflict = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 class FeasibleSet:
     """The encoded designs that are allowed; the one place that knows what is feasible.
 
-    Attributes
-    ----------
-    lower, upper : ndarray
-        (e,) bounds, or (n, e) where each of n designs has its own; equal where a column is fixed.
-    values : AllowedValues
-        Which values exist.
-    linear : Linear
-        k rows, none of which holds a column of a category.
-    at_most : tuple of AtMost
-        Limits on how many columns are above zero.
-    whole : FeasibleSet, optional
-        The set of which this is a part; its bounds say how large a column's rounding is.
-
-    Examples
-    --------
-    >>> allowed = FeasibleSet(np.zeros(2), np.ones(2), AllowedValues.all(2), Linear(np.ones((1, 2)), [1.0], [1.0]))
-    >>> allowed.project(np.array([[0.8, 0.8]])).tolist()
-    [[0.5, 0.5]]
+    Bounds are (e,), or (n, e) where each of n designs has its own; the k rows of `linear` hold no column of a category;
+    `whole` is the set of which this is a part: its bounds say how large a column's rounding is.
     """
 
     lower: FloatArray
@@ -66,20 +50,10 @@ class FeasibleSet:
         return self if self.lower.ndim == 1 else self.within(self.lower[rows], self.upper[rows])
 
     def violation(self, x: FloatArray, to: FloatArray | None = None) -> FloatArray:
-        """Return by how much designs are outside of the bounds and constraints, summed; 0 up to rounding.
+        """Return (n,) by how much (n, e) designs break bounds and constraints, summed; 0 up to rounding, NaN for NaN.
 
-        Parameters
-        ----------
-        x : ndarray
-            (n, e) designs; whether their values exist is not looked at.
-        to : ndarray, optional
-            (n, e) the upper corners of boxes that begin at `x`. The answer is then by how much all of their points are
-            outside at least; each constraint is looked at alone, so that a box of 0 may still hold no design.
-
-        Returns
-        -------
-        ndarray
-            (n,); NaN for NaN.
+        Where `to` (n, e) holds the upper corners of boxes that begin at `x`, by how much all of their points do so
+        at least; each constraint is looked at alone, so that a box of 0 may still hold no design.
         """
         high = x if to is None else to
         size = self.size(np.maximum(np.abs(x), np.abs(high)))
@@ -103,23 +77,15 @@ class FeasibleSet:
         return np.asarray(self.violation(x) == 0)
 
     def project(self, x: FloatArray) -> FloatArray:
-        """Return the (n, e) points nearest to `x`, in the Euclidean sense, inside the bounds and linear constraints.
-
-        NaN where there is none; which values exist and limits on how many are above zero are not looked at.
-        """
+        """Return the (n, e) nearest points inside bounds and linear constraints alone; NaN where there is none."""
         return project(self.linear, self.lower, self.upper, x)
 
     def nearest(self, x: FloatArray) -> FloatArray:
-        """Move designs to the nearest that exist and satisfy all constraints.
+        """Move (n, e) designs to the nearest that exist and satisfy all constraints; NaN where none exists.
 
-        A design that does so once each column is rounded is done. For every other one a mixed-integer program chooses
-        the values of the discrete columns, and which columns are above zero, that need the smallest sum of moves in
-        units of the columns' ranges; the continuous columns are then projected.
-
-        Returns
-        -------
-        ndarray
-            (n, e); NaN where none exists.
+        For a design that rounding each column does not settle, a mixed-integer program chooses the values of discrete
+        columns, and which columns are above zero, that need the smallest sum of moves in units of the columns' ranges;
+        the continuous columns are then projected.
         """
         lower, upper = np.broadcast_to(self.lower, x.shape), np.broadcast_to(self.upper, x.shape)
         found = self.emptied(self.values.snap(x, lower, upper))
@@ -168,15 +134,10 @@ class FeasibleSet:
         return fine
 
     def conflicts(self, together: Sequence[tuple[int, ...]] | None = None) -> Conflict | None:
-        """Find bounds, rows and limits that no design satisfies together; None where one exists.
+        """Find a smallest set of bounds, rows and limits that no design satisfies together; None where one exists.
 
-        Demands are given up one by one, those of single columns first; one without which a design exists is taken
-        back. What is left at the end is a smallest set: a design exists as soon as any one of them goes.
-
-        Parameters
-        ----------
-        together : sequence of tuple of int, optional
-            Rows that stand or fall together; by default each stands alone.
+        Demands are given up one by one, those of single columns first; one without which a design exists is taken back.
+        Rows that are `together` stand or fall together; by default each stands alone.
         """
         tied = self._tied | np.isnan(self.values.snap(*np.stack([self.lower, self.lower, self.upper])[:, None])[0])
         rows = [(row,) for row in range(len(self.linear))] if together is None else together

@@ -56,17 +56,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class AtMost:
-    """At most `count` of some encoded columns are above zero.
-
-    Attributes
-    ----------
-    count : int
-        How many may be.
-    columns : tuple of int
-        Which encoded columns it is about.
-    text : str, optional
-        What the user wrote.
-    """
+    """At most `count` of some encoded columns are above zero; `text` is what the user wrote."""
 
     count: int
     columns: tuple[int, ...]
@@ -81,21 +71,10 @@ class AtMost:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What the designs of a search must satisfy besides bounds and kinds.
+    """What designs must satisfy besides bounds and kinds: k rows over encoded designs, and limits on those above zero.
 
-    Attributes
-    ----------
-    linear : Linear
-        Over encoded designs x.
-    at_most : tuple of AtMost
-        Limits on how many variables are above zero.
-    texts : tuple of str
-        What the user wrote; `origin` refers to it.
-    origin : tuple of int
-        (k,) which text each row of `linear` is from; an absolute value gives two rows.
-    written : tuple of (Value, Value), optional
-        (k,) the smaller and the larger side of each row as they were written, since rounding depends on the order
-        in which terms are added; the two sides of an equation.
+    `origin` (k,) says which of the `texts` each row is from; an absolute value gives two. `written` (k,) holds the
+    smaller and the larger side of each row as they were written, since rounding depends on the order of the terms.
     """
 
     linear: Linear

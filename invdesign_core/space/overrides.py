@@ -11,7 +11,6 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.space.digits import span, typed
-from invdesign_core.space.even_grid import EvenGrid
 from invdesign_core.space.variables import Variable
 
 LISTED = 100_000
@@ -20,12 +19,7 @@ LISTED = 100_000
 
 @dataclass(frozen=True)
 class VariableOverrides:
-    """What the user says about one variable; None where nothing.
-
-    `bounds` are lowest and highest value, or several such pairs; `step` is the distance between values, or
-    ``{"by": distance, "from": start}``; `margin` is the share of the variable's own range to widen it by, where neither
-    bounds nor levels are given.
-    """
+    """What the user says of one variable; None where nothing. `margin` widens the range where no bounds are given."""
 
     bounds: Sequence[Any] | None = None
     levels: Sequence[Any] | None = None
@@ -68,14 +62,11 @@ def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float
         try:
             low, high = (float(value) for value in pair)
         except (TypeError, ValueError):
-            raise ConfigError(
-                f"{place}: found {pair!r}, expected a lowest and a highest number", "for example [0, 1]"
-            ) from None
+            wrong = f"{place}: found {pair!r}, expected a lowest and a highest number"
+            raise ConfigError(wrong, "for example [0, 1]") from None
         if not low <= high:
-            raise ConfigError(
-                f"{place}: the lower bound {typed(low)} is above the upper bound {typed(high)}",
-                "write the smaller number first",
-            )
+            wrong = f"{place}: the lower bound {typed(low)} is above the upper bound {typed(high)}"
+            raise ConfigError(wrong, "write the smaller number first")
         pairs.append((low, high))
     merged: list[tuple[float, float]] = []
     for low, high in sorted(pairs):
@@ -87,20 +78,18 @@ def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float
 
 
 def _bounded(variable: Variable, pairs: list[tuple[float, float]]) -> Variable:
-    name, kind = variable.name, variable.kind
+    place, kind = f"bounds of {variable.name!r}", variable.kind
     if kind in ("categorical", "binary"):
-        raise ConfigError(
-            f"bounds of {name!r}: a {kind} variable has no bounds", "name the values that it may take (levels, fixed)"
-        )
+        hint = "name the values that it may take (levels, fixed)"
+        raise ConfigError(f"{place}: a {kind} variable has no bounds", hint)
     text = " or ".join(span(low, high) for low, high in pairs)
     if kind == "levels":
-        levels = tuple(v for v in variable.levels if any(low <= v <= high for low, high in pairs))
+        levels = tuple(v for v in variable.levels if _inside(v, pairs))
         if not levels:
-            listed = ", ".join(typed(level) for level in variable.levels[:10])
-            raise ConfigError(f"bounds of {name!r}: none of its levels lies in {text}", f"its levels are {listed}")
+            raise ConfigError(f"{place}: none of its levels lies in {text}", f"its levels are {_first(variable)}")
         return replace(variable, levels=levels)
     if kind == "integer" and not any(np.ceil(low) <= np.floor(high) for low, high in pairs):
-        raise ConfigError(f"bounds of {name!r}: no whole number lies between {text.replace(' to ', ' and ')}")
+        raise ConfigError(f"{place}: no whole number lies between {text.replace(' to ', ' and ')}")
     return replace(variable, lower=pairs[0][0], upper=pairs[-1][1], ranges=tuple(pairs) if len(pairs) > 1 else ())
 
 
@@ -110,11 +99,10 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
     if isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray) or not len(levels):
         raise ConfigError(f"{place}: found {levels!r}, expected a list of values", "for example [1, 2, 4]")
     if variable.kind in ("categorical", "binary"):
-        for level in levels:
-            if level not in variable.levels:
-                raise ConfigError(
-                    f"{place}: the data have no {level!r}", near_match(str(level), map(str, variable.levels))
-                )
+        unknown = [level for level in levels if level not in variable.levels]
+        if unknown:
+            hint = near_match(str(unknown[0]), map(str, variable.levels))
+            raise ConfigError(f"{place}: the data have no {unknown[0]!r}", hint)
         kept = tuple(level for level in variable.levels if level in levels)
         if variable.kind == "categorical":
             return replace(variable, allowed=kept)
@@ -124,14 +112,12 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
             raise ConfigError(f"{place}: found {level!r}, expected a number")
         if variable.kind == "integer" and level != int(level):
             raise ConfigError(f"{place}: found {typed(level)}, expected whole numbers")
-        inside = any(low <= level <= high for low, high in variable.ranges or ((variable.lower, variable.upper),))
-        if bounded and not inside:
-            raise ConfigError(
-                f"{place}: {typed(level)} lies outside its bounds {variable.span}", "change the levels or the bounds"
-            )
+        if bounded and not _inside(level, variable.pairs):
+            wrong = f"{place}: {typed(level)} lies outside its bounds {variable.span}"
+            raise ConfigError(wrong, "change the levels or the bounds")
         if variable.kind == "levels" and level not in variable.levels:
-            listed = ", ".join(typed(v) for v in variable.levels[:10])
-            raise ConfigError(f"{place}: {typed(level)} is not one of the allowed values", f"these are {listed}")
+            wrong = f"{place}: {typed(level)} is not one of the allowed values"
+            raise ConfigError(wrong, f"these are {_first(variable)}")
     numbers = tuple(int(v) for v in levels) if variable.kind == "integer" else tuple(levels)
     return replace(variable, kind="levels", levels=numbers, ranges=(), step=None)
 
@@ -157,12 +143,11 @@ def _stepped(variable: Variable, step: float | Mapping[str, float]) -> Variable:
     if variable.kind not in ("continuous", "integer"):
         raise ConfigError(f"{place}: a {variable.kind} variable has no step", "name the values instead (levels)")
     by, origin = _read_step(step, place)
-    if variable.kind == "integer":
-        for number, key in ((by, "step"), (origin, "start")):
-            if number != int(number):
-                raise ConfigError(
-                    f"{place}: found {typed(number)}, and {name!r} takes whole numbers", f"give a whole {key}"
-                )
+    for number, key in ((by, "step"), (origin, "start")):
+        if variable.kind == "integer" and number != int(number):
+            raise ConfigError(
+                f"{place}: found {typed(number)}, and {name!r} takes whole numbers", f"give a whole {key}"
+            )
     low, high = float(variable.lower), float(variable.upper)
     if np.isfinite([low, high]).all() and Decimal(repr(by)) > Decimal(repr(high)) - Decimal(repr(low)):
         raise ConfigError(f"{place}: {typed(by)} is wider than its range {span(low, high)}", "take a smaller step")
@@ -185,14 +170,11 @@ def _read_step(step: float | Mapping[str, float], place: str) -> tuple[float, fl
 
 def _flattened(variable: Variable) -> Variable:
     """Turn separate ranges of a discrete variable into the list of their values."""
-    step = 1.0 if variable.step is None else variable.step
-    grids = [EvenGrid(low, high, step, variable.origin) for low, high in variable.ranges]
+    grids = [replace(variable.grid, lower=low, upper=high) for low, high in variable.ranges]
     total = sum(grid.count for grid in grids)
     if not 0 < total <= LISTED:
-        raise ConfigError(
-            f"bounds of {variable.name!r}: its ranges hold {total} values, expected 1 to {LISTED}",
-            "take a wider step, or one range" if total else "no allowed value lies in them",
-        )
+        wrong = f"bounds of {variable.name!r}: its ranges hold {total} values, expected 1 to {LISTED}"
+        raise ConfigError(wrong, "take a wider step, or one range" if total else "no allowed value lies in them")
     values = np.concatenate([grid.at(np.arange(grid.count)) for grid in grids if grid.count])
     levels = tuple(int(v) for v in values) if variable.kind == "integer" else tuple(values.tolist())
     return replace(variable, kind="levels", levels=levels, ranges=(), step=None)
@@ -207,19 +189,15 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
     elif variable.kind != "binary":
         if not _is_number(value):
             raise ConfigError(f"{place}: found {value!r}, expected a number")
-        ranges = variable.ranges or ((variable.lower, variable.upper),)
-        if wish.bounds is not None and not any(low <= value <= high for low, high in ranges):
-            text = " or ".join(span(low, high) for low, high in ranges)
-            raise ConfigError(
-                f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}", "change one of them"
-            )
+        if wish.bounds is not None and not _inside(value, variable.pairs):
+            text = " or ".join(span(low, high) for low, high in variable.pairs)
+            wrong = f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}"
+            raise ConfigError(wrong, "change one of them")
         if variable.kind == "integer" and value != int(value):
             raise ConfigError(f"{place}: found {typed(value)}, expected a whole number")
-        if variable.step and not EvenGrid(variable.lower, variable.upper, variable.step, variable.origin).holds(value):
-            where = series(variable.step, variable.origin)
-            raise ConfigError(
-                f"{place}: {typed(value)} is not on its step, {where} with a whole k", "change one of them"
-            )
+        if variable.step and not variable.grid.holds(value):
+            wrong = f"{typed(value)} is not on its step, {series(variable.step, variable.origin)} with a whole k"
+            raise ConfigError(f"{place}: {wrong}", "change one of them")
         variable = replace(variable, lower=float(value), upper=float(value), ranges=())
     return replace(variable, fixed=value)
 
@@ -231,3 +209,11 @@ def series(step: float, origin: float) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)) and value == value
+
+
+def _inside(value: float, ranges: Sequence[tuple[float, float]]) -> bool:
+    return any(low <= value <= high for low, high in ranges)
+
+
+def _first(variable: Variable) -> str:
+    return ", ".join(typed(level) for level in variable.levels[:10])

@@ -17,9 +17,9 @@ _EPS = float(np.finfo(np.float64).eps)
 def project(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
     """Return the points nearest to (n, e) others in ``{lower <= x <= upper, linear}``; NaN where there is none.
 
-    The bounds are (e,) or (n, e), equal where a column is fixed. Newton's method on the dual, all points side by side:
-    given one multiplier a constraint, the nearest point in the box is a clipped sum, and the dual function is concave,
-    smooth, and made of quadratic pieces. What it does not finish goes to an exact active-set method, point by point.
+    The bounds are (e,) or (n, e). Newton's method on the dual, all points side by side: given one multiplier a
+    constraint, the nearest point in the box is a clipped sum, and the dual function is concave, smooth, and made of
+    quadratic pieces. What it does not finish goes to an exact active-set method, point by point.
     """
     return project_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
 

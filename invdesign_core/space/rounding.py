@@ -29,8 +29,7 @@ _EPS = float(np.finfo(np.float64).eps)
 def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
     """Return (n, e) designs as they will be written, as far as rounding and the last digits can make them so.
 
-    Of discrete columns, the (n, e) bounds `low` and `high` say only whether one is fixed. Where rounding has broken a
-    constraint between discrete variables, it stays broken.
+    Of discrete columns, the (n, e) bounds `low` and `high` say only whether one is fixed.
     """
     x = space.snap(x)
     fixed: Mask = np.asarray(low == high)
@@ -46,11 +45,10 @@ def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> F
 def mended(
     space: Space, x: FloatArray, groups: IndexArray, low: FloatArray, high: FloatArray, stay: bool
 ) -> tuple[FloatArray, Mask]:
-    """Say which designs satisfy the constraints, and make sure that each target has one that does.
+    """Return (b, e) designs as written of which each target, if any can, has one that is feasible, and (b,) which are.
 
-    Of (b, e) designs as written, `groups` names the targets, those of one standing together; `low` and `high` are the
-    (t, e) bounds of these. Where all of a target's designs are infeasible, its first one is moved to the nearest that
-    exists, unless designs are to `stay`. Returns the designs, and (b,) whether each satisfies the constraints.
+    `groups` (b,) names the targets, those of one standing together; the bounds are (t, e). Where all of a target's
+    designs are infeasible, its first one is moved to the nearest that exists, unless designs are to `stay`.
     """
     if not space.constraints:
         return x, np.ones(len(x), dtype=bool)
@@ -94,11 +92,10 @@ def shortened(
     stays: Mask,
     as_good: Callable[[FloatArray, FloatArray], Mask],
 ) -> FloatArray:
-    """Return designs with as few digits as leave them what they are, so that they can be read and typed in again.
+    """Return (n, e) designs with as few digits as leave them what they are, to be read and typed in again.
 
     Continuous columns, but for those that stay as somebody typed them, are rounded to the first of `DIGITS` that breaks
-    no constraint and that `as_good` accepts, and lie on a bound that they miss by less than that; where none does, the
-    design is as before. `as_good` compares (n, e) designs with those before: (n,) whether each may take their place.
+    no constraint and for which `as_good(tried, x)` is (n,) true, and lie on a bound that they miss by less than that.
     """
     smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
@@ -159,13 +156,10 @@ def _rounded(space: Space, x: FloatArray, low: FloatArray, high: FloatArray, fre
 
 
 def settle(space: Space, x: FloatArray, lower: FloatArray | None = None, upper: FloatArray | None = None) -> FloatArray:
-    """Move designs by a few units in the last place, so that they satisfy inequalities exactly as they are written.
+    """Move (n, e) designs by a few units in the last place, so that they satisfy inequalities exactly as written.
 
-    Whoever reads a design and adds up its numbers in double precision, in the order of the constraint's text or of
-    the columns, finds each inequality satisfied, and each equation to rounding. Only continuous columns move, and
-    only in (n, e) designs that need it, which are snapped and satisfy the constraints up to rounding; those whose
-    (n, e) bounds are equal stay. An inequality that the continuous columns can't loosen stays as it is: one between
-    discrete variables alone, or one that the others turn into an equation.
+    Whoever adds up a design's numbers in double precision, in the order of the text or of the columns, finds each
+    inequality satisfied. Only continuous columns move; an inequality that they can't loosen stays as it is.
     """
     linear = space.constraints.linear
     lower, upper = space.bounds if lower is None or upper is None else (lower, upper)

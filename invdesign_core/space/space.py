@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,10 @@ from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet
 from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.overrides import VariableOverrides, restricted
-from invdesign_core.space.variables import Kind, Variable, infer_variable, plain
+from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["FloatArray", "Kind", "Space", "Variable", "infer_variable"]
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,12 @@ class Space:
 
     variables: tuple[Variable, ...]
     given: Constraints | None = field(default=None, compare=False)
-    _slices: tuple[slice, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [variable.name for variable in self.variables]
         if len(set(names)) != len(names):
             double = next(name for name in names if names.count(name) > 1)
             raise DataError(f"the design variable {double!r} appears twice", "names must be unique")
-        slices, at = [], 0
-        for variable in self.variables:
-            slices.append(slice(at, at + variable.width))
-            at += variable.width
-        object.__setattr__(self, "_slices", tuple(slices))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,10 +66,11 @@ class Space:
         """What designs must satisfy besides bounds and kinds."""
         return self.given or Constraints(Linear.none(self.width))
 
-    @property
+    @cached_property
     def slices(self) -> tuple[slice, ...]:
         """Each variable's encoded columns."""
-        return self._slices
+        ends = np.cumsum([0, *(variable.width for variable in self.variables)]).tolist()
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
     def discrete(self) -> NDArray[np.bool_]:
@@ -185,15 +179,10 @@ class Space:
         bounds, fixed, levels, step = bounds or {}, fixed or {}, levels or {}, step or {}
         for name in (*bounds, *fixed, *levels, *step, *log):
             self[name]
-        changed = [
-            restricted(
-                v,
-                VariableOverrides(
-                    bounds.get(v.name), levels.get(v.name), step.get(v.name), fixed.get(v.name), v.name in log, margin
-                ),
-            )
-            for v in self.variables
-        ]
+        changed = []
+        for v in self.variables:
+            of = (bounds.get(v.name), levels.get(v.name), step.get(v.name), fixed.get(v.name))
+            changed.append(restricted(v, VariableOverrides(*of, log=v.name in log, margin=margin)))
         return Space(tuple(changed), self.given)
 
     def unbounded(self) -> tuple[str, ...]:
@@ -222,17 +211,11 @@ class Space:
     def from_json(cls, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Space:
         """Build a space from what `to_json` returned; older versions wrote the variables alone, with fewer keys."""
         items, texts = (values["variables"], values["constraints"]) if isinstance(values, Mapping) else (values, ())
-        space = cls(
-            tuple(
-                Variable(
-                    **{
-                        **item,
-                        "levels": tuple(item["levels"]),
-                        "ranges": tuple((low, high) for low, high in item.get("ranges", ())),
-                        "allowed": tuple(item.get("allowed", ())),
-                    }
-                )
-                for item in items
-            )
-        )
+        variables = []
+        for item in items:
+            # JSON has lists where a variable has tuples.
+            ranges = tuple((low, high) for low, high in item.get("ranges", ()))
+            lists = {"levels": tuple(item["levels"]), "ranges": ranges, "allowed": tuple(item.get("allowed", ()))}
+            variables.append(Variable(**{**item, **lists}))
+        space = cls(tuple(variables))
         return replace(space, given=parse_constraints(texts, space, ())) if texts else space

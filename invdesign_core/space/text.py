@@ -44,13 +44,8 @@ def parse_range(text: str, place: str) -> tuple[float, float]:
 def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> tuple[str, str]:
     """Split ``NAME=VALUE``, ``NAME<=VALUE`` or ``NAME>=VALUE`` into a known name and the rest, a leading sign kept.
 
-    A name may hold spaces, signs and ``=``; a name in double quotes is taken as it stands. Where two known names fit,
-    nobody can tell which of them is meant. `place` says where the text was written, `what` what the names are.
-
-    Raises
-    ------
-    ConfigError
-        If no known name fits, or two do.
+    A name may hold spaces, signs and ``=``; one in double quotes is taken as it stands. Two that fit are refused.
+    `place` says where the text was written, `what` what the names are.
     """
     text = text.strip()
     quoted = re.match(r'"([^"]*)"', text)
@@ -78,13 +73,7 @@ def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> 
 
 
 def split_names(text: str, known: Sequence[str] | None = None) -> list[str]:
-    """Split ``A,B`` into names; a name in double quotes, or one that is known, may hold a comma.
-
-    Examples
-    --------
-    >>> split_names('H2,"a,b"')
-    ['H2', 'a,b']
-    """
+    """Split ``A,B`` into names; a name in double quotes, or one that is known, may hold a comma."""
     names: list[str] = []
     rest = text.strip()
     while rest:

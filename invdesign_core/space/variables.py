@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.digits import given, span, typed
-from invdesign_core.space.even_grid import EvenGrid
+from invdesign_core.space.digits import EvenGrid, given, span, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,29 +62,24 @@ class Variable:
     allowed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
+        levels, ends = self.levels, (self.lower, self.upper)
         if self.kind == "binary":
-            object.__setattr__(self, "levels", self.levels or (0, 1))
-            object.__setattr__(self, "lower", 0.0)
-            object.__setattr__(self, "upper", 1.0)
+            levels, ends = levels or (0, 1), (0.0, 1.0)
         if self.kind == "levels":
-            whole = all(isinstance(level, (int, np.integer)) for level in self.levels)
-            object.__setattr__(self, "levels", tuple(sorted({int(v) if whole else float(v) for v in self.levels})))
-            object.__setattr__(self, "lower", float(self.levels[0]))
-            object.__setattr__(self, "upper", float(self.levels[-1]))
+            number: type = int if all(isinstance(level, (int, np.integer)) for level in levels) else float
+            levels = tuple(sorted({number(level) for level in levels}))
+            ends = float(levels[0]), float(levels[-1])
         if self.ranges:
-            object.__setattr__(self, "lower", self.ranges[0][0])
-            object.__setattr__(self, "upper", self.ranges[-1][1])
+            ends = self.ranges[0][0], self.ranges[-1][1]
+        for key, value in (("levels", levels), ("lower", ends[0]), ("upper", ends[1])):
+            object.__setattr__(self, key, value)
         if self.kind != "categorical" and not self.lower <= self.upper:
-            raise ConfigError(
-                f"bounds of {self.name!r}: the lower bound {typed(self.lower)} is above the upper bound "
-                f"{typed(self.upper)}",
-                "write the smaller number first",
-            )
+            wrong = f"the lower bound {typed(self.lower)} is above the upper bound {typed(self.upper)}"
+            raise ConfigError(f"bounds of {self.name!r}: {wrong}", "write the smaller number first")
         if self.scale == "log" and not self.lower > 0 and np.isfinite(self.lower):
-            raise ConfigError(
-                f"log scale of {self.name!r}: its lowest value is {typed(self.lower)}, expected one above 0",
-                "give it bounds above 0, or leave its scale linear",
-            )
+            wrong = f"its lowest value is {typed(self.lower)}, expected one above 0"
+            hint = "give it bounds above 0, or leave its scale linear"
+            raise ConfigError(f"log scale of {self.name!r}: {wrong}", hint)
 
     @property
     def width(self) -> int:
@@ -107,13 +101,18 @@ class Variable:
         if self.kind in ("binary", "levels"):
             return len(self.levels)
         if self.discrete:
-            return self._grid.count
+            return self.grid.count
         return 1 if self.lower == self.upper else None
 
     @property
     def ordered(self) -> bool:
         """Whether its values are numbers in an order."""
         return self.kind != "categorical"
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """Its ranges, or its bounds where it has but one."""
+        return self.ranges or ((self.lower, self.upper),)
 
     @property
     def span(self) -> str:
@@ -124,7 +123,7 @@ class Variable:
             return ", ".join(map(str, self._labels))
         if self.kind == "levels" and len(self.levels) <= 10:
             return ", ".join(given(level, 1e-6 * (self.upper - self.lower)) for level in self.levels)
-        pairs = self.ranges or ((self.lower, self.upper),)
+        pairs = self.pairs
         if self.step and np.isfinite(pairs).all():  # what exists, not what limits it
             pairs = ((float(self.bounds()[0][0]), float(self.bounds()[1][0])),)
         text = " or ".join(span(low, high) for low, high in pairs)
@@ -137,24 +136,19 @@ class Variable:
             try:
                 codes = np.array([index[value] for value in values], dtype=np.intp)
             except KeyError as error:
-                raise DataError(
-                    f"{self.name!r} has no level {error.args[0]!r}",
-                    near_match(str(error.args[0]), map(str, self.levels)),
-                ) from None
-            if self.kind == "binary":
-                return codes.astype(np.float64)[:, None]
-            return np.asarray(np.eye(len(self.levels))[codes])
+                hint = near_match(str(error.args[0]), map(str, self.levels))
+                raise DataError(f"{self.name!r} has no level {error.args[0]!r}", hint) from None
+            return codes.astype(np.float64)[:, None] if self.kind == "binary" else np.eye(len(self.levels))[codes]
         return np.asarray(values, dtype=np.float64)[:, None]
 
     def index(self, columns: FloatArray) -> IndexArray:
         """Return the (n,) numbers, counted from 0, of the existing values nearest to (n, width) encoded columns."""
         if self.kind == "categorical":
-            places = self._places
-            return np.asarray(np.argmax(columns[:, places], axis=1))
+            return np.asarray(np.argmax(columns[:, self._places], axis=1))
         if self.kind == "levels":
             levels = np.asarray(self.levels, dtype=np.float64)
             return np.asarray(np.argmin(np.abs(columns - levels[None, :]), axis=1))
-        return self._grid.index(columns[:, 0])
+        return self.grid.index(columns[:, 0])
 
     def at(self, index: IndexArray) -> FloatArray:
         """Return the (n, width) encoded columns of existing values by their numbers."""
@@ -162,7 +156,7 @@ class Variable:
             return np.asarray(np.eye(self.width)[self._places[index]])
         if self.kind == "levels":
             return np.asarray(np.asarray(self.levels, dtype=np.float64)[index][:, None])
-        return self._grid.at(index)[:, None]
+        return self.grid.at(index)[:, None]
 
     def decode(self, columns: FloatArray) -> list[Any]:
         """Turn (n, width) snapped columns into values as the user writes them."""
@@ -185,12 +179,12 @@ class Variable:
             upper[self._places] = 1.0
             return (upper if len(self._places) == 1 else np.zeros(self.width)), upper
         if self.kind in ("integer", "continuous") and self.discrete and np.isfinite([self.lower, self.upper]).all():
-            ends = self._grid.at(np.array([0, self._grid.count - 1]))
+            ends = self.grid.at(np.array([0, self.grid.count - 1]))
             return ends[:1], ends[1:]
         return np.array([self.lower]), np.array([self.upper])
 
     @property
-    def _grid(self) -> EvenGrid:
+    def grid(self) -> EvenGrid:
         """The evenly spaced values of an integer or binary variable, or of one with a step."""
         return EvenGrid(self.lower, self.upper, 1.0 if self.step is None else self.step, self.origin)
 
@@ -248,13 +242,7 @@ def infer_variable(name: str, column: pd.Series, kind: Kind | None = None) -> Va
 
 
 def _refuse_odd_labels(name: str, labels: Sequence[Any]) -> None:
-    """Refuse labels that a file could not hold, or not tell apart.
-
-    Raises
-    ------
-    DataError
-        Naming a label.
-    """
+    """Refuse labels that a file could not hold, or not tell apart."""
     written: dict[str, Any] = {}
     for label in labels:
         if not isinstance(label, str | int | float):
