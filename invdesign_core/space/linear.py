@@ -36,7 +36,7 @@ class Linear:
 
     def __len__(self) -> int:
         """Return the number k of rows."""
-        return len(self.lower)
+        return len(self.matrix)
 
     @property
     def equations(self) -> Mask:

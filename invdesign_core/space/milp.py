@@ -126,27 +126,23 @@ class Program:
         """Ask HiGHS; None where bounds alone leave nothing."""
         if any(low > high for low, high in zip(self.low, self.high, strict=True)):
             return None
-        c = np.zeros(len(self.low))
+        c, rows = np.zeros(len(self.low)), np.zeros((len(self.rows), len(self.low)))
         c[list(cost)] = list(cost.values())
-        equations, inequalities = [], []
-        for coefficients, least, most in self.rows:
-            # Rows of a common size: HiGHS judges them by an absolute tolerance.
-            size = max((abs(value) for value in coefficients.values()), default=0.0) or 1.0
-            row = np.zeros(len(self.low))
-            row[list(coefficients)] = [value / size for value in coefficients.values()]
-            if least == most:
-                equations.append((row, most / size))
-            else:
-                sides = [(row, most / size), (-row, -least / size)]
-                inequalities += [(part, side) for part, side in sides if np.isfinite(side)]
-        arrays: dict[str, Any] = {}
-        for name, found in (("eq", equations), ("ub", inequalities)):
-            if found:
-                arrays[f"A_{name}"] = np.array([row for row, _ in found])
-                arrays[f"b_{name}"] = np.array([side for _, side in found])
+        least, most = np.array([sides for _, *sides in self.rows]).reshape(-1, 2).T
+        for row, (coefficients, _, _) in zip(rows, self.rows, strict=True):
+            row[list(coefficients)] = list(coefficients.values())
+        # Rows of a common size: HiGHS judges them by an absolute tolerance.
+        size = np.abs(rows).max(axis=1, initial=0.0)
+        size = np.where(size == 0, 1.0, size)
+        rows, equal = rows / size[:, None], least == most
+        sides = np.stack([most / size, -least / size], axis=1)
+        open_ = ~equal[:, None] & np.isfinite(sides)
         return linear_program(
             c,
-            **arrays,
+            A_ub=np.stack([rows, -rows], axis=1)[open_],
+            b_ub=sides[open_],
+            A_eq=rows[equal],
+            b_eq=sides[equal, 0],
             bounds=np.column_stack([self.low, self.high]),
             integrality=self.whole if any(self.whole) else None,
             options={"primal_feasibility_tolerance": HIGHS_TOLERANCE, "time_limit": _SECONDS},

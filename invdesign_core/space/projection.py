@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.linear import Linear
 
 _ROUNDS = 60
@@ -17,31 +16,31 @@ _EPS = float(np.finfo(np.float64).eps)
 def project(linear: Linear, lower: FloatArray, upper: FloatArray, points: FloatArray) -> FloatArray:
     """Return the points nearest to (n, e) others in ``{lower <= x <= upper, linear}``; NaN where there is none.
 
-    The bounds are (e,) or (n, e). Newton's method on the dual, all points side by side: given one multiplier a
-    constraint, the nearest point in the box is a clipped sum, and the dual function is concave, smooth, and made of
-    quadratic pieces. What it does not finish goes to an exact active-set method, point by point.
+    The bounds are (e,) or (n, e), the sides of the constraints (k,) or (n, k). Newton's method on the dual, all points
+    side by side: given one multiplier a constraint, the nearest point in the box is a clipped sum, and the dual is
+    concave, smooth, and made of quadratic pieces. What it does not finish goes to an exact active-set method.
     """
-    return project_between(linear.matrix, linear.lower, linear.upper, lower, upper, points)
-
-
-def project_between(
-    matrix: FloatArray, low: FloatArray, high: FloatArray, lower: FloatArray, upper: FloatArray, points: FloatArray
-) -> FloatArray:
-    """Do the same where the (n, k) sides of the constraints differ from point to point."""
     lower, upper = np.broadcast_to(lower, points.shape), np.broadcast_to(upper, points.shape)
-    shape = (len(points), len(matrix))
-    low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
+    shape = (len(points), len(linear))
+    low, high = np.broadcast_to(linear.lower, shape), np.broadcast_to(linear.upper, shape)
     found = np.clip(points, lower, upper)
-    value = found @ matrix.T
+    value = found @ linear.matrix.T
     # Only those move that have to: what satisfies the constraints stays to the last bit.
     outside = np.flatnonzero((np.maximum(value - high, low - value) > 0).any(axis=1))
     if not len(outside):
         return found
-    task = _Task.of(matrix, low[outside], high[outside], lower[outside], upper[outside], points[outside])
-    x, miss = task.newton(np.zeros_like(task.sides))
+    size = np.linalg.norm(linear.matrix, axis=1)
+    size[size == 0] = 1.0
+    matrix, low, high = linear.matrix / size[:, None], low[outside] / size, high[outside] / size
+    equal = (low == high).all(axis=0)
+    above, below = ~equal & np.isfinite(high).any(axis=0), ~equal & np.isfinite(low).any(axis=0)
+    rows = np.vstack([matrix[equal], matrix[above], -matrix[below]])
+    sides = np.hstack([low[:, equal], high[:, above], -low[:, below]])
+    task = _Task(rows, sides, np.arange(len(rows)) < equal.sum(), lower[outside], upper[outside], points[outside])
+    x, miss = task.newton(np.zeros_like(sides))
     left = np.flatnonzero(miss > task.rounding)
     if len(left):
-        task = task.only(left)
+        task = _Task(rows, sides[left], task.equal, task.lower[left], task.upper[left], task.points[left])
         # A loop over the few points on which Newton's method stalls, or that have no answer.
         exact = [task.exact(row) for row in range(len(left))]
         polished, polished_miss = task.newton(np.array([multipliers for _, multipliers in exact]))
@@ -59,56 +58,25 @@ class _Task:
 
     rows: FloatArray
     sides: FloatArray
-    equal: NDArray[np.bool_]
+    equal: Mask
     lower: FloatArray
     upper: FloatArray
     points: FloatArray
 
-    @classmethod
-    def of(
-        cls,
-        matrix: FloatArray,
-        low: FloatArray,
-        high: FloatArray,
-        lower: FloatArray,
-        upper: FloatArray,
-        points: FloatArray,
-    ) -> _Task:
-        size = np.linalg.norm(matrix, axis=1)
-        size[size == 0] = 1.0
-        matrix, low, high = matrix / size[:, None], low / size, high / size
-        equal = (low == high).all(axis=0)
-        above, below = ~equal & np.isfinite(high).any(axis=0), ~equal & np.isfinite(low).any(axis=0)
-        return cls(
-            np.vstack([matrix[equal], matrix[above], -matrix[below]]),
-            np.hstack([low[:, equal], high[:, above], -low[:, below]]),
-            np.arange(equal.sum() + above.sum() + below.sum()) < equal.sum(),
-            lower,
-            upper,
-            points,
-        )
-
-    def only(self, rows: NDArray[np.intp]) -> _Task:
-        """Return the task of some points."""
-        return _Task(self.rows, self.sides[rows], self.equal, self.lower[rows], self.upper[rows], self.points[rows])
-
     def newton(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the (n, e) points after a number of rounds from (n, m) multipliers, and how far off each is."""
         x, gap = self._at(y, slice(None))
-        miss = self._miss(y, gap)
-        worth = self._worth(y, x, gap, slice(None))
-        limit = self.rounding
+        miss, worth, limit = self._miss(y, gap), self._worth(y, x, gap, slice(None)), self.rounding
         for _ in range(_ROUNDS):
             open_ = np.flatnonzero(miss > limit)
             if not len(open_):
                 break
-            step = self._step(y[open_], gap[open_], x[open_], miss[open_], open_)
-            slope = gap[open_]
-            length = np.ones(len(open_))
-            waiting = np.arange(len(open_))
+            slope, length, waiting = gap[open_], np.ones(len(open_)), np.arange(len(open_))
+            step = self._step(y[open_], slope, x[open_], miss[open_], open_)
             for _ in range(40):
                 rows = open_[waiting]
-                y_new = self._allowed(y[rows] + length[waiting, None] * step[waiting])
+                y_new = y[rows] + length[waiting, None] * step[waiting]
+                y_new = np.where(self.equal, y_new, np.maximum(y_new, 0.0))
                 x_new, gap_new = self._at(y_new, rows)
                 worth_new = self._worth(y_new, x_new, gap_new, rows)
                 miss_new = self._miss(y_new, gap_new)
@@ -162,16 +130,13 @@ class _Task:
             return nothing
         return point, y[:count]
 
-    def _allowed(self, y: FloatArray) -> FloatArray:
-        return np.where(self.equal, y, np.maximum(y, 0.0))
-
-    def _at(self, y: FloatArray, rows: slice | NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+    def _at(self, y: FloatArray, rows: slice | IndexArray) -> tuple[FloatArray, FloatArray]:
         """Return the nearest points in the box given the multipliers, and by how much they exceed each side."""
         x = np.clip(self.points[rows] - y @ self.rows, self.lower[rows], self.upper[rows])
         gap = x @ self.rows.T - self.sides[rows]
         return x, np.where(np.isneginf(gap), -1e300, gap)
 
-    def _worth(self, y: FloatArray, x: FloatArray, gap: FloatArray, rows: slice | NDArray[np.intp]) -> FloatArray:
+    def _worth(self, y: FloatArray, x: FloatArray, gap: FloatArray, rows: slice | IndexArray) -> FloatArray:
         return np.asarray(0.5 * ((x - self.points[rows]) ** 2).sum(axis=1) + (y * gap).sum(axis=1))
 
     def _miss(self, y: FloatArray, gap: FloatArray) -> FloatArray:
@@ -184,17 +149,14 @@ class _Task:
         size = np.abs(self.points).max(axis=1) + np.where(np.isfinite(self.sides), np.abs(self.sides), 0.0).max(axis=1)
         return np.asarray(8 * _EPS * np.sqrt(self.points.shape[1]) * size)
 
-    def _step(
-        self, y: FloatArray, gap: FloatArray, x: FloatArray, miss: FloatArray, rows: NDArray[np.intp]
-    ) -> FloatArray:
+    def _step(self, y: FloatArray, gap: FloatArray, x: FloatArray, miss: FloatArray, rows: IndexArray) -> FloatArray:
         """Return Newton's steps; multipliers that rest at 0 stay."""
         free = (x > self.lower[rows]) & (x < self.upper[rows])
         count = len(self.rows)
         pairs = (self.rows[:, None, :] * self.rows[None, :, :]).reshape(count * count, -1)
         curvature = (free @ pairs.T).reshape(-1, count, count)
         resting = ~self.equal & (y <= 0) & (gap <= 0)
-        moving = ~resting
-        curvature = curvature * (moving[:, :, None] & moving[:, None, :])
+        curvature = curvature * ~(resting[:, :, None] | resting[:, None, :])
         damping = 1e-12 + 1e-3 * np.minimum(1.0, miss)
         curvature += np.eye(count) * np.where(resting, 1.0, damping[:, None])[:, :, None]
         return np.asarray(np.linalg.solve(curvature, np.where(resting, 0.0, gap)[:, :, None])[:, :, 0])

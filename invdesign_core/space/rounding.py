@@ -11,7 +11,7 @@ from invdesign_core.space.allowed_values import lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.digits import power_of_ten, rounded
 from invdesign_core.space.linear import Linear
-from invdesign_core.space.projection import project_between
+from invdesign_core.space.projection import project
 from invdesign_core.space.space import Space
 
 ROUNDING = 1e-8
@@ -32,13 +32,11 @@ def written(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> F
     Of discrete columns, the (n, e) bounds `low` and `high` say only whether one is fixed.
     """
     x = space.snap(x)
-    fixed: Mask = np.asarray(low == high)
-    inside = np.where(space.discrete & ~fixed, x, np.clip(x, low, high))
+    chosen = space.discrete & (low != high)
+    inside = np.where(chosen, x, np.clip(x, low, high))
     if not space.constraints:
         return inside
-    low, high = (
-        np.where(space.discrete & ~fixed, side, own) for side, own in zip(space.bounds, (low, high), strict=True)
-    )
+    low, high = (np.where(chosen, side, own) for side, own in zip(space.bounds, (low, high), strict=True))
     return settle(space, _onto_bounds(space, inside, low, high), low, high)
 
 
@@ -127,8 +125,7 @@ def _rounded(space: Space, x: FloatArray, low: FloatArray, high: FloatArray, fre
     short = np.where(free & (x - low <= close), low, np.where(free & (high - x <= close), high, short))
     linear = space.constraints.linear
     each = np.arange(len(x))
-    for at in range(2 * len(linear)):  # twice: what mends one row may break another
-        row = at % len(linear)
+    for row in (*range(len(linear)), *range(len(linear))):  # twice: what mends one row may break another
         if row == 0:
             violated = broken(space, short).astype(np.float64)
         coefficient = linear.matrix[row]
@@ -149,9 +146,8 @@ def _rounded(space: Space, x: FloatArray, low: FloatArray, high: FloatArray, fre
         count = np.where(moves, np.abs(over) / np.where(moves, step, 1.0), 0.0)
         count = np.rint(count) if linear.equations[row] else np.maximum(np.ceil(count - 1e-6), must)
         moved = rounded(short[each, column] - np.sign(over) * np.sign(coefficient[column]) * count * own, own)
-        fits = moves & (count > 0)
         moved = np.clip(moved, low[each, column], high[each, column])
-        short[each, column] = np.where(fits, moved, short[each, column])
+        short[each, column] = np.where(moves & (count > 0), moved, short[each, column])
     return short
 
 
@@ -232,14 +228,10 @@ class _Nudge:
         """Return the (n, e) shortest moves that change each row by something between two (n, k) sides."""
         # In units so small that the projection's own rounding does not matter.
         unit = _UNIT * self.scale
-        return unit * project_between(
-            self.linear.matrix * self.scale,
-            np.where(np.isneginf(least), -np.inf, np.maximum(least / _UNIT, -_FAR)),
-            np.where(np.isposinf(most), np.inf, np.minimum(most / _UNIT, _FAR)),
-            np.maximum((self.low - x) / unit, -_FAR),
-            np.minimum((self.high - x) / unit, _FAR),
-            np.zeros_like(x),
-        )
+        least = np.where(np.isneginf(least), -np.inf, np.maximum(least / _UNIT, -_FAR))
+        most = np.where(np.isposinf(most), np.inf, np.minimum(most / _UNIT, _FAR))
+        low, high = np.maximum((self.low - x) / unit, -_FAR), np.minimum((self.high - x) / unit, _FAR)
+        return unit * project(Linear(self.linear.matrix * self.scale, least, most), low, high, np.zeros_like(x))
 
 
 def broken(space: Space, x: FloatArray) -> Mask:
