@@ -53,7 +53,7 @@ def given(value: float, unit: float) -> str:
 
 def was_computed(value: float) -> bool:
     """Say whether a number has more digits than anybody types."""
-    return _significant(typed(value)) > TYPED
+    return len(_decimal(value).normalize().as_tuple().digits) > TYPED
 
 
 def telling(value: float, unit: float, alike: Callable[[float], bool]) -> str:
@@ -110,12 +110,6 @@ def power_of_ten(size: FloatArray) -> FloatArray:
 def _exponent(size: FloatArray) -> np.ndarray[Any, np.dtype[np.int64]]:
     with np.errstate(divide="ignore"):
         return np.floor(np.log10(size) + 1e-9).astype(np.int64)
-
-
-def _significant(text: str) -> int:
-    """Count the significant digits of a number as text."""
-    mantissa = text.lower().split("e")[0].replace(".", "").lstrip("+-").lstrip("0")
-    return len(mantissa.rstrip("0") if "." not in text else mantissa)
 
 
 @dataclass(frozen=True)
