@@ -25,7 +25,7 @@ _GRAMMAR = r"""
            | atom POWER factor     -> power
     ?atom: NUMBER                  -> number
          | NAME                    -> name
-         | LEFT sum RIGHT          -> inner
+         | _LEFT sum _RIGHT
          | BAR sum BAR             -> magnitude
     LE: "<=" | "≤"
     GE: ">=" | "≥"
@@ -37,8 +37,8 @@ _GRAMMAR = r"""
     POWER: "**" | "^"
     TIMES: /\*(?!\*)/
     OVER: "/"
-    LEFT: "("
-    RIGHT: ")"
+    _LEFT: "("
+    _RIGHT: ")"
     BAR: "|"
     AT_MOST: /at\s+most\b/i
     OF: /of\b/i
@@ -54,7 +54,7 @@ _EXPECTED = {
     "NUMBER": "a whole number",
     "$END": "the end",
     "LE": "<=, >= or =",
-    "RIGHT": ")",
+    "_RIGHT": ")",
     "BAR": "|",
     "OF": "'of'",
     "ABOVE": "a comma or 'above zero'",
@@ -134,14 +134,15 @@ def _words_at(text: str, at: int, longest: Sequence[str]) -> list[Token]:
         end = text.find('"', at + 1)
         if end > 0 and text[at + 1 : end] in longest:
             found.append(("NAME", text[at + 1 : end], end + 1))
-    for name in longest:
-        bordered = not (_wordlike(name[-1]) and _wordlike(text[at + len(name) :][:1]))
+    for name in (name for name in longest if text.startswith(name, at)):
+        end = at + len(name)
+        inside = _wordlike(name[-1]) and _wordlike(text[end : end + 1])
         # A column called `2` needs its quotes: without them it is the number.
-        if text.startswith(name, at) and bordered and not _NUMBER.fullmatch(name):
-            found.append(("NAME", name, at + len(name)))
+        if not (inside or _NUMBER.fullmatch(name)):
+            found.append(("NAME", name, end))
     number = _NUMBER.match(text, at)
     # `2nd pass` does not begin with a number.
-    if number and not _wordlike(text[number.end() :][:1]):
+    if number and not _wordlike(text[number.end() : number.end() + 1]):
         found.append(("NUMBER", number[0], number.end()))
     matches = [(kind, pattern.match(text, at)) for kind, pattern in _parser()[1].items()]
     found += [(kind, match[0], match.end()) for kind, match in matches if match]
@@ -156,8 +157,8 @@ def _shown(words: Sequence[Token]) -> str:
     """Return a reading as text, its names in double quotes."""
     shown, before = "", ""
     for word in words:
-        sign = word.type == "MINUS" and before not in ("NAME", "NUMBER", "RIGHT")
-        close = sign or word.type in ("TIMES", "OVER", "LEFT", "RIGHT", "BAR", "NUMBER")
+        sign = word.type == "MINUS" and before not in ("NAME", "NUMBER", "_RIGHT")
+        close = sign or word.type in ("TIMES", "OVER", "_LEFT", "_RIGHT", "BAR", "NUMBER")
         shown += f'"{word}"' if word.type == "NAME" else str(word) if close else f" {word} "
         before = word.type
     return re.sub(r" +(?=,)", "", shown).strip()
@@ -168,7 +169,7 @@ def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token
     accepted = parser.accepts()
     operand, last = "NAME" in accepted, read[-1] if read else None
     after, here = last.type if last is not None else "", text[at : at + 1]
-    expected = next(words for kind, words in _EXPECTED.items() if kind in accepted)
+    expected = next(name for kind, name in _EXPECTED.items() if kind in accepted)
     if not here:
         return Refusal(f"it ends where {expected} is expected", at)
     kinds, number = {word.type for word in words}, _NUMBER.match(text, at)
@@ -179,7 +180,7 @@ def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token
         return Refusal(f"there is no design variable {text[at + 1 : end]!r}", at, near_match(text[at + 1 : end], names))
     if last is not None and after == "EQ" and here in "<>":
         return Refusal(f"found '={here}', expected '{here}='", last.start_pos, f"write {here}=")
-    if after in ("NUMBER", "RIGHT") and "TIMES" in accepted and kinds & {"LEFT", "NAME"}:
+    if after in ("NUMBER", "_RIGHT") and "TIMES" in accepted and kinds & {"_LEFT", "NAME"}:
         return Refusal(f"found {_piece(text, at)!r} after {str(last)!r}, expected an operator", at, "write * between")
     if number and operand and any(text.startswith(name, number.end()) for name in names if name):
         hint = f"write {number[0]}*{_piece(text, number.end())}"
@@ -190,7 +191,7 @@ def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token
         begin = at if operand or last is None else last.start_pos or 0
         piece = _piece(text, begin)
         return Refusal(f"there is no design variable {piece!r}", begin, near_match(piece, names))
-    sign = next((str(word) for word in words if word.type in (*_COMPARISONS, "RIGHT", "BAR")), None)
+    sign = next((str(word) for word in words if word.type in (*_COMPARISONS, "_RIGHT", "BAR")), None)
     if "PLUS" in accepted and not (operand or sign):
         expected = "an operator, such as + or <="
     return Refusal(f"found {_piece(text, at) if 'ABOVE' in accepted else sign or here!r}, expected {expected}", at)
