@@ -17,7 +17,7 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import NEAR, DataDistance
 from invdesign_core.designs.measured import admissible
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
-from invdesign_core.designs.trust import GUESS, Quality
+from invdesign_core.designs.verdict import GUESS, Quality
 from invdesign_core.registry import Registry
 from invdesign_core.search.trust_boxes import near_rows
 from invdesign_core.space.constraint_text import parse_constraints

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.designs.probe import predict
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.milp import linear_program
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -22,63 +21,82 @@ CORRECTIONS = 4
 """Newton steps back into a bent valley."""
 SMALL = 0.01
 """Entries of a direction below this share of its largest are left out."""
+BATCH = 1024
+"""Rows predicted at once: a call with few is filled up."""
+
+
+def predict(surrogate: Surrogate, x: FloatArray) -> FloatArray:
+    """Return the (n, m) predictions in z of (n, e) designs, in batches of one size: another would be compiled anew."""
+    if not surrogate.differentiable:
+        return np.asarray(surrogate.predict_z(x).mean)
+    filled = np.concatenate([x, np.repeat(x[:1], -len(x) % BATCH, axis=0)])
+    parts = [surrogate.predict_z(filled[at : at + BATCH]).mean for at in range(0, len(filled), BATCH)]
+    return np.concatenate(parts)[: len(x)]
 
 
 def free_directions(
     surrogate: Surrogate, space: Space, targets: Targets, x: FloatArray
 ) -> list[list[dict[str, float]]]:
-    """Find the directions that change no output that is asked for.
+    """Find the directions from each of (k, e) designs that meet one target which change no output that is asked for.
 
-    They are the null space of the outputs' slopes and of the linear equations. A direction counts
-    only if the prediction stays the same along it for a twentieth of the bounds, corrected for the
-    valley's bend: at the bottom of a bowl all slopes vanish too. Nor does it count if it leads out of
-    the bounds or of an inequality both ways.
-
-    Parameters
-    ----------
-    surrogate : Surrogate
-        The forward map; one without gradients has no directions.
-    space : Space
-        The design variables with the bounds of the search.
-    targets : Targets
-        One target. An output strictly inside its interval does not bind.
-    x : ndarray
-        (k, e) encoded designs that meet it.
-
-    Returns
-    -------
-    list
-        For each design its directions, each a mapping from continuous variables to coefficients in
-        the user's units. The first one named has the coefficient 1, and is in no other direction.
+    They are the null space of the outputs' slopes and of the linear equations. A direction counts only if the
+    prediction stays the same along it for a twentieth of the bounds, corrected for the valley's bend: at the bottom of
+    a bowl all slopes vanish too. Nor does it count if it leads out of the bounds or of an inequality both ways. Each
+    maps continuous variables to coefficients in the user's units; the first one named has 1, and is in no other.
     """
     low, high = space.bounds
     moves = np.flatnonzero(~space.discrete & (high > low))
     if not surrogate.differentiable or not len(moves) or not len(x):
         return [[] for _ in x]
-    names = np.array([v.name for v in space.variables for _ in range(v.width)])[moves]
-    width = (high - low)[moves]
     z = predict(surrogate, x)
     goal = targets.goal(surrogate.shift, surrogate.scale)
     inside = (z > goal.lower + FLAT) & (z < goal.upper - FLAT)
     binds = targets.asked & ~inside
     slopes = _slopes(surrogate, x, moves, low, high)
-    linear = space.constraints.linear
+    # One after another: as many as designs are reported.
+    return [_of_one(surrogate, space, moves, x[i], z[i], slopes[i], binds[i]) for i in range(len(x))]
+
+
+def _of_one(
+    surrogate: Surrogate,
+    space: Space,
+    moves: IndexArray,
+    x: FloatArray,
+    z: FloatArray,
+    slopes: FloatArray,
+    binds: NDArray[np.bool_],
+) -> list[dict[str, float]]:
+    """Find the directions of one design, given its (m,) outputs, their (m, v) slopes, and which outputs must stay."""
+    low, high = space.bounds
+    width, linear = (high - low)[moves], space.constraints.linear
     equations = linear.matrix[linear.equations][:, moves] * width
     equations = equations / np.maximum(np.abs(equations).max(axis=1, keepdims=True, initial=0.0), 1e-300)
+    basis, back = _null_space(np.concatenate([slopes[binds], equations]))
+    basis, own = _readable(basis)
+    if not len(basis):
+        return []
+    # Follow each both ways, and see whether the outputs stay the same.
+    ahead = STEP * np.concatenate([basis, -basis]) / np.tile(np.abs(basis).max(axis=1, keepdims=True), (2, 1))
+    way = ahead.copy()
+    for attempt in range(CORRECTIONS + 1):
+        points = np.tile(x, (len(way), 1))
+        points[:, moves] += way * width
+        off = np.concatenate([(predict(surrogate, points) - z)[:, binds], way @ equations.T], axis=1)
+        if attempt < CORRECTIONS:
+            way = way - off @ back.T
+    walls = _walls(space, x, moves, width)
+    within = (way @ walls.T >= -SMALL * STEP).all(axis=1) | _have_room(basis @ walls.T)
+    stays = within & (np.abs(off) <= FLAT).all(axis=1) & (np.abs(way - ahead) <= STEP / 2).all(axis=1)
+    names = np.array([v.name for v in space.variables for _ in range(v.width)])[moves]
     found = []
-    for i in range(len(x)):  # as many as designs are reported
-        matrix = np.concatenate([slopes[i][binds[i]], equations])
-        basis, back = _null_space(matrix)
-        basis, own = _readable(basis)
-        walls = _walls(space, x[i], moves, width)
-        real = _leads_on(surrogate, x[i], z[i], moves, width, binds[i], equations, walls, basis, back)
-        found.append([_in_units(basis[d], own[d], names, width) for d in np.flatnonzero(real)])
+    for d in np.flatnonzero(stays.reshape(2, -1).any(axis=0)):  # in the user's units, for a step of 1 of its own
+        steps = basis[d] * width / width[own[d]]
+        others = [j for j in np.flatnonzero(basis[d]).tolist() if j != own[d]]
+        found.append({str(names[j]): float(f"{steps[j]:.4g}") for j in (own[d], *others)})
     return found
 
 
-def _slopes(
-    surrogate: Surrogate, x: FloatArray, moves: NDArray[np.intp], low: FloatArray, high: FloatArray
-) -> FloatArray:
+def _slopes(surrogate: Surrogate, x: FloatArray, moves: IndexArray, low: FloatArray, high: FloatArray) -> FloatArray:
     """Return (k, m, v) central differences of the outputs z in shares of the bounds, inside the bounds."""
     k, e = x.shape
     v = len(moves)
@@ -119,7 +137,7 @@ def _readable(basis: FloatArray) -> tuple[FloatArray, list[int]]:
     return np.where(np.abs(reduced) < SMALL * largest, 0.0, reduced), own
 
 
-def _walls(space: Space, x: FloatArray, moves: NDArray[np.intp], width: FloatArray) -> FloatArray:
+def _walls(space: Space, x: FloatArray, moves: IndexArray, width: FloatArray) -> FloatArray:
     """Return (w, v) rows that no step from a design may lower: its bounds and inequalities that leave it no room."""
     low, high = (bound[moves] for bound in space.bounds)
     each = np.eye(len(moves))
@@ -147,37 +165,3 @@ def _have_room(slopes: FloatArray) -> bool:
     rows = np.column_stack([-slopes.T, np.ones(w)])
     best = linear_program(cost, A_ub=rows, b_ub=np.zeros(w), bounds=[(-1, 1)] * d + [(0, 1)])
     return bool(best.status == 0 and -best.fun > SMALL)
-
-
-def _leads_on(
-    surrogate: Surrogate,
-    x: FloatArray,
-    z: FloatArray,
-    moves: NDArray[np.intp],
-    width: FloatArray,
-    binds: NDArray[np.bool_],
-    equations: FloatArray,
-    walls: FloatArray,
-    basis: FloatArray,
-    back: FloatArray,
-) -> NDArray[np.bool_]:
-    """Follow (d, v) directions from one design both ways; return (d,) whether the outputs stay the same."""
-    if not len(basis):
-        return np.zeros(0, dtype=np.bool_)
-    ahead = STEP * np.concatenate([basis, -basis]) / np.tile(np.abs(basis).max(axis=1, keepdims=True), (2, 1))
-    way = ahead.copy()
-    for attempt in range(CORRECTIONS + 1):
-        points = np.tile(x, (len(way), 1))
-        points[:, moves] += way * width
-        off = np.concatenate([(predict(surrogate, points) - z)[:, binds], way @ equations.T], axis=1)
-        if attempt < CORRECTIONS:
-            way = way - off @ back.T
-    within = (way @ walls.T >= -SMALL * STEP).all(axis=1) | _have_room(basis @ walls.T)
-    stays = within & (np.abs(off) <= FLAT).all(axis=1) & (np.abs(way - ahead) <= STEP / 2).all(axis=1)
-    return np.asarray(stays.reshape(2, -1).any(axis=0))
-
-
-def _in_units(direction: FloatArray, own: int, names: NDArray[np.str_], width: FloatArray) -> dict[str, float]:
-    """Write a direction down in the user's units, as what goes with a step of 1 of its own variable."""
-    others = [int(j) for j in np.flatnonzero(direction) if j != own]
-    return {str(names[j]): float(f"{direction[j] * width[j] / width[own]:.4g}") for j in (own, *others)}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.distance import DataDistance
-from invdesign_core.designs.probe import predict
+from invdesign_core.designs.directions import predict
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import inward, rounded
 from invdesign_core.space.rounding import broken
@@ -39,27 +39,10 @@ Fine = Callable[[FloatArray, IndexArray], NDArray[np.bool_]]
 def tolerance_ranges(
     surrogate: Surrogate, space: Space, targets: Targets, x: FloatArray, near: DataDistance | None = None
 ) -> list[Room | None]:
-    """Move one variable at a time, and find where the target is first missed or a constraint broken.
+    """Move one variable of (k, e) designs at a time, and find where one target is first missed or a constraint broken.
 
-    Parameters
-    ----------
-    surrogate : Surrogate
-        Its prediction alone is asked.
-    space : Space
-        The design variables with the bounds of the search, and the constraints.
-    targets : Targets
-        One target.
-    x : ndarray
-        (k, e) encoded designs.
-    near : DataDistance, optional
-        The measured designs that answers stay near to.
-
-    Returns
-    -------
-    list
-        For each design the room of every variable that is not fixed: ``[low, high]``, values that exist,
-        exact to about a thousandth of their length, or the levels of a category with which the design is an
-        answer. A variable that can't move alone has room for its own value. None where the design itself misses.
+    Returns the room of each variable that is not fixed: ``[low, high]``, values that exist, exact to about a thousandth
+    of their length, or the levels of a category that are answers too. None where the design itself misses.
     """
 
     def meets(points: FloatArray) -> NDArray[np.bool_]:

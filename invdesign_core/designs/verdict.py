@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import plural
@@ -10,23 +12,70 @@ from invdesign_core.space.digits import SHARE, given, near, telling, typed, was_
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF
 
 if TYPE_CHECKING:
-    from invdesign_core.designs.report import DesignReport, MeasuredReport, Report, TableReport, TargetReport
-    from invdesign_core.designs.trust import Quality
+    from invdesign_core.designs.report import (
+        DesignReport,
+        MeasuredReport,
+        OutputMetrics,
+        Report,
+        SurrogateReport,
+        TableReport,
+        TargetReport,
+    )
 
 RELAXED = 'discrete values were rounded at the end, which can miss designs; solver.discrete = "auto" searches them'
+GUESS = 0.5
+"""R² below which an answer for an output is called a guess: more than half of what varies is not explained."""
+USELESS = 0.1
+"""R² on rows never seen, below which an output is called not predictable."""
 JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
 
 
-def verdict_of(report: Report, quality: Quality) -> str:
-    """Return the line for one target.
+@dataclass(frozen=True)
+class Quality:
+    """A surrogate's R² and errors by output on rows with measured outputs, none where unknown; which rows, in words."""
 
-    Parameters
-    ----------
-    report : Report
-        All but the line.
-    quality : Quality
-        How good the surrogate is.
-    """
+    metrics: Mapping[str, OutputMetrics] = field(default_factory=dict)
+    rows: str = ""
+
+    @classmethod
+    def of(cls, report: SurrogateReport) -> Quality:
+        """Return the metrics on the test rows of a training, or those of a model on the rows of its table."""
+        if "table" in report.rows:
+            return cls(report.test, f"the {plural(report.rows['table'], 'row')} of the table")
+        count = report.rows.get("test", 0)
+        return cls(report.test, plural(count, "test row"))
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """The typical error of each output, in its units: the root mean squared error."""
+        return {name: m.rmse for name, m in self.metrics.items() if m.rmse is not None}
+
+    def guesses(self, outputs: Iterable[str]) -> dict[str, float]:
+        """Return R² of those of some outputs for which an answer is a guess."""
+        found = {name: self.metrics[name].r2 for name in outputs if name in self.metrics}
+        return {name: r2 for name, r2 in found.items() if r2 is not None and r2 < GUESS}
+
+    def doubt(self, outputs: Iterable[str]) -> str:
+        """Say of which outputs the surrogate explains too little; empty where of none."""
+        parts = [
+            f"{max(r2, 0):.0%} of {name}".replace("%", " %") if r2 > 0 else f"nothing of {name} (R² {r2:.2g})"
+            for name, r2 in self.guesses(outputs).items()
+        ]
+        return f"the surrogate explains {' and '.join(parts)} on {self.rows}" if parts else ""
+
+
+def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
+    """Return what is odd about a surrogate, by its metrics on rows that it never saw."""
+    return [
+        f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
+        "designs for it cannot be trusted"
+        for name, metrics in test.items()
+        if metrics.r2 is not None and metrics.r2 < USELESS
+    ]
+
+
+def verdict_of(report: Report, quality: Quality) -> str:
+    """Return the line for one target, from all else of its report."""
     if report.status == "no target":
         return f"no target was given; the outputs are {', '.join(report.surrogate.test) or 'untested'}"
     judged = "truth" if report.designs and report.designs[0].truth else "prediction"
@@ -59,15 +108,7 @@ def verdict_of(report: Report, quality: Quality) -> str:
 
 
 def table_verdict_of(report: TableReport, doubt: str) -> str:
-    """Return the line for a table of targets.
-
-    Parameters
-    ----------
-    report : TableReport
-        All but the line.
-    doubt : str
-        What the surrogate explains too little of, where designs are judged by it.
-    """
+    """Return the line for a table of targets; `doubt` says what the surrogate that judges them explains too little."""
     beaten = f" (measured rows beat {report.beaten} of them: measured.row)" if report.beaten else ""
     if report.optimised == report.targets:
         parts = [f"{report.optimised} of {plural(report.targets, 'target')} optimised{beaten}"]

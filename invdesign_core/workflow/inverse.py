@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.designs.trust import Quality
+from invdesign_core.designs.verdict import Quality
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
 from invdesign_core.search.rows import check_held
 from invdesign_core.space.space import Space

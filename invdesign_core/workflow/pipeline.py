@@ -15,7 +15,7 @@ from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
-from invdesign_core.designs.trust import metric_warnings
+from invdesign_core.designs.verdict import metric_warnings
 from invdesign_core.errors import ConfigError, PluginError, near_match, plugin_errors
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.search.plan import Plan

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from invdesign_core.context import Context, Event
 from invdesign_core.designs.report import Report, SurrogateReport, design_reports, measured_reports, target_reports
-from invdesign_core.designs.trust import Quality
-from invdesign_core.designs.verdict import verdict_of
+from invdesign_core.designs.verdict import Quality, verdict_of
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import Registry
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import TableReport
-from invdesign_core.designs.trust import Quality
-from invdesign_core.designs.verdict import table_verdict_of
+from invdesign_core.designs.verdict import Quality, table_verdict_of
 from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity, pipeline
