@@ -11,7 +11,7 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.cardinality import column_choices
+from invdesign_core.space.feasible_set import column_choices
 from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:

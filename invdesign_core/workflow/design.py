@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.registry import build_options
-from invdesign_core.space.conflicts import check_feasible
 from invdesign_core.space.constraint_text import parse_constraints
-from invdesign_core.space.space import Space
+from invdesign_core.space.space import Space, check_feasible
 
 if TYPE_CHECKING:
     import pandas as pd
