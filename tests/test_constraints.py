@@ -176,6 +176,13 @@ def test_a_column_called_as_a_number_needs_its_quotes():
     assert rows('"2" + a <= 1', space) == [({"2": 1, "a": 1}, -np.inf, 1)]
 
 
+def test_a_column_called_as_a_sign_is_told_from_the_sign():
+    space = box("-", "a")
+    assert rows('"-" + a <= 1', space) == [({"-": 1, "a": 1}, -np.inf, 1)]
+    with pytest.raises(ConfigError, match=r"in two ways, as \"-\" - \"a\" <= 1 and as --\"a\" <= 1"):
+        parse_constraints(["- - a <= 1"], space, [])
+
+
 def test_names_inside_names_in_a_long_sum_cost_no_time():
     names = [name for i in range(40) for name in (f"a{i}", f"b{i}", f"a{i}=b{i}", f"a{i} b{i}")]
     space = box(*names)

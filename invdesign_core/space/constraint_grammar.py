@@ -114,7 +114,7 @@ def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
     if len(found) > 1:
         raise Refusal(
             f"it can be read in two ways, as {_shown(found[0])} and as {_shown(found[1])}",
-            next(a.start_pos for a, b in zip(*found[:2], strict=False) if a != b),
+            next(a.start_pos for a, b in zip(*found[:2], strict=False) if (a.type, a) != (b.type, b)),
             "put the names in double quotes, as in the reading that you mean",
         )
     # The trees of the parsers above are of no use: copies of a parser share and change them.
