@@ -13,7 +13,7 @@ from invdesign_core.surrogate.loop import train
 from invdesign_core.surrogate.networks import architecture_key, seeded
 from invdesign_core.surrogate.settings import Training
 
-EXACT = Training(batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
+EXACT = Training(epochs=10, batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
 
 
 class Doubled(keras.Model):
@@ -102,9 +102,9 @@ def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer
     if optimizer == "schedule":  # a rate inside a schedule is part of the configuration: groups of their own
         assert architecture_key(nets[0]) != architecture_key(nets[1])
         for seed, net in enumerate(nets):
-            train([net], [10 + seed], data, EXACT, 10, ctx, "tune")
+            train([net], [10 + seed], data, EXACT, ctx, "tune")
     else:
-        train(nets, [10, 11], data, EXACT, 10, ctx, "tune")
+        train(nets, [10, 11], data, EXACT, ctx, "tune")
     assert said == [], "it takes the fast path"
     for seed, rate in enumerate(rates):
         alone, order = build(layer, optimizer, loss, seed, rate), np.random.default_rng(10 + seed)
@@ -127,7 +127,7 @@ def test_weights_of_rows_count_as_in_keras():
     x, y = rng.normal(size=(48, 4)).astype("float32"), rng.normal(size=(48, 1)).astype("float32")
     weights = rng.uniform(0, 2, 48).astype("float32")
     net, alone = (build("dense", "adam", "mse", 0, 1e-2) for _ in range(2))
-    (outcome,) = train([net], [5], ((x, y, weights), (x[:9], y[:9], weights[:9])), EXACT, 10, Context(), "tune")
+    (outcome,) = train([net], [5], ((x, y, weights), (x[:9], y[:9], weights[:9])), EXACT, Context(), "tune")
     order = np.random.default_rng(5)
     for _ in range(10):
         shuffled = order.permutation(48)
@@ -206,10 +206,10 @@ def test_final_losses_over_twenty_seeds_are_those_of_fit():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (120, 4)).astype("float32")
     y = (x[:, :1] * x[:, 1:2] + np.sin(2 * x[:, 2:3])).astype("float32")
-    settings = Training(batch_size=16, schedule="constant", patience=5)
+    settings = Training(epochs=60, batch_size=16, schedule="constant", patience=5)
     data = (x[:90], y[:90]), (x[90:], y[90:])
     nets = [build("dense", "nadam", "mse", seed, 1e-2) for seed in range(20)]
-    ours = [o.metrics["val_loss"] for o in train(nets, list(range(20)), data, settings, 60, Context(), "tune")]
+    ours = [o.metrics["val_loss"] for o in train(nets, list(range(20)), data, settings, Context(), "tune")]
     theirs = []
     for seed in range(20):
         with seeded(1000 + seed):

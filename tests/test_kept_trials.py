@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from test_training import evaluator
 
-from invdesign_core.context import Context
 from invdesign_core.errors import RunStoreError
 from invdesign_core.plugin import SurrogateBuilder, Trial
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.surrogate.trials import TrialTable
 
 QUICK = Training(epochs=2, batch_size=64)
 X = np.random.default_rng(0).uniform(-1, 1, (10, 2)).astype("float32")
@@ -91,8 +90,7 @@ def search(builder, folder, kill_after=None):
             if len(ended) == kill_after:
                 raise Killed
 
-    run = evaluator(builder, training=QUICK, table_=TrialTable(folder))
-    run._ctx = Context(0, emit=emit)
+    run = evaluator(builder, training=QUICK, table_=TrialTable(folder), emit=emit)
     with suppress(Killed):
         run(TRIALS)
     return run, ended
@@ -135,7 +133,7 @@ def test_each_trial_is_on_disk_before_the_next_begins(tmp_path):
             super().build(hp, data)
             return Watching(hp.get("rate"))
 
-    import invdesign_core.surrogate.evaluate as module
+    import invdesign_core.surrogate.trainer as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "check_pickles", lambda model, who: None)
@@ -148,8 +146,7 @@ def test_ctrl_c_in_fit_keeps_what_had_ended(tmp_path):
         if event.kind == "trial" and event.data["id"] == 1:
             raise KeyboardInterrupt
 
-    run = evaluator(Eager(), training=QUICK, table_=TrialTable(tmp_path))
-    run._ctx = Context(0, emit=interrupt)
+    run = evaluator(Eager(), training=QUICK, table_=TrialTable(tmp_path), emit=interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(TRIALS)
     assert [r.id for r in TrialTable(tmp_path).results] == [0, 1]
@@ -182,13 +179,17 @@ def test_a_regressor_that_does_not_follow_the_seed_is_said(tmp_path):
 
     NUMBERS = iter([0.1, 0.2])
     said = []
-    import invdesign_core.surrogate.evaluate as module
+
+    def listen(event):
+        if event.kind == "warning":
+            said.append(event.data["text"])
+
+    import invdesign_core.surrogate.trainer as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "check_pickles", lambda model, who: None)
         evaluator(Builder(), training=QUICK, table_=TrialTable(tmp_path))([Trial()])
-        resumed = evaluator(Builder(), training=QUICK, table_=TrialTable(tmp_path))
-        resumed._ctx = Context(0, emit=lambda e: said.append(e.data["text"]) if e.kind == "warning" else None)
+        resumed = evaluator(Builder(), training=QUICK, table_=TrialTable(tmp_path), emit=listen)
         resumed([Trial()])
         resumed.winner()
     assert "does not follow the seed" in said[0]

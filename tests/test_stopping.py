@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invdesign_core.surrogate.loop import EarlyStopping, LearningRate
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.surrogate.stopping import EarlyStopping, LearningRate
 
 sequences = st.lists(
     st.floats(0, 2, width=32) | st.sampled_from([0.5, 0.5001, 0.50005, 1.0, float("nan")]), min_size=1, max_size=40
@@ -65,7 +65,7 @@ def test_the_learning_rate_falls_on_plateaus_as_keras_lets_it(losses, patience, 
     callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor, patience, mode="min", min_lr=1e-3)
     callback.set_model(model)
     callback.on_train_begin()
-    ours = LearningRate(np.array([0.1]), training, 100)
+    ours = LearningRate(np.array([0.1]), training)
     for epoch, loss in enumerate(losses):
         callback.on_epoch_end(epoch, {"val_loss": loss})
         ours.update(epoch, np.array([loss]))
@@ -80,7 +80,7 @@ def test_each_network_is_judged_alone():
 
 
 def test_a_cosine_falls_from_the_whole_rate_to_nearly_nothing():
-    rates = LearningRate(np.array([0.1]), Training(schedule="cosine"), 100)
+    rates = LearningRate(np.array([0.1]), Training(schedule="cosine", epochs=100))
     values = [rates.at(epoch)[0] for epoch in range(100)]
     assert values[0] == 0.1
     assert values[-1] < 1e-4

@@ -14,7 +14,7 @@ from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.loop import train
 from invdesign_core.surrogate.networks import architecture_key, seeded
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.surrogate.trials import TrialTable
 
 
 def table(n=120, seed=0):
@@ -46,8 +46,8 @@ class Small(SurrogateBuilder):
         return net
 
 
-def evaluator(builder=None, tuner=None, training=None, seed=0, table_=None):
-    data, ctx = table(), Context(seed)
+def evaluator(builder=None, tuner=None, training=None, seed=0, table_=None, emit=lambda event: None):
+    data, ctx = table(), Context(seed, emit=emit)
     training = training or Training(epochs=5, batch_size=16)
     rows = split_rows(data, training.test, training.validation, ctx)
     return Evaluator(builder or Small(), data, rows, tuner or Tuner(), training, ctx, table_)
@@ -61,7 +61,7 @@ def test_side_by_side_gives_the_weights_that_train_on_batch_gives(optimizer):
     rates = [0.01, 0.03]
     nets = [network(i, rate, optimizer=optimizer) for i, rate in enumerate(rates)]
     data = (x, y), (x[:0], y[:0])
-    train(nets, [7, 8], data, settings, 10, Context(), "tune")
+    train(nets, [7, 8], data, settings, Context(), "tune")
     for i, rate in enumerate(rates):
         alone, order = network(i, rate, optimizer=optimizer), np.random.default_rng(7 + i)
         for _ in range(10):
@@ -79,7 +79,7 @@ def test_the_reported_metrics_are_those_of_the_weights_that_are_kept():
     held = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
     net = network(rate=0.1, metrics=["mae"])
     settings = Training(epochs=40, batch_size=16, patience=5, schedule="constant")
-    (outcome,) = train([net], [0], ((x, y), held), settings, 40, Context(), "tune")
+    (outcome,) = train([net], [0], ((x, y), held), settings, Context(), "tune")
     loss, mae = net.evaluate(*(a.astype("float32") for a in held), verbose=0)
     assert outcome.metrics["val_loss"] == pytest.approx(loss, rel=1e-5)
     assert outcome.metrics["val_mae"] == pytest.approx(mae, rel=1e-5)
@@ -137,9 +137,10 @@ def test_a_killed_search_trains_only_what_is_missing(tmp_path):
     evaluator(table_=TrialTable(tmp_path))(trials[:2])
     with (tmp_path / "trials.jsonl").open("a") as file:
         file.write('{"key": "half a li')  # what a kill leaves behind
-    resumed = evaluator(table_=TrialTable(tmp_path))
     trained = []
-    resumed._ctx = Context(0, emit=lambda event: trained.append(event) if event.kind == "trial" else None)
+    resumed = evaluator(
+        table_=TrialTable(tmp_path), emit=lambda event: trained.append(event) if event.kind == "trial" else None
+    )
     results = resumed(trials)
     assert [event.data["id"] for event in trained] == [2]
     assert [r.score for r in results] == pytest.approx([r.score for r in expected], rel=1e-5)
@@ -204,12 +205,13 @@ def test_training_again_keeps_the_better_of_the_two():
         training = Training(epochs=15, batch_size=16, retrain=True)
         data = table()
         ctx = Context(seed, emit=lambda e: notes.append(e.data["text"]) if e.kind == "note" else None)
-        run = Evaluator(Small(), data, split_rows(data, 0.1, 0.2, ctx), Tuner(), training, ctx)
+        rows = split_rows(data, 0.1, 0.2, ctx)
+        run = Evaluator(Small(), data, rows, Tuner(), training, ctx)
         run([Trial({"rate": 0.05})])
         (model,), report = run.winner()
-        held = run._rows.validation
-        z = run.scaling.outputs(model.predict(run._rows.x[held].astype("float32"), verbose=0))
-        loss = float(np.mean((z - run.scaling.outputs(run._rows.y[held])) ** 2))
+        held = rows.validation
+        z = run.scaling.outputs(model.predict(rows.x[held].astype("float32"), verbose=0))
+        loss = float(np.mean((z - run.scaling.outputs(rows.y[held])) ** 2))
         assert loss <= run.best.metrics["val_loss"] * (1 + 1e-4)
         assert report["retrained"] == (loss < run.best.metrics["val_loss"] * (1 - 1e-4)) or len(notes)
     assert any("the trial's weights are kept" in note for note in notes)
@@ -235,8 +237,11 @@ def test_what_can_not_be_compiled_is_trained_by_fit_and_says_so():
             return net
 
     notes = []
-    run = evaluator(Eager(), training=Training(epochs=2, batch_size=64))
-    run._ctx = Context(0, emit=lambda e: notes.append(e.data["text"]) if e.kind == "note" else None)
+    run = evaluator(
+        Eager(),
+        training=Training(epochs=2, batch_size=64),
+        emit=lambda e: notes.append(e.data["text"]) if e.kind == "note" else None,
+    )
     (result,) = run([Trial({"rate": 0.05})])
     assert result.status == "ok"
     assert "trained by model.fit" in notes[0]

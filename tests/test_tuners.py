@@ -13,7 +13,7 @@ from invdesign_core.plugin import SurrogateBuilder, TrialResult
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.surrogate.trials import TrialTable
 
 REGISTRY = Registry.discover()
 TUNERS = ["grid-search", "random-search", "bayesian"]

@@ -14,7 +14,7 @@ from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.own_columns import PREFIX, read_designs
 from invdesign_core.errors import ConfigError, ExitCode
-from invdesign_core.surrogate.keras_file_faults import is_model_folder
+from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.workflow.defaults import AUTO, DEFAULTS
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import apply_overrides

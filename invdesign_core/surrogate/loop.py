@@ -1,4 +1,4 @@
-"""The two ways through the epochs: networks side by side in one program, or one after another by `model.fit`."""
+"""The epochs: networks side by side in one program, or one after another by `model.fit`; when to stop, at what rate."""
 
 from __future__ import annotations
 
@@ -11,38 +11,83 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context, Progress
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.networks import seeded
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.surrogate.stopping import EarlyStopping, LearningRate, cosine
 
 if TYPE_CHECKING:
     import keras
 
 Columns = tuple[NDArray[np.float64], ...]
-"""Inputs, outputs, and weights of the rows where there are any."""
+"""(n, e) inputs, (n, m) outputs, and (n,) weights of the rows where there are any."""
+PLATEAU_MIN_DELTA = 1e-4
+"""Keras' default for ``ReduceLROnPlateau(min_delta=...)``."""
 
 
 @dataclass
 class Outcome:
-    """How the training of one network ended; its weights are in the network.
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs trained.
-    metrics : mapping
-        The logs of the epoch whose weights were kept.
-    complete : bool
-        False where Ctrl-C ended the training before it was done.
-    """
+    """How a training ended: epochs, logs of the epoch that was kept, False where Ctrl-C cut it short, why it failed."""
 
     epochs: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     complete: bool = True
+    message: str = ""
 
     @property
-    def finite(self) -> bool:
-        """Whether the losses of the kept epoch are numbers."""
-        return all(np.isfinite(v) for k, v in self.metrics.items() if k in ("loss", "val_loss"))
+    def ok(self) -> bool:
+        """Whether it came to an end, with losses that are numbers."""
+        return not self.message and all(np.isfinite(self.metrics.get(k, 0.0)) for k in ("loss", "val_loss"))
+
+
+class EarlyStopping:
+    """Which of n networks became better and which are done, as ``keras.callbacks.EarlyStopping`` has it, in float32."""
+
+    def __init__(self, n: int, patience: int | None, min_delta: float = 0.0) -> None:
+        """Set the epochs without improvement after which a network is done; None is never."""
+        self.patience, self.min_delta = patience, min_delta
+        self.best = np.full(n, np.inf)
+        self.wait = np.zeros(n, dtype=int)
+
+    def update(self, epoch: int, loss: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Take the (n,) losses of an epoch; return (n,) which improved and (n,) which are done."""
+        better = ((loss + self.min_delta).astype(np.float32) < self.best.astype(np.float32)) | (epoch == 0)
+        self.best = np.where(better, loss, self.best)
+        self.wait = np.where(better, 0, self.wait + 1)
+        done = np.zeros_like(better) if self.patience is None else ~better & (self.wait >= self.patience)
+        return better, done
+
+
+class LearningRate:
+    """The learning rates of n networks; plateaus as ``keras.callbacks.ReduceLROnPlateau`` has them, in float32."""
+
+    def __init__(self, initial: NDArray[np.float64], settings: Training) -> None:
+        """Take the (n,) rates to begin with; a cosine falls to zero over `settings.epochs`."""
+        self.initial, self.settings = initial, settings
+        self.rate = _float32(initial)
+        self.plateau = EarlyStopping(len(initial), settings.plateau_patience, PLATEAU_MIN_DELTA)
+
+    def at(self, epoch: int) -> NDArray[np.float64]:
+        """Return the (n,) learning rates to train an epoch with."""
+        return self.initial * cosine(epoch, self.settings.epochs) if self.settings.schedule == "cosine" else self.rate
+
+    def update(self, epoch: int, loss: NDArray[np.float64]) -> None:
+        """Take the (n,) losses of an epoch."""
+        if self.settings.schedule != "plateau":
+            return
+        _, stuck = self.plateau.update(epoch, loss)
+        floor = self.settings.min_learning_rate
+        drop = stuck & (self.rate > np.float32(floor))
+        self.rate = np.where(drop, _float32(np.maximum(self.rate * self.settings.plateau_factor, floor)), self.rate)
+        self.plateau.wait[drop] = 0
+
+
+def cosine(epoch: int, epochs: int) -> float:
+    """Return the share of the learning rate that a cosine leaves in an epoch: 1 at the first, near 0 at the last."""
+    return float(0.5 * (1 + np.cos(np.pi * epoch / epochs)))
+
+
+def _float32(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to float32, in which Keras keeps the rate."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def train(
@@ -50,82 +95,57 @@ def train(
     streams: Sequence[int],
     data: tuple[Columns, Columns],
     settings: Training,
-    epochs: int,
     ctx: Context,
     stage: str,
-    ended: Callable[[int, Outcome], None] | None = None,
+    ended: Callable[[int, Outcome], None] = lambda at, outcome: None,
 ) -> list[Outcome]:
-    """Train networks of one configuration, side by side where the backend can.
+    """Train networks alike but for weights and rates on training and validation `data`, each in an order of its own.
 
-    Parameters
-    ----------
-    nets : sequence of keras.Model
-        Built and compiled, alike but for their weights and learning rates.
-    streams : sequence of int
-        For each the seed of the order in which it sees the rows.
-    data : pair of tuples
-        Training and validation inputs and outputs, and weights of the rows where there are any.
-    settings : Training
-        Batches, early stopping and learning rate.
-    epochs : int
-        Maximum number of epochs.
-    ctx : Context
-        Takes the progress.
-    stage : str
-        What the progress is for.
-    ended : callable, optional
-        Told the position and the outcome of each network whose training is complete, before the next one
-        begins where they train one after another.
+    `ended` is told the position and the outcome of each network whose training is complete, before the next one begins
+    where they train one after another.
     """
-    tell = ended or (lambda at, outcome: None)
     side_by_side = backend.load().SideBySide
-    why = None
     if side_by_side is not None:
-        why = _needs_fit(nets[0])
-        if why is None:
+        why = None
+        if nets[0].run_eagerly:
+            why = "it is compiled with run_eagerly"
+        elif getattr(nets[0].optimizer, "use_ema", False):
+            why = "its optimizer averages the weights (use_ema)"
+        else:
             try:
                 for net in nets:
                     net.optimizer.build(net.trainable_variables)
                 program = side_by_side(nets, *data, settings.batch_size)
-                outcomes = _run_program(program, nets, streams, data, settings, epochs, ctx, stage)
+                outcomes = _run_program(program, nets, streams, len(data[0][0]), settings, ctx, stage)
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             else:
                 for at, outcome in enumerate(outcomes):
                     if outcome.complete:
-                        tell(at, outcome)
+                        ended(at, outcome)
                 return outcomes
         ctx.note(f"this model can't be compiled into one program an epoch ({why}); trained by model.fit")
     outcomes = []
     for at, (net, stream) in enumerate(zip(nets, streams, strict=True)):
-        outcomes.append(_fit(net, stream, data, settings, epochs, ctx, stage))
-        tell(at, outcomes[-1])
+        outcomes.append(_fit(net, stream, data, settings, ctx, stage))
+        ended(at, outcomes[-1])
     return outcomes
-
-
-def _needs_fit(net: keras.Model) -> str | None:
-    """Return why a network must be trained by `model.fit`, or None."""
-    if net.run_eagerly:
-        return "it is compiled with run_eagerly"
-    if getattr(net.optimizer, "use_ema", False):
-        return "its optimizer averages the weights (use_ema)"
-    return None
 
 
 def _run_program(
     program: Any,
     nets: Sequence[keras.Model],
     streams: Sequence[int],
-    data: tuple[Columns, Columns],
+    rows: int,
     settings: Training,
-    epochs: int,
     ctx: Context,
     stage: str,
 ) -> list[Outcome]:
-    n, rows = len(nets), len(data[0][0])
+    """Train all networks in a `SideBySide` on so many rows."""
+    n, epochs = len(nets), settings.epochs
     fixed_rate = not program.sets_learning_rate
     initial = np.array([np.nan if fixed_rate else float(net.optimizer.learning_rate) for net in nets])
-    rates = LearningRate(initial, settings, epochs)
+    rates = LearningRate(initial, settings)
     stopping = EarlyStopping(n, settings.patience if settings.stops_early else None, settings.min_delta)
     shuffles = [np.random.default_rng(stream) for stream in streams]
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
@@ -160,14 +180,15 @@ def _fit(
     stream: int,
     data: tuple[Columns, Columns],
     settings: Training,
-    epochs: int,
     ctx: Context,
     stage: str,
 ) -> Outcome:
+    """Train one network by its own `fit`, with Keras' callbacks."""
     import keras
 
-    training, validation = data
-    x, y = training[:2]
+    training, validation = (tuple(np.asarray(column, np.float32) for column in part) for part in data)
+    x, y, *weights = training
+    epochs = settings.epochs
     watched = "val_loss" if len(validation[0]) else "loss"
     history: list[dict[str, float]] = []
 
@@ -195,16 +216,14 @@ def _fit(
         watched, settings.min_delta, patience, mode="min", restore_best_weights=settings.restore_best
     )
     callbacks.append(stopper)
-    from invdesign_core.surrogate.networks import seeded
-
     with seeded(stream):  # fit shuffles by the global seed
         net.fit(
-            np.asarray(x, np.float32),
-            np.asarray(y, np.float32),
-            sample_weight=np.asarray(training[2], np.float32) if len(training) > 2 else None,
+            x,
+            y,
+            sample_weight=weights[0] if weights else None,
             batch_size=settings.batch_size,
             epochs=epochs,
-            validation_data=tuple(np.asarray(a, np.float32) for a in validation) if len(validation[0]) else None,
+            validation_data=validation if len(validation[0]) else None,
             callbacks=callbacks,
             verbose=0,
         )
@@ -213,6 +232,7 @@ def _fit(
 
 
 def _tell(ctx: Context, stage: str, epoch: int, epochs: int, live: int, best: NDArray[np.float64]) -> None:
+    """Emit the progress of a stage, or stop it where that was asked for."""
     ctx.check_stop()
     finite = best[np.isfinite(best)]
     ctx.emit(Progress(stage, epoch, epochs, live, float(finite.min()) if len(finite) else None))

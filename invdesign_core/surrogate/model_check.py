@@ -32,18 +32,8 @@ RESOLUTION = 1e-6
 
 @dataclass(frozen=True)
 class ModelSample:
-    """A model's answers over a box.
-
-    Attributes
-    ----------
-    y : ndarray
-        (n, m) finite answers.
-    moves : ndarray of bool
-        (d, m) whether a change of one variable alone changed an output anywhere.
-    free : ndarray of bool
-        (d,) whether the box leaves the variable a choice.
-    steady : bool
-        Whether a point has the same answer when it is asked among other points.
+    """(n, m) finite answers over a box; (d, m) whether a change of one variable alone changed an output anywhere; (d,)
+    whether the box leaves it a choice; whether a point has the same answer among other points.
     """
 
     y: FloatArray
@@ -64,22 +54,7 @@ class ModelSample:
 
 
 def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> ModelSample:
-    """Ask a model at points spread over a box.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From (n, e) to (n, m).
-    space : Space
-        Its inputs.
-    box : ndarray, optional
-        (2, e) where to ask; by default the bounds.
-
-    Raises
-    ------
-    DataError
-        If no answer is finite.
-    """
+    """Ask a model from (n, e) to (n, m) at points spread over a (2, e) box; by default the bounds."""
     low, high = np.stack(space.bounds) if box is None else box
     free = np.array([bool((high[s] > low[s]).any()) for s in space.slices])
     x = space.snap(low + np.random.default_rng(0).random((POINTS, space.width)) * (high - low))
@@ -110,21 +85,7 @@ def sample(model: keras.Model, space: Space, box: FloatArray | None = None) -> M
 
 
 def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: Container[str], ctx: Context) -> None:
-    """Say what is strange about a model, as notes and warnings: nothing else would tell the user.
-
-    Parameters
-    ----------
-    sampled : ModelSample
-        Its answers.
-    space : Space
-        Its inputs.
-    outputs : sequence of str
-        (m,) names of its outputs.
-    asked : container of str
-        The outputs that a target is set for.
-    ctx : Context
-        Takes the events.
-    """
+    """Say what is strange about a model's (m,) outputs; `asked` are those that a target is set for."""
     if not sampled.free.any():
         return
     moving = [m for m, name in enumerate(outputs) if name in asked and not sampled.flat[m]]
@@ -142,19 +103,7 @@ def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: 
 
 
 def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
-    """Warn of outputs whose prediction is one number all over the bounds: no search can change it.
-
-    Parameters
-    ----------
-    surrogate : Surrogate
-        What predicts.
-    space : Space
-        The design variables with the bounds of this search.
-    asked : container of str
-        The outputs that a target is set for.
-    ctx : Context
-        Takes the events.
-    """
+    """Warn of outputs with a target whose prediction is one number all over the bounds: no search can change it."""
     from scipy.stats import qmc
 
     low, high = space.bounds

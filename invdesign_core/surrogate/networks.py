@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.errors import NOT_FAULTS, PluginError, plural
+from invdesign_core.surrogate import backend
 
 if TYPE_CHECKING:
     import keras
@@ -36,13 +37,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
-    """Hold a built network to the shapes of the data.
-
-    Raises
-    ------
-    PluginError
-        Saying what was found and what was expected.
-    """
+    """Refuse what is no compiled network, or has other shapes than the data."""
     import keras
 
     if not isinstance(net, keras.Model):
@@ -88,21 +83,16 @@ def model_shapes(net: keras.Model, inputs: int) -> tuple[Any, Any]:
 
 def metric_directions(net: keras.Model) -> dict[str, str | None]:
     """Return the metrics that a built network logs, with ``"min"``, ``"max"``, or None where Keras knows neither."""
-    directions: dict[str, str | None] = {"loss": "min"}
-    for metric in net.metrics:
-        for each in getattr(metric, "metrics", None) or [metric]:
-            if each.name == "loss":
-                continue
-            directions[each.name] = {"up": "max", "down": "min"}.get(getattr(each, "_direction", ""))
-    return directions
+    words = {"up": "max", "down": "min"}
+    metrics = [each for metric in net.metrics for each in getattr(metric, "metrics", None) or [metric]]
+    return {each.name: words.get(getattr(each, "_direction", "")) for each in metrics} | {"loss": "min"}
 
 
 def ignore_missing(net: keras.Model) -> None:
     """Let a network learn each output from the rows where it was measured.
 
-    Where an output is missing (NaN), the loss and the metrics see the network's own prediction on
-    both sides, cut off from the gradient: it misses by nothing and teaches nothing, whatever the
-    loss is (the absolute value, for one, has a slope of 1 at 0 in JAX).
+    For one that is missing (NaN), loss and metrics see the prediction on both sides, cut off from the gradient: it
+    teaches nothing, whatever the loss is (the absolute value, for one, has a slope of 1 at 0 in JAX).
     """
     from keras import ops
 
@@ -125,11 +115,8 @@ def ignore_missing(net: keras.Model) -> None:
 def architecture_key(net: keras.Model) -> str | None:
     """Return a text that two networks share when they differ in numbers only: weights and learning rate.
 
-    None where a network can't be told apart from another by its configuration: a subclassed model
-    without `get_config`, or custom functions, which two closures of one name may differ in.
+    None where the configuration doesn't tell: a subclassed model without `get_config`, or functions of the user's own.
     """
-    from invdesign_core.surrogate import backend
-
     try:
         with backend.lean():
             return _likeness(net)
@@ -140,20 +127,17 @@ def architecture_key(net: keras.Model) -> str | None:
 
 
 def _likeness(net: keras.Model) -> str | None:
-    config = json.dumps([type(net).__name__, net.get_config()], default=_serialise, sort_keys=True)
+    """Return what Keras would save of a network, without names and the learning rate."""
+    from keras.saving import serialize_keras_object
+
+    config = json.dumps([type(net).__name__, net.get_config()], default=serialize_keras_object, sort_keys=True)
     compiled = net.get_compile_config()
     optimizer = compiled["optimizer"]["config"]
     if isinstance(optimizer.get("learning_rate"), float):
         optimizer["learning_rate"] = None
     optimizer["name"] = None
-    training = json.dumps(compiled, default=_serialise, sort_keys=True)
+    training = json.dumps(compiled, default=serialize_keras_object, sort_keys=True)
     if '"class_name": "function"' in config + training or "__lambda__" in config + training:
         return None
     numbers = {layer.name: f"layer-{i}" for i, layer in enumerate(net._flatten_layers())}
     return re.sub(r'"([^"]*)"', lambda m: f'"{numbers.get(m[1], m[1])}"', config) + training
-
-
-def _serialise(value: Any) -> Any:
-    import keras
-
-    return keras.saving.serialize_keras_object(value)

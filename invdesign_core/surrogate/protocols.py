@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
-from invdesign_core.context import Context
 from invdesign_core.surrogate.trials import Trial, TrialResult
-from invdesign_core.surrogate.user_code import UserObject
-
-if TYPE_CHECKING:
-    import keras_tuner as kt
 
 
 class Evaluate(Protocol):
@@ -24,7 +19,6 @@ class Evaluate(Protocol):
 class Builder(Protocol):
     """What builds an untrained model for given hyper-parameters."""
 
-    name: ClassVar[str]
     differentiable: ClassVar[bool]
 
     @property
@@ -37,29 +31,16 @@ class Builder(Protocol):
         """The method that returns an untrained model; it takes some of ``hp``, ``data`` and ``ctx``."""
         ...
 
-    def user_code(self, ctx: Context) -> Sequence[UserObject]:
-        """Return the code of the user's own that `build` works with."""
-        ...
-
 
 class Tuner(Protocol):
-    """What proposes hyper-parameters."""
-
-    @property
-    def label(self) -> str:
-        """The kind and the name, for messages."""
-        ...
+    """What the best trial is best at, and whether that is to be small or large."""
 
     @property
     def objective(self) -> str:
-        """What the best trial is best at."""
+        """The metric."""
         ...
 
     @property
     def direction(self) -> Literal["auto", "min", "max"]:
-        """Whether the objective is to be small or large."""
-        ...
-
-    def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
-        """Ask `evaluate` for trials."""
+        """``"auto"`` is what Keras knows of the metric."""
         ...

@@ -18,25 +18,8 @@ REGRESSOR_METRICS = {"loss": "min", "mae": "min"}
 """What is reported for a regressor: mean square and mean absolute error in z."""
 
 
-def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str) -> tuple[Outcome, str]:
-    """Fit a regressor to the training rows.
-
-    Parameters
-    ----------
-    model : Regressor
-        Not yet fitted.
-    h, z : ndarray
-        (n, e) inputs and (n, m) standardised outputs of all rows.
-    rows : Rows
-        Which of them to learn from and which to watch.
-    who : str
-        The builder, for messages.
-
-    Returns
-    -------
-    tuple
-        The metrics, and why it failed or ``""``.
-    """
+def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str) -> Outcome:
+    """Fit a regressor to the training rows of (n, e) inputs and (n, m) z; return how that ended."""
     metrics: dict[str, float] = {}
     try:
         model.fit(h[rows.train], z[rows.train] if z.shape[1] > 1 else z[rows.train, 0])
@@ -48,24 +31,14 @@ def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str
     except NOT_FAULTS:
         raise
     except Exception as error:  # a regressor may raise anything; the trial failed
-        return Outcome(0), described(error)
+        return Outcome(0, message=described(error))
     except BaseException as error:  # not for want of a fit: it asked to end the program
         raise PluginError(f"{who} failed: its regressor raised {described(error)}") from error
-    return Outcome(1, metrics), ""
+    return Outcome(1, metrics)
 
 
 class ScaledRegressor:
-    """A regressor between standardised numbers, used with raw ones.
-
-    Parameters
-    ----------
-    model : Regressor
-        Fitted from (n, e) inputs to (n, m) z.
-    scaling : Scaling
-        Its statistics.
-    scaled_inputs : bool
-        Whether the model wants standardised inputs.
-    """
+    """A regressor from (n, e) inputs, standardised or raw, to (n, m) z, used with raw inputs."""
 
     def __init__(self, model: Any, scaling: Scaling, scaled_inputs: bool) -> None:
         self.model, self.scaling, self.scaled_inputs = copy.copy(model), scaling, scaled_inputs
@@ -79,13 +52,7 @@ class ScaledRegressor:
 
 
 def regressor_answer(model: Any, h: FloatArray, outputs: int, who: str) -> FloatArray:
-    """Return a regressor's (n, m) answer.
-
-    Raises
-    ------
-    PluginError
-        If it answers another shape than (n, m), or (n,) for one output.
-    """
+    """Return a regressor's (n, m) answer; it may be (n,) for one output."""
     answer = np.asarray(model.predict(np.array(h)), dtype=np.float64)  # it may work in what it is given
     if answer.shape not in {(len(h), outputs)} | ({(len(h),)} if outputs == 1 else set()):
         raise PluginError(

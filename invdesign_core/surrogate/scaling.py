@@ -20,18 +20,10 @@ FROM_UNITS, TO_UNITS = "from_units", "to_units"
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shift and scale of inputs and outputs: ``x = x_shift + x_scale * h``, ``y = y_shift + y_scale * z``.
+    """Shift and scale of (e,) inputs and (m,) outputs: ``x = x_shift + x_scale * h`` and ``y = y_shift + y_scale * z``.
 
-    Attributes
-    ----------
-    x_shift, x_scale : ndarray
-        (e,) of the encoded inputs.
-    y_shift, y_scale : ndarray
-        (m,) of the outputs.
-    coarse : ndarray of bool, optional
-        (e,) inputs of so small a range beside their size that a network takes its centre off before it scales.
-    constant : ndarray of bool, optional
-        (m,) outputs that are one number in every row, and so in every prediction.
+    `coarse` are inputs of so small a range beside their size that a network takes their centre off before it scales;
+    `constant` are outputs that are one number in every row, and so in every prediction.
     """
 
     x_shift: FloatArray
@@ -43,19 +35,10 @@ class Scaling:
 
     @classmethod
     def of(cls, x: FloatArray, y: FloatArray, network: bool = True) -> Scaling:
-        """Take mean and standard deviation of (n, e) inputs and (n, m) outputs.
+        """Take mean and standard deviation of (n, e) inputs and (n, m) outputs, NaN where one was not measured.
 
         A constant column is shifted by its value, and its scale is 1. So is that of an input whose values are one
-        number in float32, since a network takes them in that precision; it gives z, so that outputs may be flatter.
-
-        Parameters
-        ----------
-        x : ndarray
-            (n, e) inputs.
-        y : ndarray
-            (n, m) outputs; NaN where one was not measured.
-        network : bool
-            Whether a network takes the inputs, rather than a regressor in double precision.
+        number in float32, where a `network` takes them; it gives z, so that outputs may be flatter.
         """
         coarse = np.zeros(x.shape[1], dtype=np.bool_)
         if network:
@@ -77,10 +60,6 @@ class Scaling:
     def outputs(self, y: FloatArray) -> FloatArray:
         """Return standardised outputs."""
         return (y - self.y_shift) / self.y_scale
-
-    def units(self, z: FloatArray) -> FloatArray:
-        """Return outputs in the user's units."""
-        return self.y_shift + self.y_scale * z
 
     def wrap(self, net: keras.Model) -> keras.Model:
         """Return a model from raw x to raw y around a network from standardised inputs to z."""

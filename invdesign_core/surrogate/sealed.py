@@ -8,37 +8,28 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic_core import to_jsonable_python
+
 from invdesign_core.errors import RunStoreError, plural
 
 KEY = "sha256"
 """Where a sealed JSON object holds the checksum of everything else in it."""
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: NumPy's numbers as Python's, and as text what JSON knows nothing like."""
+    return to_jsonable_python(value, fallback=lambda v: v.item() if isinstance(v, np.generic) else str(v))
+
+
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object as JSON will hold it, and with it the checksum of its content."""
-    written: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    written: dict[str, Any] = plain(content)
     return {**written, KEY: _digest(written)}
 
 
 def opened(text: str | bytes, place: str, hint: str, keys: Collection[str] = ()) -> dict[str, Any]:
-    """Read a sealed JSON object, and return what was sealed.
-
-    Parameters
-    ----------
-    text : str or bytes
-        The JSON.
-    place : str
-        The file, and maybe the line, for messages.
-    hint : str
-        What to do where it is damaged.
-    keys : collection of str
-        What it must hold.
-
-    Raises
-    ------
-    RunStoreError
-        If it is no JSON object, lacks a key, or is not what was written.
-    """
+    """Return the content of a sealed JSON object that holds the keys; `place` is its file, and maybe its line."""
     try:
         content = json.loads(text)
     except ValueError as error:  # also where the bytes are no UTF-8
@@ -67,24 +58,12 @@ def opened(text: str | bytes, place: str, hint: str, keys: Collection[str] = ())
 
 
 def read_sealed(path: Path, hint: str, keys: Collection[str] = ()) -> dict[str, Any]:
-    """Read a sealed JSON file.
-
-    Raises
-    ------
-    RunStoreError
-        If it is missing or damaged.
-    """
+    """Read a sealed JSON file that holds the keys."""
     return opened(read_bytes(path, hint), str(path), hint, keys)
 
 
 def read_bytes(path: Path, hint: str, sha256: str | None = None, salt: bytes = b"") -> bytes:
-    """Read a file, and hold it to its checksum where one is given; `salt` is what was put before its content.
-
-    Raises
-    ------
-    RunStoreError
-        If it is missing, can't be read, or is not what was written.
-    """
+    """Read a file, and hold it to its checksum where one is given; `salt` is what was put before its content."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -95,13 +74,7 @@ def read_bytes(path: Path, hint: str, sha256: str | None = None, salt: bytes = b
 
 
 def check_file(path: Path, sha256: str, hint: str) -> None:
-    """Hold a file that somebody else reads to its checksum.
-
-    Raises
-    ------
-    RunStoreError
-        If it is missing, can't be read, or is not what was written.
-    """
+    """Hold a file that somebody else reads to its checksum."""
     try:
         found, size = file_digest(path), path.stat().st_size
     except OSError as error:

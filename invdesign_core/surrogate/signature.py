@@ -17,19 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output tensor of a model.
-
-    Attributes
-    ----------
-    name : str
-        The model's name for it.
-    columns : int
-        Numbers in a row.
-    flat : bool
-        Whether its shape is (n,), not (n, columns).
-    dtype : str
-        What it holds.
-    """
+    """One input or output tensor: its name, the numbers in a row, whether its shape is (n,), what it holds."""
 
     name: str
     columns: int
@@ -51,14 +39,9 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's inputs and outputs in the order of their columns.
+    """A model's inputs and outputs in the order of their columns, and whether their names tell them apart.
 
-    Attributes
-    ----------
-    inputs, outputs : tuple of Port
-        The tensors.
-    named_inputs, named_outputs : bool
-        Whether the names tell the tensors apart; a single tensor's is often Keras' invention.
+    A single tensor's name is often Keras' invention.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -79,51 +62,39 @@ class Signature:
     @property
     def kinds(self) -> list[Kind]:
         """(e,) the kind of variable in each input column."""
-        return [port.kind for port in self.inputs for _ in range(port.columns)]
+        return [spec.kind for spec in self.inputs for _ in range(spec.columns)]
 
 
 def one_tensor(model: keras.Model, path: Path) -> tuple[keras.Model, Signature]:
-    """Return a model from one (n, e) tensor to one (n, m) tensor, and what its columns are.
+    """Return a model from one (n, e) tensor to one (n, m) tensor, and what its columns are; `path` is for messages.
 
-    A model that is so already is returned as it is. Around others goes an adapter of slices and
-    concatenations, which adds no weights and no code.
-
-    Parameters
-    ----------
-    model : keras.Model
-        With one or several inputs and outputs, single, in lists or in dicts.
-    path : Path
-        Its file, for messages.
-
-    Raises
-    ------
-    DataError
-        If a tensor has other than one or two axes, or holds no numbers; naming the tensor.
+    A model that is so already is returned as it is. Around others goes an adapter of slices and concatenations, which
+    adds no weights and no code.
     """
     import keras
     from keras import ops
 
     ins, outs = _structures(model, path)
     inputs, outputs = _tensors(ins, "input"), _tensors(outs, "output")
-    given = [_port(name, tensor, "input", path) for name, tensor in inputs]
-    answered = [_port(name, tensor, "output", path) for name, tensor in outputs]
-    ports = Signature(
+    given = [_spec(name, tensor, "input", path) for name, tensor in inputs]
+    answered = [_spec(name, tensor, "output", path) for name, tensor in outputs]
+    specs = Signature(
         tuple(given), tuple(answered), *(isinstance(s, dict) or len(t) > 1 for s, t in ((ins, inputs), (outs, outputs)))
     )
     nested = isinstance(ins, (list, tuple, dict)) or isinstance(outs, (list, tuple, dict))
     if getattr(model, "inputs", None) and not nested and _is_plain(given[0], ins) and not answered[0].flat:
-        return model, ports
-    x = keras.Input((sum(port.columns for port in given),), name="x")
+        return model, specs
+    x = keras.Input((sum(spec.columns for spec in given),), name="x")
     parts, at = {}, 0
-    for port, (_, tensor) in zip(given, inputs, strict=True):
-        part = x[:, at] if port.flat else x[:, at : at + port.columns]
-        parts[id(tensor)] = part if port.kind == "continuous" else ops.cast(ops.round(part), port.dtype)
-        at += port.columns
+    for spec, (_, tensor) in zip(given, inputs, strict=True):
+        part = x[:, at] if spec.flat else x[:, at : at + spec.columns]
+        parts[id(tensor)] = part if spec.kind == "continuous" else ops.cast(ops.round(part), spec.dtype)
+        at += spec.columns
     answer = model(keras.tree.map_structure(lambda tensor: parts[id(tensor)], ins))
     columns = [tensor for _, tensor in _tensors(answer, "output")]
-    columns = [ops.expand_dims(t, -1) if port.flat else t for t, port in zip(columns, answered, strict=True)]
+    columns = [ops.expand_dims(t, -1) if spec.flat else t for t, spec in zip(columns, answered, strict=True)]
     columns = [t if t.dtype.startswith("float") else ops.cast(t, "float32") for t in columns]
-    return keras.Model(x, ops.concatenate(columns, axis=-1) if len(columns) > 1 else columns[0]), ports
+    return keras.Model(x, ops.concatenate(columns, axis=-1) if len(columns) > 1 else columns[0]), specs
 
 
 def _structures(model: keras.Model, path: Path) -> tuple[Any, Any]:
@@ -148,20 +119,18 @@ def _tensors(structure: Any, what: str) -> list[tuple[str, Any]]:
     import keras
 
     if isinstance(structure, dict):
-        flat = [
+        return [
             (str(key) if tensor is value else f"{key}_{tensor.name}", tensor)
             for key, value in structure.items()
             for tensor in keras.tree.flatten(value)
         ]
-        return flat
     tensors = keras.tree.flatten(structure)
-    if what == "input":
-        return [(tensor.name, tensor) for tensor in tensors]
     # An output has the name of the layer that gives it.
-    return [(tensor._keras_history.operation.name, tensor) for tensor in tensors]
+    return [((t if what == "input" else t._keras_history.operation).name, t) for t in tensors]
 
 
-def _port(name: str, tensor: Any, what: str, path: Path) -> TensorSpec:
+def _spec(name: str, tensor: Any, what: str, path: Path) -> TensorSpec:
+    """Describe a tensor, or refuse one of other than one or two axes, or of no numbers."""
     shape = tuple(tensor.shape)
     if not any(kind in tensor.dtype for kind in ("float", "int", "bool")):
         raise DataError(
@@ -177,13 +146,14 @@ def _port(name: str, tensor: Any, what: str, path: Path) -> TensorSpec:
     return TensorSpec(name, 1 if len(shape) == 1 else int(shape[1]), len(shape) == 1, tensor.dtype)
 
 
-def _is_plain(port: TensorSpec, tensor: Any) -> bool:
+def _is_plain(spec: TensorSpec, tensor: Any) -> bool:
     """Whether an input is what the solver gives: any number of rows of numbers."""
-    return not port.flat and port.kind == "continuous" and tensor.shape[0] is None
+    return not spec.flat and spec.kind == "continuous" and tensor.shape[0] is None
 
 
-def _names(ports: Sequence[TensorSpec], named: bool, letter: str) -> list[str]:
-    names = [name for port in ports for name in port.names]
+def _names(specs: Sequence[TensorSpec], named: bool, letter: str) -> list[str]:
+    """Return a name for each column: the tensors' own where they tell columns apart, else numbered letters."""
+    names = [name for spec in specs for name in spec.names]
     if named and len(set(names)) == len(names):
         return names
     return [letter] if len(names) == 1 and letter == "y" else [f"{letter}{i + 1}" for i in range(len(names))]

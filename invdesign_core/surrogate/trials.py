@@ -1,16 +1,26 @@
-"""Trials: what a tuner asks for, what it is told, and the table that remembers both."""
+"""Trials: what a tuner asks for, what it is told, and the table that keeps both on disk as each trial ends."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from invdesign_core.data.files.atomic import atomic_write
+from invdesign_core.errors import RunStoreError, writing
+from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_bytes, seal, unreadable
+
 if TYPE_CHECKING:
     import keras_tuner as kt
+
+LOG = "trials.jsonl"
+KEYS = ("key", "id", "score", "status", "epochs", "values", "metrics", "message", "space", "weights")
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Trial:
     @property
     def key(self) -> str:
         """What makes two trials the same."""
-        return json.dumps([dict(sorted(self.values.items())), self.epochs, self.resume], default=_plain)
+        return json.dumps(plain([dict(sorted(self.values.items())), self.epochs, self.resume]))
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,124 @@ class TrialResult:
     message: str = ""
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)
+class TrialTable:
+    """Finished trials by what was asked for, kept in a folder where there is one, and read from it.
+
+    `spaces` holds the hyper-parameters known when each had ended, `lost` why trials are no longer kept.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.spaces: dict[int, dict[str, Any]] = {}
+        self._results: dict[int, TrialResult] = {}
+        self.lost: RunStoreError | None = None
+        self._ids: dict[str, int] = {}
+        self._weights: dict[int, str] = {}
+        self._folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for number, line in enumerate(_whole_lines(folder / LOG), 1):
+                self._take(line, f"{folder / LOG}, line {number}")
+
+    @property
+    def results(self) -> list[TrialResult]:
+        """The finished trials, by their numbers."""
+        return [self._results[number] for number in sorted(self._results)]
+
+    def find(self, key: str) -> TrialResult | None:
+        """Return the result of a trial that was trained before, or None."""
+        return self._results[self._ids[key]] if key in self._ids else None
+
+    def free_numbers(self, count: int) -> list[int]:
+        """Return the smallest numbers that no finished trial has.
+
+        A tuner asks again in the same order, so a trial that a kill prevented gets the number, and the seeds, that it
+        would have had.
+        """
+        return [i for i in range(len(self._results) + count) if i not in self._results][:count]
+
+    def add(self, trial: Trial, result: TrialResult, weights: Sequence[Any] | None = None) -> None:
+        """Remember a finished trial, weights first, so that a killed run never lists one without them."""
+        if result.space is not None:
+            self.spaces[result.id] = result.space.get_config()
+        if self._folder is not None and self.lost is None:
+            try:
+                self._keep(self._folder, trial, result, weights)
+            except RunStoreError as error:  # a search goes on without its memory; later trials need this one's line
+                self.lost = error
+        self._ids[trial.key], self._results[result.id] = result.id, result
+
+    def _keep(self, folder: Path, trial: Trial, result: TrialResult, weights: Sequence[Any] | None) -> None:
+        """Write down a finished trial."""
+        with writing(folder / LOG):
+            if weights is not None:
+                with atomic_write(folder / f"{result.id}.npz") as partial:
+                    with partial.open("wb") as file:
+                        np.savez(file, *weights)
+                    self._weights[result.id] = file_digest(partial)
+            line = {
+                "key": trial.key,
+                "id": result.id,
+                "score": result.score if math.isfinite(result.score) else None,
+                "status": result.status,
+                "epochs": result.epochs,
+                "values": dict(result.values),
+                "metrics": dict(result.metrics),
+                "message": result.message,
+                "space": self.spaces.get(result.id),
+                "weights": self._weights.get(result.id),
+            }
+            with (folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(seal(line)) + "\n")
+
+    def weights(self, trial: int) -> list[Any] | None:
+        """Return the weights of a finished trial, or None where none were to be kept."""
+        if self._folder is None or trial not in self._weights:
+            return None
+        path = self._folder / f"{trial}.npz"
+        hint = (
+            f'copy the file again from where it is whole; or take the line of trial {trial} ("id": {trial}) out of '
+            f"{LOG}, and it is trained again"
+        )
+        content = read_bytes(path, hint, self._weights[trial])
+        with np.load(io.BytesIO(content)) as stored:
+            return [stored[f"arr_{i}"] for i in range(len(stored.files))]
+
+    def misfit(self, trial: int, reason: str) -> RunStoreError:
+        """Return the error of weights that don't fit the network of their trial."""
+        assert self._folder is not None
+        return RunStoreError(
+            f"{self._folder / f'{trial}.npz'}: the weights don't fit the network that is built for trial {trial}: "
+            f"{reason}",
+            "was the surrogate's plugin changed since? start a new run with another --out",
+        )
+
+    def _take(self, line: str, place: str) -> None:
+        """Read one line of the log."""
+        hint = "copy the file again from where it is whole; or take the line out, and its trial is trained again"
+        item = opened(line, place, hint, KEYS)
+        key, space, weights = item.pop("key"), item.pop("space"), item.pop("weights")
+        score = item.pop("score")
+        try:
+            result = TrialResult(**item, score=math.inf if score is None else float(score))
+        except (TypeError, ValueError) as error:
+            raise RunStoreError(f"{place}: found something that is not a trial: {error}", hint) from None
+        if result.id in self._results or key in self._ids:
+            raise RunStoreError(f"{place}: trial {result.id} appears twice", hint)
+        self.spaces[result.id] = space or {}
+        if weights is not None:
+            self._weights[result.id] = weights
+        self._ids[key], self._results[result.id] = result.id, result
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Return the whole lines of a log; a kill can leave half of one behind, which is cut off."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(path, error, "make it readable") from None
+    if not content.endswith(b"\n"):
+        content = content[: content.rfind(b"\n") + 1]
+        path.write_bytes(content)
+    return content.decode("utf-8", errors="replace").split("\n")[:-1]

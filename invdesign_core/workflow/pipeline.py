@@ -27,7 +27,7 @@ from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.model_check import warn_of_flat
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.surrogate.trials import TrialTable
 from invdesign_core.targets import ROUNDOFF
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport
 from invdesign_core.errors import RunStoreError, reason, writing
-from invdesign_core.surrogate.keras_file_faults import is_model_folder
+from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, Surrogate, checked, read_meta
-from invdesign_core.surrogate.trial_table import TrialTable
+from invdesign_core.surrogate.trials import TrialTable
 
 if TYPE_CHECKING:
     from invdesign_core.designs.answers import Answers

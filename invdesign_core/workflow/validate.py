@@ -17,7 +17,8 @@ from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.trust_boxes import measured, near_rows
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.evaluate import Evaluator, check_learnable
+from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow import pipeline
 

@@ -152,7 +152,7 @@ def train_ours(nets: list[Any], x: Any, y: Any, epochs: int, patience: int | Non
     )
     began = time.perf_counter()
     outcomes = train(
-        nets, list(range(len(nets))), ((x[:810], y[:810]), (x[810:900], y[810:900])), settings, epochs, ctx, "tune"
+        nets, list(range(len(nets))), ((x[:810], y[:810]), (x[810:900], y[810:900])), settings, ctx, "tune"
     )
     seconds = time.perf_counter() - began
     compiling = ctx.clock.seconds["compile"]
@@ -192,9 +192,9 @@ def large_ours() -> dict[str, Any]:
     from invdesign_core.surrogate.settings import Training
 
     net, x, y = wide()
-    ctx, settings = Context(), Training(batch_size=1024, schedule="constant", early_stopping=False)
+    ctx, settings = Context(), Training(epochs=9, batch_size=1024, schedule="constant", early_stopping=False)
     began = time.perf_counter()
-    train([net], [0], ((x, y), (x[:1000], y[:1000])), settings, 9, ctx, "tune")
+    train([net], [0], ((x, y), (x[:1000], y[:1000])), settings, ctx, "tune")
     compiling = ctx.clock.seconds["compile"]
     return {"seconds": time.perf_counter() - began - compiling, "compile": compiling, "epochs": 8}
 

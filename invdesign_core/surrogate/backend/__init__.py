@@ -15,21 +15,11 @@ NAMES = ("jax", "tensorflow")
 
 
 def select(name: str | None = None) -> str:
-    """Decide which backend Keras runs on.
+    """Decide which backend Keras runs on, and return it: `name`, else ``$KERAS_BACKEND``, else jax.
 
-    The order is: `name`, ``$KERAS_BACKEND``, jax. The file ``keras.json`` is not asked: Keras
-    writes it unasked at its first import and names TensorFlow in it.
-
-    Returns
-    -------
-    str
-        ``"jax"`` or ``"tensorflow"``.
-
-    Raises
-    ------
-    ConfigError
-        If the name is unknown, or Keras already runs on another backend in this process.
+    The file ``keras.json`` is not asked: Keras writes it unasked at its first import and names TensorFlow in it.
     """
+    running = ""
     if "keras" in sys.modules:
         import keras
 
@@ -39,10 +29,11 @@ def select(name: str | None = None) -> str:
                 f"backend {name!r} is asked for, but Keras already runs on {running!r} in this process",
                 f"set KERAS_BACKEND={name} before Keras is imported",
             )
-        _known(running)
+    chosen = running or name or os.environ.get("KERAS_BACKEND") or "jax"
+    if chosen not in NAMES:
+        raise ConfigError(f"found backend {chosen!r}, expected jax or tensorflow", "check $KERAS_BACKEND")
+    if running:
         return running
-    chosen = name or os.environ.get("KERAS_BACKEND") or "jax"
-    _known(chosen)
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return chosen
@@ -71,8 +62,3 @@ def lean() -> Iterator[None]:
         yield
     finally:
         lazy._available = None
-
-
-def _known(name: str) -> None:
-    if name not in NAMES:
-        raise ConfigError(f"found backend {name!r}, expected jax or tensorflow", "check $KERAS_BACKEND")

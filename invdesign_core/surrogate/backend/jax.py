@@ -16,8 +16,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.surrogate.backend.compiled import Compiled
-
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
 WHOLE = 256
@@ -28,9 +26,43 @@ SPLIT = 0.6
 Function = Callable[..., Any]
 
 
+class Compiled:
+    """``fn(x, *rows)`` compiled for a few row counts, with the networks' weights as arguments, not as constants.
+
+    Takes and returns float64 arrays, and computes in float32; `compile_seconds` is what the calls that compiled took.
+    """
+
+    def __init__(self, fn: Function, variables: Sequence[Any]) -> None:
+        def substituted(weights: Any, *args: Any) -> Any:
+            with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+                return fn(*args)
+
+        self._call, self._variables = jax.jit(substituted), variables
+        self._sizes: set[int] = set()
+        self.compile_seconds = 0.0
+
+    def __call__(self, *args: NDArray[Any]) -> Any:
+        """Evaluate at any number of rows."""
+        began = time.perf_counter()
+        rows, at, pieces = len(args[0]), 0, []
+        sizes = _pieces(max(rows, 1))
+        # Read each time: Keras' own `predict` puts new arrays in the place of a model's weights.
+        weights = [variable.value for variable in self._variables]
+        for size in sizes:
+            pieces.append(self._call(weights, *(_filled(a[at : at + size], size) for a in args)))
+            at += size
+        if not self._sizes.issuperset(sizes):
+            jax.block_until_ready(pieces)
+            self._sizes.update(sizes)
+            self.compile_seconds += time.perf_counter() - began
+        if isinstance(pieces[0], tuple):
+            return tuple(_joined(parts, rows) for parts in zip(*pieces, strict=True))
+        return _joined(pieces, rows)
+
+
 def value(fn: Function, variables: Sequence[Any]) -> Compiled:
     """Compile ``fn(x, *rows)``, whose result has one entry a row (or is a tuple of such)."""
-    return _padded(_with_weights(fn, variables))
+    return Compiled(fn, variables)
 
 
 def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
@@ -40,7 +72,7 @@ def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
         result, pull = jax.vjp(lambda x: fn(x, *rows), x)
         return result, pull(jnp.ones_like(result))[0]
 
-    return _padded(_with_weights(both, variables))
+    return Compiled(both, variables)
 
 
 def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
@@ -61,23 +93,7 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
         along = jnp.broadcast_to(jnp.eye(q, dtype=result.dtype)[:, None, :], (q, r, q))
         return result, jnp.moveaxis(jax.vmap(pull)(along)[0], 0, 1)
 
-    return _padded(_with_weights(both, variables))
-
-
-def _with_weights(fn: Function, variables: Sequence[Any]) -> Function:
-    """Compile `fn` with the networks' weights as arguments, so that they are no constants of the program."""
-
-    def substituted(weights: Any, *args: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
-            return fn(*args)
-
-    call = jax.jit(substituted)
-
-    def run(*args: Any) -> Any:
-        # Read each time: Keras' own `predict` puts new arrays in the place of a model's weights.
-        return call([variable.value for variable in variables], *args)
-
-    return run
+    return Compiled(both, variables)
 
 
 @cache
@@ -96,29 +112,6 @@ def _rest(rows: int) -> tuple[int, ...]:
         return (up,)
     split = (down, *_rest(rows - down))
     return split if sum(split) <= SPLIT * up else (up,)
-
-
-def _padded(call: Function) -> Compiled:
-    """Let `call` see a few row counts only; float64 outside, float32 inside."""
-    sizes: set[int] = set()
-
-    def run(*args: NDArray[Any]) -> Any:
-        began = time.perf_counter()
-        rows, at, pieces = len(args[0]), 0, []
-        cut = _pieces(max(rows, 1))
-        for size in cut:
-            pieces.append(call(*(_filled(a[at : at + size], size) for a in args)))
-            at += size
-        if not sizes.issuperset(cut):
-            jax.block_until_ready(pieces)
-            sizes.update(cut)
-            compiled.compile_seconds += time.perf_counter() - began
-        if isinstance(pieces[0], tuple):
-            return tuple(_joined(parts, rows) for parts in zip(*pieces, strict=True))
-        return _joined(pieces, rows)
-
-    compiled = Compiled(run)
-    return compiled
 
 
 def _filled(part: NDArray[Any], size: int) -> NDArray[np.float32]:
@@ -140,27 +133,11 @@ def _joined(parts: Sequence[Any], rows: int) -> NDArray[np.float64]:
 class SideBySide:
     """Epochs of n networks of one configuration, in compiled programs without a loop of Python's over batches.
 
-    The networks share the graph of the first, and differ in weights, optimizer state, learning rate
-    and order of the rows. A step is the model's own ``train_step``, so losses, metrics, regularisation
-    and overridden steps are Keras' own; `jax.vmap` runs it for a block of networks, `jax.lax.scan`
-    over the batches. Blocks are dealt to as many threads as there are processors. When networks
-    stop, those left are dealt into fewer blocks of the same size, so that nothing is compiled again.
-    The last few get a thread each and a program for one network, which is compiled beside the
-    training once the first has stopped.
-
-    Parameters
-    ----------
-    nets : sequence of keras.Model
-        Compiled and built, with built optimizers; alike but for numbers.
-    train, validation : tuples of arrays
-        Inputs, outputs, and weights of the rows where there are any; validation may be empty.
-    batch_size : int
-        Rows in one step; the last batch of an epoch may be shorter.
-
-    Attributes
-    ----------
-    compile_seconds : float
-        What preparing and compiling the programs took.
+    They share the graph of the first, and differ in weights, optimizer state, learning rate and order of the rows.
+    A step is the model's own ``train_step``: `jax.vmap` runs it for a block of networks, `jax.lax.scan` over the
+    batches. Each processor has a thread, to which blocks are dealt. When networks stop, those left are dealt into fewer
+    blocks of the same size, so that nothing is compiled again. The last few get a thread each and a program for one
+    network, which is compiled beside the training once the first has stopped.
     """
 
     VALIDATION_ROWS = 8192
@@ -176,6 +153,7 @@ class SideBySide:
         validation: tuple[NDArray[Any], ...],
         batch_size: int,
     ) -> None:
+        """Take compiled networks with built optimizers, and columns as in `loop.train`; validation may have no rows."""
         began = time.perf_counter()
         net = self._net = nets[0]
         self._train, self._validation = (
@@ -216,21 +194,9 @@ class SideBySide:
         return self._rate_at is not None
 
     def epoch(self, order: NDArray[Any], rate: NDArray[Any], live: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """Train the live networks for one epoch; the others keep what `keep` kept.
+        """Train the (n,) live networks for one epoch with (n, rows) orders and (n,) rates; return (n,) metrics.
 
-        Parameters
-        ----------
-        order : ndarray of int
-            (n, rows) the order in which each network sees the rows.
-        rate : ndarray
-            (n,) learning rates.
-        live : ndarray of bool
-            (n,) which networks to train.
-
-        Returns
-        -------
-        dict
-            Each metric's (n,) values; NaN for networks that have left.
+        Those of networks that have left are NaN; the others keep what `keep` kept.
         """
         began = time.perf_counter()
         if not live.all() and self._block > 1:
@@ -379,10 +345,7 @@ class SideBySide:
 
 @dataclass
 class _Block:
-    """Networks that train in one vectorised step: (k,) their numbers, states and best weights, and who became better.
-
-    The state of every network has a leading axis k.
-    """
+    """Networks that train in one vectorised step: (k,) their numbers, states and best weights with a leading axis k."""
 
     members: NDArray[np.intp]
     state: Any

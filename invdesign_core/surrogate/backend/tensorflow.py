@@ -10,17 +10,42 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from invdesign_core.surrogate.backend.compiled import Compiled
-
 Function = Callable[..., Any]
 
 SideBySide = None
 """TensorFlow trains one network after another: `tf.vectorized_map` compiles again, without a word, at every call."""
 
 
+class Compiled:
+    """``fn(x, *rows)`` compiled once for an unknown number of rows.
+
+    Takes and returns float64 arrays, and computes in float32; `compile_seconds` is what the calls that compiled took.
+    """
+
+    def __init__(self, fn: Function) -> None:
+        self._fn = fn
+        self._traced: dict[int, Function] = {}
+        self.compile_seconds = 0.0
+
+    def __call__(self, *args: NDArray[Any]) -> Any:
+        """Evaluate at any number of rows."""
+        began = time.perf_counter()
+        tensors = [np.asarray(a, dtype=np.float32) for a in args]
+        first = len(tensors) not in self._traced
+        if first:
+            signature = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in tensors]
+            self._traced[len(tensors)] = tf.function(self._fn, input_signature=signature, autograph=False)
+        result = self._traced[len(tensors)](*tensors)
+        if first:
+            self.compile_seconds += time.perf_counter() - began
+        if isinstance(result, (tuple, list)):
+            return tuple(np.asarray(part, dtype=np.float64) for part in result)
+        return np.asarray(result, dtype=np.float64)
+
+
 def value(fn: Function, variables: Sequence[Any]) -> Compiled:
     """Compile ``fn(x, *rows)``, whose result has one entry a row (or is a tuple of such)."""
-    return _any_rows(fn)
+    return Compiled(fn)
 
 
 def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
@@ -33,7 +58,7 @@ def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
         gradient = tape.gradient(result, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return result, gradient
 
-    return _any_rows(both)
+    return Compiled(both)
 
 
 def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
@@ -47,26 +72,4 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
         gradients = [tape.gradient(column, x, unconnected_gradients=tf.UnconnectedGradients.ZERO) for column in columns]
         return result, tf.stack(gradients, axis=1)
 
-    return _any_rows(both)
-
-
-def _any_rows(fn: Function) -> Compiled:
-    """Compile once for an unknown number of rows; float64 outside, float32 inside."""
-    traced: dict[int, Function] = {}
-
-    def run(*args: NDArray[Any]) -> Any:
-        began = time.perf_counter()
-        tensors = [np.asarray(a, dtype=np.float32) for a in args]
-        first = len(tensors) not in traced
-        if first:
-            signature = [tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in tensors]
-            traced[len(tensors)] = tf.function(fn, input_signature=signature, autograph=False)
-        result = traced[len(tensors)](*tensors)
-        if first:
-            compiled.compile_seconds += time.perf_counter() - began
-        if isinstance(result, (tuple, list)):
-            return tuple(np.asarray(part, dtype=np.float64) for part in result)
-        return np.asarray(result, dtype=np.float64)
-
-    compiled = Compiled(run)
-    return compiled
+    return Compiled(both)

@@ -1,0 +1,189 @@
+"""Builds and trains the models of a builder, networks and regressors alike, and blames the builder for its faults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import Data, Rows
+from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
+from invdesign_core.surrogate.loop import Columns, Outcome, train
+from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
+from invdesign_core.surrogate.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
+from invdesign_core.surrogate.scaling import Scaling, as_columns
+from invdesign_core.surrogate.settings import Training
+
+if TYPE_CHECKING:
+    import keras_tuner as kt
+
+    from invdesign_core.surrogate.protocols import Builder
+
+
+class Trainer:
+    """Trains what a builder builds; seeds are of a purpose and an index, never of a position in a batch."""
+
+    def __init__(self, builder: Builder, data: Data, rows: Rows, settings: Training, ctx: Context) -> None:
+        check_learnable(builder, data)
+        self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
+        self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
+        self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
+        self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
+        self._partial = bool(np.isnan(rows.y).any())
+
+    def build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
+        """Call the builder, with seeds of its own, and check what it returns."""
+        who = self._builder.label
+        seed = self._ctx.seed_for(purpose, index)
+        with seeded(seed):
+            try:
+                net = call_build(self._builder, hp, self._data, replace(self._ctx, seed=seed))
+            except NOT_FAULTS:
+                raise
+            except BaseException as error:
+                raise PluginError(f"{who} failed to build: {described(error)}") from error
+            with plugin_errors(f"{who}: what it built"):
+                if not self._builder.differentiable:
+                    if not (hasattr(net, "fit") and hasattr(net, "predict")):
+                        raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
+                    check_pickles(net, who)
+                    return net
+                check_network(net, self._data.space.width, len(self._data.outputs), who)
+                if self._partial:
+                    ignore_missing(net)
+        return net
+
+    def metrics(self, net: Any) -> dict[str, str | None]:
+        """Return what will be reported of a model, with ``"min"``, ``"max"``, or None where Keras knows neither."""
+        known: dict[str, str | None] = dict(REGRESSOR_METRICS)
+        if self._builder.differentiable:
+            batch = tuple(np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z))
+            with plugin_errors(f"{self._builder.label}: the loss or the metrics of its network"):
+                net._symbolic_build(data_batch=batch)
+                known = metric_directions(net)
+        return known | ({f"val_{k}": direction for k, direction in known.items()} if len(self._rows.validation) else {})
+
+    def train(
+        self,
+        models: Sequence[Any],
+        indices: Sequence[int],
+        purpose: str,
+        stage: str,
+        epochs: Sequence[int],
+        ended: Callable[[int, Outcome], None],
+    ) -> list[Outcome]:
+        """Train models, networks of one configuration side by side; `ended` is told each position and its outcome.
+
+        Ctrl-C is raised once those that had ended are told.
+        """
+        outcomes: dict[int, Outcome] = {}
+        if not self._builder.differentiable:
+            for at, (model, index) in enumerate(zip(models, indices, strict=True)):
+                self._ctx.check_stop()
+                with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
+                    outcomes[at] = fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
+                ended(at, outcomes[at])
+            return list(outcomes.values())
+        alike: dict[Any, list[int]] = {}
+        for at, net in enumerate(models):
+            alike.setdefault((architecture_key(net) or f"alone-{at}", epochs[at]), []).append(at)
+        size = self._settings.side_by_side
+        for (_, limit), same in alike.items():
+            settings = self._settings.model_copy(update={"epochs": limit})
+            for members in (same[at : at + size] for at in range(0, len(same), size)):
+                streams = [self._ctx.seed_for(f"{purpose}-order", indices[at]) for at in members]
+
+                def told(at: int, outcome: Outcome, members: Sequence[int] = members) -> None:
+                    ended(members[at], outcome)
+
+                trained = self._train_alike([models[at] for at in members], streams, settings, stage, told)
+                if not all(outcome.complete for outcome in trained):
+                    raise KeyboardInterrupt
+                outcomes |= dict(zip(members, trained, strict=True))
+        return [outcomes[at] for at in range(len(models))]
+
+    def _train_alike(
+        self,
+        nets: list[Any],
+        streams: list[int],
+        settings: Training,
+        stage: str,
+        told: Callable[[int, Outcome], None],
+    ) -> list[Outcome]:
+        """Train networks of one configuration; what their layers, losses or optimizers raise is their builder's."""
+        outside: list[BaseException] = []
+
+        def noted(call: Callable[..., None]) -> Callable[..., None]:
+            """Note what is raised by whoever watches the run, who may end it so, or keeps its trials."""
+
+            def noting(*args: Any) -> None:
+                try:
+                    call(*args)
+                except BaseException as error:
+                    outside.append(error)
+                    raise
+
+            return noting
+
+        columns = [self._h, self._z, *([] if self._data.weights is None else [self._data.weights])]
+        data: tuple[Columns, Columns] = (
+            tuple(column[self._rows.train] for column in columns),
+            tuple(column[self._rows.validation] for column in columns),
+        )
+        ctx = replace(self._ctx, emit=noted(self._ctx.emit))
+        try:
+            with plugin_errors(self._builder.label):
+                return train(nets, streams, data, settings, ctx, stage, noted(told))
+        except PluginError:
+            if outside:
+                raise outside[0] from None
+            raise
+
+    def member(self, model: Any) -> Any:
+        """Return a trained model as a member of a surrogate: from raw x to raw y, or a regressor with `z`."""
+        import keras
+
+        with plugin_errors(self._builder.label):
+            if not self._builder.differentiable:
+                return ScaledRegressor(model, self.scaling, self._settings.scale)
+            if self._settings.scale:
+                return self.scaling.wrap(model)
+            x = keras.Input((self._data.space.width,), name="x")
+            return keras.Model(x, as_columns(model(x)), name="surrogate")
+
+
+def call_build(builder: Builder, hp: kt.HyperParameters, data: Data, ctx: Context) -> Any:
+    """Call `build` with those of ``hp``, ``data`` and ``ctx`` that it takes: by name, otherwise in this order."""
+    offered = {"hp": hp, "data": data, "ctx": ctx}
+    try:
+        parameters = inspect.signature(builder.build).parameters.values()
+    except (TypeError, ValueError):  # built in
+        return builder.build(*offered.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return builder.build(*offered.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return builder.build(**offered)
+    required = [p for p in parameters if p.default is p.empty]
+    if all(p.name in offered and p.kind is not p.POSITIONAL_ONLY for p in required):
+        return builder.build(**{p.name: offered[p.name] for p in parameters if p.name in offered})
+    return builder.build(*list(offered.values())[: len(required)])
+
+
+def check_learnable(builder: Builder, data: Data) -> None:
+    """Refuse data that only a network could learn from, where the builder builds none."""
+    if builder.differentiable:
+        return
+    if data.weights is not None:
+        raise PluginError(
+            f"{builder.label} is not a neural network; row weights are only supported for neural networks",
+            "remove them",
+        )
+    if np.isnan(data.y).any():
+        raise PluginError(
+            f"{builder.label} is not a neural network and can't be trained on rows where an output was not measured",
+            "leave those rows out, or train one surrogate for each output",
+        )
