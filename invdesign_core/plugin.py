@@ -25,8 +25,8 @@ from invdesign_core.errors import (
 )
 from invdesign_core.search.problem import FeasibleRows, Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.linear import Linear
 from invdesign_core.space.quadratic import Polytope
+from invdesign_core.space.rules import Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, Variable
 from invdesign_core.surrogate.keras_tuner import search_by_oracle

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from invdesign_core.errors import ConfigError
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet, column_choices
-from invdesign_core.space.linear import AtMost, Constraints, Linear
 from invdesign_core.space.projection import project
 from invdesign_core.space.rounding import settle
+from invdesign_core.space.rules import AllowedValues, AtMost, Constraints, Linear
 from invdesign_core.space.sampling import sample
 from invdesign_core.space.space import Space, check_feasible, conflicts
 from invdesign_core.space.variables import Variable

@@ -17,7 +17,7 @@ from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
 from invdesign_core.registry import Registry
 from invdesign_core.space.digits import typed
-from invdesign_core.space.linear import Constraints, Linear
+from invdesign_core.space.rules import Constraints, Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

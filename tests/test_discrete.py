@@ -17,7 +17,7 @@ from invdesign_core.errors import ConfigError
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import SOLVED_EACH, plan_search
 from invdesign_core.space.constraint_text import parse_constraints
-from invdesign_core.space.linear import AtMost, Constraints, Linear
+from invdesign_core.space.rules import AtMost, Constraints, Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

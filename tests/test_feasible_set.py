@@ -13,10 +13,9 @@ from invdesign_core.context import Context
 from invdesign_core.plugin import FeasibleRows, Problem
 from invdesign_core.registry import Registry
 from invdesign_core.search.problem import Bounded, LossFunctions
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import TOLERANCE, FeasibleSet
-from invdesign_core.space.linear import AtMost, Linear
+from invdesign_core.space.rules import AllowedValues, AtMost, Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

@@ -12,7 +12,7 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.errors import ConfigError
 from invdesign_core.registry import Registry
 from invdesign_core.search.proximity import NearTo
-from invdesign_core.space.linear import Constraints, Linear
+from invdesign_core.space.rules import Constraints, Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from invdesign_core.errors import ConfigError, DataError
 from invdesign_core.space.constraint_text import parse_constraints
-from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.rounding import broken
+from invdesign_core.space.rules import Constraints, Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, infer_variable
 

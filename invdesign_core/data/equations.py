@@ -17,7 +17,7 @@ from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
     from invdesign_core.data.data import Data
-    from invdesign_core.space.linear import Linear
+    from invdesign_core.space.rules import Linear
 
 EVIDENCE = 3
 """Different rows beyond the unknowns of an equation that it takes: fewer could satisfy it by chance."""

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.errors import StopSolving, plugin_errors
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.feasible_set import FeasibleSet
-from invdesign_core.space.linear import Linear
+from invdesign_core.space.rules import AllowedValues, Linear
 from invdesign_core.surrogate import backend
 from invdesign_core.targets import Goal, Prediction
 

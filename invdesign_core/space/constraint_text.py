@@ -14,7 +14,7 @@ from invdesign_core.errors import ConfigError
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.constraint_grammar import Refusal, only_reading
 from invdesign_core.space.digits import span
-from invdesign_core.space.linear import AtMost, Constraints, Linear, Value
+from invdesign_core.space.rules import AtMost, Constraints, Linear, Value
 from invdesign_core.space.variables import Variable
 
 if TYPE_CHECKING:

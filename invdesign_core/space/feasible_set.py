@@ -9,11 +9,10 @@ from math import comb, prod
 
 import numpy as np
 
-from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
-from invdesign_core.space.linear import AtMost, Linear
 from invdesign_core.space.milp import Program
 from invdesign_core.space.projection import project
+from invdesign_core.space.rules import AllowedValues, AtMost, Linear, lengths
 from invdesign_core.space.sampling import sample
 
 TOLERANCE = 1e-9

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.space.allowed_values import AllowedValues, lengths
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.linear import AtMost, Linear
+from invdesign_core.space.rules import AllowedValues, AtMost, Linear, lengths
 
 HIGHS_TOLERANCE = 1e-10
 """By how much HiGHS may miss a row; the smallest that it knows."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
-from invdesign_core.space.linear import Linear
+from invdesign_core.space.rules import Linear
 
 _ROUNDS = 60
 _EPS = float(np.finfo(np.float64).eps)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.linear import Linear
+from invdesign_core.space.rules import Linear
 
 TOUCHING = 1e-12
 """A constraint with less room than this holds a point."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invdesign_core.space.allowed_values import lengths
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.digits import power_of_ten, rounded
-from invdesign_core.space.linear import Linear
 from invdesign_core.space.projection import project
+from invdesign_core.space.rules import Linear, lengths
 from invdesign_core.space.space import Space
 
 ROUNDING = 1e-8

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdesign_core.space.arrays import FloatArray, Mask
-from invdesign_core.space.linear import Linear
 from invdesign_core.space.milp import HIGHS_TOLERANCE, linear_program
+from invdesign_core.space.rules import Linear
 
 _THIN = 1e-8
 """A polytope that is thinner than this in some direction is taken to be flat in it."""

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, DataError, near_match
-from invdesign_core.space.allowed_values import AllowedValues
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet
-from invdesign_core.space.linear import Constraints, Linear
 from invdesign_core.space.overrides import VariableOverrides, restricted
+from invdesign_core.space.rules import AllowedValues, Constraints, Linear
 from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
