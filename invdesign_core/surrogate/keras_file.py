@@ -28,10 +28,7 @@ FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", 
 
 @dataclass(frozen=True)
 class Part:
-    """One object of a model's configuration: a layer, a function, an initializer.
-
-    `layer` is the name of the innermost layer that holds it, or that it is; `config` its serialised form.
-    """
+    """A serialised layer, function or initializer of a model, and the innermost layer that holds it, or that it is."""
 
     layer: str
     config: Mapping[str, Any]
@@ -79,9 +76,9 @@ class Archive:
 
     def rewrite(self, target: Path) -> None:
         """Write the file again without the losses and optimizers of the models in it."""
-        with zipfile.ZipFile(self.path) as source, zipfile.ZipFile(target, "w") as copy:
+        with zipfile.ZipFile(self.path) as source, zipfile.ZipFile(target, "w") as written:
             for item in source.infolist():
-                with source.open(item) as old, copy.open(item.filename, "w", force_zip64=True) as new:
+                with source.open(item) as old, written.open(item.filename, "w", force_zip64=True) as new:
                     if item.filename == CONFIG:
                         new.write(json.dumps(_uncompiled(self.config)).encode())
                     else:

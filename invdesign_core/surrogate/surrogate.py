@@ -18,7 +18,9 @@ from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plug
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.keras_file import load_model
 from invdesign_core.surrogate.model_check import RESOLUTION, ModelSample, sample
+from invdesign_core.surrogate.networks import model_shapes
 from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, units_of
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
 from invdesign_core.targets import Prediction
@@ -30,28 +32,17 @@ CHUNK = 16384
 """Rows predicted at once."""
 META = "meta.json"
 FORMAT = 2
+ARRAYS = ("shift", "scale", "box", "spread")
 DAMAGED = "copy the folder again from where it is whole, or run the experiment again"
 """What to do where a file of a saved surrogate is damaged."""
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """K trained members, each from raw encoded x to raw y.
+    """K trained members, each from raw encoded x to raw y: Keras models, or regressors with a method `z`.
 
-    Attributes
-    ----------
-    members : tuple
-        Keras models, or regressors with a method `z` where the builder was not differentiable.
-    space : Space
-        The design variables.
-    outputs : tuple of str
-        The m outputs.
-    shift, scale : ndarray
-        (m,) with y = shift + scale * z.
-    box : ndarray
-        (2, e) lowest and highest encoded training value: what u = 0 and u = 1 stand for.
-    spread : ndarray
-        (m,) range of each output over the training rows, of which default tolerances are a share.
+    (m,) `shift` and `scale` give y = shift + scale * z; (2, e) `box` is the lowest and highest encoded training value,
+    where u is 0 and 1; (m,) `spread` is each output's range over the training rows, a share of which is a tolerance.
     """
 
     members: tuple[Any, ...]
@@ -86,23 +77,10 @@ class Surrogate:
         y: FloatArray | None = None,
         sampled: ModelSample | None = None,
     ) -> Surrogate:
-        """Use a Keras model as it is.
+        """Use a Keras model from (n, e) to (n, m) or (n,) as it is.
 
-        Parameters
-        ----------
-        model : keras.Model
-            From (n, e) to (n, m) or (n,).
-        space : Space
-            Its inputs, with finite bounds.
-        outputs : sequence of str
-            Names of its outputs.
-        box : ndarray, optional
-            (2, e) ranges of the inputs; by default the bounds.
-        y : ndarray, optional
-            (n, m) measured outputs, for their ranges; by default the model's own predictions at
-            points spread over the box.
-        sampled : ModelSample, optional
-            Those predictions, where they are there already.
+        `box` is by default the bounds of `space`; `y` are (n, m) measured outputs for their ranges, by default the
+        model's own answers over the box, which `sampled` may hold already.
         """
         import keras
 
@@ -164,59 +142,31 @@ class Surrogate:
         return self.shift + self.scale * z
 
     def save(self, folder: Path) -> None:
-        """Write the members and their units into a folder, with checksums of all files that are in it then.
-
-        Raises
-        ------
-        RunStoreError
-            If it can't be written.
-        """
+        """Write the members and their units into a folder, with checksums of all files that are in it then."""
         with writing(folder):
-            self._write(folder)
-
-    def _write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = []
-        for i, member in enumerate(self.members):
-            names.append(f"member-{i}.keras" if self.differentiable else f"member-{i}.pkl")
-            if self.differentiable:
-                with backend.lean(), _untrained(member):
-                    member.save(folder / names[-1])
-            else:
-                (folder / names[-1]).write_bytes(pickle.dumps(member))
-        meta = {
-            "format": FORMAT,
-            "members": names,
-            "files": {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != META},
-            "space": self.space.to_json(),
-            "outputs": list(self.outputs),
-            "shift": self.shift.tolist(),
-            "scale": self.scale.tolist(),
-            "box": self.box.tolist(),
-            "spread": self.spread.tolist(),
-        }
-        partial = folder / ".meta.json"
-        partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(folder / META)
+            folder.mkdir(parents=True, exist_ok=True)
+            names = [f"member-{i}.{'keras' if self.differentiable else 'pkl'}" for i in range(len(self.members))]
+            for name, member in zip(names, self.members, strict=True):
+                if self.differentiable:
+                    with backend.lean(), _untrained(member):
+                        member.save(folder / name)
+                else:
+                    (folder / name).write_bytes(pickle.dumps(member))
+            meta = {
+                "format": FORMAT,
+                "members": names,
+                "files": {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.name != META},
+                "space": self.space.to_json(),
+                "outputs": self.outputs,
+                **{key: getattr(self, key).tolist() for key in ARRAYS},
+            }
+            partial = folder / ".meta.json"
+            partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
+            partial.replace(folder / META)
 
     @classmethod
     def load(cls, folder: Path, allow_code: bool = False) -> Surrogate:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        folder : Path
-            The surrogate's folder.
-        allow_code : bool
-            Whether code in the files may run: pickled regressors, `Lambda` layers.
-
-        Raises
-        ------
-        RunStoreError
-            If the folder holds no surrogate, or a file of it is missing or damaged.
-        DataError
-            If a member can't be loaded, or only by running code.
-        """
+        """Read what `save` wrote; `allow_code` lets code in the files run: pickled regressors, `Lambda` layers."""
         meta = read_meta(folder)
         space, arrays = checked(meta, folder / META)
         members = [_load_member(folder / name, meta["files"][name], allow_code) for name in meta["members"]]
@@ -227,8 +177,6 @@ class Surrogate:
 
     def _check_widths(self, member: Any, path: Path) -> None:
         """Refuse a member that takes or gives another number of columns than there are variables and outputs."""
-        from invdesign_core.surrogate.networks import model_shapes
-
         inputs, outputs = self.space.width, len(self.outputs)
         if self.differentiable:
             found = tuple(tuple(shape) for shape in model_shapes(member, inputs))
@@ -265,13 +213,7 @@ class Surrogate:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Return what a saved surrogate's JSON file says.
-
-    Raises
-    ------
-    RunStoreError
-        If it is missing or damaged, or of another version.
-    """
+    """Return what a saved surrogate's JSON file says, if it is whole and of this version."""
     path = folder / META
     if not path.exists():
         raise RunStoreError(f"{folder}: there is no surrogate in it (no {META})", "did the run finish?")
@@ -284,8 +226,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{path}: found format 1, which has no checksums, expected format {FORMAT}",
             "an earlier version of invdesign wrote it; run the experiment again",
         )
-    keys = ("format", "members", "files", "space", "outputs", "shift", "scale", "box", "spread")
-    meta = read_sealed(path, DAMAGED, keys)
+    meta = read_sealed(path, DAMAGED, ("format", "members", "files", "space", "outputs", *ARRAYS))
     if meta["format"] != FORMAT:
         raise RunStoreError(
             f"{path}: found format {meta['format']!r}, expected {FORMAT}", "use the version that wrote it"
@@ -294,13 +235,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, FloatArray]]:
-    """Return the space and the numbers of a surrogate, each of the shape that the others ask for.
-
-    Raises
-    ------
-    RunStoreError
-        Saying what was found and what was expected.
-    """
+    """Return the space and the `ARRAYS` of a saved surrogate, each of the shape that the others ask for."""
     try:
         space = Space.from_json(meta["space"])
     except (TypeError, KeyError, ValueError, InvdesignError) as error:
@@ -313,7 +248,8 @@ def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, Float
             f"{path}: 'members' holds {meta['members']!r}, expected names of files that have a checksum", DAMAGED
         )
     m, arrays = len(outputs), {}
-    for key, shape in (("shift", (m,)), ("scale", (m,)), ("box", (2, space.width)), ("spread", (m,))):
+    for key in ARRAYS:
+        shape = (2, space.width) if key == "box" else (m,)
         try:
             arrays[key] = np.array(meta[key], dtype=np.float64)
         except (TypeError, ValueError):
@@ -332,8 +268,6 @@ def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, Float
 
 def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
     """Load one member, once it is known to be the one that was saved."""
-    from invdesign_core.surrogate.keras_file import load_model
-
     check_file(path, sha256, DAMAGED)
     if path.suffix == ".keras":
         return load_model(path, allow_code)
@@ -355,11 +289,7 @@ def spread_of(y: FloatArray) -> FloatArray:
 
 @contextmanager
 def _untrained(model: keras.Model) -> Iterator[None]:
-    """Let a model and those in it be saved without loss and optimizer.
-
-    Keras would load those of a model inside another one whatever is asked of it, and a loss of the
-    user's own can only be loaded where it was imported.
-    """
+    """Let a model be saved without loss and optimizer; Keras would load those of a model in it, whatever is asked."""
     import keras
 
     nets = [layer for layer in model._flatten_layers() if isinstance(layer, keras.Model) and layer.compiled]

@@ -71,16 +71,15 @@ class UserObject:
         found: Any = import_module(module, folder, what)
         for name in path.split("."):
             try:
-                there = hasattr(found, name)
+                found = getattr(found, name)
+            except AttributeError:
+                public = [key for key in getattr(found, "__dict__", {}) if not key.startswith("_")]
+                owner = getattr(found, "__file__", None) or getattr(found, "__qualname__", module)
+                raise ConfigError(f"{what}: there is no {name!r} in {owner}", near_match(name, public)) from None
             except NOT_FAULTS:
                 raise
             except BaseException as error:  # a module may compute its names
                 raise ConfigError(f"{what}: looking for {name!r} failed: {_fault(error, folder)}") from error
-            if not there:
-                public = [key for key in getattr(found, "__dict__", {}) if not key.startswith("_")]
-                owner = getattr(found, "__file__", None) or getattr(found, "__qualname__", module)
-                raise ConfigError(f"{what}: there is no {name!r} in {owner}", near_match(name, public))
-            found = getattr(found, name)
         return cls(place, found, folder)
 
     @classmethod
@@ -133,13 +132,7 @@ def beside(folder: Path) -> Iterator[None]:
 
 
 def import_module(name: str, folder: Path, what: str) -> ModuleType:
-    """Import a module of the user's, which lies in a folder or on the import path.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, or fails; naming the line.
-    """
+    """Import a module of the user's, which lies in a folder or on the import path; `what` names the option."""
     top = name.partition(".")[0]
     cached = sys.modules.get(top)
     hidden: dict[str, ModuleType] = {}
@@ -182,10 +175,7 @@ def import_named(item: str, folder: Path, what: str) -> ModuleType:
 
 
 def keras_objects(module: ModuleType) -> dict[str, Any]:
-    """Return what a model file may mean by a bare name: a module's own classes and functions.
-
-    Names that Keras has a function of its own for are left out, since a file names Keras' own in the same way.
-    """
+    """Return the classes and functions that a model file may mean by a bare name: a module's own, less Keras' names."""
     import keras
 
     places = (keras.activations, keras.constraints, keras.initializers, keras.losses, keras.metrics, keras.regularizers)
