@@ -244,19 +244,27 @@ def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def prepare_model(path, **options):
+    """Prepare a model of the user's own; the objective and the solver are a name and options."""
+    from invdesign_core.workflow.load import prepare
+
+    kinds = {kind: options.pop(kind) for kind in ("objective", "solver") if kind in options}
+    return prepare(path, overrides={kind: {"use": name, **more} for kind, (name, more) in kinds.items()}, **options)
+
+
 def invert(surrogate, targets, space, objective, solver, ctx, known=None, truth=None, designs=5, near_to=None, **more):
     """Find designs for one target, without a run around it."""
-    from invdesign_core.workflow import pipeline
+    from invdesign_core.workflow import inverse
 
     problem = posed(surrogate, targets, space, objective, solver, known, truth, designs, near_to, **more)
-    return pipeline.invert(problem, ctx)
+    return inverse.invert(problem, ctx)
 
 
 def invert_many(surrogate, frame, space, objective, solver, ctx, known=None, truth=None, designs=1):
     """Find designs for a table of targets, chunk by chunk."""
-    from invdesign_core.workflow import pipeline
+    from invdesign_core.workflow import inverse
 
-    yield from pipeline.invert_many(posed(surrogate, frame, space, objective, solver, known, truth, designs), ctx)
+    yield from inverse.invert_many(posed(surrogate, frame, space, objective, solver, known, truth, designs), ctx)
 
 
 def posed(surrogate, targets, space, objective, solver, known, truth, designs, near_to=None, quality=None):
@@ -266,8 +274,13 @@ def posed(surrogate, targets, space, objective, solver, known, truth, designs, n
     from invdesign_core.data.data import TrainingRows
     from invdesign_core.search.inverse_problem import Wishes
     from invdesign_core.search.proximity import NearTo
-    from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
+    from invdesign_core.targets import Targets
+    from invdesign_core.workflow.inverse import inverse_problem
+    from invdesign_core.workflow.train import ForwardModel, untested
 
-    model = ForwardModel(surrogate, None, None if known is None else TrainingRows(*known), truth)
-    problem = inverse_problem(model, space, targets, objective, solver, Wishes(designs, near_to or NearTo()))
+    model = ForwardModel(surrogate, untested(surrogate), None if known is None else TrainingRows(*known), truth)
+    frame = None if isinstance(targets, dict) else targets
+    build, rows = (Targets.build, [targets]) if frame is None else (Targets.from_frame, frame)
+    wanted, wishes = build(rows, surrogate.outputs, surrogate.spread), Wishes(designs, near_to or NearTo())
+    problem = inverse_problem(model, space, wanted, objective, solver, wishes, frame)
     return problem if quality is None else replace(problem, errors=quality.errors)

@@ -16,7 +16,7 @@ from invdesign_core.errors import DataError, InvdesignError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.workflow import pipeline
+from invdesign_core.workflow import inverse
 from invdesign_core.workflow.estimator import InverseDesign
 
 SPACE = Space((Variable("T", lower=1, upper=5), Variable("x", lower=0, upper=5)))
@@ -46,7 +46,7 @@ def fitted(product, **options):
 
 def stopping(monkeypatch, after):
     """Press Ctrl-C while the chunk after some is being solved."""
-    real, calls = pipeline.search, []
+    real, calls = inverse.search, []
 
     def search(problem, ctx):
         if len(calls) == after:
@@ -59,7 +59,7 @@ def stopping(monkeypatch, after):
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "search", search)
+    monkeypatch.setattr(inverse, "search", search)
     return calls
 
 

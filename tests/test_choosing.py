@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from invdesign_core.context import Context
 from invdesign_core.errors import PluginError
 from invdesign_core.plugin import Solver, SurrogateBuilder
 from invdesign_core.registry import Registry
+from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, check_solver, choose_solver
+from invdesign_core.workflow.load import prepare
+from invdesign_core.workflow.solver_choice import Requirements, check_solver, choose_solver
+from invdesign_core.workflow.validate import check
 
 REGISTRY = Registry.discover()
 MSE, MAE = (REGISTRY.create("objective", name, {}) for name in ("mse", "mae"))
@@ -84,22 +89,27 @@ def test_a_third_party_solver_is_chosen_by_what_it_declares():
 
 
 @pytest.mark.parametrize(
-    "targets", [["N2<=0.34", "a = b=max"], {"y": "minimise"}, {"y": {"goal": "Maximize"}}, {"y": "max weight 2"}]
+    ("own", "more", "chosen"),
+    [
+        ({"decimal": 2}, [], "least-squares"),
+        ({"decimal": 2}, ["decimal=min"], "lbfgsb"),
+        ({"decimal": "max"}, [], "lbfgsb"),
+        ({"decimal": {"goal": "Maximize"}}, [], "lbfgsb"),
+        ({"decimal": "minimise weight 2"}, [], "lbfgsb"),
+        ({"decimal": "max"}, ["decimal=2"], "least-squares"),
+    ],
 )
-def test_extrema_are_seen_in_the_targets(targets):
-    assert asks_for_extremum(targets)
+def test_auto_chooses_for_the_targets_of_the_experiment_with_those_of_the_command_line_over_them(own, more, chosen):
+    assert check(Experiment(targets=own), REGISTRY, Context(), more).stages.solver.name == chosen
 
 
-@pytest.mark.parametrize("targets", [[], ["max=3", "y<=2"], {"min": 1, "y": ">=2"}, {"y": {"at_least": 2}}])
-def test_a_name_is_no_extremum(targets):
-    assert not asks_for_extremum(targets)
-
-
-def test_an_experiment_chooses_for_its_targets_and_those_of_the_command_line():
-    experiment = Experiment(targets={"y": 2})
-    assert experiment.stages(REGISTRY).solver.name == "least-squares"
-    assert experiment.stages(REGISTRY, ["y=min"]).solver.name == "lbfgsb"
-    assert Experiment(targets={"y": "max"}).stages(REGISTRY).solver.name == "lbfgsb"
+def test_auto_chooses_for_the_targets_of_a_solve(saved_run):
+    prepared = prepare(saved_run, registry=REGISTRY)
+    for targets, chosen in [(["decimal=2"], "least-squares"), (["decimal=max"], "lbfgsb")]:
+        assert prepared.problem(parse_targets(targets, ("decimal",))).solver.name == chosen
+    table = pd.DataFrame({"decimal": ["1", "max weight 2"]})
+    assert prepared.problem(table).solver.name == "lbfgsb"
+    assert prepared.problem(table[:1]).solver.name == "least-squares"
 
 
 class Forest(SurrogateBuilder):

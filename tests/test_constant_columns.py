@@ -16,7 +16,7 @@ from invdesign_core.surrogate.regressors import ScaledRegressor
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.pipeline import _metrics
+from invdesign_core.workflow.train import _metrics
 
 VALUES = [298.15, 0.1, 71.3, 1.2, -1e-20, 2.4e9, 0.0, 25.0]
 

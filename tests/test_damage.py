@@ -19,7 +19,7 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.sealed import opened, seal
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.load import prepare_saved
+from invdesign_core.workflow.load import prepare
 from invdesign_core.workflow.run import run_experiment
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_table
@@ -180,14 +180,14 @@ def test_a_damaged_file_of_a_run_is_refused_by_name(run, tmp_path, name, how):
     else:
         damage(path, how)
     if (name, how) == ("run.json", "missing"):  # the run is unfinished; its surrogate has its own report
-        assert prepare_saved(tmp_path / "out", registry=REGISTRY).report == RunFolder(run[1]).read_report()
+        assert prepare(tmp_path / "out", registry=REGISTRY).model.report == RunFolder(run[1]).read_report()
         return
     if (name, how) == ("run.json", "one bit"):  # it may lie in the seconds, which nobody reads back
         with suppress(RunStoreError):
-            assert prepare_saved(tmp_path / "out", registry=REGISTRY).report == RunFolder(run[1]).read_report()
+            assert prepare(tmp_path / "out", registry=REGISTRY).model.report == RunFolder(run[1]).read_report()
         return
     with pytest.raises(RunStoreError) as error:
-        prepare_saved(tmp_path / "out", registry=REGISTRY)
+        prepare(tmp_path / "out", registry=REGISTRY)
     assert path.name in error.value.message
 
 
@@ -203,12 +203,12 @@ def test_what_belongs_to_another_run_is_refused(run, tmp_path, name):
     )  # fmt: skip
     shutil.copytree(out, tmp_path / "out")
     for folder in (tmp_path / "out", tmp_path / "other"):
-        prepare_saved(folder, registry=REGISTRY)
+        prepare(folder, registry=REGISTRY)
     target = tmp_path / "out" / name
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     shutil.move(tmp_path / "other" / name, target)
     with pytest.raises(RunStoreError, match="another run"):
-        prepare_saved(tmp_path / "out", registry=REGISTRY)
+        prepare(tmp_path / "out", registry=REGISTRY)
 
 
 def test_trials_of_unknown_settings_are_not_gone_on_with(run, tmp_path):
@@ -237,9 +237,9 @@ def test_a_damaged_file_of_a_saved_estimator_is_refused_by_name(folder, tmp_path
     model = InverseDesign()
     model.surrogate_, model.known_ = RunFolder(folder).read_surrogate()
     model.n_features_in_, model.truth_ = 2, None
-    from invdesign_core.workflow.load import _loaded
+    from invdesign_core.workflow.train import untested
 
-    model.report_ = _loaded(model.surrogate_, None)
+    model.report_ = untested(model.surrogate_)
     for name in ("estimator.json", "surrogate/meta.json", "surrogate/known.npz", "surrogate/member-0.keras"):
         where = tmp_path / "saved" / name.replace("/", "-")
         model.save(where)
@@ -253,9 +253,9 @@ def test_a_saved_estimator_with_the_surrogate_of_another_is_refused(folder, tmp_
     model = InverseDesign()
     model.surrogate_, model.known_ = RunFolder(folder).read_surrogate()
     model.n_features_in_, model.truth_ = 2, None
-    from invdesign_core.workflow.load import _loaded
+    from invdesign_core.workflow.train import untested
 
-    model.report_ = _loaded(model.surrogate_, None)
+    model.report_ = untested(model.surrogate_)
     model.save(tmp_path / "one")
     model.surrogate_ = two_inputs(((9.0, 9.0), (9.0, 9.0)))
     model.save(tmp_path / "two")

@@ -113,13 +113,12 @@ def test_who_writes_a_shared_name_is_asked_which(kind):
 
 
 def test_in_python_the_defaults_are_ours_and_a_shared_name_is_asked_about():
-    found = InverseDesign(registry=CLASH)._plugins("objective", "surrogate", "tuner")
-    ours = InverseDesign(registry=OURS)._plugins("objective", "surrogate", "tuner")
-    assert {k: type(v) for k, v in found.items()} == {k: type(v) for k, v in ours.items()}
+    for kind in ("objective", "surrogate", "tuner"):
+        found, ours = (InverseDesign()._plugin(kind, registry) for registry in (CLASH, OURS))
+        assert type(found) is type(ours)
     with pytest.raises(PluginError, match="two plugins are named 'mse'"):
-        InverseDesign(objective="mse", registry=CLASH)._plugins("objective", "surrogate")
-    mine = InverseDesign(objective="my-plugin-pack:mse", registry=CLASH)._plugins("objective", "surrogate")
-    assert type(mine["objective"]) is Thing
+        InverseDesign(objective="mse")._plugin("objective", CLASH)
+    assert type(InverseDesign(objective="my-plugin-pack:mse")._plugin("objective", CLASH)) is Thing
 
 
 def test_auto_chooses_the_same_solver_where_another_shares_its_name():
@@ -127,11 +126,11 @@ def test_auto_chooses_the_same_solver_where_another_shares_its_name():
 
 
 def test_a_saved_run_keeps_the_plugins_that_it_ran_with(saved_run):
-    from invdesign_core.workflow.load import prepare_saved
+    from invdesign_core.workflow.load import prepare
 
-    prepared = prepare_saved(saved_run, registry=CLASH, targets=["decimal=1"])
+    prepared = prepare(saved_run, registry=CLASH)
     assert type(prepared.objective) is OURS.find("mse", "objective").plugin
-    assert prepared.truth is not None
+    assert prepared.model.truth is not None
 
 
 def test_the_schema_lists_both_by_the_names_that_pick_them():

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, invert, lin
+from conftest import fn, invert, lin, prepare_model
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -23,7 +23,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
@@ -394,7 +393,7 @@ def test_designs_off_the_data_are_flagged_and_come_after_the_others(strip, tmp_p
 
 
 def test_what_distance_is_usual_among_the_rows_and_how_far_a_corner_is(strip):
-    near = DataDistance.of(strip.known, strip.space)
+    near = DataDistance.of(strip.model.rows, strip.base)
     assert 0.012 < near.limit < 0.013
     assert near.nearest(np.array([[1.0, 0.0]]))[1] == pytest.approx([0.67], abs=0.01)
 

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import fn, lin
+from conftest import fn, lin, prepare_model
 
 from invdesign_core.cli.console import show
 from invdesign_core.registry import Registry
@@ -18,7 +18,6 @@ from invdesign_core.space.rounding import broken, settle, shortened
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.targets import parse_target
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one
 
 REGISTRY = Registry.discover()

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import invert, lin
+from conftest import invert, lin, prepare_model
 
 from invdesign_core.cli.console import show, show_table
 from invdesign_core.cli.run import finish
@@ -25,7 +25,6 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.result import make_report
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.solve import solve_model, solve_table
@@ -59,7 +58,7 @@ def ask(files):
         if rows is not None:
             table = files / "other.csv"
             rows.to_csv(table, index=False)
-        chosen = {"outputs": ("yield", "turn"), "solver": ("auto", {"starts": 16}), **options}
+        chosen = {"outputs": ("yield", "turn"), "overrides": {"solver": {"use": "auto", "starts": 16}}, **options}
         return solve_model(files / "model.keras", list(targets), table=table, **chosen)
 
     return run
@@ -300,7 +299,7 @@ def test_members_are_shown_with_their_spread():
     box, one = np.array([[0.0], [1.0]]), np.ones(1)
     surrogate = Surrogate((lin([[1.0]]), lin([[1.2]])), space, ("y",), 0 * one, one, box, one)
     found = solved(surrogate, parse_targets(["0.55"], ("y",)), space)
-    report = make_report(found, BARE, None, {}, 0, "jax", [], {})
+    report = make_report(found, BARE, None, {}, "jax", [], Context())
     text = printed(report)
     assert "spread y" in text
     assert f"{report.designs[0].spread['y']:.5g}" in text
@@ -314,9 +313,10 @@ def reported(truth, targets, outputs=("y",)):
     weights = np.ones((1, len(outputs)))
     space = Space((Variable("x", lower=0, upper=1),))
     surrogate = Surrogate.of_model(lin(weights), space, outputs)
-    quality = Quality({name: OutputMetrics(r2=0.1, mae=1.0, rmse=1.0) for name in outputs}, "9 test rows")
-    found = solved(surrogate, parse_targets(targets, outputs), space, truth=truth, quality=quality)
-    return make_report(found, BARE, None, {}, 0, "jax", [], {}, quality)
+    test = {name: OutputMetrics(r2=0.1, mae=1.0, rmse=1.0) for name in outputs}
+    poor = BARE.model_copy(update={"test": test, "rows": {"test": 9}})
+    found = solved(surrogate, parse_targets(targets, outputs), space, truth=truth, quality=Quality.of(poor))
+    return make_report(found, poor, None, {}, "jax", [], Context())
 
 
 @pytest.mark.parametrize("target", ["0.5", ">=0.2", "0.2..0.8", "max"])

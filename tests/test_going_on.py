@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import lin, prepare_model
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -20,7 +20,6 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.run import run_experiment
 from invdesign_core.workflow.solve import solve_table
 
@@ -134,8 +133,8 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
     changes = {
         "versions": {"versions": {**prepared.versions, "keras": "0.1"}},
         "code": {"code": "other"},
-        "measured designs": {"known": TrainingRows(np.zeros((4, 2)), np.zeros((4, 2)))},
-        "true model": {"truth": lambda frame: frame},
+        "measured designs": {"model": replace(prepared.model, rows=TrainingRows(np.zeros((4, 2)), np.zeros((4, 2))))},
+        "true model": {"model": replace(prepared.model, truth=lambda frame: frame)},
         "backend": {"running": "tensorflow"},
     }
     with pytest.raises(RunStoreError, match=f"with different {what}"):
@@ -145,9 +144,10 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
 def test_the_versions_name_who_brings_the_plugins(model):
     prepared = ready(model)
     assert {"invdesign", "keras", "numpy", "scipy", "jax"} <= set(prepared.versions)
-    solver = [entry for entry in REGISTRY.entries if entry.plugin is type(prepared.solver)]
+    chosen = REGISTRY.create("solver", *SOLVER)
+    solver = [entry for entry in REGISTRY.entries if entry.plugin is type(chosen)]
     others = [replace(entry, provider=replace(entry.provider, distribution="mine", version="7")) for entry in solver]
-    assert identity.versions("jax", Registry(others), [prepared.solver])["mine"] == "7"
+    assert identity.versions("jax", Registry(others), [chosen])["mine"] == "7"
 
 
 def test_the_code_of_imported_modules_counts(model, tmp_path, monkeypatch):

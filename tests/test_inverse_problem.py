@@ -16,7 +16,9 @@ from invdesign_core.search.proximity import NearTo
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
+from invdesign_core.targets import Targets
+from invdesign_core.workflow.inverse import inverse_problem
+from invdesign_core.workflow.train import ForwardModel, untested
 
 CORE = ROOT / "invdesign_core"
 SPACE = Space((Variable("T", lower=0, upper=5), Variable("x", lower=0, upper=5)))
@@ -27,10 +29,11 @@ def problem():
     registry = Registry.discover()
     surrogate = Surrogate.of_model(lin([[1], [2]]), SPACE, ("y",))
     x = np.random.default_rng(0).uniform(0, 5, (20, 2))
-    model = ForwardModel(surrogate, None, TrainingRows(x, x @ [[1.0], [2.0]]))
+    model = ForwardModel(surrogate, untested(surrogate), TrainingRows(x, x @ [[1.0], [2.0]]))
     frame = pd.DataFrame({"T": [1.0, 2.0, 3.0], "y": [4.0, 5.0, 6.0]})
     plugins = registry.create("objective", "mse", {}), registry.create("solver", "least-squares", {})
-    return inverse_problem(model, SPACE, frame, *plugins, Wishes(2, NearTo(to_data=True)))
+    wanted = Targets.from_frame(frame, ("y",), surrogate.spread)
+    return inverse_problem(model, SPACE, wanted, *plugins, Wishes(2, NearTo(to_data=True)), frame)
 
 
 def test_a_part_asks_for_its_own_targets_and_shares_what_is_dear(problem):
@@ -64,7 +67,7 @@ def test_inverse_problems_are_built_in_one_place():
 def test_no_function_of_the_search_takes_more_than_seven_parameters():
     long = [
         f"{name}: {node.name}"
-        for name, tree in trees("search", "workflow/pipeline.py", "workflow/inverse.py")
+        for name, tree in trees("search", "workflow/train.py", "workflow/inverse.py")
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef)
         and len([a for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "cls")]) > 7

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from conftest import fn, lin
+from conftest import fn, lin, prepare_model
 from test_targets import box, solve
 
 from invdesign_core.cli.console import show
@@ -14,7 +14,6 @@ from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.targets import Targets, parse_targets
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one
 
 

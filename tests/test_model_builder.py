@@ -16,7 +16,7 @@ from invdesign_core.errors import ConfigError, ExitCode, PluginError
 from invdesign_core.plugin import UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.solve import solve_saved
+from invdesign_core.workflow.solve import solve_model
 
 REGISTRY = Registry.discover()
 ModelBuilder = REGISTRY.find("model-builder", "surrogate").plugin
@@ -90,7 +90,7 @@ def test_a_run_with_a_builder_beside_the_experiment_file(invdesign, project, tmp
     # The saved member is the model that is reported, and loads without the user's loss.
     member = keras.saving.load_model(tmp_path / "out" / "surrogate" / "member-0.keras")
     few, many = (
-        solve_saved(tmp_path / "out", ["y=1.2"], overrides={"solver": {"starts": n}}, registry=REGISTRY)
+        solve_model(tmp_path / "out", ["y=1.2"], overrides={"solver": {"starts": n}}, registry=REGISTRY)
         for n in (2, 100)
     )
     for result in (few, many):

@@ -34,7 +34,9 @@ def save(model, path):
 
 
 def solved(path, *targets, starts=16, **options):
-    return solve_model(path, targets, solver=("lbfgsb", {"starts": starts}), registry=REGISTRY, **options)
+    return solve_model(
+        path, targets, overrides={"solver": {"use": "lbfgsb", "starts": starts}}, registry=REGISTRY, **options
+    )
 
 
 def best(result):

@@ -29,7 +29,7 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trials import TrialTable
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.load import prepare_saved
+from invdesign_core.workflow.load import prepare
 from invdesign_core.workflow.result import UnsavedError
 from invdesign_core.workflow.run import run_experiment
 from invdesign_core.workflow.run_folder import RunFolder
@@ -175,7 +175,7 @@ def test_a_run_on_a_disk_that_fills_up_hands_over_its_answer_and_is_resumed(at, 
 
 def test_a_solve_on_a_full_disk_hands_over_its_answer(run_copy):
     before = sorted(p.name for p in (run_copy / "solve").iterdir())
-    prepared = prepare_saved(run_copy, targets=["decimal=1"])
+    prepared = prepare(run_copy)
     with full(), pytest.raises(UnsavedError, match="can't be written: File too large") as seen:
         solve_one(prepared, ["decimal=1"])
     assert seen.value.result.report.designs
@@ -196,9 +196,9 @@ def test_a_table_of_targets_on_a_full_disk_is_gone_on_with(run_copy, tmp_path):
     frame, out = pd.DataFrame({"decimal": [0.0, 1.0, 2.0]}), tmp_path / "out.csv"
 
     def ask():
-        return solve_table(prepare_saved(run_copy, targets=["decimal=1"]), frame, out)
+        return solve_table(prepare(run_copy), frame, out)
 
-    prepared = prepare_saved(run_copy, targets=["decimal=1"])
+    prepared = prepare(run_copy)
     with full(2500), pytest.raises(RunStoreError, match=r"out.csv: can't be written: File too large") as seen:
         solve_table(prepared, frame, out)
     assert "to resume" in seen.value.hint

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import lin, prepare_model
 
 from invdesign_core.errors import ConfigError, PluginError
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
@@ -32,7 +31,6 @@ def ask(tmp_path):
             inputs=inputs,
             outputs=outputs,
             solver=(solver, {} if starts is None else {"starts": starts}),
-            targets=() if isinstance(targets, pd.DataFrame) else targets,
             bounds=bounds,
             **design,
         )

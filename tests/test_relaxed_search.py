@@ -163,11 +163,11 @@ def test_the_classic_example_names_the_classic_method():
 
 
 def test_a_saved_run_of_the_example_is_solved_as_it_ran(saved_run):
-    from invdesign_core.workflow.solve import solve_saved
+    from invdesign_core.workflow.solve import solve_model
 
-    again = solve_saved(saved_run, ["decimal=1"])
+    again = solve_model(saved_run, ["decimal=1"])
     assert again.report.search == "relaxation"
-    other = solve_saved(saved_run, ["decimal=1"], overrides={"solver": {"discrete": "auto"}})
+    other = solve_model(saved_run, ["decimal=1"], overrides={"solver": {"discrete": "auto"}})
     assert other.report.search == "enumeration"
 
 

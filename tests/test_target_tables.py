@@ -7,14 +7,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, lin
+from conftest import fn, lin, prepare_model
 
 from invdesign_core.context import Context
 from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn, invert, invert_many, lin
+from conftest import fn, invert, invert_many, lin, prepare_model
 
 from invdesign_core.context import Context
 from invdesign_core.registry import Registry
@@ -13,7 +13,6 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import called, invert, lin
+from conftest import called, invert, lin, prepare_model
 
 from invdesign_core.context import Context, within
 from invdesign_core.errors import ConfigError, ExitCode, OutOfTimeError
@@ -21,7 +21,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_table
 
 LIMIT = 0.5

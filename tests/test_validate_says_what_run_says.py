@@ -126,8 +126,8 @@ class Wide(SurrogateBuilder):
 class WithObjects(Experiment):
     """An experiment with plugins given as objects."""
 
-    def stages(self, registry, targets=()):
-        rest = super().stages(registry, targets)
+    def stages(self, registry):
+        rest = super().stages(registry)
         return Stages(**(dict(rest) | PLUGINS))
 
 

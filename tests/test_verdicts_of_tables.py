@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin
+from conftest import lin, prepare_model
 
-from invdesign_core.workflow.load import prepare_model
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 TARGETS = [
@@ -47,7 +46,7 @@ def shifted(designs):
 
 @pytest.mark.parametrize(("truth", "rows"), [(None, True), (failing, True), (shifted, True), (failing, False)])
 def test_a_target_has_the_same_status_alone_and_in_a_table_of_targets(prepared, tmp_path, truth, rows):
-    judged = replace(prepared, truth=truth, known=prepared.known if rows else None)
+    judged = replace(prepared, model=replace(prepared.model, truth=truth, rows=prepared.model.rows if rows else None))
     for number, asked in enumerate(TARGETS):
         alone = solve_one(judged, [f"{k}={v}" if v[0] != ">" else f"{k}{v}" for k, v in asked.items()]).report
         table = solve_table(judged, pd.DataFrame([asked]), tmp_path / f"{number}.csv")
@@ -63,5 +62,5 @@ def test_a_target_has_the_same_status_alone_and_in_a_table_of_targets(prepared, 
 
 
 def test_a_value_that_the_true_model_did_not_give_has_no_tolerance(prepared):
-    report = solve_one(replace(prepared, truth=failing, known=None), ["y=2"]).report
+    report = solve_one(replace(prepared, model=replace(prepared.model, truth=failing, rows=None)), ["y=2"]).report
     assert report.verdict == "no design meets the target; closest: the true model gave no value of y there"

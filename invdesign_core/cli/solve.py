@@ -12,14 +12,13 @@ from invdesign_core.cli.option_values import check_exists, design_values, listed
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
-from invdesign_core.data.own_columns import PREFIX, read_designs
+from invdesign_core.data.own_columns import read_designs
 from invdesign_core.errors import ConfigError, ExitCode
-from invdesign_core.surrogate.keras_file import is_model_folder
-from invdesign_core.workflow.defaults import AUTO, DEFAULTS
+from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import apply_overrides
-from invdesign_core.workflow.load import prepare_model, prepare_saved
-from invdesign_core.workflow.run_folder import saved_space
+from invdesign_core.workflow.load import prepare
+from invdesign_core.workflow.run_folder import is_run, saved_space
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 PLUGINS = ("solver", "objective")
@@ -46,42 +45,28 @@ def solve(
         if section.get("use", AUTO) != AUTO:
             registry.find(section["use"], kind)
     model_only = {"table": given["table"], "inputs": given["inputs"], "outputs": given["outputs"]}
-    is_run = run_or_model.is_dir() and ((run_or_model / "resolved.json").exists() or not is_model_folder(run_or_model))
-    if is_run and any(model_only.values()):
+    if is_run(run_or_model) and any(model_only.values()):
         raise ConfigError("--table, --inputs and --outputs are for models; a run has its own", "leave them out")
     check_exists(run_or_model)
     with session(given["backend"], quiet) as (stdout, _, ctx):
-        frame, wanted = None, targets  # which `auto` chooses a solver for
+        frame, table = None, given["table"]
         if target_table is not None:
-            frame = read_designs(target_table, saved_space(run_or_model) if is_run else None)
-            texts = frame.select_dtypes(exclude="number")
-            names = [name for name in texts if not str(name).startswith(PREFIX)]
-            wanted = tuple(f"{name}={cell}" for name in names for cell in texts[name].dropna().unique())
-        common: dict[str, Any] = {
-            "registry": registry,
+            frame = read_designs(target_table, saved_space(run_or_model) if is_run(run_or_model) else None)
+        prepared = prepare(
+            run_or_model,
+            registry=registry,
+            ctx=ctx,
+            overrides=sections,
+            seed=given["seed"],
+            backend_name=given["backend"],
+            allow_code=given["allow_code"],
+            imports=given["imports"],
+            frame=frame,
+            table=table,
+            inputs=listed_names(given["inputs"], table),
+            outputs=listed_names(given["outputs"], table),
             **design,
-            "backend_name": given["backend"],
-            "allow_code": given["allow_code"],
-            "imports": given["imports"],
-            "targets": wanted,
-            "frame": frame,
-            "ctx": ctx,
-        }
-        if is_run:
-            prepared = prepare_saved(run_or_model, overrides=sections, seed=given["seed"], **common)
-        else:
-            for kind in PLUGINS:
-                options = dict(sections.get(kind, {}))
-                common[kind] = (options.pop("use", registry.label(kind, DEFAULTS[kind])), options)
-            table = given["table"]
-            prepared = prepare_model(
-                run_or_model,
-                table=table,
-                inputs=listed_names(given["inputs"], table),
-                outputs=listed_names(given["outputs"], table),
-                seed=given["seed"] or 0,
-                **common,
-            )
+        )
         if frame is None or out is None:
             return finish(lambda: solve_one(prepared, targets), as_json, stdout, quiet)
         try:

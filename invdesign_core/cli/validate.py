@@ -22,11 +22,8 @@ def validate(
     """Check an experiment without training: keys, plugins and their options, data, design, targets."""
     registry = discover()
     chosen, _ = experiment_of(experiment, given)
-    stages = chosen.stages(registry, targets)
-    found: dict[str, Any] = {
-        "valid": True,
-        "plugins": {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
-    }
+    stages = chosen.stages(registry)
+    found: dict[str, Any] = {"valid": True, "plugins": {kind: plugin.name for kind, plugin in stages}}
     with results_only_on_stdout() as stdout:
         if not no_data:
             notes: list[str] = []
@@ -39,7 +36,8 @@ def validate(
 
                 keras_backend.select(chosen.backend)
                 ctx = Context(chosen.seed, emit=emit, folder=chosen.folder)
-                checked = check(chosen, registry, ctx, targets, build=True)
+                checked = check(chosen, registry, ctx, targets, build=True, stages=stages)
+            found["plugins"]["solver"] = checked.stages.solver.name  # `auto` chooses it for the targets
             low, high = checked.space.bounds
             found["rows"] = len(checked.data.frame)
             found["variables"] = [

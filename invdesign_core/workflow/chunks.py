@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.data.files.write import check_ending, of_one_type_each, write_pieces
 from invdesign_core.errors import RunStoreError, writing
@@ -41,7 +43,7 @@ class ChunkedTable:
         try:
             with writing(target, "choose another --out"):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._check(json.loads(json.dumps(identity)))
+                self._check(to_jsonable_python(identity))
         except RunStoreError:
             if not self.done:
                 shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from invdesign_core.data.own_columns import row_of
 from invdesign_core.registry import build_options
+from invdesign_core.search.proximity import NearTo
 from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.overrides import VariableOverrides
 from invdesign_core.space.space import Space, check_feasible
+from invdesign_core.workflow.fixed_inputs import check_agreement, held_names, hold
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from invdesign_core.search.proximity import NearTo
 
 Pair = tuple[float, float]
 
@@ -93,9 +95,10 @@ class Design(BaseModel):
         return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
 
     def apply(self, space: Space, outputs: Sequence[str], frame: pd.DataFrame | None = None) -> Space:
-        """Return the space of a search."""
-        from invdesign_core.workflow.fixed_inputs import held_names, hold
+        """Return the space of a search; the values of a table of targets win over what is said here of their variables.
 
+        Where no design satisfies the constraints, those that contradict each other are named.
+        """
         found = self.restrict(space, held_names(space, frame))
         if frame is not None:
             found = hold(found, frame)[0]
@@ -110,17 +113,19 @@ class Design(BaseModel):
 
         Variables that a table of targets holds need no present value.
         """
-        from invdesign_core.search.proximity import NearTo
-
         return NearTo.build(self.present(space), self.fewest_changes, self.stay_near_data, space, held)
 
     def present(self, space: Space) -> dict[str, Any]:
         """Return the present design by variable, with what a row of a table says of it."""
-        if not self.near_row:
-            return dict(self.near)
-        from invdesign_core.data.own_columns import row_of
+        return {**(row_of(self.near_row, space) if self.near_row else {}), **self.near}
 
-        return {**row_of(self.near_row, space), **self.near}
+    def check_table(self, space: Space, frame: pd.DataFrame) -> None:
+        """Refuse a table of targets whose values contradict what is said here of a variable."""
+        said = {}
+        for name in held_names(space, frame):
+            bounds, levels = self.bounds.get(name), self.levels.get(name)
+            said[name] = VariableOverrides(bounds, levels, self.step.get(name), self.fixed.get(name))
+        check_agreement(said, space, frame)
 
 
 def _pairs(bounds: Any) -> list[Pair]:

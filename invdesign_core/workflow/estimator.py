@@ -17,27 +17,25 @@ from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join
+from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError
-from invdesign_core.plugin import KINDS, Plugin, Solver
+from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
-from invdesign_core.search.inverse_problem import InverseProblem, Wishes
-from invdesign_core.space.space import Space
+from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import parse_targets
-from invdesign_core.workflow import pipeline, saved
+from invdesign_core.targets import Target, parse_targets
+from invdesign_core.workflow import saved
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.fixed_inputs import held_names
-from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
-from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, check_solver, pick_solver
+from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
+from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
+from invdesign_core.workflow.train import ForwardModel, fit
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from invdesign_core.designs.answers import Answers
 
 PluginLike = str | Mapping[str, Any] | Plugin
 """A plugin by name, as a mapping with `use` and its options, or as an object."""
@@ -229,58 +227,52 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         surrogate = self._fitted()
         if hasattr(target, "columns"):
             return self._invert_table(target)
+        outputs = surrogate.outputs
         if not isinstance(target, Mapping):
-            if len(surrogate.outputs) != 1:
-                listed = ", ".join(map(repr, surrogate.outputs))
+            if len(outputs) != 1:
                 raise ConfigError(
-                    f"there are {len(surrogate.outputs)} outputs; name the one this target is for",
-                    f"give a mapping; the outputs are {listed}",
+                    f"there are {len(outputs)} outputs; name the one this target is for",
+                    f"give a mapping; the outputs are {', '.join(map(repr, outputs))}",
                 )
-            target = {surrogate.outputs[0]: target}
-        wanted = parse_targets(target, surrogate.outputs)
+            target = {outputs[0]: target}
+        wanted = parse_targets(target, outputs)
         if not wanted:
-            raise ConfigError("no target is given", "for example {" + f"{surrogate.outputs[0]!r}: 1" + "}")
-        design = self._design()
-        plugins = self._plugins("surrogate", "objective", targets=target)
-        space, ctx = self._searched(design)
-        wishes = Wishes(design.designs, design.near_to(space))
-        return pipeline.invert(self._problem(wanted, space, plugins, wishes), ctx)
+            raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
+        return invert(*self._problem(wanted))
 
-    def _problem(self, targets: Any, space: Space, plugins: Mapping[str, Any], wishes: Wishes) -> InverseProblem:
-        """Return the inverse problem of targets, as `inverse_problem` takes them."""
-        model = ForwardModel(self._fitted(), self.report_, self.known_, self.truth_)
-        return inverse_problem(model, space, targets, plugins["objective"], plugins["solver"], wishes)
+    def _problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> tuple[InverseProblem, Context]:
+        """Return the inverse problem of one target or a table; say where its space goes beyond the data."""
+        surrogate, ctx, registry = self._fitted(), self._context(), self._registry()
+        name, objective = self.report_.plugin or "surrogate", self._plugin("objective", registry)
+
+        def choose(extremum: bool) -> Solver:
+            return self._solver(registry, objective, name, surrogate.differentiable, extremum)
+
+        model = ForwardModel(surrogate, self.report_, self.known_, self.truth_)
+        problem = pose(model, surrogate.space, self._design(), asked, objective, choose)
+        for doubt in bounds_warnings(problem.space, surrogate.space):
+            ctx.warn(doubt)
+        return problem, ctx
 
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
         """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
-        from invdesign_core.designs.answers import Answers
-
-        surrogate, design = self._fitted(), self._design()
-        frame = as_targets(frame, surrogate.space, surrogate.outputs, self._context())
-        pipeline.check_columns(frame, surrogate.outputs, surrogate.space.names)
-        cells = {name: frame[name].dropna().unique().tolist() for name in surrogate.outputs if name in frame}
-        plugins = self._plugins("surrogate", "objective", targets=cells)
-        space, ctx = self._searched(design, frame)
-        wishes = Wishes(design.designs, design.near_to(space, held_names(space, frame)))
-        problem = self._problem(frame, space, plugins, wishes)
+        surrogate = self._fitted()
+        problem, ctx = self._problem(as_targets(frame, surrogate.space, surrogate.outputs, self._context()))
         parts, out_of_time = list[tuple[int, Answers]](), False
         try:
-            for first, found in pipeline.invert_many(problem, ctx):
+            for first, found in invert_many(problem, ctx):
                 out_of_time = found is not None and found.out_of_time
                 if found is None or found.interrupted:  # some of its targets were hardly looked at
                     raise KeyboardInterrupt
                 parts.append((first, found))
         except KeyboardInterrupt:
-            why = pipeline.time_limit_of(plugins["solver"])
+            why = f"{time_limit_of(problem.solver)} ended the search" if out_of_time else "stopped by Ctrl-C"
             if not parts and out_of_time:
-                raise OutOfTimeError(f"{why} ended the search before any target was solved") from None
+                raise OutOfTimeError(f"{why} before any target was solved") from None
             if not parts:
                 raise
             solved = sum(len(found.targets) for _, found in parts)
-            ctx.warn(
-                f"{f'{why} ended the search' if out_of_time else 'stopped by Ctrl-C'}: the first {solved} of "
-                f"{len(frame)} targets are solved, the others are not there"
-            )
+            ctx.warn(f"{why}: the first {solved} of {len(frame)} targets are solved, the others are not there")
         return replace(Answers.joined(problem.targets, parts), out_of_time=out_of_time)
 
     def save(self, folder: str | Path) -> None:
@@ -365,31 +357,22 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, data: Data) -> Self:
         backend.select(self.backend)
-        plugins = self._plugins("surrogate", "tuner", "objective")
+        registry = self._registry()
+        builder, tuner, objective = (self._plugin(kind, registry) for kind in ("surrogate", "tuner", "objective"))
+        self._solver(registry, objective, builder.name, builder.differentiable)  # refused now if it can't take them
         training = Experiment.from_mapping({"training": dict(self.training or {})}).training
         ctx = self._context()
         space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
         tell(data, ctx, space, training.scale)
-        fitted = pipeline.fit(data, plugins["surrogate"], plugins["tuner"], training, ctx)
-        self.data_ = data
-        self.truth_ = data.truth
-        self.surrogate_ = fitted.surrogate
-        self.report_ = fitted.report
-        self.known_ = fitted.known
+        model = fit(data, builder, tuner, training, ctx)
+        self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
+        self.known_, self.truth_ = model.known, model.truth
         return self
 
     def _design(self) -> Design:
         """Return what may vary, from the parameters."""
         given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
-
-    def _searched(self, design: Design, frame: pd.DataFrame | None = None) -> tuple[Space, Context]:
-        """Return the space of a search, and a context in which it is said where that goes beyond the data."""
-        surrogate, ctx = self._fitted(), self._context()
-        space = design.apply(surrogate.space, surrogate.outputs, frame)
-        for doubt in bounds_warnings(space, surrogate.space):
-            ctx.warn(doubt)
-        return space, ctx
 
     def _context(self) -> Context:
         return Context(self.seed, emit=_warn)
@@ -399,26 +382,21 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise UnfittedError("this InverseDesign is not fitted yet", "call fit(X, y) first")
         return self.surrogate_
 
-    def _plugins(self, *kinds: str, targets: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return plugins of some kinds, made from names where they are no objects, and a solver that can take them."""
-        registry = self._registry()
-        found: dict[str, Any] = {}
-        for kind in kinds:
-            given = self._given(kind)
-            found[kind] = given if isinstance(given, Plugin) else registry.create(kind, *given)
-        surrogate, solver = found["surrogate"], self._given("solver")
-        demand = Requirements(
-            found["objective"],
-            surrogate.name,
-            surrogate.differentiable,
-            linear=self._design().linear,
-            extremum=asks_for_extremum(targets or {}),
-        )
-        if isinstance(solver, Solver):
-            check_solver(solver, demand, registry.labels("solver"))
-            return {**found, "solver": solver}
-        use, options = solver
-        return {**found, "solver": pick_solver(registry, use, options, demand)}
+    def _plugin(self, kind: str, registry: Registry) -> Any:
+        """Return a parameter's plugin, made from its name and options where it is no object."""
+        given = self._given(kind)
+        return given if isinstance(given, Plugin) else registry.create(kind, *given)
+
+    def _solver(
+        self, registry: Registry, objective: Objective, surrogate: str, differentiable: bool, extremum: bool = False
+    ) -> Solver:
+        """Return a solver that can take such a surrogate, named for messages, and such targets."""
+        demand = Requirements(objective, surrogate, differentiable, self._design().linear, extremum)
+        given = self._given("solver")
+        if isinstance(given, Solver):
+            return check_solver(given, demand, registry.labels("solver"))
+        use, options = given
+        return pick_solver(registry, use, options, demand)
 
     def _given(self, kind: str) -> Any:
         """Return a parameter's plugin, or its name and its options."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from invdesign_core.registry import OWN, Registry, build_options
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
-from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
+from invdesign_core.workflow.solver_choice import Requirements, pick_solver
 
 
 class Choice(BaseModel):
@@ -139,40 +140,32 @@ class Experiment(BaseModel):
         values = apply_overrides(read_toml(path), overrides)
         return cls.from_mapping(values, path.name, path.resolve().parent)
 
-    def stages(self, registry: Registry, targets: Sequence[str] = ()) -> Stages:
-        """Return the plugins with their options set.
+    def stages(self, registry: Registry) -> Stages:
+        """Return the plugins with their options set; `auto` is the solver of a target without an extremum.
 
         Parameters
         ----------
         registry : Registry
             The installed plugins.
-        targets : sequence of str
-            Targets of the command line, beside those of the experiment: `auto` chooses a solver for them.
 
         Raises
         ------
         PluginError, ConfigError
-            If a plugin or an option doesn't exist, or an option's value is refused.
+            If a plugin or an option doesn't exist, an option's value is refused, or the solver can't take the others.
         """
         created: dict[str, Any] = {
             kind: registry.create(kind, *self.choice(kind, registry)) for kind in KINDS if kind != "solver"
         }
-        surrogate = created["surrogate"]
-        demand = self.demand(created["objective"], surrogate.name, surrogate.differentiable, targets)
-        created["solver"] = pick_solver(registry, *self.choice("solver", registry), demand)
-        return Stages(**created)
+        surrogate, objective = created["surrogate"], created["objective"]
+        solver = self.pick_solver(registry, objective, surrogate.name, surrogate.differentiable)
+        return Stages(**created, solver=solver)
 
-    def demand(
-        self, objective: Objective, surrogate: str, differentiable: bool, targets: Sequence[str] = ()
-    ) -> Requirements:
-        """Return what these settings ask of a solver; arguments as `Requirements` and `stages` have them."""
-        return Requirements(
-            objective,
-            surrogate,
-            differentiable,
-            linear=self.design.linear,
-            extremum=asks_for_extremum(self.targets) or asks_for_extremum(targets),
-        )
+    def pick_solver(
+        self, registry: Registry, objective: Objective, surrogate: str, differentiable: bool, extremum: bool = False
+    ) -> Solver:
+        """Return the solver for such a surrogate, named for messages, and for targets with or without an extremum."""
+        demand = Requirements(objective, surrogate, differentiable, self.design.linear, extremum)
+        return pick_solver(registry, *self.choice("solver", registry), demand)
 
 
 class Stages(BaseModel):
@@ -226,10 +219,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
     for item in overrides:
         place = f"--set {item!r}"
-        try:
-            path, text = _split_path(item)
-        except ValueError:
-            raise ConfigError(f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64") from None
+        path, text = _split_path(item)
+        if not path:
+            raise ConfigError(f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64")
         if path[0] not in SECTIONS:
             raise ConfigError(f"{place}: there is no section or key {path[0]!r}", near_match(path[0], SECTIONS))
         node = result
@@ -261,22 +253,18 @@ def parse_value(text: str) -> Any:
         return text
 
 
+_KEY = re.compile(r'\s*(?:"(?P<quoted>[^"]+)"|(?P<bare>[^".=\s][^.=]*?))\s*(?P<end>[.=])')
+
+
 def _split_path(item: str) -> tuple[list[str], str]:
-    """Split ``a."b c".d=v`` into its keys and its value; a key in quotes may hold anything."""
-    keys: list[str] = []
-    rest = item.strip()
-    while True:
-        if rest.startswith('"'):
-            end = rest.index('"', 1)
-            keys.append(rest[1:end])
-            rest = rest[end + 1 :].lstrip()
-        else:
-            stops = [rest.index(mark) for mark in ".=" if mark in rest]
-            end = min(stops)
-            keys.append(rest[:end].strip())
-            rest = rest[end:]
-        if not keys[-1] or not rest or rest[0] not in ".=":
-            raise ValueError(item)
-        if rest[0] == "=":
-            return keys, rest[1:]
-        rest = rest[1:].lstrip()
+    """Split ``a."b c".d=v`` into its keys, none where it is something else, and its value.
+
+    A bare key of TOML itself could not hold spaces, as columns' names do.
+    """
+    keys, at = list[str](), 0
+    while match := _KEY.match(item, at):
+        keys.append(match["quoted"] or match["bare"])
+        at = match.end()
+        if match["end"] == "=":
+            return keys, item[at:]
+    return [], item

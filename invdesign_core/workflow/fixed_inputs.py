@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,6 @@ from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from invdesign_core.workflow.design import Design
 
 ROUNDING = 1e-12
 """A number that misses one that exists by this share of its size is that number, computed: 0.1 + 0.2 is 0.3."""
@@ -45,23 +43,19 @@ def hold(space: Space, frame: pd.DataFrame) -> tuple[Space, FloatArray | None]:
     return Space(tuple(variables), space.given), held
 
 
-def check_command(design: Design, space: Space, frame: pd.DataFrame) -> None:
+def check_agreement(said: Mapping[str, VariableOverrides], space: Space, frame: pd.DataFrame) -> None:
     """Refuse rows whose values contradict what the same command says of a variable."""
-    for name in held_names(space, frame):
-        wish = VariableOverrides(
-            design.bounds.get(name), design.levels.get(name), design.step.get(name), design.fixed.get(name)
-        )
+    for name, wish in said.items():
         if wish == VariableOverrides():
             continue
         restricted(space[name], wish)  # refuses what makes no sense in itself
-        column = frame[name]
         numeric = space[name].kind not in ("categorical", "binary")
-        cells: Any = _numbers(name, column) if numeric else np.array([plain(v) for v in column], dtype=object)
-        for says, fine in _agreements(wish, cells):
+        cells: Any = _numbers(name, frame[name]) if numeric else np.array([plain(v) for v in frame[name]], dtype=object)
+        for words, fine in _agreements(wish, cells):
             if not fine.all():
                 row = int(np.argmin(fine))
                 raise ConfigError(
-                    f"{_place(name, row)}: found {_shown(cells[row])}, but the same command {says}",
+                    f"{_place(name, row)}: found {_shown(cells[row])}, but the same command {words}",
                     "remove one of them",
                 )
 
@@ -104,10 +98,8 @@ def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray
     strange = np.abs(exists - numbers) > ROUNDING * np.maximum(np.abs(exists), room)
     if strange.any():
         row = int(np.argmax(strange))
-        raise ConfigError(
-            f"{_place(variable.name, row)}: found {_shown(numbers[row])}, {_lacking(variable)}",
-            f"change the row{_way_out(variable)}",
-        )
+        lacking, way_out = _lacking(variable)
+        raise ConfigError(f"{_place(variable.name, row)}: found {_shown(numbers[row])}, {lacking}", way_out)
     return _around(freed, exists, 0.0), exists[:, None]
 
 
@@ -123,45 +115,25 @@ def _around(variable: Variable, numbers: FloatArray, room: float) -> Variable:
     )
 
 
-def _lacking(variable: Variable) -> str:
-    """Say which numbers exist of a variable, where one doesn't."""
+def _lacking(variable: Variable) -> tuple[str, str]:
+    """Say which numbers exist of a variable, where one doesn't, and what to do."""
     if variable.kind == "levels":
-        return f"expected one of the values that exist: {_listed(variable.levels)}"
+        listed = f"expected one of the values that exist: {_listed(variable.levels)}"
+        return listed, "change the row, or the levels"
     if variable.step is not None:
-        return f"which is not on its step, {series(variable.step, variable.origin)} with a whole k"
-    return "expected a whole number"
-
-
-def _way_out(variable: Variable) -> str:
-    if variable.step is not None:
-        return ", or the step"
-    return ", or the levels" if variable.kind == "levels" else ""
+        step = f"which is not on its step, {series(variable.step, variable.origin)} with a whole k"
+        return step, "change the row, or the step"
+    return "expected a whole number", "change the row"
 
 
 def _numbers(name: str, column: pd.Series) -> FloatArray:
-    """Return the (t,) numbers of a column; refuse by its row what is none."""
+    """Return the (t,) numbers of a column, of which `as_targets` has made sure but for empty cells and truth values."""
     import pandas as pd
 
     _refuse_missing(name, column)
-    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-        numbers = column.to_numpy(dtype=np.float64)
-    else:
-        numbers = np.array([_number(value) for value in column], dtype=np.float64)
-    strange = ~np.isfinite(numbers)
-    if strange.any():
-        row = int(np.argmax(strange))
-        raise ConfigError(f"{_place(name, row)}: found {plain(column.iloc[row])!r}, expected a number")
-    return numbers
-
-
-def _number(value: Any) -> float:
-    """Return a cell as a number, also where it stands there as text; NaN where it is none."""
-    if isinstance(value, bool | np.bool_):
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
+    if pd.api.types.is_bool_dtype(column.dtype):
+        raise ConfigError(f"{_place(name, 0)}: found {bool(column.iloc[0])}, expected a number")
+    return column.to_numpy(dtype=np.float64)
 
 
 def _refuse_missing(name: str, column: pd.Series) -> None:

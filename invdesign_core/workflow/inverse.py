@@ -1,57 +1,182 @@
-"""The one place where an inverse problem is put together, for a run, a solve, a table of targets and Python."""
+"""From a surrogate and targets to judged designs; the one place where an inverse problem is put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from invdesign_core.data.data import TrainingRows
-from invdesign_core.designs.report import SurrogateReport
+import numpy as np
+
+from invdesign_core.context import Context, Event, Progress, StageStarted, within
+from invdesign_core.designs.answers import Answers
+from invdesign_core.designs.judge import add_tolerances, judge
 from invdesign_core.designs.verdict import Quality
+from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
+from invdesign_core.search.plan import Plan
+from invdesign_core.search.protocols import Objective, Solver
 from invdesign_core.search.rows import check_held
+from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import Target, Targets
-from invdesign_core.workflow.fixed_inputs import hold
-from invdesign_core.workflow.pipeline import check_bounds, check_columns
+from invdesign_core.surrogate.model_check import warn_of_flat
+from invdesign_core.targets import ROUNDOFF, Target, Targets
+from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.fixed_inputs import held_names, hold
+from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.plugin import Objective, Solver
 
+def pose(
+    model: ForwardModel,
+    base: Space,
+    design: Design,
+    asked: Mapping[str, Target] | pd.DataFrame,
+    objective: Objective,
+    choose: Callable[[bool], Solver],
+) -> InverseProblem:
+    """Put an inverse problem together, for one target or a table of targets.
 
-@dataclass(frozen=True)
-class ForwardModel:
-    """A surrogate and what is known of it."""
-
-    surrogate: Surrogate
-    report: SurrogateReport | None = None
-    rows: TrainingRows | None = None
-    truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    `base` has the variables as the data say them. `choose` returns the solver, told whether an extremum is asked for.
+    """
+    outputs, spread = model.surrogate.outputs, model.surrogate.spread
+    frame = None if isinstance(asked, Mapping) else asked
+    if isinstance(asked, Mapping):
+        targets = Targets.build([asked], outputs, spread)
+    else:
+        check_columns(asked, outputs, base.names)
+        targets = Targets.from_frame(asked, outputs, spread)
+    space = design.apply(base, outputs, frame)
+    solver = choose(bool(targets.extremum.any()))
+    wishes = Wishes(design.designs, design.near_to(space, held_names(base, frame)))
+    return inverse_problem(model, space, targets, objective, solver, wishes, frame)
 
 
 def inverse_problem(
     model: ForwardModel,
     space: Space,
-    targets: Mapping[str, Target] | pd.DataFrame,
+    targets: Targets,
     objective: Objective,
     solver: Solver,
     wishes: Wishes,
+    frame: pd.DataFrame | None = None,
 ) -> InverseProblem:
-    """Put an inverse problem together."""
-    surrogate, held = model.surrogate, None
-    if isinstance(targets, Mapping):
-        check_bounds(space)
-        wanted = Targets.build([targets], surrogate.outputs, surrogate.spread)
-    else:
-        check_columns(targets, surrogate.outputs, space.names)
-        wanted = Targets.from_frame(targets, surrogate.outputs, surrogate.spread)
-        space, held = hold(space, targets)
-        check_bounds(space)
-        if held is not None:
-            check_held(space, held)
-    errors = {} if model.report is None else Quality.of(model.report).errors
-    return InverseProblem(surrogate, space, wanted, objective, solver, model.rows, model.truth, wishes, held, errors)
+    """Put an inverse problem together; variables in the `frame` of t targets are held at their rows' values."""
+    held = None
+    if frame is not None:
+        space, held = hold(space, frame)
+    check_bounds(space)
+    if held is not None:
+        check_held(space, held)
+    errors = Quality.of(model.report).errors
+    return InverseProblem(
+        model.surrogate, space, targets, objective, solver, model.rows, model.truth, wishes, held, errors
+    )
+
+
+def invert(problem: InverseProblem, ctx: Context) -> Answers:
+    """Find the designs whose output is the one target of a problem."""
+    ctx, problem, plan = _begun(problem, ctx)
+    surrogate, space, targets = problem.surrogate, problem.space, problem.targets
+    with ctx.clock.stage("solve"):
+        ctx.emit(_solving(plan, problem.solver.name))
+        plan.tell(ctx)
+        warn_of_flat(surrogate, space, [targets.outputs[m] for m in np.flatnonzero(targets.asked[0])], ctx)
+        found = _solved(problem, ctx)
+        if not found.interrupted:
+            found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
+    ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
+    _note_violated(found, ctx)
+    if found.out_of_time:
+        ctx.note(f"{time_limit_of(problem.solver)} ended the search")
+    return found
+
+
+def invert_many(
+    problem: InverseProblem, ctx: Context, skip: Container[int] = ()
+) -> Iterator[tuple[int, Answers | None]]:
+    """Yield the number of each chunk's first target and its answers, None for chunks to `skip`.
+
+    What is held in memory is bounded by the solver's `rows_at_once`.
+    """
+    ctx, problem, plan = _begun(problem, ctx)
+    total, size = len(problem.targets), max(problem.solver.rows_at_once // plan.rows, 1)
+    ctx.emit(_solving(plan, problem.solver.name))
+    plan.tell(ctx)
+    quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
+    for first in range(0, total, size):
+        if first in skip:
+            yield first, None
+            continue
+        part = problem.take(slice(first, first + size))
+        with ctx.clock.stage("solve"):
+            before = part.losses.compile_seconds
+            found = _solved(part, quiet)
+        ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
+        ctx.emit(Progress("solve", min(first + size, total), total))
+        yield first, found
+        if found.interrupted:
+            return
+
+
+def _begun(problem: InverseProblem, ctx: Context) -> tuple[Context, InverseProblem, Plan]:
+    """Start the clock of the solver's time limit, and plan the search."""
+    ctx = within(ctx, problem.solver.time_limit)
+    plan = plan_for(problem, ctx)
+    return ctx, replace(problem, plan=plan), plan
+
+
+def _solved(problem: InverseProblem, ctx: Context) -> Answers:
+    """Search and judge; say whether it was the deadline, and not Ctrl-C, that cut the search short."""
+    found = judge(problem, search(problem, ctx))
+    return replace(found, out_of_time=found.interrupted and ctx.out_of_time() and not ctx.stop.is_set())
+
+
+def _solving(plan: Plan, solver: str) -> Event:
+    """Return the event that a search begins; it names the solver where one is asked."""
+    return StageStarted("solve", solver if plan.way != "enumeration" else None)
+
+
+def time_limit_of(solver: Solver) -> str:
+    """Name what limits the time of a search, for messages."""
+    return "the deadline" if solver.time_limit is None else f"the time limit of {solver.time_limit:g} s"
+
+
+def _note_violated(found: Answers, ctx: Context) -> None:
+    """Say which limits beside an extremum can't hold, by how much, even where a tolerance forgives it."""
+    if not len(found.designs):
+        return
+    outputs = found.targets.outputs
+    y = found.designs.loc[:0, [f"prediction.{name}" for name in outputs]].to_numpy(dtype=np.float64)
+    first = np.zeros(1, dtype=np.intp)
+    violated = np.flatnonzero(np.abs(found.targets.excess(y, first)[0]) > ROUNDOFF)
+    if len(violated):
+        miss = found.targets.miss(y, first)[0]
+        by = ", ".join(f"{outputs[m]!r} misses by {abs(miss[m]):.5g}" for m in violated)
+        ctx.note(f"no design was found in which all limits hold; the smallest violation: {by}")
+
+
+def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequence[str]) -> None:
+    """Refuse a table of targets with a column that is neither an output nor a design variable."""
+    for name in frame.columns:
+        if name not in outputs and name not in variables:
+            raise ConfigError(
+                f"targets: the column {name!r} is neither an output nor a design variable",
+                near_match(str(name), [*outputs, *variables]) + "; or take the column out",
+            )
+    if not any(name in outputs for name in frame.columns):
+        raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")
+
+
+def check_bounds(space: Space) -> None:
+    """Refuse a space that the search could leave to infinity, naming the variables."""
+    lacking = space.unbounded()
+    if lacking:
+        names = ", ".join(map(repr, lacking))
+        raise ConfigError(
+            f"no bounds are known for {names}",
+            f"give them: --bounds '{lacking[0]}=0..1', or --fixed '{lacking[0]}=1', or --table FILE with a column "
+            f"of that name; in Python bounds={{{lacking[0]!r}: (0, 1)}}",
+        )

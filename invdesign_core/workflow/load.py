@@ -1,292 +1,217 @@
-"""Before a solve: a saved surrogate or a model of the user's own, with what it needs to be inverted."""
+"""Before a solve: a run's surrogate, or a model of the user's own, with what it needs to be inverted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, StageStarted
-from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
-from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import InvdesignError
-from invdesign_core.registry import OWN, Registry
-from invdesign_core.search.inverse_problem import InverseProblem, Wishes
+from invdesign_core.registry import Registry
+from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.keras_file import evaluated, load_model
+from invdesign_core.surrogate.model_check import ModelSample, sample
+from invdesign_core.surrogate.signature import one_tensor
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import import_named, keras_objects
+from invdesign_core.targets import Target
 from invdesign_core.workflow import identity
-from invdesign_core.workflow.defaults import AUTO
-from invdesign_core.workflow.fixed_inputs import check_command, held_names
-from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
-from invdesign_core.workflow.result import pass_on
-from invdesign_core.workflow.run_folder import RunFolder
-from invdesign_core.workflow.solver_choice import Requirements, asks_for_extremum, pick_solver
+from invdesign_core.workflow.design import Design, merge_design
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.fixed_inputs import held_names
+from invdesign_core.workflow.inverse import check_bounds, pose
+from invdesign_core.workflow.own_model import contradictions, name_tensors
+from invdesign_core.workflow.result import noting
+from invdesign_core.workflow.run_folder import RunFolder, is_run
+from invdesign_core.workflow.train import ForwardModel, test_metrics, untested
 from invdesign_core.workflow.validate import load
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.plugin import Objective, Solver
-    from invdesign_core.search.proximity import NearTo
-    from invdesign_core.surrogate.model_check import ModelSample
-    from invdesign_core.surrogate.surrogate import Surrogate
-    from invdesign_core.targets import Target
-    from invdesign_core.workflow.design import Design
-    from invdesign_core.workflow.experiment import Experiment
+    from invdesign_core.plugin import Objective
+
+NO_RUN: dict[str, Any] = {"experiment": {"dataset": {"use": "none"}}, "plugins": {}, "folder": None}
+"""What a run's settings are for a model of the user's own."""
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """What a solve may be told besides its targets."""
+
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """The sections `objective` and `solver`, laid over those of a run."""
+    design: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the section `[design]`, laid over those of a run."""
+    seed: int | None = None
+    """By default the run's, or 0."""
+    backend_name: str | None = None
+    allow_code: bool = False
+    """Whether code in the surrogate's files may run."""
+    imports: Sequence[str] = ()
+    """Modules, or files that end in .py, with the classes and functions that these files name."""
+    frame: pd.DataFrame | None = None
+    """The table of targets, where there is one: a model without other bounds has those of its design variables."""
+    table: Path | None = None
+    """For a model: a table with the inputs, whose ranges become bounds, and maybe the outputs."""
+    inputs: Sequence[str] | None = None
+    """For a model: its names in its order; by default its own, or the table's columns, or x1, x2, …."""
+    outputs: Sequence[str] | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> SolveOptions:
+        """Return options by name; what is none of them is a key of the section `[design]`."""
+        own = {item.name for item in fields(cls)} - {"design"}
+        design = {key: value for key, value in given.items() if key not in own}
+        return cls(design=design, **{key: value for key, value in given.items() if key in own})
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What a solve works with."""
 
-    surrogate: Surrogate
-    space: Space
-    objective: Objective
-    solver: Solver
-    known: TrainingRows | None
-    truth: Any
-    designs: int
-    near_to: NearTo
-    report: SurrogateReport
-    plugins: Mapping[str, str]
+    source: Path
+    """The run folder or model file."""
+    experiment: Experiment
+    command: Design
+    """What this command itself says of the design, without the run that it takes the rest from."""
+    registry: Registry
     running: str
+    """What Keras runs on."""
     ctx: Context
     notes: list[str]
-    source: str
+    objective: Objective
+    model: ForwardModel
     base: Space
-    design: Design
-    command: Design
+    """The design variables as the data, or the model, have them."""
+    plugins: Mapping[str, str]
+    """The plugin of each kind, but for the solver, which is chosen for the targets."""
     versions: Mapping[str, str]
     code: str
+    """A digest of the modules that were imported for the model, and of where the true model is from."""
     folder: RunFolder | None = None
-    targets: Mapping[str, Any] | None = None
     sampled: ModelSample | None = None
+    """What a model without data answers over its box."""
 
-    def problem(self, targets: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
-        """Return the inverse problem of some targets."""
-        model = ForwardModel(self.surrogate, self.report, self.known, self.truth)
-        wishes = Wishes(self.designs, self.near_to)
-        return inverse_problem(model, self.space, targets, self.objective, self.solver, wishes)
+    def problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
+        """Return the inverse problem of one target, or of a table, whose values win over what a run says of them."""
+        surrogate = self.model.surrogate
+        name = self.plugins.get("surrogate", self.source.name)
 
-    def holding(self, frame: pd.DataFrame) -> Prepared:
-        """Return the same for a table of targets, whose values win over what a run says of their variables."""
-        names = held_names(self.base, frame)
-        if not names:
-            return self
-        check_command(self.command, self.base, frame)
-        space = self.design.apply(self.base, self.surrogate.outputs, frame)
-        return replace(self, space=space, near_to=self.design.near_to(space, names))
+        def choose(extremum: bool) -> Any:
+            return self.experiment.pick_solver(self.registry, self.objective, name, surrogate.differentiable, extremum)
+
+        with self.ctx.clock.stage("load"):
+            if not isinstance(asked, Mapping):
+                self.command.check_table(self.base, asked)
+            problem = pose(self.model, self.base, self.experiment.design, asked, self.objective, choose)
+            if self.folder is not None:
+                for doubt in bounds_warnings(problem.space, self.base):
+                    self.ctx.warn(doubt)
+        return problem
 
 
-def prepare_saved(
-    run: Path,
-    *,
-    registry: Registry | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    backend_name: str | None = None,
-    allow_code: bool = False,
-    imports: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    frame: pd.DataFrame | None = None,
-    ctx: Context | None = None,
-    **design: Any,
-) -> Prepared:
-    """Read the surrogate of a run folder, to invert it again."""
-    from invdesign_core.workflow.design import Design, merge_design
-    from invdesign_core.workflow.experiment import Experiment
-
-    outer = ctx or Context()
-    clock = outer.clock
-    folder = RunFolder.open(run)
-    stored = folder.read_settings_of_surrogate()
-    settings = _overridden(stored["experiment"], overrides or {})
-    settings["design"] = merge_design(settings.get("design", {}), design)
-    if seed is not None:
-        settings["seed"] = seed
-    base = Path(stored["folder"])
-    with clock.stage("import"):
-        running = backend.select(backend_name)
+def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | None = None, **given: Any) -> Prepared:
+    """Read a run's surrogate, or a .keras file of the user's own; `given` is what `SolveOptions.of` takes."""
+    options, outer = SolveOptions.of(given), ctx or Context()
+    folder = RunFolder.open(source) if is_run(source) else None
+    stored = NO_RUN if folder is None else folder.read_settings_of_surrogate()
+    with outer.clock.stage("import"):
+        running = backend.select(options.backend_name)
         registry = registry or Registry.discover()
-        settings = _as_it_ran(settings, stored, registry)
-        experiment = Experiment.from_mapping(settings, str(run), base)
-        objective: Any = registry.create("objective", experiment.objective.use, experiment.objective.options)
+        experiment = _experiment(source, options, stored, registry)
+        objective: Any = registry.create("objective", *experiment.choice("objective", registry))
         import keras  # noqa: F401
-    notes: list[str] = []
-    ctx = replace(outer, seed=experiment.seed, folder=base, emit=lambda event: pass_on(event, notes, registry, outer))
-    with clock.stage("load"):
+    ctx, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
+    with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
-        with imported(imports) as code:
-            surrogate, known = folder.read_surrogate(allow_code)
-        truth = _truth(experiment, registry, ctx) if stored["truth"] else None
-    differentiable, name = surrogate.differentiable, stored["plugins"]["surrogate"]["name"]
-    demand = experiment.demand(objective, name, differentiable)
-    if targets:  # they replace those of the run
-        demand = replace(demand, extremum=asks_for_extremum(targets))
-    solver = pick_solver(registry, *experiment.choice("solver", registry), demand)
-    command = Design.from_mapping(merge_design((overrides or {}).get("design", {}), design))
-    frame = _checked(frame, surrogate.space, surrogate.outputs, command)
-    held = held_names(surrogate.space, frame)
-    space = experiment.design.apply(surrogate.space, surrogate.outputs, frame)
-    for doubt in bounds_warnings(space, surrogate.space):
-        ctx.warn(doubt)
-    trained = folder.read_report()
+        with imported(options.imports) as code:
+            if folder is None:
+                model, base, sampled = _own_model(source, options, experiment.design, ctx)
+            else:
+                surrogate, known = folder.read_surrogate(options.allow_code)
+                truth = _truth(experiment, registry, ctx) if stored["truth"] else None
+                report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
+                model, base, sampled = ForwardModel(surrogate, report, known, truth), surrogate.space, None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
-        surrogate,
-        space,
+        source,
+        experiment,
+        Design.from_mapping(merge_design(options.overrides.get("design", {}), options.design)),
+        registry,
+        running,
+        ctx,
+        notes,
         objective,
-        solver,
-        known,
-        truth,
-        experiment.design.designs,
-        experiment.design.near_to(space, held),
-        trained or _loaded(surrogate, name),
-        plugins | {"objective": objective.name, "solver": solver.name},
-        running,
-        ctx,
-        notes,
-        str(run),
-        surrogate.space,
-        experiment.design,
-        command,
-        identity.versions(running, registry, [objective, solver]),
-        identity.digest(code, stored["plugins"]["dataset"] if truth is not None else None),
+        model,
+        base,
+        plugins | {"objective": objective.name},
+        identity.versions(running, registry, [objective]),
+        identity.digest(code, None if model.truth is None else stored["plugins"]["dataset"]),
         folder,
-        stored["experiment"]["targets"],
+        sampled,
     )
 
 
-def prepare_model(
-    path: Path,
-    *,
-    registry: Registry | None = None,
-    objective: tuple[str, Mapping[str, Any]] = (f"{OWN}:mse", {}),
-    solver: tuple[str, Mapping[str, Any]] = (AUTO, {}),
-    table: Path | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    seed: int = 0,
-    backend_name: str | None = None,
-    allow_code: bool = False,
-    imports: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    frame: pd.DataFrame | None = None,
-    ctx: Context | None = None,
-    **design: Any,
-) -> Prepared:
-    """Load a Keras model of the user's own, to invert it."""
-    from invdesign_core.surrogate.keras_file import evaluated, load_model
-    from invdesign_core.surrogate.model_check import sample
-    from invdesign_core.surrogate.signature import one_tensor
-    from invdesign_core.surrogate.surrogate import Surrogate
-    from invdesign_core.workflow.agreement import contradictions
-    from invdesign_core.workflow.design import Design
-    from invdesign_core.workflow.naming import name_tensors
-    from invdesign_core.workflow.pipeline import check_bounds, test_metrics
-
-    wanted = Design.from_mapping(design)
-    outer = ctx or Context()
-    clock = outer.clock
-    with clock.stage("import"):
-        running = backend.select(backend_name)
-        registry = registry or Registry.discover()
-        goal: Any = registry.create("objective", *objective)
-        demand = Requirements(goal, path.name, linear=wanted.linear, extremum=asks_for_extremum(targets))
-        search = pick_solver(registry, *solver, demand)
-        import keras  # noqa: F401
-    notes: list[str] = []
-    ctx = replace(outer, seed=seed, emit=lambda event: pass_on(event, notes, registry, outer))
-    with clock.stage("load"):
-        ctx.emit(StageStarted("load"))
-        with imported(imports) as code, evaluated(path):
-            model, ports = one_tensor(load_model(path, allow_code), path)
-        named = name_tensors(ports, path, table, inputs, outputs)
-        frame = _checked(frame, named.space, named.outputs, wanted)
-        held = held_names(named.space, frame)
-        space = wanted.apply(named.space, named.outputs, frame)
-        check_bounds(space)
-        box = space
-        if held:  # units and tolerances are those of the bounds; where there are none, of the table of targets
-            own = wanted.restrict(named.space)
-            unbounded = own.unbounded()
-            pairs = zip(own.variables, space.variables, strict=True)
-            box = Space(tuple(row if v.name in unbounded else v for v, row in pairs), space.given)
-        with evaluated(path):
-            sampled = sample(model, box)
-        y = named.rows.y if named.rows is not None else None
-        surrogate = Surrogate.of_model(model, box, named.outputs, y=y, sampled=sampled)
-        report = _loaded(surrogate, None)
-        if named.measured is not None:
-            with evaluated(path):
-                test = test_metrics(surrogate, named.measured.x, named.measured.y)
-                doubts = contradictions(surrogate, named.measured, test, set(ports.kinds) == {"continuous"})
-            report = report.model_copy(update={"rows": {"table": len(named.measured.x)}, "test": test})
-            for doubt in doubts:
-                ctx.warn(doubt)
-    return Prepared(
-        surrogate,
-        space,
-        goal,
-        search,
-        named.rows,
-        None,
-        wanted.designs,
-        wanted.near_to(space, held),
-        report,
-        {"objective": goal.name, "solver": search.name},
-        running,
-        ctx,
-        notes,
-        str(path),
-        named.space,
-        wanted,
-        wanted,
-        identity.versions(running, registry, [goal, search]),
-        identity.digest(code),
-        sampled=sampled,
-    )
-
-
-def _checked(frame: pd.DataFrame | None, space: Space, outputs: Sequence[str], command: Design) -> pd.DataFrame | None:
-    """Return a table of targets under the names of the variables; its values must agree with those of the command."""
-    if frame is None:
-        return None
-    frame = as_targets(frame, space, outputs, Context())
-    check_command(command, space, frame)
-    return frame
-
-
-def _overridden(stored: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay the sections of a solve over those of a run: key by key, but another plugin starts from its own defaults."""
-    settings = dict(stored)
-    for section, values in overrides.items():
-        before = dict(stored.get(section, {}))
+def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], registry: Registry) -> Experiment:
+    """Return a run's settings with the options over them: key by key, but another plugin starts from its defaults."""
+    settings = dict(stored["experiment"])
+    for section, values in options.overrides.items():
+        before = dict(settings.get(section, {}))
         another = "use" in values and values["use"] != before.get("use")
         settings[section] = dict(values) if another else before | dict(values)
-    return settings
-
-
-def _as_it_ran(settings: Mapping[str, Any], stored: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Name the run's plugins with the distributions that they came from, where others have come to share a name."""
-    named = dict(settings)
-    for kind, plugin in stored["plugins"].items():
-        section = named[kind]
+    settings["design"] = merge_design(settings.get("design", {}), options.design)
+    if options.seed is not None:
+        settings["seed"] = options.seed
+    for kind, plugin in stored["plugins"].items():  # from where the run had them, where others share a name by now
+        section = settings[kind]
         shared = sum(entry.kind == kind and entry.name == plugin["name"] for entry in registry.entries) > 1
         if shared and section == stored["experiment"][kind] and section["use"] == plugin["name"]:
-            named[kind] = {**section, "use": f"{plugin['distribution']}:{plugin['name']}"}
-    return named
+            settings[kind] = {**section, "use": f"{plugin['distribution']}:{plugin['name']}"}
+    return Experiment.from_mapping(settings, str(source), Path(stored["folder"] or Path.cwd()))
+
+
+def _own_model(
+    path: Path, options: SolveOptions, design: Design, ctx: Context
+) -> tuple[ForwardModel, Space, ModelSample]:
+    """Return a user's model, its variables as its table has them, and what it answers over its box."""
+    with evaluated(path):
+        model, ports = one_tensor(load_model(path, options.allow_code), path)
+    named = name_tensors(ports, path, options.table, options.inputs, options.outputs)
+    frame = None if options.frame is None else as_targets(options.frame, named.space, named.outputs, Context())
+    space = box = design.apply(named.space, named.outputs, frame)
+    check_bounds(space)
+    if held_names(named.space, frame):  # units are those of the bounds; where there are none, of the table of targets
+        own = design.restrict(named.space)
+        unbounded = own.unbounded()
+        pairs = zip(own.variables, space.variables, strict=True)
+        box = Space(tuple(row if v.name in unbounded else v for v, row in pairs), space.given)
+    with evaluated(path):
+        sampled = sample(model, box)
+    y = named.rows.y if named.rows is not None else None
+    surrogate = Surrogate.of_model(model, box, named.outputs, y=y, sampled=sampled)
+    report = untested(surrogate)
+    if named.measured is not None:
+        with evaluated(path):
+            test = test_metrics(surrogate, named.measured.x, named.measured.y)
+            doubts = contradictions(surrogate, named.measured, test, set(ports.kinds) == {"continuous"})
+        report = report.model_copy(update={"rows": {"table": len(named.measured.x)}, "test": test})
+        for doubt in doubts:
+            ctx.warn(doubt)
+    return ForwardModel(surrogate, report, named.rows), named.space, sampled
 
 
 def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
     """Return the dataset's true model, or None where the dataset can't be loaded any more."""
     try:
-        dataset: Any = registry.create("dataset", experiment.dataset.use, experiment.dataset.options)
+        dataset: Any = registry.create("dataset", *experiment.choice("dataset", registry))
         return load(dataset, replace(ctx, emit=lambda event: None)).truth
     except InvdesignError as error:
         ctx.warn(f"the dataset can't be loaded, so designs are judged by the prediction: {error.message}")
@@ -306,18 +231,3 @@ def imported(modules: Sequence[str]) -> Iterator[list[str]]:
         code.append(identity.of_files(Path(module.__file__)) if module.__file__ else item)
     with keras.saving.custom_object_scope(found):
         yield code
-
-
-def _loaded(surrogate: Surrogate, plugin: str | None) -> SurrogateReport:
-    return SurrogateReport(
-        plugin=plugin,
-        members=len(surrogate.members),
-        trials=0,
-        failed=0,
-        best={},
-        objective=None,
-        score=None,
-        retrained=False,
-        rows={},
-        test={},
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,22 @@ from invdesign_core.designs.report import PredictReport
 from invdesign_core.errors import ConfigError, plural
 from invdesign_core.registry import Registry
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.space import Space
-from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.keras_file import evaluated, load_model
+from invdesign_core.surrogate.signature import Signature, one_tensor
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.workflow.result import pass_on
+from invdesign_core.workflow.load import imported
+from invdesign_core.workflow.own_model import name_tensors
+from invdesign_core.workflow.result import noting
 from invdesign_core.workflow.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invdesign_core.surrogate.signature import Signature
-
 
 @dataclass(frozen=True)
 class Predicted:
-    """What came of it."""
+    """The table that was given, with ``prediction.NAME`` and, of an ensemble, ``spread.NAME``, and its summary."""
 
     report: PredictReport
     table: pd.DataFrame
@@ -50,17 +50,14 @@ def predict_table(
     imports: Sequence[str] = (),
     ctx: Context | None = None,
 ) -> Predicted:
-    """Predict the outputs of the designs in a table."""
-    from invdesign_core.surrogate.keras_file import evaluated
-    from invdesign_core.workflow.load import imported
+    """Predict the outputs of a run or a .keras file for the designs of a table, other columns of which are kept.
 
+    `inputs` and `outputs` name a model's columns in its order; `out` is the .csv, .parquet or .xlsx file to write.
+    """
     if out is not None:
         check_ending(out)
-    outer = ctx or Context()
     running = backend.select(backend_name)
-    registry = registry or Registry.discover()
-    notes: list[str] = []
-    ctx = replace(outer, emit=lambda event: pass_on(event, notes, registry, outer))
+    ctx, notes = noting(ctx or Context(), registry or Registry.discover())
     ctx.emit(StageStarted("load"))
     is_run = (run_or_model / "resolved.json").exists()
     if is_run and (inputs or outputs):
@@ -80,9 +77,10 @@ def predict_table(
     _say_unused(frame, surrogate, ctx)
     with evaluated(run_or_model):
         answer = surrogate.predict(x)
-    columns = {f"prediction.{name}": answer.mean[:, m] for m, name in enumerate(surrogate.outputs)}
-    if answer.std is not None:
-        columns |= {f"spread.{name}": answer.std[:, m] for m, name in enumerate(surrogate.outputs)}
+    names = surrogate.outputs
+    parts = {"prediction": answer.mean} | ({} if answer.std is None else {"spread": answer.std})
+    columns = {f"{part}.{name}": y[:, m] for part, y in parts.items() for m, name in enumerate(names)}
+    listed = {part: [dict(zip(names, row, strict=True)) for row in y.tolist()] for part, y in parts.items()}
     strange = ~np.isfinite(answer.mean).all(axis=1)
     if strange.any():
         ctx.warn(
@@ -99,11 +97,9 @@ def predict_table(
         table=str(table),
         out=None if out is None else str(out),
         rows=len(frame),
-        outputs=list(surrogate.outputs),
-        prediction=[dict(zip(surrogate.outputs, row, strict=True)) for row in answer.mean.tolist()],
-        spread=None
-        if answer.std is None
-        else [dict(zip(surrogate.outputs, row, strict=True)) for row in answer.std.tolist()],
+        outputs=list(names),
+        prediction=listed["prediction"],
+        spread=listed.get("spread"),
         backend=running,
         notes=notes,
     )
@@ -119,18 +115,13 @@ def _of_model(
     allow_code: bool,
 ) -> Surrogate:
     """Return a bare model as a surrogate that is only to be asked: without bounds or units of its own."""
-    from invdesign_core.surrogate.keras_file import load_model
-    from invdesign_core.surrogate.signature import one_tensor
-    from invdesign_core.workflow.naming import name_tensors
-
     model, ports = one_tensor(load_model(path, allow_code), path)
     if inputs is None:
         inputs = _names_in(frame, table, ports, outputs)
     named = name_tensors(ports, path, None, inputs, outputs)
-    space = Space(tuple(Variable(v.name, v.kind, levels=v.levels) for v in named.space.variables))
-    m = len(named.outputs)
-    box = np.stack([np.zeros(space.width), np.ones(space.width)])
-    return Surrogate((model,), space, named.outputs, np.zeros(m), np.ones(m), box, np.ones(m))
+    m, e = len(named.outputs), named.space.width
+    box = np.stack([np.zeros(e), np.ones(e)])
+    return Surrogate((model,), named.space, named.outputs, np.zeros(m), np.ones(m), box, np.ones(m))
 
 
 def _names_in(

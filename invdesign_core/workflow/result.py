@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, Event
 from invdesign_core.designs.report import Report, SurrogateReport, design_reports, measured_reports, target_reports
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave."""
+    """What a run or a solve gave; no answers without a target, and no folder where they are not kept."""
 
     report: Report
     answers: Answers | None
@@ -51,13 +51,11 @@ def make_report(
     surrogate: SurrogateReport,
     run: Path | None,
     plugins: Mapping[str, str],
-    seed: int,
     running: str,
     notes: Sequence[str],
-    seconds: Mapping[str, float],
-    quality: Quality | None = None,
+    ctx: Context,
 ) -> Report:
-    """Put a report together; by default the surrogate was tested on its test rows."""
+    """Put a report together."""
     measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
     report = Report(
         run=None if run is None else str(run),
@@ -74,17 +72,22 @@ def make_report(
         search=None if answers is None else answers.search,
         surrogate=surrogate,
         plugins=dict(plugins),
-        seed=seed,
+        seed=ctx.seed,
         backend=running,
         notes=list(notes),
-        seconds=dict(seconds),
+        seconds=ctx.clock.report(),
     )
-    return report.model_copy(update={"verdict": verdict_of(report, quality or Quality.of(surrogate))})
+    return report.model_copy(update={"verdict": verdict_of(report, Quality.of(surrogate))})
 
 
-def pass_on(event: Event, notes: list[str], registry: Registry, outer: Context) -> None:
-    """Keep what the report will say, and tell observers and whoever called."""
-    if event.kind in ("note", "warning"):
-        notes.append(str(event.data["text"]))
-    registry.emit(event)
-    outer.emit(event)
+def noting(outer: Context, registry: Registry, **changes: Any) -> tuple[Context, list[str]]:
+    """Return a context that tells observers and whoever called, and the notes for the report that it keeps."""
+    notes: list[str] = []
+
+    def emit(event: Event) -> None:
+        if event.kind in ("note", "warning"):
+            notes.append(str(event.data["text"]))
+        registry.emit(event)
+        outer.emit(event)
+
+    return replace(outer, emit=emit, **changes), notes

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from invdesign_core.context import Context, Event, RunStarted, Warned
+from pydantic_core import to_jsonable_python
+
+from invdesign_core.context import Context, Event, RunStarted
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors
-from invdesign_core.plugin import KINDS, Plugin
+from invdesign_core.plugin import Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import Wishes
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
-from invdesign_core.workflow import identity, pipeline
-from invdesign_core.workflow.inverse import ForwardModel, inverse_problem
-from invdesign_core.workflow.result import Result, UnsavedError, make_report, pass_on, put_off
+from invdesign_core.targets import Targets
+from invdesign_core.workflow import identity
+from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.inverse import inverse_problem, invert
+from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
 from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.train import fit
 from invdesign_core.workflow.validate import Checked, check
-
-if TYPE_CHECKING:
-    from invdesign_core.workflow.experiment import Experiment
 
 
 def run_experiment(
@@ -35,16 +36,40 @@ def run_experiment(
     source: str | None = None,
     ctx: Context | None = None,
 ) -> Result:
-    """Load, split, tune, train, save, invert and report."""
+    """Load, split, tune, train, save, invert and report.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The settings.
+    targets : sequence of str
+        More targets, as `--target` takes them.
+    out : path, optional
+        The run folder; by default a new one below ``runs/``.
+    registry : Registry, optional
+        The plugins; by default those installed.
+    resume : bool
+        Whether to resume an unfinished run in `out`.
+    source : str, optional
+        The text of the experiment file, to be kept with the run.
+    ctx : Context, optional
+        Takes the events, counts the seconds, and can stop the run; seed and folder are the experiment's.
+
+    Raises
+    ------
+    InvdesignError
+        If anything is wrong with the request, the data, a plugin or the run folder.
+    UnsavedError
+        If all went well, but not everything could be written; its `result` is what would have been returned.
+    """
     outer = ctx or Context()
-    clock = outer.clock
-    with clock.stage("import"):
+    with outer.clock.stage("import"):
         running = backend.select(experiment.backend)
         registry = registry or Registry.discover()
-        experiment.stages(registry, targets)  # refuse before the heavy imports
+        stages = experiment.stages(registry)  # refuse before the heavy imports
         import keras
         import pandas  # noqa: F401
-    notes: list[str] = []
+    told, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
     folder: RunFolder | None = None
 
     def emit(event: Event) -> None:
@@ -52,12 +77,11 @@ def run_experiment(
             try:
                 folder.event(event)
             except RunStoreError as fault:
-                text = f"{fault.message}; the log of this run ends here"
-                pass_on(Warned(text), notes, registry, outer)
-        pass_on(event, notes, registry, outer)
+                told.warn(f"{fault.message}; the log of this run ends here")
+        told.emit(event)
 
-    ctx = replace(outer, seed=experiment.seed, folder=experiment.folder, emit=emit)
-    checked = check(experiment, registry, ctx, targets)
+    ctx = replace(told, emit=emit)
+    checked = check(experiment, registry, ctx, targets, stages=stages)
     folder = RunFolder.create(Path(out) if out is not None else None, resume)
     faults: list[RunStoreError] = []
     try:
@@ -68,17 +92,17 @@ def run_experiment(
         emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
-        fitted = pipeline.fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
+        model = fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
         with put_off(faults):
             folder.write_trials(table.results)
         with put_off(faults):
-            folder.write_surrogate(fitted.surrogate, fitted.known, fitted.report)
+            folder.write_surrogate(model.surrogate, model.known, model.report)
         answers = None
         if checked.targets:
-            model = ForwardModel(fitted.surrogate, fitted.report, fitted.known, data.truth)
+            wanted = Targets.build([checked.targets], data.outputs, model.surrogate.spread)
             wishes = Wishes(experiment.design.designs, checked.near_to)
-            problem = inverse_problem(model, checked.space, checked.targets, stages.objective, stages.solver, wishes)
-            answers = pipeline.invert(problem, ctx)
+            problem = inverse_problem(model, checked.space, wanted, stages.objective, stages.solver, wishes)
+            answers = invert(problem, ctx)
             with put_off(faults):
                 folder.write_answers(answers, "1")
         else:
@@ -89,13 +113,12 @@ def run_experiment(
             )
         report = make_report(
             answers,
-            fitted.report,
+            model.report,
             None if faults else folder.path,
-            {kind: getattr(stages, kind).name for kind in type(stages).model_fields},
-            experiment.seed,
+            {kind: plugin.name for kind, plugin in stages},
             str(keras.backend.backend()),
             notes,
-            clock.report(),
+            ctx,
         )
         if not faults:
             with put_off(faults):
@@ -110,9 +133,9 @@ def run_experiment(
         raise UnsavedError(
             faults,
             f"{kept}free some disk space, and resume with the same command plus --out {folder.path} --resume",
-            Result(report.model_copy(update={"run": None}), answers, fitted.surrogate),
+            Result(report.model_copy(update={"run": None}), answers, model.surrogate),
         )
-    return Result(report, answers, fitted.surrogate, folder.path)
+    return Result(report, answers, model.surrogate, folder.path)
 
 
 def _decides_training(experiment: Experiment, checked: Checked, registry: Registry, running: str) -> dict[str, Any]:
@@ -151,7 +174,7 @@ def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
     if not folder.has("resolved.json") and not folder.has("trials/trials.jsonl"):
         return  # ended before anything was written
     before = folder.read_settings()["trials depend on"]
-    now = json.loads(json.dumps(decides))
+    now = to_jsonable_python(decides)
     changed = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
         for key in {**before, **now}
@@ -175,14 +198,10 @@ def _write_settings(
 ) -> None:
     """Write down what is about to run: the settings as given and in full, and what they run on."""
     plugins = {}
-    for kind in KINDS:
-        entry = registry.entry_of(getattr(checked.stages, kind))
-        plugins[kind] = {
-            "name": entry.name,
-            "distribution": entry.provider.distribution,
-            "version": entry.provider.version,
-            "options": _options(getattr(checked.stages, kind)),
-        }
+    for kind, plugin in checked.stages:
+        provider = registry.entry_of(plugin).provider
+        named = {"name": plugin.name, "distribution": provider.distribution, "version": provider.version}
+        plugins[kind] = named | {"options": _options(plugin)}
     values = experiment.model_dump(mode="json")
     values["design"]["near"] = plain(experiment.design.present(checked.space))
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}

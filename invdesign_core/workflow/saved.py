@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core import __version__
 from invdesign_core.data.files.atomic import atomic_write
-from invdesign_core.errors import ConfigError, PluginError, RunStoreError
+from invdesign_core.errors import ConfigError, PluginError, RunStoreError, own_version
 from invdesign_core.plugin import Plugin
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed
 from invdesign_core.surrogate.surrogate import META
@@ -38,7 +37,7 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: T
         files = RunFolder(partial)
         files.write_surrogate(surrogate, known)
         meta = {"surrogate": file_digest(partial / "surrogate" / META)}
-        files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": __version__, **meta, **about})
+        files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": own_version(), **meta, **about})
 
 
 def read_about(folder: Path) -> dict[str, Any]:

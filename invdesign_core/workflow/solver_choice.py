@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,44 +14,19 @@ from invdesign_core.workflow.defaults import AUTO
 if TYPE_CHECKING:
     from invdesign_core.plugin import Objective, Plugin
 
-EXTREMUM = re.compile(r"\s*(min|max)(imi[sz]e)?\b", re.IGNORECASE)
-"""A target that asks for the least or the most of an output."""
-
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a problem has to offer a solver, and what it asks of one."""
+    """What a problem has to offer a solver, and what it asks of one; `surrogate` is a name, for messages."""
 
     objective: Objective
     surrogate: str
     differentiable: bool = True
     linear: bool = False
+    """Whether there are linear constraints on the designs."""
     extremum: bool = False
-
-
-def asks_for_extremum(targets: Mapping[str, Any] | Iterable[str]) -> bool:
-    """Return whether targets, as a mapping or as ``NAME=VALUE`` texts, ask for the least or the most of an output.
-
-    Examples
-    --------
-    >>> asks_for_extremum(["H2=max", "N2<=0.34"]), asks_for_extremum({"H2": {"equals": 0.3}})
-    (True, False)
-    >>> asks_for_extremum({"H2": [0.3, "max"]})
-    True
-    """
-    values: Iterable[Any]
-    if isinstance(targets, Mapping):
-        values = [item for value in targets.values() for item in _words(value)]
-    else:
-        values = [text.rpartition("=")[2] for text in targets]
-    return any(isinstance(value, str) and EXTREMUM.match(value) is not None for value in values)
-
-
-def _words(value: Any) -> list[Any]:
-    """Return what may be words in one output's target: itself, a table's keys and values, or a column's cells."""
-    if isinstance(value, Mapping):
-        return [*value, *value.values()]
-    return list(value) if isinstance(value, list) else [value]
+    """Whether an output is to be as small or as large as possible. The residual is large at such an answer, which is
+    what methods for sums of squares are worst at, so `auto` asks them last."""
 
 
 def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand: Requirements) -> Solver:
@@ -61,25 +35,21 @@ def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand
     if use == AUTO:
         return choose_solver(installed, demand, options)
     solver: Any = registry.create("solver", use, options)
-    check_solver(solver, demand, installed)
-    chosen: Solver = solver
-    return chosen
+    return check_solver(solver, demand, installed)
 
 
-def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, type[Plugin]] | None = None) -> None:
-    """Refuse, before any training, a solver that can't take the problem."""
+def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, type[Plugin]] | None = None) -> Solver:
+    """Return a solver, unless it can't take the problem: then name what is missing, and those installed that can."""
     lack = _lack(type(solver), demand)
     if lack:
-        can = [label for label, other in _solvers(installed) if not _lack(other, demand)]
+        can = [label for label, other in _solvers(installed or {}) if not _lack(other, demand)]
         hint = f"solvers that can: {', '.join(can)}" if can else f"no installed solver can; {_needed(demand)}"
         raise PluginError(f"solver {solver.name!r} {lack}", hint)
+    return solver
 
 
 def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, options: Mapping[str, Any]) -> Solver:
-    """Return the first solver, by rank, that can take the problem.
-
-    Where an output is minimised or maximised, the solvers that need residuals come after all others.
-    """
+    """Return the first solver, by rank, that can take the problem, with options that every solver has."""
     for key in options:
         if key not in Solver.model_fields:
             raise ConfigError(
@@ -102,8 +72,8 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, o
     )
 
 
-def _solvers(installed: Mapping[str, type[Plugin]] | None) -> list[tuple[str, type[Solver]]]:
-    return [(label, plugin) for label, plugin in (installed or {}).items() if issubclass(plugin, Solver)]
+def _solvers(installed: Mapping[str, type[Plugin]]) -> list[tuple[str, type[Solver]]]:
+    return [(label, plugin) for label, plugin in installed.items() if issubclass(plugin, Solver)]
 
 
 def _lack(solver: type[Solver], demand: Requirements) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +14,15 @@ from invdesign_core.errors import ConfigError, PluginError, plugin_errors
 from invdesign_core.plugin import Dataset, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
+from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import measured, near_rows
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
-from invdesign_core.workflow import pipeline
-
-if TYPE_CHECKING:
-    from invdesign_core.search.proximity import NearTo
-    from invdesign_core.workflow.experiment import Experiment, Stages
+from invdesign_core.workflow.defaults import AUTO
+from invdesign_core.workflow.experiment import Experiment, Stages
+from invdesign_core.workflow.inverse import check_bounds
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,20 @@ class Checked:
 
 
 def check(
-    experiment: Experiment, registry: Registry, ctx: Context, targets: Sequence[str] = (), build: bool = False
+    experiment: Experiment,
+    registry: Registry,
+    ctx: Context,
+    targets: Sequence[str] = (),
+    build: bool = False,
+    stages: Stages | None = None,
 ) -> Checked:
-    """Create the plugins, load the data, say what is odd, and refuse whatever can be refused before training."""
-    stages = experiment.stages(registry, targets)
+    """Load the data, say what is odd, choose the solver, and refuse whatever can be refused before training.
+
+    `targets` replace those of the experiment for the same outputs. With `build` a first surrogate is built as well, as
+    a run does right after: it shows whether the builder can take these data, and which metrics the tuner can choose by.
+    `stages` are the experiment's plugins, where they were made before.
+    """
+    stages = stages or experiment.stages(registry)
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
@@ -57,9 +65,14 @@ def check(
         wanted = _example(data, stages.dataset)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was given; using the dataset's example: {asked}")
-    pipeline.check_bounds(space)
+    check_bounds(space)
     near_to = experiment.design.near_to(space)
-    near_to.check(any(target.goal is not None for target in wanted.values()))
+    extremum = any(target.goal is not None for target in wanted.values())
+    near_to.check(extremum)
+    if extremum and experiment.solver.use == AUTO:
+        learner = stages.surrogate
+        solver = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
+        stages = stages.model_copy(update={"solver": solver})
     rows = split_rows(data, experiment.training.test, experiment.training.validation, ctx)
     if wanted:
         _check_search(space, stages, near_to, data, rows, ctx)

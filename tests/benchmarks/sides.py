@@ -376,7 +376,7 @@ def table_ours() -> dict[str, Any]:
     """100,000 targets × 8 starts through `solve_table`, files and all."""
     import pandas as pd
 
-    from invdesign_core.workflow.load import prepare_model
+    from invdesign_core.workflow.load import prepare
     from invdesign_core.workflow.solve import solve_table
 
     _, (x, _y) = fitted("arm")
@@ -385,7 +385,8 @@ def table_ours() -> dict[str, Any]:
     bounds = {f"x{i + 1}": (float(x[:, i].min()), float(x[:, i].max())) for i in range(4)}
     path, out = Path(os.environ["BENCH"]) / "arm.keras", Path(os.environ["BENCH"]) / "designs.parquet"
     out.unlink(missing_ok=True)
-    ready = prepare_model(path, bounds=bounds, solver=("least-squares", {"starts": 8}), designs=1)
+    solver = {"use": "least-squares", "starts": 8}
+    ready = prepare(path, bounds=bounds, overrides={"solver": solver}, designs=1)
     began = time.perf_counter()
     report = solve_table(ready, wanted, out)
     seconds = time.perf_counter() - began - report.seconds["compile"]

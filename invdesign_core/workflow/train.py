@@ -1,0 +1,130 @@
+"""From data to a trained and tested surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invdesign_core.context import Context, StageStarted
+from invdesign_core.data.columns import is_constant
+from invdesign_core.data.data import Data, TrainingRows, split_rows
+from invdesign_core.data.quality import doubts_of_split
+from invdesign_core.designs.report import OutputMetrics, SurrogateReport
+from invdesign_core.designs.verdict import metric_warnings
+from invdesign_core.errors import PluginError, plugin_errors
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.trials import TrialTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.plugin import SurrogateBuilder, Tuner
+
+
+@dataclass(frozen=True)
+class ForwardModel:
+    """A surrogate and what is known of it."""
+
+    surrogate: Surrogate
+    report: SurrogateReport
+    """How good it is."""
+    rows: TrainingRows | None = None
+    """The rows that it learnt from, and those held out for the test."""
+    truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    """The true model, by which designs are judged."""
+
+    @property
+    def known(self) -> TrainingRows:
+        """The rows of a model that was trained here."""
+        assert self.rows is not None
+        return self.rows
+
+
+def fit(
+    data: Data,
+    builder: SurrogateBuilder,
+    tuner: Tuner,
+    training: Training,
+    ctx: Context,
+    table: TrialTable | None = None,
+) -> ForwardModel:
+    """Split, tune, train, and test on the rows held out; `table` has finished trials of the same search."""
+    rows = split_rows(data, training.test, training.validation, ctx)
+    for doubt in doubts_of_split(rows):
+        ctx.warn(doubt)
+    with ctx.clock.stage("tune"):
+        ctx.emit(StageStarted("tune"))
+        evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
+        try:
+            with plugin_errors(tuner.label):
+                tuner.search(evaluator.space.copy(), evaluator, ctx)
+        except PluginError:
+            if evaluator.fault is not None:  # raised inside `evaluate`: not the tuner's
+                raise evaluator.fault from None
+            raise
+    with ctx.clock.stage("train"):
+        ctx.emit(StageStarted("train"))
+        members, how = evaluator.winner()
+        seen, test = np.concatenate([rows.train, rows.validation]), rows.test
+        held_out = TrainingRows(rows.x[test], rows.y[test], test + 1) if len(test) else None
+        known = TrainingRows(rows.x[seen], rows.y[seen], seen + 1, held_out)
+        surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, known.x, known.y)
+        report = SurrogateReport(
+            plugin=builder.name,
+            members=len(members),
+            trials=len(evaluator.table.results),
+            failed=sum(r.status == "failed" for r in evaluator.table.results),
+            best=dict(evaluator.best.values),
+            objective=how["objective"],
+            score=how["score"],
+            retrained=how["retrained"],
+            rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
+            test=test_metrics(surrogate, rows.x[test], rows.y[test]),
+        )
+    for doubt in metric_warnings(report.test):
+        ctx.warn(doubt)
+    return ForwardModel(surrogate, report, known, data.truth)
+
+
+def untested(surrogate: Surrogate, plugin: str | None = None) -> SurrogateReport:
+    """Return the report of a surrogate of which nothing is known but its members."""
+    return SurrogateReport(
+        plugin=plugin,
+        members=len(surrogate.members),
+        trials=0,
+        failed=0,
+        best={},
+        objective=None,
+        score=None,
+        retrained=False,
+        rows={},
+        test={},
+    )
+
+
+def test_metrics(surrogate: Surrogate, x: FloatArray, y: FloatArray) -> dict[str, OutputMetrics]:
+    """Return R², MAE and RMSE of each output on (n, e) designs with (n, m) measured outputs."""
+    if not len(x):
+        return {}
+    prediction = surrogate.predict(x).mean
+    return {name: _metrics(prediction[:, m], y[:, m]) for m, name in enumerate(surrogate.outputs)}
+
+
+def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
+    """Compare one output's (n,) predictions with what was measured, where it was."""
+    measured = np.isfinite(y)
+    if not measured.any():
+        return OutputMetrics(r2=None, mae=None, rmse=None)
+    y, error = y[measured], prediction[measured] - y[measured]
+    deviation = 0.0 if is_constant(y.min(), y.max()) else float(((y - y.mean()) ** 2).sum())
+    return OutputMetrics(
+        r2=1 - float((error**2).sum()) / deviation if deviation > 0 else None,
+        mae=float(np.abs(error).mean()),
+        rmse=float(np.sqrt((error**2).mean())),
+    )
