@@ -125,25 +125,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         backend: str | None = None,
         registry: Registry | None = None,
     ) -> None:
-        self.surrogate = surrogate
-        self.tuner = tuner
-        self.objective = objective
-        self.solver = solver
-        self.training = training
-        self.bounds = bounds
-        self.fixed = fixed
-        self.levels = levels
-        self.step = step
-        self.log = log
-        self.margin = margin
-        self.constraints = constraints
-        self.near = near
-        self.fewest_changes = fewest_changes
-        self.stay_near_data = stay_near_data
-        self.designs = designs
-        self.seed = seed
-        self.backend = backend
-        self.registry = registry
+        self.surrogate, self.tuner, self.objective, self.solver = surrogate, tuner, objective, solver
+        self.training, self.seed, self.backend, self.registry = training, seed, backend, registry
+        self.bounds, self.fixed, self.levels, self.step, self.log = bounds, fixed, levels, step, log
+        self.margin, self.constraints, self.designs = margin, constraints, designs
+        self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
 
     def fit(self, X: Any, y: Any) -> Self:
         """Tune and train a surrogate.
