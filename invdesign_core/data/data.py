@@ -76,26 +76,20 @@ class Data:
                 )
         if len(self.frame) < 4:
             raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least 4", None)
-        for name in (*self.space.names, *self.outputs):
+        for name in self.space.names:
             if name not in known:
                 raise DataError(f"there is no column {name!r}", near_match(name, known))
+        for name in (*self.space.names, *self.outputs):
             column = self.frame[name]
-            numeric = pd.api.types.is_numeric_dtype(column.dtype)
-            if not numeric and name in self.outputs:
-                raise DataError(
-                    f"output {name!r}, row {_first_text(column) + 1}: found text {column.iloc[_first_text(column)]!r}, "
-                    "expected a number"
-                )
-            bad = ~np.isfinite(column.to_numpy(dtype=np.float64)) if numeric else column.isna().to_numpy()
-            if self.partial and name in self.outputs:
-                bad = np.isinf(column.to_numpy(dtype=np.float64))
-            if bad.any():
-                first = int(np.argmax(bad))
-                raise DataError(
-                    f"column {name!r}, row {first + 1}: found {_shown(column.iloc[first])}, expected a value "
-                    f"(rows with missing or infinite values: {int(bad.sum())} of {len(bad)})",
-                    "fill them in, or leave those rows out",
-                )
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                values = column.to_numpy(dtype=np.float64)
+                bad = np.isinf(values) if self.partial and name in self.outputs else ~np.isfinite(values)
+                refuse_cells(f"column {name!r}", values, bad)
+                continue
+            if name in self.outputs:
+                at = int(np.argmax(pd.to_numeric(column, errors="coerce").isna().to_numpy()))
+                raise DataError(f"output {name!r}, row {at + 1}: found text {column.iloc[at]!r}, expected a number")
+            refuse_cells(f"column {name!r}", column.to_numpy(), column.isna().to_numpy())
         if self.partial:
             empty = self.frame[list(self.outputs)].isna().all(axis=1).to_numpy()
             if empty.any():
@@ -175,7 +169,7 @@ class Data:
         if not chosen:
             raise DataError("no column is left as a design variable", "name fewer outputs")
         for column in chosen:
-            _refuse_missing(column, frame[column])
+            refuse_cells(f"column {column!r}", frame[column].to_numpy(), frame[column].isna().to_numpy())
         space = Space(tuple(infer_variable(c, frame[c], (kinds or {}).get(c)) for c in chosen))
         labels = None if groups is None else frame[groups].to_numpy()
         counts = None if weights is None else frame[weights].to_numpy(dtype=np.float64)
@@ -194,23 +188,14 @@ class Data:
 
 
 class TrainingRows(NamedTuple):
-    """The rows that a surrogate learnt from.
-
-    Attributes
-    ----------
-    x, y : ndarray
-        (n, e) encoded designs and (n, m) measured outputs, in the user's units.
-    rows : ndarray of int, optional
-        (n,) their numbers in the user's table, of which the first is 1.
-    held_out : TrainingRows, optional
-        Measured rows of the same table that it did not learn from: searches don't start from them, but they are
-        answers where they meet a target.
-    """
+    """The rows that a surrogate learnt from: (n, e) encoded designs and (n, m) outputs, in the user's units."""
 
     x: FloatArray
     y: FloatArray
     rows: NDArray[np.intp] | None = None
+    """(n,) their numbers in the user's table, of which the first is 1."""
     held_out: TrainingRows | None = None
+    """Measured rows of the same table that it did not learn from: no starts, but answers where they meet a target."""
 
     @property
     def measured(self) -> TrainingRows:
@@ -245,15 +230,7 @@ class TrainingRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The numbers that training and testing see.
-
-    Attributes
-    ----------
-    x, y : ndarray
-        (n, e) encoded designs and (n, m) outputs, in the user's units.
-    train, validation, test : ndarray of int
-        Row numbers.
-    """
+    """What training and testing see: (n, e) encoded designs and (n, m) outputs in the user's units, and row numbers."""
 
     x: FloatArray
     y: FloatArray
@@ -262,19 +239,22 @@ class Rows:
     test: NDArray[np.intp]
 
 
+def refuse_cells(where: str, cells: NDArray[Any], bad: NDArray[np.bool_]) -> None:
+    """Refuse (n,) cells of which some are empty or infinite: say what stands in the first, and how many there are."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        infinite = isinstance(cells[row], float) and np.isinf(cells[row])
+        raise DataError(
+            f"{where}, row {row + 1}: {f'found {cells[row]}' if infinite else 'the cell is empty'}, expected a value "
+            f"(rows with missing or infinite values: {int(bad.sum())} of {len(bad)})",
+            "fill them in, or leave those rows out",
+        )
+
+
 def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows:
     """Split by distinct designs and by groups, so that no repeat and no group sits on both sides.
 
-    Parameters
-    ----------
-    data : Data
-        The table; its own split is kept where it has one.
-    test : float
-        Share of the distinct designs (or groups) held out for the test.
-    validation : float
-        Share of the others that early stopping and tuning watch.
-    ctx : Context
-        Its seed decides which.
+    A share `test` of them is held out, and a share `validation` of the others is watched by early stopping and tuning.
     """
     x, y = data.x, data.y
     if data.split is not None:
@@ -296,11 +276,7 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
 
 
 def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.intp]:
-    """Number the rows so that those which must not be separated share a number.
-
-    Rows with the same (n, e) design belong together, and so do rows of one group; where a design
-    occurs in two groups, both do.
-    """
+    """Number rows: those of one (n, e) design or one group share a number, as do groups in which one design occurs."""
     _, design = np.unique(x, axis=0, return_inverse=True)
     design = design.reshape(-1)
     if groups is None:
@@ -318,28 +294,3 @@ def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.in
 def _share(share: float, count: int) -> int:
     """Return how many of `count` make up a share; at least one where the share isn't zero."""
     return 0 if share == 0 else max(1, round(share * count))
-
-
-def _shown(value: Any) -> str:
-    """Write a value that can't be used as a person would call it."""
-    if isinstance(value, (float, np.floating)):
-        return "nothing (NaN)" if np.isnan(value) else str(float(value))
-    return repr(value)
-
-
-def _refuse_missing(name: str, column: pd.Series) -> None:
-    missing = column.isna().to_numpy()
-    if missing.any():
-        first = int(np.argmax(missing))
-        raise DataError(
-            f"column {name!r}, row {first + 1}: the cell is empty, expected a value "
-            f"(rows without a value: {int(missing.sum())} of {len(missing)})",
-            "fill them in, or leave those rows out",
-        )
-
-
-def _first_text(column: pd.Series) -> int:
-    """Return the position of the first value that is no number."""
-    import pandas as pd
-
-    return int(np.argmax(pd.to_numeric(column, errors="coerce").isna().to_numpy()))

@@ -27,40 +27,23 @@ SAMPLE = 2048
 
 @dataclass(frozen=True)
 class DataDistance:
-    """The distinct training rows, each input scaled by its range over them; another category is a distance of 1.
-
-    Attributes
-    ----------
-    points : ndarray
-        (n, e) distinct rows, scaled.
-    rows : ndarray of int, optional
-        (n,) their numbers in the user's table.
-    low, unit : ndarray
-        (e,) what is subtracted from an encoded design, and what it is then divided by.
-    rules : Rules, optional
-        The equations that all rows satisfy.
-    y : ndarray, optional
-        (n, m) what was measured there, NaN where it was not.
-    """
+    """The distinct training rows, each input scaled by its range over them; another category is a distance of 1."""
 
     points: FloatArray
+    """(n, e) distinct rows, scaled."""
     rows: NDArray[np.intp] | None
+    """(n,) their numbers in the user's table."""
     low: FloatArray
     unit: FloatArray
+    """(e,) what is subtracted from an encoded design, and what it is then divided by."""
     rules: Rules | None = None
+    """The equations that all rows satisfy."""
     y: FloatArray | None = None
+    """(n, m) what was measured there, NaN where it was not."""
 
     @classmethod
     def of(cls, known: TrainingRows, space: Space) -> DataDistance:
-        """Scale the rows that a surrogate learnt from, and leave repeats out.
-
-        Parameters
-        ----------
-        known : TrainingRows
-            The rows.
-        space : Space
-            The design variables.
-        """
+        """Scale the rows that a surrogate learnt from, and leave repeats out."""
         low, high = known.x.min(axis=0), known.x.max(axis=0)
         unit = np.where(is_constant(low, high), 1.0, high - low)
         for variable, columns in zip(space.variables, space.slices, strict=True):

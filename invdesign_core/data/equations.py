@@ -45,27 +45,15 @@ MOST = 200
 
 @dataclass(frozen=True)
 class Equation:
-    """``sum(coefficients * values) = constant`` in every row.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The p columns in it.
-    coefficients : ndarray
-        (p,) none of them 0.
-    constant : float
-        What the sum is.
-    tolerance : float
-        By how much designs may be off: twice what rows are.
-    error : float
-        By how much rows are off.
-    """
+    """``sum(coefficients * values) = constant`` in every row, for p columns of a table; no coefficient is 0."""
 
     names: tuple[str, ...]
     coefficients: FloatArray
     constant: float
     tolerance: float
+    """By how much designs may be off: twice what rows are, or more."""
     error: float
+    """By how much rows are off."""
 
     @property
     def constraint(self) -> str:
@@ -120,15 +108,7 @@ class Equation:
 
 @dataclass(frozen=True)
 class Rules:
-    """What all rows satisfy, looked for when it is asked for the first time.
-
-    Attributes
-    ----------
-    x : ndarray
-        (n, e) encoded rows.
-    space : Space
-        Their variables.
-    """
+    """What all (n, e) encoded rows satisfy, looked for when it is asked for the first time."""
 
     x: FloatArray
     space: Space
@@ -152,13 +132,11 @@ def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     Serial numbers have no part in them, and none follows from the others. Each holds one column that the columns
     before it determine, and of these no more than it takes.
     """
-    numbers = set(serial_numbers(x, space))
-    names = [
-        name
-        for name in _numeric(space)
-        if name not in numbers and not is_constant(*_ends(x[:, _columns([name], space)[0]]))
-    ]
-    columns = x[:, _columns(names, space)]
+    numbers = serial_numbers(x, space)
+    numeric = {
+        name: at for name, at in _numeric(space).items() if name not in numbers and not is_constant(*_ends(x[:, at]))
+    }
+    names, columns = list(numeric), x[:, list(numeric.values())]
     if not len(columns) or not 2 <= len(names) <= MOST:
         return ()
     columns = np.unique(columns, axis=0)
@@ -210,9 +188,9 @@ def _nearly_known(equation: Equation, known: Iterable[Equation], names: Sequence
 def serial_numbers(x: FloatArray, space: Space) -> list[str]:
     """Return the numeric inputs that number (n, e) rows, in any order, from 0 or 1, unless all inputs do."""
     names = _numeric(space)
-    columns = np.sort(x[:, _columns(names, space)], axis=0)
     if len(x) < SERIAL or not names:
         return []
+    columns = np.sort(x[:, list(names.values())], axis=0)
     counts = (columns - columns[:1] == np.arange(len(x))[:, None]).all(axis=0) & np.isin(columns[0], (0, 1))
     return [name for name, is_count in zip(names, counts, strict=True) if is_count and counts.sum() < len(space.names)]
 
@@ -220,12 +198,10 @@ def serial_numbers(x: FloatArray, space: Space) -> list[str]:
 def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     """Return the numeric inputs that are one number in all of (n, e) encoded rows, as equations."""
     found = []
-    for name in _numeric(space):
-        column = x[:, _columns([name], space)]
-        low, high = _ends(column[:, 0])
+    for name, at in _numeric(space).items():
+        low, high = map(float, _ends(x[:, at]))
         if is_constant(low, high):
-            error = float(high - low)
-            found.append(Equation((name,), np.ones(1), float(low), max(error, SOLVED * abs(float(low))), error))
+            found.append(Equation((name,), np.ones(1), low, max(high - low, SOLVED * abs(low)), high - low))
     return tuple(found)
 
 
@@ -234,16 +210,14 @@ def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
 
     An input that is the only one to vary may well be what an output is proportional to, and is not among them.
     """
-    numeric = set(_numeric(data.space))
+    numeric = _numeric(data.space)
     varying = [
         name
         for name in data.space.names
-        if (not is_flat(*_ends(data.frame[name])) if name in numeric else True) and data.frame[name].nunique() > 1
+        if data.frame[name].nunique() > 1 and not (name in numeric and is_flat(*_ends(data.frame[name])))
     ]
     found = []
-    for name in varying if len(varying) > 1 else []:
-        if name not in numeric:
-            continue
+    for name in [name for name in varying if name in numeric] if len(varying) > 1 else []:
         x = data.frame[name].to_numpy(dtype=np.float64)
         for output in data.outputs:
             y = data.frame[output].to_numpy(dtype=np.float64)
@@ -264,15 +238,7 @@ def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
 
 
 def advice_of(data: Data, linear: Linear | None = None) -> list[str]:
-    """Return what a table's own equations mean for a search, each with the line that heeds it.
-
-    Parameters
-    ----------
-    data : Data
-        The table.
-    linear : Linear, optional
-        The constraints of the search; equations that they hold need no word.
-    """
+    """Say what equations of a table mean for a search, with the line that heeds them; not where its constraints do."""
     said = []
     for output, equation in multiples_of_outputs(data):
         name = equation.names[0]
@@ -290,19 +256,12 @@ def advice_of(data: Data, linear: Linear | None = None) -> list[str]:
 
 @dataclass(frozen=True)
 class _Rounded:
-    """Numbers, and how far each may be from what was meant, by the digits that it is written with.
-
-    Attributes
-    ----------
-    values, half : ndarray
-        (n, c) numbers, and half the last digit of each.
-    exactly : bool
-        Whether the numbers are taken to be what was meant, but for the rounding of computers.
-    """
+    """(n, c) numbers, and how far each may be from what was meant: half the last digit that it is written with."""
 
     values: FloatArray
     half: FloatArray
     exactly: bool = False
+    """Whether the numbers are taken to be what was meant, but for the rounding of computers."""
 
     @classmethod
     def exact(cls, values: FloatArray) -> _Rounded:
@@ -345,12 +304,11 @@ def _pair(table: _Rounded, free: Sequence[int], j: int, names: Sequence[str], un
     """Return the equation that ties a column to one of the free ones, or None."""
     if not free:
         return None
-    alike = np.abs(unit[:, free].T @ unit[:, j])
-    i = free[int(np.argmax(alike))]
-    part = table.values[:, i]
-    factor, offset = np.polyfit(unit[:, [names.index(names[i])]][:, 0], _some(table.values)[:, j], 1)
-    slope = factor / part.std()
-    return _settled(table, j, [i], np.array([slope]), names, constant=offset - slope * _some(table.values)[:, i].mean())
+    i = free[int(np.argmax(np.abs(unit[:, free].T @ unit[:, j])))]
+    some = _some(table.values)
+    factor, offset = np.polyfit(unit[:, i], some[:, j], 1)
+    slope = factor / table.values[:, i].std()
+    return _settled(table, j, [i], np.array([slope]), names, constant=offset - slope * some[:, i].mean())
 
 
 def _sum(table: _Rounded, free: Sequence[int], j: int, names: Sequence[str]) -> Equation | None:
@@ -439,19 +397,18 @@ def _in_order(
     return Equation(tuple(names), coefficients, constant, tolerance, error)
 
 
-def _numeric(space: Space) -> list[str]:
-    """Return the names of the inputs that are numbers in the table as they are encoded."""
-    return [
-        v.name
-        for v in space.variables
+def _numeric(space: Space) -> dict[str, int]:
+    """Return the inputs that are numbers in the table as they are encoded, and the encoded column of each."""
+    return {
+        v.name: columns.start
+        for v, columns in zip(space.variables, space.slices, strict=True)
         if v.kind in ("continuous", "integer", "levels") or (v.kind == "binary" and v.levels == (0, 1))
-    ]
+    }
 
 
-def _columns(names: Sequence[str], space: Space) -> NDArray[np.intp]:
-    """Return the encoded columns of numeric variables."""
-    starts = {v.name: s.start for v, s in zip(space.variables, space.slices, strict=True)}
-    return np.array([starts[name] for name in names], dtype=np.intp)
+def _columns(names: Sequence[str], space: Space) -> list[int]:
+    numeric = _numeric(space)
+    return [numeric[name] for name in names]
 
 
 def _whole(numbers: FloatArray) -> bool:

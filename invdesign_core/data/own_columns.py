@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.files.options import DESIGN
+from invdesign_core.data.data import refuse_cells
+from invdesign_core.data.files.load import load_table, read_table
+from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
@@ -29,21 +31,9 @@ OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "t
 
 
 def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) -> str | None:
-    """Return the column that holds a design variable: of its own name, or of that with `PREFIX` before it.
+    """Return the column of a design variable: of its own name, or of that with `PREFIX` before it; refuse both.
 
-    Parameters
-    ----------
-    name : str
-        The variable.
-    columns : collection of str
-        The table's columns.
-    taken : collection of str
-        Names of variables and outputs: a column that is called so is never another one's.
-
-    Raises
-    ------
-    ConfigError
-        If both columns are there, and the one of its own name is no result.
+    A column that is called like a variable or an output, one of `taken`, is never another one's.
     """
     own, prefixed = name in columns, PREFIX + name in columns and PREFIX + name not in taken
     if own and prefixed and name not in RESULTS:
@@ -85,23 +75,7 @@ def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, s
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
-    """Read a table with designs in it, labels exactly as they are written.
-
-    Parameters
-    ----------
-    path : Path
-        A text, parquet or Excel file.
-    space : Space, optional
-        The design variables. Without it labels that look like numbers are numbers.
-
-    Raises
-    ------
-    DataError
-        If the file can't be read.
-    """
-    from invdesign_core.data.files.load import load_table, read_table
-    from invdesign_core.data.files.options import Reading
-
+    """Read a table with designs in it; labels of the variables of `space` exactly as they are written."""
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
     if not labelled:
         return read_table(path)
@@ -111,26 +85,7 @@ def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
 
 
 def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], where: str) -> pd.DataFrame:
-    """Return the designs of a table, a column for each variable, whatever else is in it.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        n rows.
-    space : Space
-        The design variables.
-    outputs : collection of str
-        The outputs.
-    where : str
-        The table, for messages.
-
-    Raises
-    ------
-    ConfigError
-        If a variable stands in two columns.
-    DataError
-        If a column is missing or holds what is no value of its variable.
-    """
+    """Return the designs of a table of n rows, a column for each variable, whatever else is in it."""
     import pandas as pd
 
     found = {}
@@ -147,21 +102,16 @@ def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], wher
 
 
 def values_of(variable: Variable, column: pd.Series, where: str, missing: bool = False) -> Any:
-    """Return a column's values as its variable has them.
+    """Return a column's values as its variable has them, and refuse what is none; empty cells may be `missing`.
 
     A table of texts doesn't tell a label ``1`` from a number: what is written like a level is that level.
-
-    Raises
-    ------
-    DataError
-        Naming the row where a cell holds no value of the variable; an empty one only if none may be `missing`.
     """
     import pandas as pd
 
     place = f"{where}, column {str(column.name)!r}"
     empty = column.isna().to_numpy()
-    if empty.any() and not missing:
-        raise DataError(f"{place}, row {int(np.argmax(empty)) + 1}: the cell is empty, expected a value")
+    if not missing:
+        refuse_cells(place, column.to_numpy(), empty)
     if variable.kind == "categorical" or (variable.kind == "binary" and variable.levels != (0, 1)):
         written = {str(level): level for level in reversed(variable.levels)}
         values: list[Any] = []
@@ -191,26 +141,7 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
 
 
 def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context) -> pd.DataFrame:
-    """Return a table of targets with the names of outputs and design variables, and without our own results.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        t rows.
-    space : Space
-        The design variables; columns that are called like one, or like one with `PREFIX`, hold its values.
-    outputs : sequence of str
-        The outputs.
-    ctx : Context
-        Told which columns were left aside.
-
-    Raises
-    ------
-    ConfigError
-        If there are no rows, or a variable or an output stands in two columns.
-    DataError
-        If a cell holds no value of its variable.
-    """
+    """Return a table of t targets with the names of outputs and design variables, and without our own results."""
     frame = frame.rename(columns=str)
     if not len(frame):
         raise ConfigError("targets: the table has no rows", "give it a row for each target")
@@ -223,7 +154,12 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
         if aside:
             ctx.note(f"targets: columns with results are ignored: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)
-        _refuse_results_as_targets(frame, outputs)
+        for name in outputs:
+            if name in RESULTS and name in frame.columns:
+                raise ConfigError(
+                    f"targets: the column {name!r} may be the output or the result of that name in tables of designs",
+                    "remove the columns prediction.NAME and design.NAME, or this one",
+                )
     for variable in space.variables:
         column = column_of(variable.name, frame.columns, names)
         if column is not None:
@@ -234,32 +170,10 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     return frame
 
 
-def _refuse_results_as_targets(frame: pd.DataFrame, outputs: Sequence[str]) -> None:
-    """Refuse to take for targets what stands in a table of ours under the name of an output that is called so."""
-    for name in outputs:
-        if name in RESULTS and name in frame.columns:
-            raise ConfigError(
-                f"targets: the column {name!r} may be the output or the result of that name in tables of designs",
-                "remove the columns prediction.NAME and design.NAME, or this one",
-            )
-
-
 def row_of(item: str, space: Space) -> dict[str, Any]:
-    """Return the design in a row of a table, by variable.
+    """Return the design in a row of ``FILE``, whose table has one, or ``FILE:ROW``, by variable; no empty cells.
 
-    Parameters
-    ----------
-    item : str
-        ``FILE``, whose table has one row, or ``FILE:ROW``, counted from 1 below the column names.
-    space : Space
-        The design variables. Other columns are left aside; so are empty cells.
-
-    Raises
-    ------
-    ConfigError
-        If it is not said which row, there is no such row, or the table has no column of a design variable.
-    DataError
-        If the file can't be read, or a cell holds no value of its variable.
+    Rows are counted from 1 below the column names; columns that are no design variable are left aside.
     """
     path, row = split_row(item)
     frame = read_designs(path, space)

@@ -23,18 +23,9 @@ NAMED = 4
 
 
 def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = True) -> None:
-    """Say what is known and what is odd about a table, before anything is learnt from it.
+    """Say what is known and what is odd about a table before a search with the design variables of `space`.
 
-    Parameters
-    ----------
-    data : Data
-        The table.
-    ctx : Context
-        Takes the events.
-    space : Space, optional
-        The design variables of the search, whose constraints may heed what the table's rows have in common.
-    scale : bool
-        Whether inputs and outputs are standardised before training.
+    `scale` says whether inputs and outputs are standardised before training.
     """
     for fact in data_notes(data):
         ctx.note(fact)
@@ -43,7 +34,7 @@ def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = Tru
 
 
 def data_warnings(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
-    """Return what is odd about a table, with advice; nothing of it stops a run. Arguments as `tell` has them."""
+    """Return what is odd about a table, with advice; nothing of it stops a run."""
     said: list[str] = []
     for name in (*data.space.names, *data.outputs):
         column = data.frame[name]
@@ -117,15 +108,7 @@ def doubts_of_split(rows: Rows) -> list[str]:
 
 
 def bounds_warnings(space: Space, data: Space) -> list[str]:
-    """Return, in one sentence or none, which variables may be searched where nothing was measured.
-
-    Parameters
-    ----------
-    space : Space
-        The design variables of the search.
-    data : Space
-        The same variables, with the ranges of the data.
-    """
+    """Return, in one sentence or none, which variables of a search have bounds beyond what was measured."""
     beyond: list[str] = []
     for searched, measured in zip(space.variables, data.variables, strict=True):
         if measured.kind in ("categorical", "binary"):

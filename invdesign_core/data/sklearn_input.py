@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, validate_data
 
-from invdesign_core.data.data import Data
+from invdesign_core.data.data import Data, refuse_cells
 from invdesign_core.data.own_columns import PREFIX, designs_of
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
 from invdesign_core.space.arrays import FloatArray
@@ -45,21 +45,9 @@ def bad_input() -> Iterator[None]:
 
 
 def join(estimator: Any, X: Any, y: Any) -> Data:
-    """Check designs and responses, and put them into one table.
+    """Check (n, d) designs and (n,) or (n, m) responses, and put them into one table.
 
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Is told the number of features, and their names where they have some.
-    X : DataFrame or array
-        (n, d) designs; an array's variables are called x1, x2, ….
-    y : DataFrame, Series or array
-        (n,) or (n, m) responses; an array's are called y, or y1, y2, ….
-
-    Raises
-    ------
-    InputError
-        If they can't be used.
+    The estimator is told the number and the names of the features. Arrays get the names x1, x2, … and y, or y1, y2, ….
     """
     import pandas as pd
 
@@ -86,11 +74,6 @@ def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) ->
     """Check (n, d) designs against those of the fit, and return them encoded, (n, e).
 
     A DataFrame with columns ``design.NAME`` is a table of answers: its designs are taken, whatever else is in it.
-
-    Raises
-    ------
-    InputError
-        If they can't be used.
     """
     with bad_input():
         if hasattr(X, "columns") and _has_designs(X.columns, space):
@@ -105,10 +88,9 @@ def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) ->
 
 
 def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
-    """Return designs as a table, with the number and the names of its columns learnt or compared.
+    """Return designs as a table, with the number and the names of its columns learnt (`reset`) or compared.
 
-    The columns of a DataFrame keep their types, since text, truth values and whole numbers are design
-    variables too; anything else has to be numbers.
+    A DataFrame's columns keep their types, since text and truth values are designs too; all else has to be numbers.
     """
     import pandas as pd
 
@@ -143,12 +125,6 @@ def _response_table(y: Any) -> pd.DataFrame:
 
 def _refuse_not_finite(values: FloatArray, names: Sequence[str], what: str) -> None:
     bad = ~np.isfinite(values)
-    if bad.any():
-        column = int(np.argmax(bad.any(axis=0)))
-        row = int(np.argmax(bad[:, column]))
-        found = "NaN" if np.isnan(values[row, column]) else str(values[row, column])
-        raise InputError(
-            f"{what} contains {found}: column {names[column]!r}, row {row + 1}; expected a finite number "
-            f"(rows with missing or infinite values: {int(bad.any(axis=1).sum())} of {len(bad)})",
-            "fill them in, or leave those rows out",
-        )
+    for name, column, those in zip(names, values.T, bad.T, strict=True):
+        found = column[int(np.argmax(those))]  # NaN and inf are words that scikit-learn looks for
+        refuse_cells(f"{what} contains {'NaN' if np.isnan(found) else found}: column {name!r}", column, those)
