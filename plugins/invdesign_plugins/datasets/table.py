@@ -123,7 +123,7 @@ class Table(Reading, Columns, Dataset):
         """Read the file or files."""
         import pandas as pd
 
-        files = self._one_file(ctx.folder) if self.path is not None else self._two_files(ctx.folder)
+        files = self._files(ctx.folder)
         where = " and ".join(str(file.path) for file in files)
         files = [_with_plain_names(file, self) for file in files]
         frame = pd.concat([file.table.frame for file in files], axis=1)
@@ -131,18 +131,13 @@ class Table(Reading, Columns, Dataset):
         for name in (*outputs, *(self.inputs or ()), *self.beside, *self.kinds):
             if name not in frame.columns:
                 raise DataError(f"{where}: there is no column {name!r}", near_match(name, frame.columns))
-        inputs = self.inputs
-        if inputs is None:
-            inputs = [name for name in files[0].table.frame.columns if name not in (*outputs, *self.beside)]
-            designs = _designs(files[0].table.names, self)
-            if designs:
-                left = [name for name in inputs if name not in designs]
-                inputs = [name for name in inputs if name in designs]
-                if left:
-                    ctx.note(
-                        f"{files[0].path.name}: the inputs are the columns that begin with {DESIGN!r}; left aside are "
-                        f"{', '.join(map(repr, left))}"
-                    )
+        others = [name for name in files[0].table.frame.columns if name not in (*outputs, *self.beside)]
+        inputs = others if self.inputs is None else self.inputs
+        if self.inputs is None and (designs := _designs(files[0].table.names, self)):
+            inputs = [name for name in others if name in designs]
+            if left := ", ".join(repr(name) for name in others if name not in designs):
+                said = f"the inputs are the columns that begin with {DESIGN!r}; left aside are {left}"
+                ctx.note(f"{files[0].path.name}: {said}")
         source = {name: file for file in files for name in file.table.frame.columns}
         for name in (*inputs, *self.beside):
             _refuse_empty(source[name], name)
@@ -174,23 +169,15 @@ class Table(Reading, Columns, Dataset):
             ctx.warn(f"{files[0].path.name}: {doubt}")
         return data
 
-    def _one_file(self, folder: Path) -> list[File]:
-        assert self.path is not None
-        path = folder / self.path
-        needed = None
-        if self.inputs is not None:
-            needed = {*self.inputs, *self.outputs, *self.kinds, *self.beside}
-        return [File(path, load_table(path, self, needed))]
-
-    def _two_files(self, folder: Path) -> list[File]:
-        """Read both files and make sure that row i of the one belongs to row i of the other."""
-        assert self.features is not None
-        assert self.targets is not None
-        paths = (folder / self.features, folder / self.targets)
+    def _files(self, folder: Path) -> list[File]:
+        """Read the one file, or both, where row i of the one has to belong to row i of the other."""
+        if self.path is not None:
+            needed = None if self.inputs is None else {*self.inputs, *self.outputs, *self.kinds, *self.beside}
+            return [File(folder / self.path, load_table(folder / self.path, self, needed))]
+        paths = [folder / path for path in (self.features, self.targets) if path is not None]
         designs, responses = (File(path, load_table(path, self, strict=False)) for path in paths)
         both = f"{designs.path} and {responses.path}"
-        names = (*designs.table.names, *responses.table.names)
-        refuse_unknown(both, self, names)
+        refuse_unknown(both, self, (*designs.table.names, *responses.table.names))
         rows = len(designs.table.frame), len(responses.table.frame)
         if rows[0] != rows[1]:
             raise DataError(

@@ -82,13 +82,7 @@ class DifferentialEvolution(Solver):
 
 
 class Populations:
-    """Which rows form a population.
-
-    Parameters
-    ----------
-    groups : ndarray of int
-        (b,) the target of each row.
-    """
+    """Which rows form a population: those whose (b,) targets are the same."""
 
     def __init__(self, groups: NDArray[np.intp]) -> None:
         self._groups = groups

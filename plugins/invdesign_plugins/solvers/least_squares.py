@@ -92,7 +92,8 @@ class LeastSquares(Solver):
             else:
                 tried = _constrained(polytope, rows, u, masked, gradient, damping)
             step = tried - u
-            expected = _expected(residual, jacobian, step)
+            model = residual + np.einsum("rqe,re->rq", jacobian, step)
+            expected = np.mean(residual**2, axis=1) - np.mean(model**2, axis=1)
             new_residual, new_jacobian = problem.residuals_and_jacobian(tried, rows)
             new_loss = np.mean(new_residual**2, axis=1)
             better = new_loss < loss
@@ -170,9 +171,3 @@ def _constrained(
     largest = np.einsum("rii->ri", normal).max(axis=1)
     damping = np.maximum(damping, np.maximum(LEAST_CURVATURE * largest, 1e-30))
     return polytope.minimise(normal + damping[:, None, None] * np.eye(u.shape[1]), gradient, u, rows)
-
-
-def _expected(residual: FloatArray, jacobian: FloatArray, step: FloatArray) -> FloatArray:
-    """Return the (k,) fall of the loss that the linear model promises."""
-    model = residual + np.einsum("rqe,re->rq", jacobian, step)
-    return np.asarray(np.mean(residual**2, axis=1) - np.mean(model**2, axis=1))
