@@ -26,17 +26,7 @@ NEIGHBOURS = 8
 
 @dataclass(frozen=True)
 class Picked:
-    """The designs to report, by target and rank.
-
-    Attributes
-    ----------
-    rows : ndarray of int
-        (n,) which of the points reached.
-    starts : ndarray of int
-        (n,) how many starts led there: those of its basin that lie nearest to it.
-    ranks : ndarray of int
-        (n,) 1 for the best of a target.
-    """
+    """The (n,) points to report, by target and rank; the starts that led to each: those of its basin nearest to it."""
 
     rows: IndexArray
     starts: IndexArray
@@ -140,14 +130,9 @@ def _numbered(groups: IndexArray) -> IndexArray:
 
 
 def _least(of: IndexArray, keys: Iterable[NDArray[Any]]) -> IndexArray:
-    """Return the position of one row of each target: that of the least first key, among equals of the second.
+    """Return the position of one row of each target: that of the least first (n,) key, among equals of the second.
 
-    Parameters
-    ----------
-    of : ndarray of int
-        (n,) target of each row, in ascending order.
-    keys : iterable of ndarray
-        Each (n,); those that no tie is left for are not asked for.
+    Targets are in ascending order; keys that no tie is left for are not asked for.
     """
     rows = np.arange(len(of))
     for key in keys:
@@ -178,17 +163,9 @@ def _best_alike(
 
 
 def _basins(of: IndexArray, p: FloatArray) -> IndexArray:
-    """Number the basins: what hangs together in steps of about `LINK` along every variable, target by target.
+    """Number the basins of (n, e) points in shares of the ranges: what hangs together in steps of about `LINK`.
 
-    Points of one cell of a grid stand for each other, so that many starts in one place cost no more
-    than one.
-
-    Parameters
-    ----------
-    of : ndarray of int
-        (n,) targets.
-    p : ndarray
-        (n, e) points in shares of each variable's range.
+    Points of one cell of a grid stand for each other, so that many starts in one place cost no more than one.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
