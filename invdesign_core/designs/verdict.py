@@ -42,24 +42,20 @@ class Quality:
         """Return the metrics on the test rows of a training, or those of a model on the rows of its table."""
         if "table" in report.rows:
             return cls(report.test, f"the {plural(report.rows['table'], 'row')} of the table")
-        count = report.rows.get("test", 0)
-        return cls(report.test, plural(count, "test row"))
+        return cls(report.test, plural(report.rows.get("test", 0), "test row"))
 
     @property
     def errors(self) -> dict[str, float]:
         """The typical error of each output, in its units: the root mean squared error."""
         return {name: m.rmse for name, m in self.metrics.items() if m.rmse is not None}
 
-    def guesses(self, outputs: Iterable[str]) -> dict[str, float]:
-        """Return R² of those of some outputs for which an answer is a guess."""
-        found = {name: self.metrics[name].r2 for name in outputs if name in self.metrics}
-        return {name: r2 for name, r2 in found.items() if r2 is not None and r2 < GUESS}
-
     def doubt(self, outputs: Iterable[str]) -> str:
         """Say of which outputs the surrogate explains too little; empty where of none."""
+        known = {name: self.metrics[name].r2 for name in outputs if name in self.metrics}
         parts = [
-            f"{max(r2, 0):.0%} of {name}".replace("%", " %") if r2 > 0 else f"nothing of {name} (R² {r2:.2g})"
-            for name, r2 in self.guesses(outputs).items()
+            f"{r2:.0%} of {name}".replace("%", " %") if r2 > 0 else f"nothing of {name} (R² {r2:.2g})"
+            for name, r2 in known.items()
+            if r2 is not None and r2 < GUESS
         ]
         return f"the surrogate explains {' and '.join(parts)} on {self.rows}" if parts else ""
 
@@ -100,8 +96,9 @@ def verdict_of(report: Report, quality: Quality) -> str:
         return _joined(_reached(report, JUDGES[judged]), f"{doubt}: what it predicts is a guess" if doubt else "")
     rows = ""
     if report.measured:
-        one = report.measured_count == 1
-        rows = f"{_rows(report.measured_count)} {'meets' if one else 'meet'} it already{_best(report.measured[0])}"
+        does, first = "meets" if report.measured_count == 1 else "meet", report.measured[0].row
+        rows = f"{plural(report.measured_count, 'measured row')} {does} it already"
+        rows += "" if first is None else f" (row {first})"
     if doubt:
         return _joined("the prediction is met", f"{doubt}: the design is a guess", rows)
     return _joined(f"the best design meets the target {JUDGES[judged]}", rows)
@@ -139,9 +136,9 @@ def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
     return f"{name} misses by {miss_text(miss, target)}"
 
 
-def values_of(row: MeasuredReport, report: Report) -> str:
-    """Name what was measured in a row of the asked outputs, as it was written."""
-    return ", ".join(f"{name} {measured_text(row.outputs[name], target)}" for name, target in report.target.items())
+def values_of(row: MeasuredReport, targets: Mapping[str, TargetReport]) -> str:
+    """Name what was measured in a row of some outputs, as it was written."""
+    return ", ".join(f"{name} {measured_text(row.outputs[name], target)}" for name, target in targets.items())
 
 
 def _by_rows(report: Report) -> str:
@@ -150,11 +147,11 @@ def _by_rows(report: Report) -> str:
     if any(target.goal for target in report.target.values()):
         what = "holds all limits" if _limited(report) else f"has a value of {' and '.join(report.target)}"
     one = report.measured_count == 1
-    rows = f"{_rows(report.measured_count)} {'does' if one else 'do'}"
+    rows = f"{plural(report.measured_count, 'measured row')} {'does' if one else 'do'}"
     which = "it is" if one else "the best is"
     row = report.measured[0]
     number = f"row {row.row}: " if row.row is not None else ""
-    return f"no proposed design {what}, but {rows}; {which} {number}{values_of(row, report)}"
+    return f"no proposed design {what}, but {rows}; {which} {number}{values_of(row, report.target)}"
 
 
 def _reached(report: Report, judge: str) -> str:
@@ -171,8 +168,7 @@ def _reached(report: Report, judge: str) -> str:
     if row is None or not all(row.met.values()):
         return text
     number = "" if row.row is None else f" ({row.row})"
-    asked = [name for name, target in report.target.items() if target.goal is not None]
-    has = ", ".join(f"{name} {measured_text(row.outputs[name], report.target[name])}" for name in asked)
+    has = values_of(row, {name: target for name, target in report.target.items() if target.goal is not None})
     better = ", which is better" if report.measured else ""
     return f"{text}; the best measured row{number} has {has}{better}"
 
@@ -180,14 +176,6 @@ def _reached(report: Report, judge: str) -> str:
 def _limited(report: Report) -> bool:
     """Whether any output has a value or limits to meet."""
     return any(target.lower is not None or target.upper is not None for target in report.target.values())
-
-
-def _rows(count: int) -> str:
-    return plural(count, "measured row")
-
-
-def _best(row: MeasuredReport) -> str:
-    return "" if row.row is None else f" (row {row.row})"
 
 
 def _joined(*parts: str) -> str:
