@@ -62,12 +62,12 @@ def test_a_table_with_its_columns_in_another_order_is_said_and_r2_stands_in_the_
 def test_the_order_that_is_proposed_is_right(folder):
     p, said = prepared(folder, "order.csv", inputs=["flow", "heat"])
     assert said == []
-    assert p.report.test["y"].r2 == pytest.approx(1)
+    assert p.model.report.test["y"].r2 == pytest.approx(1)
 
 
 def test_a_model_for_scaled_numbers_is_said_and_scaling_is_named_as_the_cause(folder):
     p, (said,) = prepared(folder, "units.csv")
-    assert p.report.test["y"].r2 < -100
+    assert p.model.report.test["y"].r2 < -100
     assert "the scaling of its training belongs into the model" in said
 
 
@@ -75,21 +75,21 @@ def test_a_model_for_scaled_numbers_is_said_and_scaling_is_named_as_the_cause(fo
 def test_a_model_that_agrees_with_its_table_is_measured_and_not_doubted(folder, table):
     p, said = prepared(folder, table)
     assert said == []
-    assert p.report.test["y"].r2 > 0.5
-    assert p.report.rows == {"table": 40 if table == "gaps.csv" else 120}
+    assert p.model.report.test["y"].r2 > 0.5
+    assert p.model.report.rows == {"table": 40 if table == "gaps.csv" else 120}
 
 
 def test_a_table_without_outputs_has_nothing_to_say_of_the_model(folder):
     p, said = prepared(folder, "designs.csv", outputs=["z"], inputs=["flow", "heat"])
-    assert (said, p.report.test, p.report.rows) == ([], {}, {})
+    assert (said, p.model.report.test, p.model.report.rows) == ([], {}, {})
 
 
 def test_an_output_that_the_table_has_is_compared_though_another_is_missing(folder):
     lin([[1, 1], [3, 0]]).save(folder / "two.keras")
     p, (said,) = prepared(folder, "order.csv", "two.keras", ["y", "other"], inputs=["heat", "flow"])
     assert "for 'y'" in said
-    assert p.report.test["other"].r2 is None
-    assert p.known is None
+    assert p.model.report.test["other"].r2 is None
+    assert p.model.rows is None
 
 
 def test_a_table_of_targets_is_answered_with_the_same_word(folder, tmp_path):
