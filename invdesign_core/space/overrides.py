@@ -145,9 +145,8 @@ def _stepped(variable: Variable, step: float | Mapping[str, float]) -> Variable:
     by, origin = _read_step(step, place)
     for number, key in ((by, "step"), (origin, "start")):
         if variable.kind == "integer" and number != int(number):
-            raise ConfigError(
-                f"{place}: found {typed(number)}, and {name!r} takes whole numbers", f"give a whole {key}"
-            )
+            wrong = f"{place}: found {typed(number)}, and {name!r} takes whole numbers"
+            raise ConfigError(wrong, f"give a whole {key}")
     low, high = float(variable.lower), float(variable.upper)
     if np.isfinite([low, high]).all() and Decimal(repr(by)) > Decimal(repr(high)) - Decimal(repr(low)):
         raise ConfigError(f"{place}: {typed(by)} is wider than its range {span(low, high)}", "take a smaller step")

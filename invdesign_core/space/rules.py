@@ -131,10 +131,8 @@ class AllowedValues:
         for j in map(int, np.flatnonzero(self.step > 0)):
             step, anchor = self.step[j], self.anchor[j]
             low, high = (lower[:, j] - anchor) / step, (upper[:, j] - anchor) / step
-            low, high = (
-                np.ceil(low - _SLACK - 4 * _EPS * np.abs(low)),
-                np.floor(high + _SLACK + 4 * _EPS * np.abs(high)),
-            )
+            low = np.ceil(low - _SLACK - 4 * _EPS * np.abs(low))
+            high = np.floor(high + _SLACK + 4 * _EPS * np.abs(high))
             count = np.clip(np.rint((x[:, j] - anchor) / step), low, np.maximum(low, high))
             value = EvenGrid(-np.inf, np.inf, float(step), float(anchor)).value(count)
             found[:, j] = np.where(low <= high, value, np.nan)

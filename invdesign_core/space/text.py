@@ -34,10 +34,8 @@ def parse_range(text: str, place: str) -> tuple[float, float]:
         raise ConfigError(f"{place}: found {text.strip()!r}, expected LOW..HIGH", "for example 0..1")
     low, high = float(match[1]), float(match[2])
     if low > high:
-        raise ConfigError(
-            f"{place}: the lower end {typed(low)} is above the upper end {typed(high)}",
-            "write the smaller number first",
-        )
+        wrong = f"{place}: the lower end {typed(low)} is above the upper end {typed(high)}"
+        raise ConfigError(wrong, "write the smaller number first")
     return low, high
 
 
@@ -58,17 +56,14 @@ def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> 
             found.append((name, sign + rest[operator.end() :]))
     if len(found) > 1:
         readings = " or ".join(f"{name!r} {rest if rest[:1] in '<>' else '= ' + rest}" for name, rest in found)
-        raise ConfigError(
-            f"{place}: this can be read in {len(found)} ways: {readings}",
-            f"put the name in double quotes: '\"{found[0][0]}\"{text[len(found[0][0]) :]}'",
-        )
+        hint = f"put the name in double quotes: '\"{found[0][0]}\"{text[len(found[0][0]) :]}'"
+        raise ConfigError(f"{place}: this can be read in {len(found)} ways: {readings}", hint)
     if found:
         return found[0]
     guess = quoted[1] if quoted else re.split(r"<=|>=|=", text, maxsplit=1)[0].strip()
     if guess in names or not re.search(r"<=|>=|=", text):
-        raise ConfigError(
-            f"{place}: found {text!r}, expected NAME=VALUE", f"for example {names[0]}=1" if names else None
-        )
+        hint = f"for example {names[0]}=1" if names else None
+        raise ConfigError(f"{place}: found {text!r}, expected NAME=VALUE", hint)
     raise ConfigError(f"{place}: there is no {what} {guess!r}", near_match(guess, names))
 
 

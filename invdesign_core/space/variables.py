@@ -146,16 +146,15 @@ class Variable:
         if self.kind == "categorical":
             return np.asarray(np.argmax(columns[:, self._places], axis=1))
         if self.kind == "levels":
-            levels = np.asarray(self.levels, dtype=np.float64)
-            return np.asarray(np.argmin(np.abs(columns - levels[None, :]), axis=1))
+            return np.asarray(np.argmin(np.abs(columns - np.array(self.levels, dtype=np.float64)), axis=1))
         return self.grid.index(columns[:, 0])
 
     def at(self, index: IndexArray) -> FloatArray:
         """Return the (n, width) encoded columns of existing values by their numbers."""
         if self.kind == "categorical":
-            return np.asarray(np.eye(self.width)[self._places[index]])
+            return np.eye(self.width)[self._places[index]]
         if self.kind == "levels":
-            return np.asarray(np.asarray(self.levels, dtype=np.float64)[index][:, None])
+            return np.array(self.levels, dtype=np.float64)[index][:, None]
         return self.grid.at(index)[:, None]
 
     def decode(self, columns: FloatArray) -> list[Any]:
@@ -246,13 +245,9 @@ def _refuse_odd_labels(name: str, labels: Sequence[Any]) -> None:
     written: dict[str, Any] = {}
     for label in labels:
         if not isinstance(label, str | int | float):
-            raise DataError(
-                f"{name!r} holds {label!r} ({type(label).__name__}), expected text, numbers, true or false",
-                "turn the column into text: .astype(str), or .str.decode('utf-8') for bytes",
-            )
+            wrong = f"{name!r} holds {label!r} ({type(label).__name__}), expected text, numbers, true or false"
+            raise DataError(wrong, "turn the column into text: .astype(str), or .str.decode('utf-8') for bytes")
         if str(label) in written:
-            raise DataError(
-                f"{name!r} holds the labels {written[str(label)]!r} and {label!r}, which are written alike",
-                "make them one, or write one of them in another way",
-            )
+            wrong = f"{name!r} holds the labels {written[str(label)]!r} and {label!r}, which are written alike"
+            raise DataError(wrong, "make them one, or write one of them in another way")
         written[str(label)] = label
