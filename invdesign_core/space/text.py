@@ -62,8 +62,8 @@ def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> 
         return found[0]
     guess = quoted[1] if quoted else re.split(r"<=|>=|=", text, maxsplit=1)[0].strip()
     if guess in names or not re.search(r"<=|>=|=", text):
-        hint = f"for example {names[0]}=1" if names else None
-        raise ConfigError(f"{place}: found {text!r}, expected NAME=VALUE", hint)
+        example = f"for example {names[0]}=1" if names else None
+        raise ConfigError(f"{place}: found {text!r}, expected NAME=VALUE", example)
     raise ConfigError(f"{place}: there is no {what} {guess!r}", near_match(guess, names))
 
 
