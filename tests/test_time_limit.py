@@ -177,7 +177,7 @@ def test_a_run_takes_the_limit_from_its_file_and_the_option_wins(options, limit,
         asked.append(experiment.stages(Registry.discover()).solver.time_limit)
         raise ConfigError("that is enough")
 
-    monkeypatch.setattr("invdesign_core.workflow.run.run_experiment", run_experiment)
+    monkeypatch.setattr("invdesign_core.cli.run.run_experiment", run_experiment)
     called(["run", "mine.toml", *options], tmp_path, {})
     assert asked == [limit]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +23,7 @@ from invdesign_core.designs.verdict import (
 )
 from invdesign_core.errors import plural
 from invdesign_core.space.digits import typed
+from invdesign_core.targets import Target
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
@@ -283,16 +285,11 @@ def _met(design: DesignReport, report: Report) -> str:
 
 def _target(name: str, target: TargetReport) -> str:
     """Return what was asked of an output as it was typed, with the tolerance in force."""
-    low, high = (None if side is None else typed(side) for side in (target.lower, target.upper))
-    if target.goal is not None:
-        sides = [f">= {low}"] * (low is not None) + [f"<= {high}"] * (high is not None)
-        text = ", ".join([f"{name} = {target.goal}", *sides])
-    elif low is None or high is None:
-        text = f"{name} <= {high}" if low is None else f"{name} >= {low}"
-    elif low == high:
-        return f"{name} = {low} ± {size_of_tolerance(target)}" if target.tolerance else f"{name} = {low}"
-    else:
-        text = f"{name} = {low}..{high}"
+    low = -math.inf if target.lower is None else target.lower
+    high = math.inf if target.upper is None else target.upper
+    text = f"{name} {Target(low, high, goal=target.goal)}"
+    if target.goal is None and low == high:
+        return text + (f" ± {size_of_tolerance(target)}" if target.tolerance else "")
     return text + tolerance_text(target)
 
 
