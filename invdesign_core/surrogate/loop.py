@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context, Progress
+from invdesign_core.errors import described
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.networks import seeded
 from invdesign_core.surrogate.settings import Training
@@ -118,7 +119,7 @@ def train(
                 program = side_by_side(nets, *data, settings.batch_size)
                 outcomes = _run_program(program, nets, streams, len(data[0][0]), settings, ctx, stage)
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
-                why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                why = described(error).splitlines()[0]
             else:
                 for at, outcome in enumerate(outcomes):
                     if outcome.complete:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.errors import NOT_FAULTS, PluginError, plural
+from invdesign_core.errors import NOT_FAULTS, PluginError, described, plural
 from invdesign_core.surrogate import backend
 
 if TYPE_CHECKING:
@@ -48,11 +48,8 @@ def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
         except NOT_FAULTS:
             raise
         except BaseException as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            raise PluginError(
-                f"{who} built a model that can't take {plural(inputs, 'input column')}: "
-                f"{type(error).__name__}: {reason}"
-            ) from error
+            why = described(error).splitlines()[0]
+            raise PluginError(f"{who} built a model that can't take {plural(inputs, 'input column')}: {why}") from error
     if not getattr(net, "compiled", False):
         raise PluginError(f"{who} built a model that isn't compiled", "call model.compile(optimizer=..., loss=...)")
     shape_in, shape_out = model_shapes(net, inputs)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.data.columns import is_constant
+from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, plural, writing
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -160,9 +161,8 @@ class Surrogate:
                 "outputs": self.outputs,
                 **{key: getattr(self, key).tolist() for key in ARRAYS},
             }
-            partial = folder / ".meta.json"
-            partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
-            partial.replace(folder / META)
+            with atomic_write(folder / META, named=folder) as partial:
+                partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, allow_code: bool = False) -> Surrogate:

@@ -99,18 +99,14 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
 @cache
 def _pieces(rows: int) -> tuple[int, ...]:
     """Return the sizes of the programs that some rows are cut up for."""
-    # Full pieces of the largest size come first, so that the recursion is as deep as there are sizes.
-    largest = (SIZES[-1],) * ((rows - 1) // SIZES[-1])
-    return largest + _rest(rows - len(largest) * SIZES[-1])
-
-
-def _rest(rows: int) -> tuple[int, ...]:
-    """Return the sizes of the programs for at most as many rows as the largest one takes."""
+    full = (rows - 1) // SIZES[-1]
+    if full:  # these first, so that the recursion is as deep as there are sizes
+        return (SIZES[-1],) * full + _pieces(rows - full * SIZES[-1])
     up = next(size for size in SIZES if size >= rows)
     down = max((size for size in SIZES if size < rows), default=None)
     if rows <= WHOLE or down is None:
         return (up,)
-    split = (down, *_rest(rows - down))
+    split = (down, *_pieces(rows - down))
     return split if sum(split) <= SPLIT * up else (up,)
 
 
