@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from invdesign_core.context import Context
 from invdesign_core.errors import DataError
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.digits import near
 from invdesign_core.space.space import Space
 
 if TYPE_CHECKING:
     import keras
 
-    from invdesign_core.surrogate.surrogate import Surrogate
-
-FEW = 64
-"""Points at which most outputs are seen to change; the program for so many is compiled anyway."""
 POINTS = 1024
 """Points, spread over the box, at which a model is asked."""
 CHANGED = 128
@@ -100,28 +95,6 @@ def describe(sampled: ModelSample, space: Space, outputs: Sequence[str], asked: 
         if names:
             listed = ", ".join(repr(outputs[m]) for m in moving)
             ctx.note(f"{names}: no effect on {listed} within the bounds")
-
-
-def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
-    """Warn of outputs with a target whose prediction is one number all over the bounds: no search can change it."""
-    from scipy.stats import qmc
-
-    low, high = space.bounds
-    named = np.array([m for m, name in enumerate(surrogate.outputs) if name in asked], dtype=np.intp)
-    if not (high > low).any() or not len(named):
-        return
-    unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
-    for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
-        y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
-        flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
-        if not flat.any():
-            return
-    for m, value in zip(named[flat], y[0, flat], strict=True):
-        level = near(value, RESOLUTION * abs(value))
-        ctx.warn(
-            f"the prediction of {surrogate.outputs[m]!r} is constant within the bounds ({level}); "
-            "check the bounds, the units of the inputs, and the model"
-        )
 
 
 def _answers(model: keras.Model, x: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign_core.context import Context
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, plural, writing
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.digits import near
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import load_model
-from invdesign_core.surrogate.model_check import RESOLUTION, ModelSample, sample
+from invdesign_core.surrogate.model_check import POINTS, RESOLUTION, ModelSample, sample
 from invdesign_core.surrogate.networks import model_shapes
 from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, units_of
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 CHUNK = 16384
 """Rows predicted at once."""
+FEW = 64
+"""Points at which most outputs are seen to change; the program for so many is compiled anyway."""
 META = "meta.json"
 FORMAT = 2
 ARRAYS = ("shift", "scale", "box", "spread")
@@ -279,6 +283,28 @@ def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:
     hint = "install what it was made with, or name the module that defines it with --import"
     with plugin_errors(f"{path}: loading the regressor", hint, DataError):  # unpickling may raise anything
         return pickle.loads(path.read_bytes())
+
+
+def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx: Context) -> None:
+    """Warn of outputs with a target whose prediction is one number all over the bounds: no search can change it."""
+    from scipy.stats import qmc
+
+    low, high = space.bounds
+    named = np.array([m for m, name in enumerate(surrogate.outputs) if name in asked], dtype=np.intp)
+    if not (high > low).any() or not len(named):
+        return
+    unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
+    for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
+        y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
+        flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
+        if not flat.any():
+            return
+    for m, value in zip(named[flat], y[0, flat], strict=True):
+        level = near(value, RESOLUTION * abs(value))
+        ctx.warn(
+            f"the prediction of {surrogate.outputs[m]!r} is constant within the bounds ({level}); "
+            "check the bounds, the units of the inputs, and the model"
+        )
 
 
 def spread_of(y: FloatArray) -> FloatArray:

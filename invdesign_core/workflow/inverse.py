@@ -19,7 +19,7 @@ from invdesign_core.search.protocols import Objective, Solver
 from invdesign_core.search.rows import check_held
 from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.space import Space
-from invdesign_core.surrogate.model_check import warn_of_flat
+from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.fixed_inputs import held_names, hold
