@@ -15,6 +15,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.distinct import pick
+from invdesign_core.designs.report import design_reports
 from invdesign_core.registry import Registry
 from invdesign_core.space.digits import typed
 from invdesign_core.space.rules import Constraints, Linear
@@ -315,6 +316,18 @@ def test_each_input_may_move_alone_until_the_target_is_missed():
     for (x1, x2), row in zip(inputs(answers), answers.designs.to_dict("records"), strict=True):
         assert [row["from.x1"], row["to.x1"]] == pytest.approx([max(x1 - 0.1, 0), min(x1 + 0.1, 1)], abs=2e-4)
         assert [row["from.x2"], row["to.x2"]] == pytest.approx([max(x2 - 0.05, 0), min(x2 + 0.05, 1)], abs=2e-4)
+
+
+def test_whole_numbers_stay_whole_where_another_design_misses():
+    def truth(designs):
+        return pd.DataFrame({"y": 3.0 + 0 * designs["k"]})
+
+    space = Space((Variable("k", "integer", lower=0, upper=5),))
+    plugins = REGISTRY.create("objective", "mse", {}), REGISTRY.create("solver", "least-squares", {})
+    surrogate, target = Surrogate.of_model(lin([[1.0]]), space, ("y",)), parse_targets({"y": 3}, ("y",))
+    designs = design_reports(invert(surrogate, target, space, *plugins, Context(), truth=truth))
+    assert json.dumps(designs[0].tolerance_range) == '{"k": [3, 3]}'
+    assert designs[-1].tolerance_range is None, "met by the truth, but not by the prediction"
 
 
 def test_the_room_ends_at_the_first_miss():
