@@ -176,7 +176,7 @@ def test_a_start_that_meets_nothing_is_no_answer_beside_those_that_do():
 def picked(points, score, hit=None, count=10, outside=None):
     points = np.asarray(points, dtype=float)
     hit = np.ones(len(points), dtype=bool) if hit is None else np.asarray(hit)
-    return pick(np.zeros(len(points), dtype=int), points, hit, np.asarray(score, float), count, outside)
+    return pick(np.zeros(len(points), dtype=int), points, hit, np.atleast_2d(np.asarray(score, float)), count, outside)
 
 
 def test_the_best_of_each_basin_comes_before_a_second_of_a_wide_one():
@@ -209,10 +209,18 @@ def test_where_nothing_meets_only_designs_near_the_best_are_reported():
     assert found.rows.tolist() == [0, 1]
 
 
+def test_a_violated_limit_counts_before_any_loss_however_large():
+    keys = np.array([[0.0, 1.0], [1e9, 0.0]])  # how much limits are violated, then the loss
+    found = pick(np.zeros(2, dtype=int), np.array([[0.1], [0.9]]), np.ones(2, dtype=bool), keys, 2)
+    assert found.rows.tolist() == [0, 1]
+    missed = pick(np.zeros(2, dtype=int), np.array([[0.1], [0.9]]), np.zeros(2, dtype=bool), keys, 2)
+    assert missed.rows.tolist() == [0], "twice the least violation, none, is none"
+
+
 def test_targets_do_not_mix_and_one_without_a_finite_score_has_no_design():
     groups = np.array([0, 0, 1, 2, 2])
     points = np.array([[0.1], [0.9], [0.1], [0.1], [0.1]])
-    score = np.array([0.0, 0.0, np.inf, 0.0, 0.0])
+    score = np.array([[0.0, 0.0, np.inf, 0.0, 0.0]])
     found = pick(groups, points, np.ones(5, dtype=bool), score, 5)
     assert (found.rows.tolist(), found.ranks.tolist(), found.starts.tolist()) == ([0, 1, 3], [1, 2, 1], [1, 1, 2])
 

@@ -99,8 +99,8 @@ def test_many_separate_ranges_are_sampled_evenly():
     space = Space(tuple(Variable(f"x{i}", lower=0, upper=4) for i in range(6)))
     space = space.restrict({f"x{i}": pairs for i in range(6)})
     plan = plan_search(space, REGISTRY.create("solver", "lbfgsb", {}), Context())
-    assert len(plan.lower) == SOLVED_EACH
-    for column in plan.lower.T:
+    assert plan.cells.shape[1] == SOLVED_EACH
+    for column in plan.cells[0].T:
         assert set(column) == {0, 1, 2, 3}
     answers = solve(lin([[1]] * 6), space, 7.35)
     assert answers.met
@@ -276,7 +276,7 @@ def test_a_category_that_the_constraints_exclude_is_never_tried():
     space = Space((Variable("n", "integer", lower=0, upper=3), Variable("x", lower=0, upper=1)))
     given = Constraints(Linear(np.array([[1.0, 1.0]]), np.array([-np.inf]), np.array([1.5])))
     plan = plan_search(Space(space.variables, given), REGISTRY.create("solver", "lbfgsb", {}), Context())
-    assert plan.lower[:, 0].tolist() == [0, 1]
+    assert plan.cells[0, :, 0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("others", [(), (Variable("x", lower=0, upper=1),)])
@@ -338,7 +338,7 @@ def test_small_values_of_a_log_scale_stay_where_they_are_beside_constraints_on_o
 
 
 def test_log_scale_gradients_are_those_of_the_logarithm():
-    from invdesign_core.search.problem import LossFunctions
+    from invdesign_core.search.loss_functions import LossFunctions
     from invdesign_core.targets import Targets
 
     space = Space((Variable("x", lower=0.01, upper=100), Variable("z", lower=0, upper=2))).restrict(log=["x"])

@@ -19,7 +19,7 @@ from invdesign_core.designs.measured import admissible
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.verdict import GUESS, Quality
 from invdesign_core.registry import Registry
-from invdesign_core.search.trust_boxes import near_rows
+from invdesign_core.search.trust_boxes import TrustBoxes
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -377,8 +377,8 @@ def test_another_category_or_switch_is_never_near():
 def test_boxes_near_the_data_are_inside_by_the_same_measure():
     near, space = nearness([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     known = TrainingRows(near.points, near.points[:, :1])
-    bounds = [side[None] for side in space.bounds]
-    lower, upper = near_rows(space, known, near, np.zeros((1, 3)), bounds, 3)
+    bounds = np.array(space.bounds)[:, None]
+    lower, upper = TrustBoxes(space, near).around_rows(known, np.zeros((1, 3)), bounds, 3)
     corners = np.concatenate([lower[0], upper[0]])
     assert near.inside(corners).all()
 

@@ -12,7 +12,8 @@ from conftest import lin
 from invdesign_core.context import Context
 from invdesign_core.plugin import FeasibleRows, Problem
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import Bounded, LossFunctions
+from invdesign_core.search.loss_functions import LossFunctions
+from invdesign_core.search.problem import Bounded
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import TOLERANCE, FeasibleSet
 from invdesign_core.space.rules import AllowedValues, AtMost, Linear
@@ -42,9 +43,10 @@ def problem(space: Space, low: np.ndarray, high: np.ndarray) -> Problem:
     surrogate = Surrogate.of_model(net, Space(space.variables), ("y",))
     targets = Targets.build([parse_targets({"y": 1.0}, ("y",))], ("y",), surrogate.spread)
     forward = LossFunctions(surrogate, Registry.discover().create("objective", "mse", {}), space)
-    goal, groups = targets.goal(surrogate.shift, surrogate.scale), np.zeros(len(low), dtype=int)
-    lower, upper = forward.to_u(low), forward.to_u(high)
-    return Problem(forward, goal, Bounded(groups, lower, upper), space.discrete, Context(), space.feasible_set)
+    groups = np.zeros(len(low), dtype=int)
+    goal = targets.goal(surrogate.shift, surrogate.scale).take(groups)
+    rows = Bounded(groups, forward.to_u(low), forward.to_u(high))
+    return Problem(forward, goal, rows, space.discrete, Context(), space.feasible_set)
 
 
 def test_violation_is_what_a_point_lacks_in_bounds_rows_and_limits():

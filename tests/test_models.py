@@ -83,7 +83,7 @@ def test_an_input_that_nothing_uses_is_named(tmp_path):
 
 
 def test_the_gradient_of_an_unused_input_is_zero(tmp_path):
-    from invdesign_core.search.problem import LossFunctions
+    from invdesign_core.search.loss_functions import LossFunctions
     from invdesign_core.surrogate.signature import one_tensor
     from invdesign_core.targets import Goal
 

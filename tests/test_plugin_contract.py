@@ -35,7 +35,7 @@ from invdesign_core.plugin import (
 )
 from invdesign_core.registry import Entry, Provider, Registry
 from invdesign_core.registry import _checked as checked
-from invdesign_core.search.run_solver import call_solver
+from invdesign_core.search.solver import call_solver
 from invdesign_core.surrogate.trainer import call_build
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.workflow.estimator import InverseDesign

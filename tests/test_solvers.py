@@ -9,7 +9,8 @@ from conftest import fn, lin
 from invdesign_core.context import Context
 from invdesign_core.plugin import Linear
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import Bounded, LossFunctions, Problem
+from invdesign_core.search.loss_functions import LossFunctions
+from invdesign_core.search.problem import Bounded, Problem
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -39,7 +40,8 @@ def rows(forward, goal, b, lower=0.0, upper=1.0):
     """State the problem of b rows in one box."""
     shape = (b, forward.surrogate.space.width)
     low, high = np.full(shape, lower), np.full(shape, upper)
-    return Problem(forward, goal, Bounded(np.zeros(b, int), low, high), np.zeros(shape[1], bool), Context())
+    groups = np.zeros(b, int)
+    return Problem(forward, goal.take(groups), Bounded(groups, low, high), np.zeros(shape[1], bool), Context())
 
 
 def problem(model, target, b, lower=0.0, upper=1.0):

@@ -15,7 +15,8 @@ from test_solvers import network
 from invdesign_core.context import Context
 from invdesign_core.plugin import Linear, Polytope
 from invdesign_core.registry import Registry
-from invdesign_core.search.problem import Bounded, LossFunctions, Problem
+from invdesign_core.search.loss_functions import LossFunctions
+from invdesign_core.search.problem import Bounded, Problem
 from invdesign_core.space.feasible_set import TOLERANCE
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -40,7 +41,7 @@ def problem(model, target, lower, upper, linear, groups=None, objective="mse"):
     goal = Targets.build(wanted, outputs, surrogate.spread).goal(surrogate.shift, surrogate.scale)
     forward = LossFunctions(surrogate, REGISTRY.create("objective", objective, {}))
     allowed = replace(space.feasible_set, linear=linear)
-    return Problem(forward, goal, Bounded(groups, lower, upper), space.discrete, Context(), allowed)
+    return Problem(forward, goal.take(groups), Bounded(groups, lower, upper), space.discrete, Context(), allowed)
 
 
 def polytope(rng, e, rows):

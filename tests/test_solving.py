@@ -273,7 +273,7 @@ def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
 
 
 def test_residuals_and_jacobian_agree_with_value_and_gradient():
-    from invdesign_core.search.problem import LossFunctions
+    from invdesign_core.search.loss_functions import LossFunctions
     from invdesign_core.targets import Targets
 
     rng = np.random.default_rng(0)
@@ -287,7 +287,7 @@ def test_residuals_and_jacobian_agree_with_value_and_gradient():
     goal = targets.goal(surrogate.shift, surrogate.scale)
     problem = Problem(
         LossFunctions(surrogate, REGISTRY.create("objective", "mse", {})),
-        goal,
+        goal.take(np.zeros(5, int)),
         Bounded(np.zeros(5, int), np.zeros((5, 3)), np.ones((5, 3))),
         space.discrete,
         Context(),

@@ -15,7 +15,7 @@ from invdesign_core.context import Context, within
 from invdesign_core.errors import ConfigError, ExitCode, OutOfTimeError
 from invdesign_core.plugin import Problem, Solver, SolverResult, Status
 from invdesign_core.registry import Entry, Provider, Registry
-from invdesign_core.search.run_solver import call_solver
+from invdesign_core.search.solver import call_solver
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate

@@ -27,10 +27,6 @@ Columns = dict[tuple[str, ...], Any]
 """The columns of a table by part and name, such as ("prediction", "H2") or ("loss",); lists are written as JSON."""
 
 
-FAR_WORSE = 1e6
-"""Added to the score of designs that come after all others, in which limits don't hold for one."""
-
-
 @dataclass(frozen=True)
 class Answers:
     """The result of an inversion.
@@ -209,14 +205,14 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     # Tolerances are there for judging; limits beside an extremum are to hold, or to be violated least.
     excess = np.abs(targets.excess(reached.prediction.mean, reached.groups)).sum(axis=1)
     excess = np.where(excess <= ROUNDOFF, 0.0, excess)
-    score = score + FAR_WORSE * np.ceil(excess * 1e4)  # what differs by less is violated alike
-    if reached.distance_to_reference is not None:
+    keys = np.stack([np.ceil(excess * 1e4), score])  # what differs by less is violated alike
+    if reached.distances is not None:
         # Of designs that are as good as the best, the nearest to the present one comes first.
         fine = hit & (excess == 0)
         fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
-        score = np.where(fine, reached.distance_to_reference, FAR_WORSE + score)
+        keys = np.stack([~fine, *np.where(fine, reached.distances, keys)])
     outside = None if near is None else near.sample.outside(reached.x)
-    picked = pick(reached.groups, unit, hit, score, problem.wishes.designs, outside)
+    picked = pick(reached.groups, unit, hit, keys, problem.wishes.designs, outside)
     designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
     designs |= {key: values[picked.rows] for key, values in columns.items()} | {("starts",): picked.starts}
     if near is not None:

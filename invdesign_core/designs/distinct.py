@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.search.local_search import precedes
 from invdesign_core.space.arrays import FloatArray, IndexArray
 
 SAME = 0.01
@@ -37,7 +38,7 @@ def pick(
     groups: IndexArray,
     unit: FloatArray,
     hit: NDArray[np.bool_],
-    score: FloatArray,
+    keys: FloatArray,
     count: int,
     outside: FloatArray | None = None,
 ) -> Picked:
@@ -56,8 +57,9 @@ def pick(
         (b, e) points in shares of each variable's range.
     hit : ndarray of bool
         (b,) whether a point meets its target.
-    score : ndarray
-        (b,) what to rank by, smaller is better; a point without a finite one is not reported.
+    keys : ndarray
+        (k, b) what to rank by, the first one first, smaller is better; a point with one that isn't finite is not
+        reported.
     count : int
         Designs for each target at most.
     outside : ndarray, optional
@@ -68,8 +70,8 @@ def pick(
     Picked
         By target and rank.
     """
-    worth = np.flatnonzero(_worth_reporting(groups, hit, score))
-    of, p, exact = _numbered(groups[worth]), unit[worth], score[worth]
+    worth = np.flatnonzero(_worth_reporting(groups, hit, keys))
+    of, p, exact = _numbered(groups[worth]), unit[worth], keys[:, worth]
     off = np.zeros(len(worth)) if outside is None else outside[worth]
     tied = np.where(exact < TIE, 0.0, exact)
     basin = _basins(of, p)
@@ -85,8 +87,14 @@ def pick(
             break
         done = served[basin[rows]]
         # Rounded, since two seeds reach one answer with other last digits.
-        keys = (done, np.where(done, 0.0, tied[rows]), off[rows] > 1, -np.round(far[rows], 3), np.round(off[rows], 3))
-        first = rows[_least(of[rows], chain(keys, (np.round(column[rows], 3) for column in p.T)))]
+        rank = (
+            done,
+            *np.where(done, 0.0, tied[:, rows]),
+            off[rows] > 1,
+            -np.round(far[rows], 3),
+            np.round(off[rows], 3),
+        )
+        first = rows[_least(of[rows], chain(rank, (np.round(column[rows], 3) for column in p.T)))]
         best = _best_alike(rows, of, p, tied, exact, off, first)
         mine = np.full(targets, -1)
         mine[of[best]] = best
@@ -113,15 +121,18 @@ def pick(
     return Picked(worth[best[order]], starts[order], ranks[order])
 
 
-def _worth_reporting(groups: IndexArray, hit: NDArray[np.bool_], score: FloatArray) -> NDArray[np.bool_]:
-    """Return (b,) which points are answers: those that hit, else those whose score is near the least."""
+def _worth_reporting(groups: IndexArray, hit: NDArray[np.bool_], keys: FloatArray) -> NDArray[np.bool_]:
+    """Return (b,) which points are answers: those that hit, else those that come before twice the least keys."""
     begins = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
     sizes = np.diff(np.r_[begins, len(groups)])
-    fine = np.isfinite(score)
+    fine = np.isfinite(keys).all(axis=0)
     hit = hit & fine
     reached = np.repeat(np.logical_or.reduceat(hit, begins), sizes)
-    least = np.repeat(np.minimum.reduceat(np.where(fine, score, np.inf), begins), sizes)
-    return np.where(reached, hit, fine & (score <= NEAR_BEST * least + TIE))
+    ranked = np.where(fine, keys, np.inf)
+    least = ranked[:, np.lexsort((*ranked[::-1], groups))[begins]]
+    limit = NEAR_BEST * np.repeat(least, sizes, axis=1)
+    limit[-1] += TIE
+    return np.where(reached, hit, fine & ~precedes(limit, keys))
 
 
 def _numbered(groups: IndexArray) -> IndexArray:
@@ -158,8 +169,8 @@ def _best_alike(
     mine = np.full(int(of.max()) + 1, -1)
     mine[of[first]] = first
     to = mine[of[rows]]
-    alike = rows[(tied[rows] == tied[to]) & (np.abs(p[rows] - p[to]) <= SAME).all(axis=1)]
-    return np.asarray(alike[_least(of[alike], (exact[alike], off[alike]))])
+    alike = rows[(tied[:, rows] == tied[:, to]).all(axis=0) & (np.abs(p[rows] - p[to]) <= SAME).all(axis=1)]
+    return np.asarray(alike[_least(of[alike], (*exact[:, alike], off[alike]))])
 
 
 def _basins(of: IndexArray, p: FloatArray) -> IndexArray:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdesign_core.search.plan import Plan
-from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.context import Context
+from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
-
-if TYPE_CHECKING:
-    from invdesign_core.context import Context
 
 IMPROVED = 8
 """Rows of each target whose neighbours are looked at: the best that differ in their discrete values."""
@@ -32,58 +28,62 @@ CHUNK = 2**18
 """Neighbours that are looked at together."""
 
 Score = Callable[[FloatArray, IndexArray], FloatArray]
-"""From (n, e) designs and their rows to (n,) scores, smaller is better; infinite where one may not be taken."""
+"""From (n, e) designs and their rows to (k, n) keys to sort by, the first one first; infinite where ruled out."""
 
 
-@dataclass(frozen=True)
-class _Moves:
-    """m moves of k variables at once.
+class _Moves(NamedTuple):
+    """m moves of k variables at once."""
 
-    Attributes
-    ----------
-    which : ndarray of int
-        (k, m) the variables, counted among the free ones.
-    steps : ndarray of int
-        (k, m) by how many values each moves.
-    around : ndarray of bool
-        (k, m) whether the last value is followed by the first.
-    """
-
-    which: IndexArray
-    steps: IndexArray
-    around: NDArray[np.bool_]
+    which: IndexArray  # (k, m) the variables, counted among the free ones
+    steps: IndexArray  # (k, m) by how many values each moves
+    around: Mask  # (k, m) whether the last value is followed by the first
 
 
 @dataclass
 class _Search:
-    """The state of a local search: designs, the numbers of their discrete values, and their scores."""
+    """The state of a local search over some free discrete variables."""
 
     space: Space
     free: tuple[int, ...]
-    movable: NDArray[np.bool_]
-    """(r, d) whether a row's variable may move."""
-    x: FloatArray
-    index: IndexArray
-    """(r, d)"""
-    score: FloatArray
-    evaluations: NDArray[np.int64]
+    movable: Mask  # (r, d) whether a row's variable may move
+    x: FloatArray  # (r, e)
+    index: IndexArray  # (r, d) the numbers of the discrete values
+    keys: FloatArray  # (k, r)
+    evaluations: IndexArray  # (r,)
 
-    def step(self, rows: IndexArray, moves: _Moves, score: Score) -> NDArray[np.bool_]:
+    @classmethod
+    def of(cls, x: FloatArray, space: Space, free: tuple[int, ...], held: FloatArray, keys: FloatArray) -> _Search:
+        """Begin at (r, e) designs with (k, r) keys; what is held, (r, e) and NaN where free, does not move."""
+        variables = [(space.variables[i], space.slices[i]) for i in free]
+        # Labels that a category may not take are held, each at 0; where it is held itself, all of its columns are.
+        movable = np.stack([np.isnan(held[:, s]).any(axis=1) for _, s in variables], axis=1)
+        return cls(space, free, movable, x.copy(), _indices(space, free, x), keys, np.zeros(len(x), dtype=np.intp))
+
+    def descend(self, score: Score, ctx: Context) -> None:
+        """Take the best move of each row, of one variable or else of two, until no row gets better."""
+        singles, pairs = _moves([self.space.variables[i] for i in self.free], ctx)
+        rows = np.arange(len(self.x))
+        for _ in range(ROUNDS):
+            ctx.check_stop()
+            if not len(rows) or ctx.out_of_time():
+                return
+            better = self._step(rows, singles, score)
+            stuck = rows[~better]
+            rows = np.concatenate([rows[better], stuck[self._step(stuck, pairs, score)]])
+
+    def _step(self, rows: IndexArray, moves: _Moves, score: Score) -> Mask:
         """Take the best move of each of some rows; return which of them became better."""
-        better = np.zeros(len(rows), dtype=bool)
-        if not moves.which.size:  # a lone variable makes no pairs
-            return better
-        block = max(CHUNK // moves.which.shape[1], 1)
-        for at in range(0, len(rows), block):  # so that memory is bounded
-            better[at : at + block] = self._step(rows[at : at + block], moves, score)
-        return better
-
-    def _step(self, rows: IndexArray, moves: _Moves, score: Score) -> NDArray[np.bool_]:
-        count = moves.which.shape[1]
+        count, each = moves.which.shape[1], np.arange(len(rows))
+        if not count or not len(rows):  # a lone variable makes no pairs
+            return np.zeros(len(rows), dtype=bool)
+        block = max(CHUNK // count, 1)
+        if len(rows) > block:  # so that memory is bounded
+            parts = np.split(rows, range(block, len(rows), block))
+            return np.concatenate([self._step(part, moves, score) for part in parts])
         x = np.repeat(self.x[rows][:, None], count, axis=1)
         index = np.repeat(self.index[rows][:, None], count, axis=1)
         valid = np.ones((len(rows), count), dtype=bool)
-        for which, steps, around in zip(moves.which, moves.steps, moves.around, strict=True):
+        for which, steps, around in zip(*moves, strict=True):
             for j in np.unique(which):  # each variable has columns and values of its own
                 variable, columns = self.space.variables[self.free[j]], self.space.slices[self.free[j]]
                 here = np.flatnonzero(which == j)
@@ -93,132 +93,43 @@ class _Search:
                 new = new % size
                 index[:, here, j] = new
                 x[:, here, columns] = variable.at(new.ravel()).reshape(*new.shape, -1)
-        scores = np.full((len(rows), count), np.inf)
-        scores[valid] = score(x[valid], rows[np.nonzero(valid)[0]])
-        np.add.at(self.evaluations, rows, valid.sum(axis=1))
-        best = np.argmin(scores, axis=1)
-        found, each = scores[np.arange(len(rows)), best], np.arange(len(rows))
-        better = np.asarray(found < self.score[rows] - 1e-12 - 1e-6 * np.abs(np.where(np.isfinite(found), found, 0.0)))
+        keys = np.full((len(self.keys), len(rows), count), np.inf)
+        keys[:, valid] = score(x[valid], rows[np.nonzero(valid)[0]])
+        self.evaluations[rows] += valid.sum(axis=1)
+        left = np.ones(valid.shape, dtype=bool)
+        for key in keys:
+            key = np.where(left, key, np.inf)
+            left &= key == key.min(axis=1, keepdims=True)
+        best = left.argmax(axis=1)
+        found = keys[:, each, best]
+        better = precedes(found, self.keys[:, rows], slack=1e-6)
         taken = rows[better]
         self.x[taken], self.index[taken] = x[each, best][better], index[each, best][better]
-        self.score[taken] = found[better]
+        self.keys[:, taken] = found[:, better]
         return better
 
-    def descend(self, singles: _Moves, pairs: _Moves, score: Score, ctx: Context) -> None:
-        """Take the best move of each row, of one variable or else of two, until no row gets better."""
-        rows = np.arange(len(self.x))
-        for _ in range(ROUNDS):
-            ctx.check_stop()
-            if not len(rows) or ctx.out_of_time():
-                return
-            better = self.step(rows, singles, score)
-            stuck = rows[~better]
-            freed = self.step(stuck, pairs, score) if len(stuck) else np.zeros(0, dtype=bool)
-            rows = np.concatenate([rows[better], stuck[freed]])
+
+def precedes(keys: FloatArray, others: FloatArray, slack: float = 0.0) -> Mask:
+    """Return (n,) whether (k, n) keys come before others; where they are alike but for a slack, they do not."""
+    margin = slack * np.abs(np.where(np.isfinite(keys), keys, 0.0)) + slack**2
+    found = np.zeros(keys.shape[1:], dtype=bool)
+    for less, alike in zip((keys < others - margin)[::-1], (keys == others)[::-1], strict=True):
+        found = less | (alike & found)
+    return found
 
 
-Polish = Callable[[FloatArray], tuple[FloatArray, NDArray[np.int64], bool]]
-"""From (b, e) designs to the same with better continuous variables, (b,) evaluations, and whether time ran out."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where b designs may go.
-
-    Attributes
-    ----------
-    space : Space
-        The design variables.
-    plan : Plan
-        Names the free discrete variables.
-    low, high : ndarray
-        (b, e) lowest and highest encoded values of each design's box; those of discrete columns exist.
-    held : ndarray
-        (b, e) values that neighbours keep, NaN where they may differ.
-    """
-
-    space: Space
-    plan: Plan
-    low: FloatArray
-    high: FloatArray
-    held: FloatArray
-
-
-def rounded_and_improved(
-    x: FloatArray,
-    relaxed: FloatArray,
-    groups: IndexArray,
-    scores: Sequence[Score],
-    around: Surroundings,
-    polish: Polish | None,
-    ctx: Context,
-) -> tuple[FloatArray, NDArray[np.int64], bool]:
-    """Repair and polish rounded designs, search their neighbours, and polish again what that changed.
-
-    Parameters
-    ----------
-    x, relaxed : ndarray
-        (b, e) encoded designs, rounded and as they were before.
-    groups : ndarray of int
-        (b,) the target of each.
-    scores : sequence of callable
-        From (n, e) designs and their (n,) targets to (n,) scores; the neighbours are searched by one after another.
-    around : Surroundings
-        Where the designs may go.
-    polish : callable, optional
-        Moves the continuous variables with the discrete ones fixed; None where there are none.
-    ctx : Context
-        Holds the deadline.
-
-    Returns
-    -------
-    x : ndarray
-        (b, e) the designs.
-    evaluations : ndarray of int
-        (b,) points that were evaluated for each.
-    interrupted : bool
-        Whether time ran out.
-    """
-    evaluations, interrupted = np.zeros(len(x), dtype=np.int64), False
-    x = repair(x, relaxed, around, ctx)
-    if polish is not None:
-        x, evaluations, interrupted = polish(x)
-    for score in scores:
-        if interrupted:
-            break
-        better, more = improve(x, groups, score, around, ctx)
-        changed = (better != x).any(axis=1)
-        x, evaluations, interrupted = better, evaluations + more, ctx.out_of_time()
-        if polish is not None and changed.any() and not interrupted:
-            polished, more, interrupted = polish(x)
-            evaluations = evaluations + more
-            worse = ~(score(polished, groups) <= score(x, groups))
-            x = np.where(worse[:, None], x, polished)
-    return x, evaluations, interrupted
-
-
-def repair(x: FloatArray, relaxed: FloatArray, around: Surroundings, ctx: Context) -> FloatArray:
+def repair(
+    x: FloatArray, relaxed: FloatArray, bounds: FloatArray, space: Space, free: tuple[int, ...], ctx: Context
+) -> FloatArray:
     """Return rounded designs moved to values with which the constraints can hold, near to where they were.
 
-    Parameters
-    ----------
-    x, relaxed : ndarray
-        (b, e) encoded designs, rounded and as they were before.
-    around : Surroundings
-        Where the designs may go.
-    ctx : Context
-        Holds the deadline.
-
-    Returns
-    -------
-    ndarray
-        (b, e) the designs; one stays as it was if no design of its box satisfies the constraints.
+    Designs are (b, e), encoded, rounded, and relaxed as before that. One stays as it was if no design inside its
+    bounds, of which those of discrete columns exist, satisfies the constraints.
     """
-    space, low, high = around.space, around.low, around.high
+    (low, high), continuous = bounds, ~space.discrete
     if not space.constraints:
         return x
     unit = np.where(space.bounds[1] > space.bounds[0], space.bounds[1] - space.bounds[0], 1.0)
-    continuous = ~space.discrete
 
     def outside(points: FloatArray, rows: IndexArray) -> FloatArray:
         """By how much the constraints are violated, whatever the continuous variables are."""
@@ -230,13 +141,14 @@ def repair(x: FloatArray, relaxed: FloatArray, around: Surroundings, ctx: Contex
         return x
 
     def score(points: FloatArray, rows: IndexArray) -> FloatArray:
-        far = ((points - relaxed[broken[rows]]) / unit) ** 2
-        left = ((points < low[broken[rows]]) | (points > high[broken[rows]])) & ~continuous
-        return np.where(left.any(axis=1), np.inf, 1e6 * outside(points, broken[rows]) + far.sum(axis=1))
+        rows = broken[rows]
+        far = (((points - relaxed[rows]) / unit) ** 2).sum(axis=1)
+        left = ((points < low[rows]) | (points > high[rows])) & ~continuous
+        return np.where(left.any(axis=1), np.inf, np.stack([outside(points, rows).round(9), far]))
 
-    search = _search(x[broken], space, around.plan, np.where(low == high, low, np.nan)[broken])
-    search.score = score(search.x, np.arange(len(broken)))
-    search.descend(*_moves(space, around.plan, ctx), score, ctx)
+    held = np.where(low == high, low, np.nan)[broken]
+    search = _Search.of(x[broken], space, free, held, score(x[broken], np.arange(len(broken))))
+    search.descend(score, ctx)
     repaired = x.copy()
     repaired[broken] = search.x
     left = broken[outside(search.x, broken) > 0]  # no neighbour was nearer to the constraints
@@ -248,64 +160,37 @@ def repair(x: FloatArray, relaxed: FloatArray, around: Surroundings, ctx: Contex
 
 
 def improve(
-    x: FloatArray, groups: IndexArray, score: Score, around: Surroundings, ctx: Context
-) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Move the best rows of each target to their best neighbours until none is better.
+    x: FloatArray,
+    groups: IndexArray,
+    score: Score,
+    held: FloatArray,
+    space: Space,
+    free: tuple[int, ...],
+    ctx: Context,
+) -> tuple[FloatArray, IndexArray]:
+    """Return (b, e) rounded designs with the best of each of their (b,) targets moved, and (b,) evaluations.
 
-    A round evaluates all neighbours of all rows in one call: one variable at another of its values, and, for rows
-    that this makes no better, two variables together, without which no sum could be kept.
-
-    Parameters
-    ----------
-    x : ndarray
-        (b, e) encoded designs, rounded.
-    groups : ndarray of int
-        (b,) the target of each.
-    score : callable
-        From (n, e) designs and their (n,) targets to (n,) scores.
-    around : Surroundings
-        Where the designs may go.
-    ctx : Context
-        Holds the deadline.
-
-    Returns
-    -------
-    x : ndarray
-        (b, e) the designs, some of them better.
-    evaluations : ndarray of int
-        (b,) neighbours that were evaluated for each.
+    These go to their best neighbours until none is better. A round evaluates all neighbours of all rows in one call:
+    one variable at another of its values, and, for rows that this makes no better, two variables together, without
+    which no sum could be kept. The score is told the targets; what is held, (b, e) and NaN where free, stays.
     """
-    everything = _search(x, around.space, around.plan, around.held)
-    found = score(x, groups)
-    best = _best(everything.index, groups, found)
-    search = replace(
-        everything,
-        x=x[best],
-        index=everything.index[best],
-        movable=everything.movable[best],
-        score=found[best],
-        evaluations=np.zeros(len(best), dtype=np.int64),
-    )
-
-    search.descend(*_moves(around.space, around.plan, ctx), lambda points, rows: score(points, groups[best[rows]]), ctx)
-    x, evaluations = x.copy(), np.ones(len(x), dtype=np.int64)
+    keys = score(x, groups)
+    best = _best(_indices(space, free, x), groups, keys)
+    search = _Search.of(x[best], space, free, held[best], keys[:, best])
+    search.descend(lambda points, rows: score(points, groups[best[rows]]), ctx)
+    x, evaluations = x.copy(), np.ones(len(x), dtype=np.intp)
     x[best] = search.x
     evaluations[best] += search.evaluations
     return x, evaluations
 
 
-def _search(x: FloatArray, space: Space, plan: Plan, held: FloatArray) -> _Search:
-    variables = [(space.variables[i], space.slices[i]) for i in plan.free]
-    index = np.stack([variable.index(x[:, s]) for variable, s in variables], axis=1)
-    # Labels that a category may not take are held, each at 0; where it is held itself, all of its columns are.
-    movable = np.stack([np.isnan(held[:, s]).any(axis=1) for _, s in variables], axis=1)
-    nothing = np.zeros(len(x), dtype=np.int64)
-    return _Search(space, plan.free, movable, x.copy(), index, np.full(len(x), np.inf), nothing)
+def _indices(space: Space, free: tuple[int, ...], x: FloatArray) -> IndexArray:
+    return np.stack([space.variables[i].index(x[:, space.slices[i]]) for i in free], axis=1)
 
 
-def _best(index: IndexArray, groups: IndexArray, scores: FloatArray) -> IndexArray:
-    """Return the rows with the smallest scores of each target, no two of them with the same discrete values."""
-    order = np.lexsort((np.arange(len(scores)), scores, groups))
+def _best(index: IndexArray, groups: IndexArray, keys: FloatArray) -> IndexArray:
+    """Return the best rows of each target by (k, b) keys, no two of them with the same discrete values."""
+    order = np.lexsort((*keys[::-1], groups))
     _, firsts = np.unique(np.column_stack([groups, index])[order], axis=0, return_index=True)
     rows = order[np.sort(firsts)]
     starts = np.flatnonzero(np.r_[True, groups[rows][1:] != groups[rows][:-1]])
@@ -313,13 +198,12 @@ def _best(index: IndexArray, groups: IndexArray, scores: FloatArray) -> IndexArr
     return rows[rank < IMPROVED]
 
 
-def _moves(space: Space, plan: Plan, ctx: Context) -> tuple[_Moves, _Moves]:
-    """Return the moves of one variable, and those of two."""
-    free = [space.variables[i] for i in plan.free]
-    singles = _listed([_strides(v) for v in free], free)
-    units = _listed([_exchanges(v, EXCHANGES) for v in free], free)
+def _moves(free: list[Variable], ctx: Context) -> tuple[_Moves, _Moves]:
+    """Return the moves of one of the free variables, and those of two."""
+    singles = _listed([_steps(v, STRIDES, FEW) for v in free], free)
+    units = _listed([_steps(v, EXCHANGES, 2 * EXCHANGES[-1] + 1) for v in free], free)
     if units.which.shape[1] ** 2 / 2 > PAIRS:
-        units = _listed([_exchanges(v, EXCHANGES[:1]) for v in free], free)
+        units = _listed([_steps(v, EXCHANGES[:1], 2 * EXCHANGES[0] + 1) for v in free], free)
     which = units.which[0]
     a, b = np.triu_indices(len(which), 1)
     a, b = a[which[a] != which[b]], b[which[a] != which[b]]
@@ -336,19 +220,9 @@ def _listed(steps: list[list[int]], free: list[Variable]) -> _Moves:
     return _Moves(which[None], np.array([s for own in steps for s in own], dtype=np.intp)[None], around[which][None])
 
 
-def _strides(variable: Variable) -> list[int]:
-    """Return the steps to a variable's neighbours: all of few values, else those near."""
+def _steps(variable: Variable, near: tuple[int, ...], few: int) -> list[int]:
+    """Return the steps to a variable's neighbours: all of few values, or of labels, else those near, up and down."""
     size = variable.count or 1
-    if size <= FEW or not variable.ordered:
+    if size <= few or not variable.ordered:
         return list(range(1, size))
-    return [sign * step for step in STRIDES for sign in (1, -1)]
-
-
-def _exchanges(variable: Variable, steps: tuple[int, ...]) -> list[int]:
-    """Return a variable's steps where another moves too."""
-    size = variable.count or 1
-    if not variable.ordered:
-        return list(range(1, size))
-    if size <= 2 * max(steps) + 1:
-        return list(range(1, size))
-    return [sign * step for step in steps for sign in (1, -1)]
+    return [sign * step for step in near for sign in (1, -1)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.errors import ConfigError, DataError, near_match
-from invdesign_core.search.problem import LossFunctions
+from invdesign_core.search.loss_functions import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal
@@ -24,46 +24,19 @@ SUBSETS = 2000
 
 @dataclass(frozen=True)
 class NearTo:
-    """What answers are to be near to.
+    """What answers are to be near to: a present design, or any measured one."""
 
-    Attributes
-    ----------
-    present : ndarray or None
-        (e,) an encoded design, NaN in the columns of variables that it does not name.
-    fewest : bool
-        Whether to change as few of its variables as possible, rather than all of them a little.
-    to_data : bool
-        Whether to stay as near to a measured design as measured designs are to each other.
-    """
-
-    present: FloatArray | None = None
-    fewest: bool = False
-    to_data: bool = False
+    present: FloatArray | None = None  # (e,) encoded, NaN in the columns of variables that are not named
+    fewest: bool = False  # as few of its variables as possible are to change, rather than all of them a little
+    to_data: bool = False  # answers are to stay as near to a measured design as measured designs are to each other
 
     @classmethod
     def build(
         cls, near: Mapping[str, Any], fewest: bool, to_data: bool, space: Space, held: Collection[str] = ()
     ) -> NearTo:
-        """Read what the user said.
+        """Read what the user said: values of the present design by variable, and what is to be few or near.
 
-        Parameters
-        ----------
-        near : mapping
-            Values of the present design by variable; not all need be named.
-        fewest : bool
-            As few changes as possible.
-        to_data : bool
-            Near to measured designs.
-        space : Space
-            The design variables of the search.
-        held : collection of str
-            Variables that targets come with; they are no changes, so their present values need not be named.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown, a value doesn't exist, or few changes are asked for without a whole design or near
-            to the data.
+        Variables that targets come with are `held`: they are no changes, so their present values need not be named.
         """
         for name in near:
             if name not in space.names:
@@ -83,13 +56,11 @@ class NearTo:
         if not near:
             return cls(None, False, to_data)
         present = np.full(space.width, np.nan)
-        for variable, columns in zip(space.variables, space.slices, strict=True):
-            if variable.name not in near:
-                continue
-            value = near[variable.name]
+        for name, value in near.items():
+            variable, columns = space[name], space.slices[space.names.index(name)]
             numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if variable.kind not in ("categorical", "binary") and not numeric:
-                raise ConfigError(f"near {variable.name!r}: found {value!r}, expected a number")
+                raise ConfigError(f"near {name!r}: found {value!r}, expected a number")
             try:
                 present[columns] = variable.encode([value])[0]
             except DataError as error:
@@ -97,41 +68,48 @@ class NearTo:
         return cls(present, fewest, to_data)
 
     def check(self, extremum: bool) -> None:
-        """Refuse as few changes as possible where an output is to be as large or as small as possible.
-
-        Raises
-        ------
-        ConfigError
-            Saying what to ask for instead.
-        """
+        """Refuse as few changes as possible where an output is to be as large or as small as possible."""
         if self.fewest and extremum:
             raise ConfigError(
                 "fewest_changes cannot be combined with a maximum or minimum target",
                 "set a limit such as '>=0.3', or remove fewest_changes",
             )
 
-    def __bool__(self) -> bool:
-        """Whether anything is to be near."""
-        return self.present is not None or self.to_data
+    def distances(self, space: Space, forward: LossFunctions, x: FloatArray) -> FloatArray | None:
+        """Return how many variables of (n, e) encoded designs differ from the present one, and how far away they are.
+
+        (2, n): 0 differ unless as few as possible are to; distances are in shares of each variable's range. Variables
+        that the present design does not name count for nothing.
+        """
+        if self.present is None:
+            return None
+        away = np.where(np.isfinite(self.present), forward.to_u(x) - forward.to_u(self.present), 0.0)
+        found = np.stack([np.zeros(len(x)), np.sqrt((_weights(space) * away**2).sum(axis=1))])
+        if self.fewest:
+            for columns in space.slices:
+                named = np.isfinite(self.present[columns])
+                found[0] += (named & (x[:, columns] != self.present[columns])).any(axis=1)
+            found[1] = found[1].round(12)  # changes of different variables by as much differ in their last digits
+        return found
+
+    def forward_maps(self, space: Space, forward: LossFunctions) -> list[Any]:
+        """Return the forward maps to solve with, one after another: ever less pulled to the present design."""
+        if self.present is None or self.fewest:
+            return [forward]
+        return [
+            *(ProximityPenalty(forward, forward.to_u(self.present), _weights(space), pull) for pull in PULLS),
+            forward,
+        ]
 
 
 class ProximityPenalty:
-    """A forward map whose loss also grows with the distance to a present design.
+    """A forward map whose loss also grows with the distance to a present design: (e,) in u, NaN where nothing is named.
 
-    Parameters
-    ----------
-    forward : LossFunctions
-        The loss itself.
-    present : ndarray
-        (e,) in u; NaN where nothing is named.
-    weight : ndarray
-        (e,) how much the square of each column's distance counts.
-    pull : float
-        How much all of it counts beside the loss.
+    The square of each column's distance counts by its (e,) weight, and all of it, beside the loss, by `pull`.
     """
 
     def __init__(self, forward: LossFunctions, present: FloatArray, weight: FloatArray, pull: float) -> None:
-        self._forward, self._named = forward, np.flatnonzero(np.isfinite(present) & (weight > 0))
+        self._forward, self._named = forward, np.flatnonzero(np.isfinite(present))
         self._present, self._strength = present[self._named], pull * weight[self._named]
 
     def __getattr__(self, name: str) -> Any:
@@ -168,17 +146,7 @@ class ProximityPenalty:
         return np.asarray((self._strength * away**2).sum(axis=1)), away
 
 
-def distances(space: Space, forward: LossFunctions, present: FloatArray, x: FloatArray) -> FloatArray:
-    """Return the (n,) distances of (n, e) encoded designs from a present one, in shares of each variable's range.
-
-    Another category counts as 1; variables that the present design does not name count for nothing.
-    """
-    away = forward.to_u(x) - forward.to_u(present)
-    away = np.where(np.isfinite(present), away, 0.0)
-    return np.asarray(np.sqrt((weights(space) * away**2).sum(axis=1)))
-
-
-def weights(space: Space) -> FloatArray:
+def _weights(space: Space) -> FloatArray:
     """Return how much the square of each column's distance counts: another category moves two columns by 1."""
     return np.concatenate([np.full(v.width, 0.5 if v.kind == "categorical" else 1.0) for v in space.variables])
 
@@ -186,12 +154,8 @@ def weights(space: Space) -> FloatArray:
 def few_changes(space: Space, present: FloatArray) -> Iterator[FloatArray]:
     """Let ever more variables of a present design change: none, one, two and so on.
 
-    Where there are too many sets of one size, some are taken, each variable as often as another.
-
-    Yields
-    ------
-    ndarray
-        (c, e) values of encoded columns, one row for each set of variables; NaN where they may change.
+    Yields (c, e) encoded columns, one row for each set of variables, NaN where they may change. Where there are too
+    many sets of one size, some are taken, each variable as often as another.
     """
     slices, present = [], present.copy()
     for variable, columns in zip(space.variables, space.slices, strict=True):

@@ -14,10 +14,11 @@ from invdesign_core.designs.judge import add_tolerances, judge
 from invdesign_core.designs.verdict import Quality
 from invdesign_core.errors import ConfigError, near_match
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
+from invdesign_core.search.loss_functions import Objective
 from invdesign_core.search.plan import Plan
-from invdesign_core.search.protocols import Objective, Solver
-from invdesign_core.search.rows import check_held
 from invdesign_core.search.search import plan_for, search
+from invdesign_core.search.solver import Solver
+from invdesign_core.search.starts import check_held
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
@@ -78,13 +79,14 @@ def inverse_problem(
 
 def invert(problem: InverseProblem, ctx: Context) -> Answers:
     """Find the designs whose output is the one target of a problem."""
-    ctx, problem, plan = _begun(problem, ctx)
+    ctx = within(ctx, problem.solver.time_limit)
+    plan = plan_for(problem, ctx)
     surrogate, space, targets = problem.surrogate, problem.space, problem.targets
     with ctx.clock.stage("solve"):
         ctx.emit(_solving(plan, problem.solver.name))
         plan.tell(ctx)
         warn_of_flat(surrogate, space, [targets.outputs[m] for m in np.flatnonzero(targets.asked[0])], ctx)
-        found = _solved(problem, ctx)
+        found = _solved(problem, plan, ctx)
         if not found.interrupted:
             found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
     ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
@@ -101,7 +103,8 @@ def invert_many(
 
     What is held in memory is bounded by the solver's `rows_at_once`.
     """
-    ctx, problem, plan = _begun(problem, ctx)
+    ctx = within(ctx, problem.solver.time_limit)
+    plan = plan_for(problem, ctx)
     total, size = len(problem.targets), max(problem.solver.rows_at_once // plan.rows, 1)
     ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
@@ -113,7 +116,7 @@ def invert_many(
         part = problem.take(slice(first, first + size))
         with ctx.clock.stage("solve"):
             before = part.losses.compile_seconds
-            found = _solved(part, quiet)
+            found = _solved(part, plan, quiet)
         ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
         ctx.emit(Progress("solve", min(first + size, total), total))
         yield first, found
@@ -121,16 +124,9 @@ def invert_many(
             return
 
 
-def _begun(problem: InverseProblem, ctx: Context) -> tuple[Context, InverseProblem, Plan]:
-    """Start the clock of the solver's time limit, and plan the search."""
-    ctx = within(ctx, problem.solver.time_limit)
-    plan = plan_for(problem, ctx)
-    return ctx, replace(problem, plan=plan), plan
-
-
-def _solved(problem: InverseProblem, ctx: Context) -> Answers:
+def _solved(problem: InverseProblem, plan: Plan, ctx: Context) -> Answers:
     """Search and judge; say whether it was the deadline, and not Ctrl-C, that cut the search short."""
-    found = judge(problem, search(problem, ctx))
+    found = judge(problem, search(problem, plan, ctx))
     return replace(found, out_of_time=found.interrupted and ctx.out_of_time() and not ctx.stop.is_set())
 
 

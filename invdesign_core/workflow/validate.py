@@ -15,7 +15,7 @@ from invdesign_core.plugin import Dataset, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.proximity import NearTo
-from invdesign_core.search.trust_boxes import measured, near_rows
+from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.trainer import check_learnable
@@ -107,9 +107,9 @@ def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, row
     plan_search(space, stages.solver, replace(ctx, emit=lambda event: None))
     if near_to.to_data:
         seen = np.concatenate([rows.train, rows.validation])
-        low, high = (side[None] for side in space.bounds)
         known = TrainingRows(rows.x[seen], rows.y[seen])
-        near_rows(space, known, measured(known, space), np.zeros((1, len(seen))), (low, high), 1)
+        boxes = TrustBoxes(space, measured(known, space))
+        boxes.around_rows(known, np.zeros((1, len(seen))), np.array(space.bounds)[:, None], 1)
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:

@@ -248,7 +248,8 @@ def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any
     """Return a function that makes fresh problems, the start points and the forward map."""
     from invdesign_core.context import Context
     from invdesign_core.registry import Registry
-    from invdesign_core.search.problem import Bounded, LossFunctions, Problem
+    from invdesign_core.search.loss_functions import LossFunctions
+    from invdesign_core.search.problem import Bounded, Problem
     from invdesign_core.space.space import Space
     from invdesign_core.space.variables import Variable
     from invdesign_core.surrogate.surrogate import Surrogate
@@ -280,7 +281,8 @@ def problem(kind: str, targets: int, starts: int, members: int = 1) -> tuple[Any
 
     def fresh() -> Any:
         groups = np.repeat(np.arange(targets), starts)
-        return Problem(forward, goal, Bounded(groups, np.zeros((b, e)), np.ones((b, e))), space.discrete, Context())
+        rows = Bounded(groups, np.zeros((b, e)), np.ones((b, e)))
+        return Problem(forward, goal.take(groups), rows, space.discrete, Context())
 
     return fresh, u0, (forward, goal, net, wanted, space)
 

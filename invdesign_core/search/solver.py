@@ -1,8 +1,8 @@
-"""Call a solver, and check what it returns."""
+"""What a search needs of a solver, and the call of it, which checks what it answers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,37 +13,49 @@ from invdesign_core.errors import SolverError, StopSolving, plugin_errors
 from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 
-if TYPE_CHECKING:
-    from invdesign_core.search.protocols import Solver
-
 FAULT = "this is a fault of the plugin"
 
 
+class Solver(Protocol):
+    """What moves start points to designs that meet a goal, whoever brings it."""
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    handles: ClassVar[frozenset[str]]
+
+    @property
+    def label(self) -> str:
+        """The kind and the name, for messages."""
+
+    @property
+    def starts(self) -> int:
+        """Start points for each target."""
+
+    @property
+    def init(self) -> str:
+        """Where starts come from."""
+
+    @property
+    def discrete(self) -> str:
+        """How discrete variables are searched: ``auto`` or ``relax``."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Start points solved at once."""
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds that the search may take."""
+
+    def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
+        """Improve (b, e) start points, row by row."""
+
+
 def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
-    """Call a solver; believe its point only where it is no worse than the best that was evaluated.
+    """Return what a solver made of (b, e) start points, and whether it was interrupted.
 
-    Parameters
-    ----------
-    solver : Solver
-        What makes the loss less.
-    problem : Problem
-        b rows.
-    u0 : ndarray
-        (b, e) start points.
-    ctx : Context
-        Seeds, events and the deadline.
-
-    Returns
-    -------
-    SolverResult
-        (b, e) points inside the bounds, and (b,) states and messages.
-    bool
-        Whether it was interrupted.
-
-    Raises
-    ------
-    SolverError
-        If the solver fails, or answers with another shape than it was asked for.
+    Its points are believed only where they are no worse than the best that was evaluated; they lie inside the bounds,
+    and states and messages are (b,) texts.
     """
     try:
         # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
