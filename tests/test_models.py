@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import fn, lin
 
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, InvdesignError
 from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -37,6 +37,22 @@ def solved(path, *targets, starts=16, **options):
     return solve_model(
         path, targets, overrides={"solver": {"use": "lbfgsb", "starts": starts}}, registry=REGISTRY, **options
     )
+
+
+@pytest.mark.parametrize(
+    "solver", ["lbfgsb", ("lbfgsb", {"starts": 3}), {"use": "lbfgsb", "starts": 3, "max_iterations": 50}]
+)
+def test_a_solver_is_named_as_in_an_experiment_file(tmp_path, solver):
+    path = save(rectangle(), tmp_path / "rectangle.keras")
+    result = solve_model(path, ["perimeter=1"], solver=solver, bounds=box("length", "width"), registry=REGISTRY)
+    assert result.report.plugins["solver"] == "lbfgsb"
+
+
+@pytest.mark.parametrize("solver", [7, ["lbfgsb", 3], {"use": "lbfgsb", "start": 3, "steps": 1}, {"use": "gone"}])
+def test_what_is_no_solver_is_refused_in_words(tmp_path, solver):
+    path = save(rectangle(), tmp_path / "rectangle.keras")
+    with pytest.raises(InvdesignError):
+        solve_model(path, ["perimeter=1"], solver=solver, bounds=box("length", "width"), registry=REGISTRY)
 
 
 def best(result):

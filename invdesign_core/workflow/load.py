@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
-from invdesign_core.errors import InvdesignError
+from invdesign_core.errors import ConfigError, InvdesignError
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
@@ -67,10 +67,26 @@ class SolveOptions:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> SolveOptions:
-        """Return options by name; what is none of them is a key of the section `[design]`."""
+        """Return options by name; `objective` and `solver` name overrides, all others are keys of `[design]`."""
         own = {item.name for item in fields(cls)} - {"design"}
-        design = {key: value for key, value in given.items() if key not in own}
-        return cls(design=design, **{key: value for key, value in given.items() if key in own})
+        design = {key: value for key, value in given.items() if key not in (*own, "objective", "solver")}
+        options = {key: value for key, value in given.items() if key in own}
+        chosen = {kind: _section(kind, given[kind]) for kind in ("objective", "solver") if kind in given}
+        return cls(**options | {"design": design, "overrides": options.get("overrides", {}) | chosen})
+
+
+def _section(kind: str, chosen: Any) -> Mapping[str, Any]:
+    """Return a plugin's section from its name, a pair of name and options, or the section itself."""
+    match chosen:
+        case str():
+            return {"use": chosen}
+        case (str(name), Mapping() as options):
+            return {"use": name, **options}
+        case Mapping():
+            return chosen
+    raise ConfigError(
+        f"{kind}: found {chosen!r}, expected a plugin's name or a section such as {{'use': 'NAME', 'OPTION': VALUE}}"
+    )
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,14 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     targets : sequence of str
         As `--target` takes them; of a run, without any, its own.
     **options
-        `registry`, `ctx`, fields of `SolveOptions`, and keys of the `[design]` section, such as
-        ``bounds={"x1": (0, 1)}``.
+        `registry`, `ctx`, `objective` and `solver` as in an experiment file, such as
+        ``solver={"use": "lbfgsb", "starts": 16}``, fields of `SolveOptions`, and keys of the `[design]` section,
+        such as ``bounds={"x1": (0, 1)}``.
+
+    Raises
+    ------
+    ConfigError, PluginError, DataError
+        If one of them can't be used, or the model can't be read.
     """
     return solve_one(prepare(path, **options), targets)
 
