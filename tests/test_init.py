@@ -45,7 +45,7 @@ def test_the_file_says_what_was_found_and_is_valid(frame):
     assert values["targets"] == {}
     assert Experiment.from_mapping(values).dataset.options["path"] == "mine.csv"
     assert 'metal "new" takes Al, Cu, NA' in text
-    assert "input 'same' is the same in every row" in text
+    assert "'same' is the same in every row (3)" in text
     assert '# "y,1" = ' in text
 
 

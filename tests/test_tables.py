@@ -697,14 +697,6 @@ def test_what_was_understood_is_said_in_one_line(save):
     assert data.space["b"].levels == ("x", "z")
 
 
-def test_columns_that_describe_or_number_samples_are_doubted(save):
-    path = save("id,when,a,y\n" + "".join(f"{i + 1},2024-01-{i + 1:02},{i / 3},{i}\n" for i in range(20)))
-    _, _, warnings = load(path)
-    assert any("'id' numbers the rows" in text for text in warnings)
-    assert any("'when' holds 20 different texts in 20 rows" in text for text in warnings)
-    assert load(path, leave_out=["id", "when"])[2] == []
-
-
 def test_two_files_belong_together_row_by_row(save, tmp_path):
     save("a;code\n0,5;010\n1,5;020\n2,5;010\n3,5;020\n", "features.csv")
     save("y\n1.5\n2.5\n3.5\n4.5\n", "targets.csv")

@@ -16,6 +16,7 @@ from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.output import check_printed, results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.context import Context
+from invdesign_core.data.bookkeeping import described_rows, reasons, sentence
 from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
 from invdesign_core.data.files.atomic import write_text
@@ -49,10 +50,18 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         use = registry.label("dataset", "table")
         with Watcher(quiet) as watcher:
             dataset: Any = registry.create("dataset", use, {**options, "path": table.resolve()})
-            data = load(dataset, replace(Context(), emit=watcher))
+            ctx = replace(Context(), emit=watcher)
+            data = load(dataset, ctx)
+            aside, said = described_rows(data), ""
+            if "inputs" not in given and 0 < len(aside) < len(data.space.names):
+                said = reasons(aside)
+                ctx.warn(sentence(aside))
+                options["leave_out"] = [*options.get("leave_out", ()), *aside]
+                dataset = registry.create("dataset", use, {**options, "path": table.resolve()})
+                data = load(dataset, replace(ctx, emit=lambda event: None))
         if path.exists():
             raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
-        write_text(path, draft(data, list(options.items()), use))
+        write_text(path, draft(data, list(options.items()), use, said))
         wanted = shlex.quote(f"{names[0]}=VALUE")
         stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
@@ -60,8 +69,11 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         check_printed(stdout, f"{path} was written nevertheless")
 
 
-def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table") -> str:
-    """Return a commented experiment file, with the options that the dataset named `use` needs to read the table."""
+def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table", aside: str = "") -> str:
+    """Return a commented experiment file, with the options that the dataset named `use` needs to read the table.
+
+    `aside` says why some of the columns are left out.
+    """
     space, rules = _constrained(data)
     lines = [
         f"# Inverse design with {data.name}: {plural(len(data.frame), 'row')}.",
@@ -71,8 +83,8 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
         "",
         "[dataset]",
         f"use = {toml(use)}",
-        *(f"{toml_key(key)} = {toml(value)}" for key, value in options if value is not None and key not in FOUND),
-        "# Columns that can be set in a design; remove results, sample numbers and dates.",
+        *_options(options, aside),
+        "# Columns that can be set in a design; remove results.",
         f"inputs = {toml(list(data.space.names))}",
         "",
         "# The kind of each input, as read from its column; correct what is wrong.",
@@ -109,6 +121,17 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table")
     if odd:
         lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
+
+
+def _options(options: Sequence[tuple[str, object]], aside: str) -> list[str]:
+    """Return the lines of the dataset's options; `aside` says what is left out because of what its values are."""
+    lines = []
+    for key, value in options:
+        if key == "leave_out" and aside:
+            lines += [f"# Probably no design variables: {aside}.", "# To use one of them, move it to inputs."]
+        if value is not None and key not in FOUND:
+            lines.append(f"{toml_key(key)} = {toml(value)}")
+    return lines
 
 
 def _rules(found: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line, row_numbers
 from invdesign_core.data.columns import is_constant, is_flat
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -37,8 +38,6 @@ DIGITS = 12
 """Digits that are tried for a coefficient."""
 SAMPLE = 1024
 """Rows that equations are looked for in; all rows are asked whether they hold."""
-SERIAL = 8
-"""Rows from which whole numbers without a gap are serial numbers."""
 MOST = 200
 """Numeric inputs up to which equations are looked for."""
 
@@ -129,10 +128,10 @@ class Rules:
 def equations_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     """Return the linear equations among numeric inputs that all of (n, e) encoded rows satisfy.
 
-    Serial numbers have no part in them, and none follows from the others. Each holds one column that the columns
+    Numbers of rows have no part in them, and none follows from the others. Each holds one column that the columns
     before it determine, and of these no more than it takes.
     """
-    numbers = serial_numbers(x, space)
+    numbers = row_numbers(x, space)
     numeric = {
         name: at for name, at in _numeric(space).items() if name not in numbers and not is_constant(*_ends(x[:, at]))
     }
@@ -185,16 +184,6 @@ def _nearly_known(equation: Equation, known: Iterable[Equation], names: Sequence
     return bool(np.abs(rest).max() <= SHARE * np.abs(terms[0]).max())
 
 
-def serial_numbers(x: FloatArray, space: Space) -> list[str]:
-    """Return the numeric inputs that number (n, e) rows, in any order, from 0 or 1, unless all inputs do."""
-    names = _numeric(space)
-    if len(x) < SERIAL or not names:
-        return []
-    columns = np.sort(x[:, list(names.values())], axis=0)
-    counts = (columns - columns[:1] == np.arange(len(x))[:, None]).all(axis=0) & np.isin(columns[0], (0, 1))
-    return [name for name, is_count in zip(names, counts, strict=True) if is_count and counts.sum() < len(space.names)]
-
-
 def constants_among(x: FloatArray, space: Space) -> tuple[Equation, ...]:
     """Return the numeric inputs that are one number in all of (n, e) encoded rows, as equations."""
     found = []
@@ -237,19 +226,19 @@ def multiples_of_outputs(data: Data) -> list[tuple[str, Equation]]:
     return found
 
 
-def advice_of(data: Data, linear: Linear | None = None) -> list[str]:
+def advice_of(data: Data, linear: Linear | None = None, leave_out: LeaveOut = leave_out_line) -> list[str]:
     """Say what equations of a table mean for a search, with the line that heeds them; not where its constraints do."""
     said = []
     for output, equation in multiples_of_outputs(data):
         name = equation.names[0]
         said.append(
             f"{equation.fact}, and {output!r} is an output: if {name!r} is a result as well, it is not an input; "
-            f"leave_out = [{toml_text(name)}]"
+            f"{leave_out([name])}"
         )
     for equation in equations_among(data.x, data.space):
         if linear is not None and equation.implied_by(linear, data.space):
             continue
-        instead = f", or leave_out = [{toml_text(equation.names[0])}]" if len(equation.names) == 2 else ""
+        instead = f", or {leave_out(equation.names[:1])}" if len(equation.names) == 2 else ""
         said.append(f"{equation.fact}; so that designs satisfy it too: {equation.line}{instead}")
     return said
 

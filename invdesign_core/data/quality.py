@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from invdesign_core.context import Context
+from invdesign_core.data.bookkeeping import LeaveOut, described_rows, leave_out_line, sentence
 from invdesign_core.data.columns import in_float32, is_constant, is_flat
 from invdesign_core.data.data import Data, Rows, together
-from invdesign_core.data.equations import advice_of, serial_numbers, toml_text
+from invdesign_core.data.equations import advice_of
 from invdesign_core.errors import plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import near, span
@@ -22,20 +23,25 @@ NAMED = 4
 """Variables that one sentence names."""
 
 
-def tell(data: Data, ctx: Context, space: Space | None = None, scale: bool = True) -> None:
+def tell(
+    data: Data, ctx: Context, space: Space | None = None, scale: bool = True, leave_out: LeaveOut = leave_out_line
+) -> None:
     """Say what is known and what is odd about a table before a search with the design variables of `space`.
 
-    `scale` says whether inputs and outputs are standardised before training.
+    `scale` says whether inputs and outputs are standardised before training, `leave_out` how columns are left out.
     """
     for fact in data_notes(data):
         ctx.note(fact)
-    for doubt in data_warnings(data, space, scale):
+    for doubt in data_warnings(data, space, scale, leave_out):
         ctx.warn(doubt)
 
 
-def data_warnings(data: Data, space: Space | None = None, scale: bool = True) -> list[str]:
+def data_warnings(
+    data: Data, space: Space | None = None, scale: bool = True, leave_out: LeaveOut = leave_out_line
+) -> list[str]:
     """Return what is odd about a table, with advice; nothing of it stops a run."""
-    said: list[str] = []
+    aside = described_rows(data)
+    said = [sentence(aside, leave_out)] if aside else []
     for name in (*data.space.names, *data.outputs):
         column = data.frame[name]
         what = "output" if name in data.outputs else "input"
@@ -43,16 +49,10 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
         values = column.to_numpy(dtype=np.float64) if numeric else np.zeros(1)
         ends = np.nanmin(values), np.nanmax(values)
         if column.nunique() == 1 or (numeric and is_constant(*ends)):
-            advice = "it carries no information; remove it"
-            said.append(f"{what} {name!r} is the same in every row ({column.iloc[0]}): {advice}")
+            if what == "output":
+                said.append(f"output {name!r} is the same in every row ({column.iloc[0]}): there is nothing to learn")
         elif numeric:
             said += _doubts_of_numbers(f"{what} {name!r}", values, what == "input" or not scale)
-    for name in serial_numbers(data.x, data.space):
-        first, last = int(data.frame[name].min()), int(data.frame[name].max())
-        said.append(
-            f"input {name!r} numbers the rows, {first} to {last}: if it cannot be chosen, it is not an input; "
-            f"leave_out = [{toml_text(name)}]"
-        )
     rows = together(data.x)
     distinct = int(rows.max()) + 1
     if distinct < FEW * data.space.width:
@@ -60,7 +60,7 @@ def data_warnings(data: Data, space: Space | None = None, scale: bool = True) ->
             f"{plural(distinct, 'distinct design')} for {plural(data.space.width, 'input')}: too few for a reliable "
             "surrogate; measure more, or leave out inputs that don't matter"
         )
-    return said + advice_of(data, None if space is None else space.constraints.linear)
+    return said + advice_of(data, None if space is None else space.constraints.linear, leave_out)
 
 
 def _doubts_of_numbers(what: str, values: FloatArray, in_float32_: bool) -> list[str]:

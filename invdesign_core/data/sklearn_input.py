@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, validate_data
 
+from invdesign_core.data.bookkeeping import LeaveOut
 from invdesign_core.data.data import Data, refuse_cells
 from invdesign_core.data.own_columns import PREFIX, designs_of
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
@@ -100,6 +102,13 @@ def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
     values = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
     names = getattr(estimator, "feature_names_in_", [f"x{i + 1}" for i in range(values.shape[1])])
     return pd.DataFrame(values, columns=list(names))
+
+
+def out_of_x(X: Any) -> LeaveOut:
+    """Return how columns are left out of designs that were handed over as `X`."""
+    if hasattr(X, "columns"):
+        return lambda names: f"X = X.drop(columns={json.dumps(list(names), ensure_ascii=False)})"
+    return lambda names: f"X = np.delete(X, {[int(name.removeprefix('x')) - 1 for name in names]}, axis=1)"
 
 
 def _has_designs(columns: Any, space: Space) -> bool:

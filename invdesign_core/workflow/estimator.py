@@ -13,10 +13,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from invdesign_core.context import Context, Event
+from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings, tell
-from invdesign_core.data.sklearn_input import UnfittedError, encode, join
+from invdesign_core.data.sklearn_input import UnfittedError, encode, join, out_of_x
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError
@@ -154,7 +155,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         InvdesignError
             If a plugin is missing, an option is refused, or nothing usable came out of training.
         """
-        return self._fit(join(self, X, y))
+        return self._fit(join(self, X, y), out_of_x(X))
 
     def fit_data(self, data: Data) -> Self:
         """Tune and train a surrogate on data of a dataset plugin."""
@@ -341,7 +342,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _fit(self, data: Data) -> Self:
+    def _fit(self, data: Data, leave_out: LeaveOut = leave_out_line) -> Self:
         backend.select(self.backend)
         registry = self._registry()
         builder, tuner, objective = (self._plugin(kind, registry) for kind in ("surrogate", "tuner", "objective"))
@@ -349,7 +350,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         training = Experiment.from_mapping({"training": dict(self.training or {})}).training
         ctx = self._context()
         space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
-        tell(data, ctx, space, training.scale)
+        tell(data, ctx, space, training.scale, leave_out)
         model = fit(data, builder, tuner, training, ctx)
         self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
         self.known_, self.truth_ = model.known, model.truth

@@ -74,7 +74,10 @@ class Reading(BaseModel):
         description="Texts that stand for no value in a column of numbers, such as `-` or `-999`, besides the usual "
         "ones (`NA`, `nan`, `null`, …).",
     )
-    leave_out: list[str] = Field(default_factory=list, description="Columns to leave out, such as a date or a remark.")
+    leave_out: list[str] = Field(
+        default_factory=list,
+        description="Columns to leave out, such as a date or a remark, even if `inputs` names them.",
+    )
 
     @field_validator("separator", "thousands", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -31,9 +31,6 @@ from invdesign_core.plugin import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COUNTERS = {"#", "id", "index", "no", "no.", "nr", "nr.", "number", "row", "run", "sample"}
-"""Names of columns that often number the rows."""
 
 
 class Columns(BaseModel):
@@ -119,6 +116,11 @@ class Table(Reading, Columns, Dataset):
                     raise ValueError(f"{name!r} is in both `outputs` and `{key}`; remove it from one of them")
         return self
 
+    @property
+    def _kinds(self) -> dict[str, Kind]:
+        """The kinds that are given, but for those of columns that are left out."""
+        return {name: kind for name, kind in self.kinds.items() if name not in self.leave_out}
+
     def load(self, ctx: Context) -> Data:
         """Read the file or files."""
         import pandas as pd
@@ -128,12 +130,13 @@ class Table(Reading, Columns, Dataset):
         files = [_with_plain_names(file, self) for file in files]
         frame = pd.concat([file.table.frame for file in files], axis=1)
         outputs = self.outputs or list(files[-1].table.frame.columns)
-        for name in (*outputs, *(self.inputs or ()), *self.beside, *self.kinds):
+        named = None if self.inputs is None else [name for name in self.inputs if name not in self.leave_out]
+        for name in (*outputs, *(named or ()), *self.beside, *self._kinds):
             if name not in frame.columns:
                 raise DataError(f"{where}: there is no column {name!r}", near_match(name, frame.columns))
         others = [name for name in files[0].table.frame.columns if name not in (*outputs, *self.beside)]
-        inputs = others if self.inputs is None else self.inputs
-        if self.inputs is None and (designs := _designs(files[0].table.names, self)):
+        inputs = others if named is None else named
+        if named is None and (designs := _designs(files[0].table.names, self)):
             inputs = [name for name in others if name in designs]
             if left := ", ".join(repr(name) for name in others if name not in designs):
                 said = f"the inputs are the columns that begin with {DESIGN!r}; left aside are {left}"
@@ -152,7 +155,7 @@ class Table(Reading, Columns, Dataset):
                 frame,
                 outputs,
                 inputs,
-                self.kinds,
+                self._kinds,
                 name=files[0].path.name,
                 groups=self.groups,
                 weights=self.weights,
@@ -165,14 +168,13 @@ class Table(Reading, Columns, Dataset):
         for file in files:
             for note in file.table.notes:
                 ctx.warn(f"{file.path.name}: {note}")
-        for doubt in _doubts(data, self.kinds):
-            ctx.warn(f"{files[0].path.name}: {doubt}")
         return data
 
     def _files(self, folder: Path) -> list[File]:
         """Read the one file, or both, where row i of the one has to belong to row i of the other."""
         if self.path is not None:
-            needed = None if self.inputs is None else {*self.inputs, *self.outputs, *self.kinds, *self.beside}
+            named = {*(self.inputs or ()), *self._kinds} - {*self.leave_out}
+            needed = None if self.inputs is None else {*named, *self.outputs, *self.beside}
             return [File(folder / self.path, load_table(folder / self.path, self, needed))]
         paths = [folder / path for path in (self.features, self.targets) if path is not None]
         designs, responses = (File(path, load_table(path, self, strict=False)) for path in paths)
@@ -275,20 +277,3 @@ def _variables(data: Data) -> str:
         return ", ".join(f"{v.name} ({v.kind})" for v in variables)
     kinds = Counter(v.kind for v in variables)
     return f"{len(variables)} inputs (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
-
-
-def _doubts(data: Data, kinds: Mapping[str, Kind]) -> list[str]:
-    """Name inputs that look as if they number or describe the samples."""
-    said = []
-    for variable in data.space.variables:
-        column, count = data.frame[variable.name], len(data.frame)
-        what = f"leave it out if it is not a design variable: {toml_option('leave_out', [variable.name])}"
-        if variable.name in kinds:
-            continue
-        if variable.kind == "categorical" and len(variable.levels) > max(10, count / 2):
-            said.append(f"{variable.name!r} holds {len(variable.levels)} different texts in {count} rows; {what}")
-        if variable.kind == "integer" and variable.name.lower() in COUNTERS:
-            ordered = np.sort(column.to_numpy())
-            if ordered[0] in (0, 1) and (ordered == np.arange(count) + ordered[0]).all():
-                said.append(f"{variable.name!r} numbers the rows; {what}")
-    return said
