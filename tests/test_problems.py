@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import lin, prepare_model
+from conftest import fn, lin, prepare_model
 
 from invdesign_core.errors import ConfigError, PluginError
 from invdesign_core.registry import Registry
@@ -167,6 +167,19 @@ def test_few_changes_of_a_target_out_of_reach_end_with_the_nearest_miss(ask):
         )
         assert result.report.status == "not met"
         assert best(result) == [1, 1, 0.5]
+
+
+@pytest.mark.parametrize("near", [{}, {"near": {"x": 0.1}}])
+def test_where_no_design_meets_the_target_those_with_twice_the_least_loss_are_reported(ask, near):
+    def wave(x):
+        from keras import ops
+
+        return ops.sin(12 * x) * (0.4 + 0.6 * x)
+
+    designs = ask(fn(1, wave), ["y=1"], ["x"], solver="lbfgsb", starts=16, **near).report.designs
+    losses = [design.loss for design in designs]
+    assert designs[0].inputs["x"] == pytest.approx(0.6597, abs=1e-3)
+    assert max(losses) <= 2 * min(losses)
 
 
 @pytest.fixture(scope="module")

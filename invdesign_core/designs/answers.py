@@ -210,7 +210,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         # Of designs that are as good as the best, the nearest to the present one comes first.
         fine = hit & (excess == 0)
         fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
-        keys = np.stack([~fine, *np.where(fine, reached.distances, keys)])
+        keys = np.stack([hit & ~fine, *np.where(fine, reached.distances, keys)])
     outside = None if near is None else near.sample.outside(reached.x)
     picked = pick(reached.groups, unit, hit, keys, problem.wishes.designs, outside)
     designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
