@@ -173,6 +173,22 @@ def near_match(name: str, known: Iterable[str]) -> str:
     return "choose from " + ", ".join(repr(option) for option in options)
 
 
+def near_or_all(name: str, known: Iterable[str], at_most: int = 20) -> str:
+    """Return a hint: the closest known name, if any, and the names that there are.
+
+    Examples
+    --------
+    >>> near_or_all("val_accuracy", ["loss", "mae"])
+    "choose from 'loss', 'mae'"
+    """
+    options = sorted(map(str, known))
+    near = near_match(name, options)
+    if not near.startswith("did you mean") or len(options) == 1:
+        return near
+    listed = ", ".join(map(repr, options[:at_most])) + (", …" if len(options) > at_most else "")
+    return f"{near} The names are {listed}"
+
+
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """Count things in English; `nouns` is a plural that does not end in -s."""
     return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"

@@ -1,4 +1,4 @@
-"""What is wanted of the outputs: from the user's words to the numbers that a search and its objective see."""
+"""What is wanted of outputs and inputs: from the user's words to the numbers that a search and its objective see."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_match, near_or_all
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import typed
 from invdesign_core.space.text import parse_number, parse_range, split_assignment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from invdesign_core.space.space import Space
+    from invdesign_core.space.variables import Variable
 
 Tensor = Any
 """A tensor of the running Keras backend."""
@@ -98,16 +101,25 @@ class Target:
     weight: float = 1.0
     tolerance: float | None = None
     goal: Literal["max", "min"] | None = None
+    label: Any = None
+    """The label that a category among the inputs is to have."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether a number has to lie in an interval."""
+        return bool(np.isfinite(self.lower) or np.isfinite(self.upper))
 
     @property
     def free(self) -> bool:
         """Whether nothing is wanted."""
-        return self.goal is None and np.isinf(self.lower) and np.isinf(self.upper)
+        return self.goal is None and self.label is None and not self.limited
 
     def to_json(self) -> dict[str, Any]:
-        """Return the table that `parse_target` reads back."""
+        """Return the table that `parse_targets` reads back."""
         if self.free:
             return {"goal": "free"}
+        if self.label is not None:
+            return {"equals": self.label}
         found: dict[str, Any] = {} if self.goal is None else {"goal": self.goal}
         if self.lower == self.upper:
             found["equals"] = self.lower
@@ -121,7 +133,9 @@ class Target:
         sides = [
             f"{sign} {typed(side)}" for sign, side in ((">=", self.lower), ("<=", self.upper)) if np.isfinite(side)
         ]
-        if self.goal is not None:
+        if self.label is not None:
+            text = f"= {self.label}"
+        elif self.goal is not None:
             text = ", ".join([f"= {self.goal}", *sides])
         elif self.lower == self.upper:
             text = f"= {typed(self.lower)}"
@@ -158,6 +172,9 @@ def _word(text: str, place: str) -> dict[str, Any]:
         return {"at_most": parse_number(text[2:], place)}
     if text.startswith(">="):
         return {"at_least": parse_number(text[2:], place)}
+    if one_sided := re.fullmatch(r"(=?[<>≤≥]|[<>])\s*(.*)", text, re.S):
+        sign = "<=" if one_sided[1][-1] in "<≤" else ">="
+        raise ConfigError(f"{place}: found {text!r}, expected <= or >= before a number", f"write {sign}{one_sided[2]}")
     if ".." in text:
         lower, upper = parse_range(text, place)
         return {"at_least": lower, "at_most": upper}
@@ -166,6 +183,10 @@ def _word(text: str, place: str) -> dict[str, Any]:
     if re.fullmatch(r"[^\W\d]{3,}", text) and text.lower() not in ("nan", "inf", "infinity"):
         near = near_match(text.lower(), GOALS)
         raise ConfigError(f"{place}: found {text!r}, expected a number, LOW..HIGH, max, min or free", near)
+    if between := re.fullmatch(r"([\d.]+)\s*(?:-|–|:|to)\s*([\d.]+)", text):
+        raise ConfigError(
+            f"{place}: found {text!r}, expected a number, or LOW..HIGH", f"write {between[1]}..{between[2]}"
+        )
     return {"equals": parse_number(text, place)}
 
 
@@ -208,30 +229,70 @@ def _of_table(table: Mapping[str, Any], place: str) -> Target:
 
 
 def parse_targets(
-    items: Iterable[str] | Mapping[str, Any], outputs: Sequence[str], base: Mapping[str, Target] | None = None
+    items: Iterable[str] | Mapping[str, Any],
+    outputs: Sequence[str],
+    base: Mapping[str, Target] | None = None,
+    space: Space | None = None,
 ) -> dict[str, Target]:
-    """Read the items of ``--target``, or a ``[targets]`` table, over those of `base`; freed outputs are left out."""
+    """Read the items of ``--target``, or a ``[targets]`` table, over those of `base`; what is freed is left out.
+
+    With a `space`, targets may be about its inputs too.
+    """
+    inputs = {} if space is None else {variable.name: variable for variable in space.variables}
+    names, targets = [*outputs, *(name for name in inputs if name not in outputs)], dict[str, Target]()
+    what = "output or input" if inputs else "output"
     if isinstance(items, Mapping):
-        for name in items:
-            if name not in outputs:
-                raise ConfigError(f"targets: there is no output {name!r}", near_match(str(name), outputs))
-        targets = {name: parse_target(value, f"target of {name!r}") for name, value in items.items()}
+        given = [(str(name), value) for name, value in items.items()]
     else:
-        targets = {}
-        for item in items:
-            name, text = _split(item, outputs)
-            if name in targets:
-                raise ConfigError(f"--target: {name!r} is given twice", "write a range as NAME=LOW..HIGH")
-            targets[name] = parse_target(text, f"target of {name!r}")
+        given = [_split(item, outputs, names, what) for item in items]
+    for name, value in given:
+        place = f"target of {name!r}"
+        if name not in names:
+            raise ConfigError(f"targets: there is no {what} {name!r}", near_or_all(name, names))
+        if name in targets:
+            raise ConfigError(f"--target: {name!r} is given twice", "write a range as NAME=LOW..HIGH")
+        if name in inputs and name in outputs:
+            raise ConfigError(f"{place}: an input and an output have this name", "rename one of them")
+        targets[name] = _of_input(value, inputs[name], place) if name in inputs else parse_target(value, place)
     merged = {**(base or {}), **targets}
     return {name: target for name, target in merged.items() if not target.free}
 
 
-def _split(item: str, outputs: Sequence[str]) -> tuple[str, str]:
-    """Split a target of the command line into its output and what is wanted of it."""
+def _of_input(value: Any, variable: Variable, place: str) -> Target:
+    """Read what is wanted of an input: a goal, limits, or a value that it is to have."""
+    if isinstance(value, Target):
+        return value
+    if variable.kind in ("categorical", "binary"):
+        wanted = value["equals"] if isinstance(value, Mapping) and list(value) == ["equals"] else value
+        word = wanted.strip().removeprefix("=").strip() if isinstance(wanted, str) else wanted
+        levels = {str(level): level for level in variable.levels}
+        for label in variable.levels:
+            if label == word or str(label) == str(word):
+                return Target(label=label)
+        if GOALS.get(str(word).lower()) == "free":
+            return Target()
+        if variable.levels != (0, 1) or GOALS.get(str(word).lower()) is None:
+            raise ConfigError(
+                f"{place}: found {word!r}; the input is a category, which can only be given one of its labels",
+                f"for example {variable.name}={variable.levels[0]}; {near_or_all(str(word), levels)}",
+            )
+    target = parse_target(value, place)
+    if target.tolerance is not None:
+        raise ConfigError(f"{place}: an input is chosen, so it needs no tolerance", "write a range, LOW..HIGH")
+    if target.goal is None and target.weight != 1:
+        raise ConfigError(f"{place}: what an input is limited to always holds", "leave the weight out")
+    return target
+
+
+def _split(item: str, outputs: Sequence[str], names: Sequence[str], what: str) -> tuple[str, str]:
+    """Split a target of the command line into its output or input and what is wanted of it."""
     bare = item.strip()
     if re.search(r"<=|>=|=", bare) and not re.match(r"<=|>=|=", bare):
-        return split_assignment(item, outputs, f"--target {item!r}", "output")
+        return split_assignment(item, names, f"--target {item!r}", what)
+    for name in sorted(names, key=len, reverse=True):
+        rest = bare.removeprefix(name).lstrip()
+        if bare.startswith(name) and rest[:1] in ("<", ">", "≤", "≥"):
+            return name, rest  # refused where it is read, with the sign that is meant
     if len(outputs) != 1:
         raise ConfigError(
             f"--target {item!r}: there are {len(outputs)} outputs; name the one this target is for",

@@ -165,6 +165,7 @@ def _measured(report: Report, console: Console) -> None:
         cells += [
             (f"measured {escape(name)}", measured_text(row.outputs[name], target))
             for name, target in report.target.items()
+            if name in row.outputs  # else it is an input
         ]
         rows.append(cells)
     _cells_as_table(rows, title, console, bold=len(shown[0].inputs) + (shown[0].row is not None), what="measured")
@@ -216,8 +217,9 @@ def _fits(table: Table, console: Console) -> bool:
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
     cells = [(escape(name), escape(typed(value))) for name, value in design.inputs.items()]
-    for name in report.target:
-        target = report.target[name]
+    for name, target in report.target.items():
+        if name not in design.prediction:  # an input
+            continue
         error = design.error[name] if design.error and name in design.error else None
         heading = f"predicted {escape(name)}" + ("" if error is None else f" ± {_number(error)}")
         cells.append((heading, output_text(design.prediction[name], target)))

@@ -62,6 +62,7 @@ def solve(
             allow_code=given["allow_code"],
             imports=given["imports"],
             frame=frame,
+            targets=targets,
             table=table,
             inputs=listed_names(given["inputs"], table),
             outputs=listed_names(given["outputs"], table),

@@ -57,9 +57,10 @@ def validate(
         if no_data:
             return
         stdout.write(f"{plural(found['rows'], 'row')}\n")
+        wanted = {name: f", target {target}" for name, target in found["targets"].items()}
         for v in found["variables"]:
-            stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}\n")
+            stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n")
         for text in found["constraints"]:
             stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:
-            stdout.write(f"  output {name}{': target ' + found['targets'][name] if name in found['targets'] else ''}\n")
+            stdout.write(f"  output {name}{wanted.get(name, '').replace(',', ':', 1)}\n")

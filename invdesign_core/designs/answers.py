@@ -149,6 +149,10 @@ class Answers:
             any(a.out_of_time for _, a in found),
         )
 
+    def reached(self, name: str, by: str) -> Any:
+        """Return the column of an output as it is known by ``truth`` or ``prediction``, or that of an input itself."""
+        return self.columns[(by, name) if (by, name) in self.columns else ("design", name)]
+
     def counts(self) -> dict[str, int | None]:
         """Return how many starts there were, converged, hit, stayed where they began, and were not finite.
 
@@ -181,9 +185,10 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     limited = targets.limited[reached.groups]
     can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
     columns: Columns = {("design", name): written[name].array for name in space.names}
+    named = [(m, name) for m, name in enumerate(surrogate.outputs) if name not in surrogate.exact_inputs]
     for part, values in (("prediction", reached.prediction.mean), ("spread", reached.prediction.std), ("truth", true)):
         if values is not None:
-            columns |= {(part, name): values[:, m] for m, name in enumerate(surrogate.outputs)}
+            columns |= {(part, name): values[:, m] for m, name in named}
     columns |= {("loss",): reached.loss, ("variance",): reached.variance}
     starts: Columns = {("target",): reached.groups, ("start",): numbered_within(reached.groups)}
     starts |= {("guess", name): reached.guess[:, j] for j, name in enumerate(_encoded_names(surrogate.space))}
@@ -191,7 +196,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     for name in ("status", "message", "evaluations", "moved"):
         starts[name,] = getattr(reached, name)
     every = problem.whole or targets  # every part of a table has the columns that the whole needs
-    for m, name in enumerate(surrogate.outputs):
+    for m, name in named:
         if every.limited[:, m].any():
             columns["met", name] = with_gaps(met[:, m], limited[:, m])
         if every.asked[:, m].any():
@@ -220,7 +225,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         if near.rows is not None:
             designs["nearest", "row"] = near.rows[row]
         if near.y is not None:
-            designs |= {("nearest", "measured", name): near.y[row, m] for m, name in enumerate(surrogate.outputs)}
+            designs |= {("nearest", "measured", name): near.y[row, m] for m, name in named}
         designs |= {("nearest", "distance"): distance, ("inside",): near.inside(reached.x[picked.rows])}
     return Answers(targets, laid_out(starts), designs, reached.interrupted, reached.search)
 

@@ -48,7 +48,8 @@ def measured_rows(problem: InverseProblem, known: TrainingRows, found: Answers) 
         columns["row",] = rows.rows[there][row]
     written = space.decode(x[row])
     columns |= {("design", name): written[name].array for name in space.names}
-    columns |= {("measured", name): y[row, m] for m, name in enumerate(outputs)}
+    inputs = problem.surrogate.exact_inputs
+    columns |= {("measured", name): y[row, m] for m, name in enumerate(outputs) if name not in inputs}
     judged = targets.met(y[row], target)
     limited = targets.limited[target]
     for m in np.flatnonzero((problem.whole or targets).limited.any(axis=0)):
@@ -82,7 +83,7 @@ def _reached(found: Answers) -> tuple[FloatArray, NDArray[np.bool_]]:
     y, fine = np.full(targets.lower.shape, np.nan), np.zeros(len(targets), dtype=np.bool_)
     best = np.flatnonzero(columns["rank",] == 1)
     at = columns["target",][best]
-    y[at] = np.stack([columns[found.judged_by, name][best] for name in targets.outputs], axis=1)
+    y[at] = np.stack([found.reached(name, found.judged_by)[best] for name in targets.outputs], axis=1)
     fine[at] = filled(columns["met",])[best]
     return y, fine
 

@@ -138,7 +138,9 @@ def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
 
 def values_of(row: MeasuredReport, targets: Mapping[str, TargetReport]) -> str:
     """Name what was measured in a row of some outputs, as it was written."""
-    return ", ".join(f"{name} {measured_text(row.outputs[name], target)}" for name, target in targets.items())
+    return ", ".join(
+        f"{name} {measured_text({**row.inputs, **row.outputs}[name], target)}" for name, target in targets.items()
+    )
 
 
 def _by_rows(report: Report) -> str:
@@ -161,9 +163,13 @@ def _reached(report: Report, judge: str) -> str:
     parts = []
     for name, target in report.target.items():
         if target.goal is not None:
-            reached = (best.truth or best.prediction)[name]
             most = "largest" if target.goal == "max" else "smallest"
-            parts.append(f"the {most} {name} found{held} is {output_text(reached, target)} {judge}")
+            if name in best.prediction:
+                reached = output_text((best.truth or best.prediction)[name], target)
+                parts.append(f"the {most} {name} found{held} is {reached} {judge}")
+            else:  # an input
+                by = f"{held} {judge}" if held else ""
+                parts.append(f"the {most} {name} found{by} is {as_written(best.inputs[name])}")
     text = ", ".join(parts)
     if row is None or not all(row.met.values()):
         return text

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.digits import typed
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
@@ -64,7 +64,7 @@ def split_assignment(text: str, names: Sequence[str], place: str, what: str) -> 
     if guess in names or not re.search(r"<=|>=|=", text):
         example = f"for example {names[0]}=1" if names else None
         raise ConfigError(f"{place}: found {text!r}, expected NAME=VALUE", example)
-    raise ConfigError(f"{place}: there is no {what} {guess!r}", near_match(guess, names))
+    raise ConfigError(f"{place}: there is no {what} {guess!r}", near_or_all(guess, names))
 
 
 def split_names(text: str, known: Sequence[str] | None = None) -> list[str]:

@@ -180,7 +180,7 @@ class Variable:
         if self.kind in ("integer", "continuous") and self.discrete and np.isfinite([self.lower, self.upper]).all():
             ends = self.grid.at(np.array([0, self.grid.count - 1]))
             return ends[:1], ends[1:]
-        return np.array([self.lower]), np.array([self.upper])
+        return np.array([self.lower], dtype=np.float64), np.array([self.upper], dtype=np.float64)
 
     @property
     def grid(self) -> EvenGrid:

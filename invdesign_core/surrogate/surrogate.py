@@ -109,6 +109,11 @@ class Surrogate:
         return not hasattr(self.members[0], "z")
 
     @property
+    def exact_inputs(self) -> tuple[str, ...]:
+        """The outputs that are inputs, of which a target asks for the smallest or the largest value."""
+        return ()
+
+    @property
     def variables(self) -> list[Any]:
         """All weights of all members."""
         return [v for net in self._z_nets for v in (*net.trainable_variables, *net.non_trainable_variables)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +14,9 @@ from invdesign_core.search.proximity import NearTo
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.overrides import VariableOverrides
 from invdesign_core.space.space import Space, check_feasible
+from invdesign_core.targets import Target
 from invdesign_core.workflow.fixed_inputs import check_agreement, held_names, hold
+from invdesign_core.workflow.input_limits import narrowed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,12 +97,20 @@ class Design(BaseModel):
                 bounds[name] = (min(ends), max(ends))
         return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
 
-    def apply(self, space: Space, outputs: Sequence[str], frame: pd.DataFrame | None = None) -> Space:
+    def apply(
+        self,
+        space: Space,
+        outputs: Sequence[str],
+        frame: pd.DataFrame | None = None,
+        limits: Mapping[str, Target] = MappingProxyType({}),
+    ) -> Space:
         """Return the space of a search; the values of a table of targets win over what is said here of their variables.
+
+        `limits` are what a target sets for inputs, which narrow it.
 
         Where no design satisfies the constraints, those that contradict each other are named.
         """
-        found = self.restrict(space, held_names(space, frame))
+        found = narrowed(self.restrict(space, held_names(space, frame)), limits)
         if frame is not None:
             found = hold(found, frame)[0]
         if not self.constraints:

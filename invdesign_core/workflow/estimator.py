@@ -222,7 +222,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                     f"give a mapping; the outputs are {', '.join(map(repr, outputs))}",
                 )
             target = {outputs[0]: target}
-        wanted = parse_targets(target, outputs)
+        wanted = parse_targets(target, outputs, space=surrogate.space)
         if not wanted:
             raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
         return invert(*self._problem(wanted))

@@ -64,7 +64,8 @@ class Experiment(BaseModel):
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="Searches for designs.")
     targets: dict[str, Any] = Field(
         default_factory=dict,
-        description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table.",
+        description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table; of an "
+        "input also a label.",
     )
     folder: Path = Field(
         default_factory=Path.cwd, exclude=True, description="The folder that relative paths start from."

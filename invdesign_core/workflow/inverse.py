@@ -20,14 +20,18 @@ from invdesign_core.search.search import plan_for, search
 from invdesign_core.search.solver import Solver
 from invdesign_core.search.starts import check_held
 from invdesign_core.space.space import Space
+from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.fixed_inputs import held_names, hold
+from invdesign_core.workflow.input_limits import check_wanted
 from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def pose(
@@ -42,17 +46,50 @@ def pose(
 
     `base` has the variables as the data say them. `choose` returns the solver, told whether an extremum is asked for.
     """
-    outputs, spread = model.surrogate.outputs, model.surrogate.spread
-    frame = None if isinstance(asked, Mapping) else asked
+    outputs, frame = model.surrogate.outputs, None
     if isinstance(asked, Mapping):
-        targets = Targets.build([asked], outputs, spread)
+        space = design.apply(base, outputs, limits=asked)
+        model, targets = asked_of(model, asked)
     else:
-        check_columns(asked, outputs, base.names)
-        targets = Targets.from_frame(asked, outputs, spread)
-    space = design.apply(base, outputs, frame)
+        frame = asked
+        check_columns(frame, outputs, base.names)
+        targets = Targets.from_frame(frame, outputs, model.surrogate.spread)
+        space = design.apply(base, outputs, frame)
     solver = choose(bool(targets.extremum.any()))
     wishes = Wishes(design.designs, design.near_to(space, held_names(base, frame)))
     return inverse_problem(model, space, targets, objective, solver, wishes, frame)
+
+
+def asked_of(model: ForwardModel, wanted: Mapping[str, Target]) -> tuple[ForwardModel, Targets]:
+    """Return one target, and the model that answers with the inputs to be maximised or minimised too."""
+    surrogate, space = model.surrogate, model.surrogate.space
+    check_wanted(wanted, space)
+    goals = [name for name, target in wanted.items() if name in space.names and target.goal is not None]
+    if goals:
+        exact = ExactInputs.beside(surrogate, goals)
+        rows = None if model.rows is None else exact.rows(model.rows)
+        model = replace(model, surrogate=exact, rows=rows, truth=_with_inputs(model.truth, goals))
+    outputs = model.surrogate.outputs
+    asked = {
+        name: replace(target, lower=-np.inf, upper=np.inf) if name in goals else target
+        for name, target in wanted.items()
+        if name in outputs
+    }
+    return model, Targets.build([asked], outputs, model.surrogate.spread)
+
+
+def _with_inputs(truth: Truth | None, names: Sequence[str]) -> Truth | None:
+    """Return a true model that answers with some of the inputs too."""
+    if truth is None:
+        return None
+
+    def both(designs: pd.DataFrame) -> pd.DataFrame:
+        answer = truth(designs.copy())
+        return (
+            answer.assign(**{name: designs[name].to_numpy() for name in names}) if hasattr(answer, "assign") else answer
+        )
+
+    return both
 
 
 def inverse_problem(
@@ -145,7 +182,7 @@ def _note_violated(found: Answers, ctx: Context) -> None:
     if not len(found.designs):
         return
     outputs = found.targets.outputs
-    y = found.designs.loc[:0, [f"prediction.{name}" for name in outputs]].to_numpy(dtype=np.float64)
+    y = np.array([[found.reached(name, "prediction")[0] for name in outputs]], dtype=np.float64)
     first = np.zeros(1, dtype=np.intp)
     violated = np.flatnonzero(np.abs(found.targets.excess(y, first)[0]) > ROUNDOFF)
     if len(violated):

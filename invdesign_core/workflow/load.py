@@ -21,7 +21,7 @@ from invdesign_core.surrogate.model_check import ModelSample, sample
 from invdesign_core.surrogate.signature import one_tensor
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import import_named, keras_objects
-from invdesign_core.targets import Target
+from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.experiment import Experiment
@@ -59,6 +59,8 @@ class SolveOptions:
     """Modules, or files that end in .py, with the classes and functions that these files name."""
     frame: pd.DataFrame | None = None
     """The table of targets, where there is one: a model without other bounds has those of its design variables."""
+    targets: Sequence[str] = ()
+    """The target, as `--target` takes it: a model without other bounds has those that it sets for inputs."""
     table: Path | None = None
     """For a model: a table with the inputs, whose ranges become bounds, and maybe the outputs."""
     inputs: Sequence[str] | None = None
@@ -202,9 +204,11 @@ def _own_model(
         model, ports = one_tensor(load_model(path, options.allow_code), path)
     named = name_tensors(ports, path, options.table, options.inputs, options.outputs)
     frame = None if options.frame is None else as_targets(options.frame, named.space, named.outputs, Context())
-    space = box = design.apply(named.space, named.outputs, frame)
+    limits = parse_targets(options.targets, named.outputs, space=named.space)
+    space = box = design.apply(named.space, named.outputs, frame, limits)
     check_bounds(space)
-    if held_names(named.space, frame):  # units are those of the bounds; where there are none, of the table of targets
+    # Units are those of the bounds; where there are none, of the table of targets, or of the limits that a target sets.
+    if held_names(named.space, frame) or any(name in named.space.names for name in limits):
         own = design.restrict(named.space)
         unbounded = own.unbounded()
         pairs = zip(own.variables, space.variables, strict=True)

@@ -16,10 +16,9 @@ from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import Wishes
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
-from invdesign_core.targets import Targets
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.experiment import Experiment
-from invdesign_core.workflow.inverse import inverse_problem, invert
+from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.train import fit
@@ -99,9 +98,9 @@ def run_experiment(
             folder.write_surrogate(model.surrogate, model.known, model.report)
         answers = None
         if checked.targets:
-            wanted = Targets.build([checked.targets], data.outputs, model.surrogate.spread)
+            asked, wanted = asked_of(model, checked.targets)
             wishes = Wishes(experiment.design.designs, checked.near_to)
-            problem = inverse_problem(model, checked.space, wanted, stages.objective, stages.solver, wishes)
+            problem = inverse_problem(asked, checked.space, wanted, stages.objective, stages.solver, wishes)
             answers = invert(problem, ctx)
             with put_off(faults):
                 folder.write_answers(answers, "1")

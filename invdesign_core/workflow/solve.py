@@ -18,6 +18,7 @@ from invdesign_core.surrogate.model_check import describe
 from invdesign_core.targets import parse_targets
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.chunks import ChunkedTable
+from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off
@@ -45,7 +46,7 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     ConfigError, PluginError, DataError
         If one of them can't be used, or the model can't be read.
     """
-    return solve_one(prepare(path, **options), targets)
+    return solve_one(prepare(path, targets=targets, **options), targets)
 
 
 def solve_one(p: Prepared, targets: Sequence[str]) -> Result:
@@ -55,11 +56,12 @@ def solve_one(p: Prepared, targets: Sequence[str]) -> Result:
     """
     ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
     outputs = surrogate.outputs
-    wanted = parse_targets(targets or p.experiment.targets, outputs)
+    wanted = parse_targets(targets or p.experiment.targets, outputs, space=p.base)
     if not wanted:
         listed = ", ".join(map(repr, outputs))
         raise ConfigError("no target is given", f"for example --target '{outputs[0]}=1'; the outputs are {listed}")
     problem = p.problem(wanted)
+    note_limits(wanted, p.base, ctx)
     if p.sampled is not None:
         describe(p.sampled, problem.space, outputs, wanted, ctx)
     answers = invert(problem, ctx)

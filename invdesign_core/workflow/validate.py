@@ -22,6 +22,7 @@ from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.experiment import Experiment, Stages
+from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
 
 
@@ -57,10 +58,13 @@ def check(
         data = load(stages.dataset, ctx)
     user_code = user_code_of(stages.surrogate, ctx)
     check_learnable(stages.surrogate, data)
-    space = experiment.design.apply(data.space, data.outputs)
+    own = parse_targets(experiment.targets, data.outputs, space=data.space)
+    wanted = parse_targets(targets, data.outputs, own, data.space)
+    check_wanted(wanted, data.space)
+    space = experiment.design.apply(data.space, data.outputs, limits=wanted)
     for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
-    wanted = parse_targets(targets, data.outputs, parse_targets(experiment.targets, data.outputs))
+    note_limits(wanted, space, ctx)
     if not (wanted or targets or experiment.targets) and data.example:
         wanted = _example(data, stages.dataset)
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
