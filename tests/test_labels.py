@@ -23,7 +23,7 @@ def data_with(labels):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([b"a", b"b", b"c"] * 3, r"'k' holds b'a' \(bytes\)"),
+        ([b"a", b"b", b"c"] * 3, r"column 'k', row 1: found bytes \(b'a'\), .*"),
         (pd.cut(np.arange(9), 3), r"'k' holds Interval"),
         (pd.Series(["1", 1, "x"] * 3, dtype=object), "'k' holds the labels '1' and 1, which are written alike"),
         (pd.Series(["True", True, "x"] * 3, dtype=object), "written alike"),

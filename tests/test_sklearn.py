@@ -289,7 +289,7 @@ def cell(column, value):
         (cell("flow rate", np.nan), r"NaN: column 'flow rate', row 3"),
         (cell("flow rate", np.inf), r"inf: column 'flow rate', row 3"),
         (cell("alloy", "gold"), r"'alloy' has no level 'gold'"),
-        (cell("flow rate", "fast"), r"could not convert string to float: 'fast'"),
+        (cell("flow rate", "fast"), r"row 3: found 'fast', expected a number"),
         (lambda X: X.drop(columns="alloy"), r"seen at fit time, yet now missing"),
         (lambda X: X[["alloy", "flow rate", "pumps", "heated"]], r"must be in the same order"),
         (lambda X: X.rename(columns={"alloy": "metal"}), r"unseen at fit time"),

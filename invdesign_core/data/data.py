@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.context import Context
+from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import DataError, near_match, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -133,8 +134,8 @@ class Data:
 
         Parameters
         ----------
-        frame : pandas.DataFrame
-            The table.
+        frame : DataFrame
+            The table: of pandas, polars or Arrow. What a column is follows from its values, not from its type.
         outputs : sequence of str
             The output columns.
         inputs : sequence of str, optional
@@ -155,7 +156,7 @@ class Data:
         DataError
             If a column is missing or holds what can't be used.
         """
-        frame = frame.rename(columns=str)
+        frame = as_frame(frame).rename(columns=str)
         known = list(frame.columns)
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:
@@ -168,6 +169,8 @@ class Data:
                 raise DataError(f"the table has no column {column!r}", near_match(column, known))
         if not chosen:
             raise DataError("no column is left as a design variable", "name fewer outputs")
+        needed = {*chosen, *outputs, *([] if weights is None else [weights])}
+        frame = plain_columns(frame, needed)
         for column in chosen:
             refuse_cells(f"column {column!r}", frame[column].to_numpy(), frame[column].isna().to_numpy())
         space = Space(tuple(infer_variable(c, frame[c], (kinds or {}).get(c)) for c in chosen))

@@ -12,6 +12,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
 from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.options import DESIGN, Reading
+from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
@@ -142,13 +143,14 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
 
 def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context) -> pd.DataFrame:
     """Return a table of t targets with the names of outputs and design variables, and without our own results."""
-    frame = frame.rename(columns=str)
+    frame = as_frame(frame, "targets").rename(columns=str)
     if not len(frame):
         raise ConfigError("targets: the table has no rows", "give it a row for each target")
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     names = {*space.names, *outputs}
+    frame = plain_columns(frame, {*names, *(PREFIX + name for name in space.names)}, "targets, ", mixed=True)
     if is_written_by_us(frame.columns):
         aside = [column for column in frame.columns if column not in names and is_result(column, names)]
         if aside:

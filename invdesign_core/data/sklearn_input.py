@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_array, validate_data
 
 from invdesign_core.data.bookkeeping import LeaveOut
 from invdesign_core.data.data import Data, refuse_cells
+from invdesign_core.data.files.number_text import POINT
+from invdesign_core.data.frames import as_frame, is_foreign, plain_columns
 from invdesign_core.data.own_columns import PREFIX, designs_of
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
 from invdesign_core.space.arrays import FloatArray
@@ -43,7 +45,8 @@ def bad_input() -> Iterator[None]:
     except (ConfigError, DataError) as error:
         raise InputError(error.message, error.hint) from None
     except (ValueError, TypeError) as error:
-        raise InputError(str(error)) from error
+        text = str(error)  # scikit-learn shows all of a complex array
+        raise InputError(text.splitlines()[0] if text.startswith("Complex") else text) from error
 
 
 def join(estimator: Any, X: Any, y: Any) -> Data:
@@ -62,6 +65,7 @@ def join(estimator: Any, X: Any, y: Any) -> Data:
             )
         if len(designs) < LEAST_ROWS:
             raise InputError(f"X has {plural(len(designs), 'sample')}, expected at least {LEAST_ROWS}")
+        _refuse_numbers_as_text(designs)
         for what, table in (("X", designs), ("y", responses)):
             numeric = table.loc[:, [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]]
             if numeric.shape[1]:
@@ -78,6 +82,7 @@ def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) ->
     A DataFrame with columns ``design.NAME`` is a table of answers: its designs are taken, whatever else is in it.
     """
     with bad_input():
+        X = as_frame(X, "X") if is_foreign(X) else X
         if hasattr(X, "columns") and _has_designs(X.columns, space):
             X = designs_of(X.rename(columns=str), space, outputs, "X")
             X = X if hasattr(estimator, "feature_names_in_") else X.to_numpy(dtype=np.float64)
@@ -96,18 +101,20 @@ def design_table(estimator: Any, X: Any, reset: bool) -> pd.DataFrame:
     """
     import pandas as pd
 
+    X = as_frame(X, "X") if is_foreign(X) else X
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        return X.rename(columns=str)
+        return plain_columns(X.rename(columns=str), what="X, ")
     values = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
     names = getattr(estimator, "feature_names_in_", [f"x{i + 1}" for i in range(values.shape[1])])
-    return pd.DataFrame(values, columns=list(names))
+    return plain_columns(pd.DataFrame(values, columns=list(names)), what="X, ")
 
 
 def out_of_x(X: Any) -> LeaveOut:
     """Return how columns are left out of designs that were handed over as `X`."""
     if hasattr(X, "columns"):
-        return lambda names: f"X = X.drop(columns={json.dumps(list(names), ensure_ascii=False)})"
+        way = "X.drop_columns(" if hasattr(X, "drop_columns") else "X.drop(" if is_foreign(X) else "X.drop(columns="
+        return lambda names: f"X = {way}{json.dumps(list(names), ensure_ascii=False)})"
     return lambda names: f"X = np.delete(X, {[int(name.removeprefix('x')) - 1 for name in names]}, axis=1)"
 
 
@@ -122,14 +129,30 @@ def _response_table(y: Any) -> pd.DataFrame:
 
     if y is None:
         raise InputError("this InverseDesign requires y to be passed, but the target y is None", "call fit(X, y)")
-    if isinstance(y, pd.Series):
-        y = y.to_frame(name=str(y.name) if y.name is not None else "y")
+    if isinstance(y, pd.Series) or is_foreign(y):
+        y = as_frame(y, "y")
     if isinstance(y, pd.DataFrame):
-        return y.rename(columns=str).infer_objects()
+        return plain_columns(y.rename(columns=str), what="y, ")
     values = check_array(y, ensure_2d=False, ensure_all_finite=False, input_name="y")
     values = values[:, None] if values.ndim == 1 else values
     names = ["y"] if values.shape[1] == 1 else [f"y{i + 1}" for i in range(values.shape[1])]
-    return pd.DataFrame(values, columns=names)
+    return plain_columns(pd.DataFrame(values, columns=names), what="y, ")
+
+
+def _refuse_numbers_as_text(designs: pd.DataFrame) -> None:
+    """Refuse a column of many different texts that are all numbers: they may be meant as either."""
+    import pandas as pd
+
+    for name, column in designs.items():
+        if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
+            continue
+        texts = column.dropna()
+        if texts.nunique() > max(10, len(column) / 2) and texts.astype(str).str.match(POINT).all():
+            raise InputError(
+                f"X, column {name!r} holds {texts.nunique()} different texts in {len(column)} rows, such as "
+                f"{texts.iloc[0]!r}, that can be read as numbers or as labels",
+                f"choose one: X[{name!r}].astype(float) or X[{name!r}].astype('category')",
+            )
 
 
 def _refuse_not_finite(values: FloatArray, names: Sequence[str], what: str) -> None:

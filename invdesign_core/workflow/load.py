@@ -61,8 +61,8 @@ class SolveOptions:
     """The table of targets, where there is one: a model without other bounds has those of its design variables."""
     targets: Sequence[str] = ()
     """The target, as `--target` takes it: a model without other bounds has those that it sets for inputs."""
-    table: Path | None = None
-    """For a model: a table with the inputs, whose ranges become bounds, and maybe the outputs."""
+    table: Any = None
+    """For a model: a file or DataFrame with the inputs, whose ranges become bounds, and maybe the outputs."""
     inputs: Sequence[str] | None = None
     """For a model: its names in its order; by default its own, or the table's columns, or x1, x2, …."""
     outputs: Sequence[str] | None = None

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import read_table
+from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.designs.report import OutputMetrics
 from invdesign_core.designs.verdict import number_text
 from invdesign_core.errors import ConfigError, DataError, near_match, plural
@@ -54,7 +55,7 @@ class Named:
 def name_tensors(
     ports: Signature,
     path: Path,
-    table: Path | None = None,
+    table: Any = None,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> Named:
@@ -64,7 +65,10 @@ def name_tensors(
         x_names = _given(inputs, ports.input_names, ports.named_inputs, path, "inputs")
         space = Space(tuple(Variable(name, kind) for name, kind in zip(x_names, ports.kinds, strict=True)))
         return Named(space, tuple(y_names))
-    frame = read_table(table)
+    if isinstance(table, str | Path):
+        frame = read_table(Path(table))
+    else:
+        frame, table = plain_columns(as_frame(table).rename(columns=str)), "the table"
     columns = list(frame.columns)
     for name in inputs or ():
         if name not in columns:
@@ -120,7 +124,7 @@ def _inputs_of(
     columns: Sequence[str],
     ports: Signature,
     path: Path,
-    table: Path,
+    table: Any,
     outputs: Sequence[str] | None,
     y_names: Sequence[str],
 ) -> list[str]:

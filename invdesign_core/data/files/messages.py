@@ -30,4 +30,9 @@ def option(name: str, value: object) -> str:
 
 def shown(text: str, limit: int = 40) -> str:
     """Quote a text that was found, shortened where it is long."""
-    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+    return repr(shortened(text, limit))
+
+
+def shortened(text: str, limit: int = 40) -> str:
+    """Cut off what is too long for a message."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

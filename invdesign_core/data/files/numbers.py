@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign_core.data.files.arrow import as_text
 from invdesign_core.data.files.grid import Grid
 from invdesign_core.data.files.messages import option, shown
 from invdesign_core.data.files.number_text import (
@@ -32,7 +33,7 @@ from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError, plural
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 @dataclass
@@ -72,13 +73,6 @@ def parse(grid: Grid, reading: Reading) -> Parsed:
             values = as_text(column.column)
         result.columns[column.name] = values
     return result
-
-
-def as_text(column: pa.Array) -> Any:
-    """Return texts as a frame holds them."""
-    import pandas as pd
-
-    return pd.Series(column.to_pylist(), dtype=object if column.null_count == len(column) else None)
 
 
 def _decimal(grid: Grid, columns: Sequence[Texts], reading: Reading) -> str:

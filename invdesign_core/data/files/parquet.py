@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.files.arrow import as_text, decoded, unusable, values_of
 from invdesign_core.data.files.grid import clean_name, kept_rows, name_columns, refuse_twice
 from invdesign_core.data.files.messages import option, some
-from invdesign_core.data.files.numbers import Parsed, as_text
+from invdesign_core.data.files.numbers import Parsed
 from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError
 
@@ -67,7 +68,7 @@ def open_parquet(path: Path, reading: Reading) -> Parquet:
 
     def texts(position: int) -> Any:
         column = _column(path, file, stored[position])
-        return pa.nulls(count, pa.large_string()) if _unusable(column.type) else column.cast(pa.large_string())
+        return pa.nulls(count, pa.large_string()) if unusable(column.type) else column.cast(pa.large_string())
 
     kept, numbers, notes = name_columns(path, names, texts, reading.index)
     fields = dict(zip(kept, stored[len(stored) - len(kept) :], strict=True))
@@ -80,7 +81,7 @@ def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str
 
     columns = {name: _column(source.path, source.file, source.fields[name]) for name in wanted}
     source.file.close()
-    refused = {name: what for name, column in columns.items() if (what := _unusable(column.type))}
+    refused = {name: what for name, column in columns.items() if (what := unusable(column.type))}
     if refused:
         found = ", ".join(f"column {name!r} holds {what} ({columns[name].type})" for name, what in refused.items())
         advice = "make it a number, such as hours since the start" if "times" in refused.values() else "split it up"
@@ -91,7 +92,7 @@ def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str
     result = Parsed()
     for name, column in columns.items():
         column = column.take(source.rows - 1)
-        result.columns[name] = as_text(column.cast(pa.large_string())) if name in labels else _values(column)
+        result.columns[name] = as_text(column.cast(pa.large_string())) if name in labels else values_of(column)
     return result
 
 
@@ -106,52 +107,7 @@ def _column(path: Path, file: Any, name: str) -> Any:
     import pyarrow as pa
 
     try:
-        column = file.read(columns=[name]).column(name).combine_chunks()
+        column = file.read(columns=[name]).column(name)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from None
-    while pa.types.is_dictionary(column.type) or hasattr(column, "storage"):
-        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column.storage
-    return column
-
-
-def _unusable(kind: Any) -> str | None:
-    """Say what a type holds that is no number, no truth value and no text."""
-    from pyarrow import types
-
-    tests: dict[str | None, Sequence[Callable[[Any], bool]]] = {
-        "times": (types.is_temporal,),
-        "lists": (types.is_list, types.is_large_list, types.is_fixed_size_list),
-        "records": (types.is_struct,),
-        "mappings": (types.is_map,),
-        "bytes": (types.is_binary, types.is_large_binary, types.is_fixed_size_binary),
-        None: (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, _is_text),
-    }
-    for what, those in tests.items():
-        if any(test(kind) for test in those):
-            return what
-    return "values of an unknown kind"
-
-
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _values(column: Any) -> Any:
-    """Return exact integers, floats, truth values or text; floats with NaN where some are missing."""
-    import pyarrow as pa
-
-    kind = column.type
-    if _is_text(kind):
-        return as_text(column)
-    if pa.types.is_boolean(kind):
-        if not column.null_count:
-            return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.bool_)
-        column = column.cast(pa.int8())
-    elif pa.types.is_decimal(kind):
-        column = column.cast(pa.large_string())  # since only that conversion rounds to the nearest float
-    elif pa.types.is_integer(kind) and not column.null_count:
-        numbers = column.to_numpy(zero_copy_only=False)
-        return numbers if numbers.max() > np.iinfo(np.int64).max else numbers.astype(np.int64)
-    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return decoded(column)
