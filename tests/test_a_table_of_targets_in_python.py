@@ -48,13 +48,13 @@ def stopping(monkeypatch, after):
     """Press Ctrl-C while the chunk after some is being solved."""
     real, calls = inverse.search, []
 
-    def search(problem, ctx):
+    def search(problem, plan, ctx):
         if len(calls) == after:
             solver = problem.solver.model_copy()
             object.__setattr__(solver, "solve", pressed)
             problem = replace(problem, solver=solver)
         calls.append(len(problem.targets))
-        return real(problem, ctx)
+        return real(problem, plan, ctx)
 
     def pressed(*_):
         raise KeyboardInterrupt
