@@ -189,6 +189,34 @@ def near_or_all(name: str, known: Iterable[str], at_most: int = 20) -> str:
     return f"{near} The names are {listed}"
 
 
+ESCAPES = {"\t": "t", "\n": "n", "\r": "r", "\b": "b", "\f": "f", "\a": "a", "\v": "v"}
+"""Characters that a backslash and a letter stand for between double quotes."""
+
+
+def no_such_file(path: Path) -> tuple[str, str | None]:
+    r"""Return the message that a file is missing, on one line, and a hint: an escape in its name, or what is like it.
+
+    Examples
+    --------
+    >>> no_such_file(Path("C:\temp.csv"))[0]
+    'C:<tab>emp.csv: there is no such file'
+    """
+    text = str(path)
+    if not any(sign in text for sign in ESCAPES):
+        near = near_match(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
+        return f"{path}: there is no such file", near
+    names = {"\t": "<tab>", "\n": "<line break>"}
+    shown = "".join(names.get(sign, f"<\\{ESCAPES[sign]}>" if sign in ESCAPES else sign) for sign in text)
+    begins = re.search(r"[A-Za-z]:[^/]*$", text)
+    meant = "".join(f"\\{ESCAPES[sign]}" if sign in ESCAPES else sign for sign in (begins[0] if begins else path.name))
+    slashes = meant.replace("\\", "/")
+    return (
+        f"{shown}: there is no such file",
+        f"between double quotes a \\ begins an escape: write '{meant}' in single quotes, or \"{slashes}\"; in Python "
+        f"r'{meant}'",
+    )
+
+
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """Count things in English; `nouns` is a plural that does not end in -s."""
     return f"{count} {noun}" if count == 1 else f"{count} {nouns or noun + 's'}"

@@ -15,7 +15,8 @@ from invdesign_core.registry import OWN
 from invdesign_core.space.text import parse_number, parse_range, split_names
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import merge_design
-from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value, read_toml
+from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
+from invdesign_core.workflow.experiment_text import read_text, read_toml
 
 
 def check_exists(run_or_model: Path) -> None:
@@ -52,7 +53,7 @@ def experiment_of(path: Path | None, given: Mapping[str, Any]) -> tuple[Experime
     source = None
     if path is not None:
         values = read_toml(path)
-        source = path.read_text(encoding="utf-8-sig")
+        source = read_text(path)
     elif given["dataset"] is None and all(Path(f"{n}.parquet").exists() for n in ("features", "targets")):
         values["dataset"] = {"use": f"{OWN}:table", "features": "features.parquet", "targets": "targets.parquet"}
     for kind, default in DEFAULTS.items():

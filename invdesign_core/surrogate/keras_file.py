@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, near_match, plural, reason
+from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, no_such_file, plural, reason
 from invdesign_core.surrogate import backend
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def _refuse_others(path: Path) -> None:
             raise DataError(f"{path}: this folder is an unpacked Keras model", "save it with zipped=True, as one file")
         raise DataError(f"{path}: this is a folder and holds no Keras model", EXPECTED)
     if not path.exists():
-        siblings = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
-        raise DataError(f"{path}: there is no such file", near_match(path.name, siblings) if siblings else None)
+        raise DataError(*no_such_file(path))
     with path.open("rb") as file:
         begin = file.read(200)
     if begin.startswith(b"\x89HDF"):

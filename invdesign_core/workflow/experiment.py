@@ -16,6 +16,7 @@ from invdesign_core.registry import OWN, Registry, build_options
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
+from invdesign_core.workflow.experiment_text import read_toml
 from invdesign_core.workflow.solver_choice import Requirements, pick_solver
 
 
@@ -181,30 +182,7 @@ class Stages(BaseModel):
     solver: Solver
 
 
-TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
-"""Endings that people try to run as experiments."""
 SECTIONS = tuple(name for name in Experiment.model_fields if name != "folder")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file, or say where it stops being one."""
-    if path.suffix.lower() in TABLES:
-        raise ConfigError(
-            f"{path}: this is a table, expected an experiment file", f"write one: invdesign init {path} --outputs A,B"
-        )
-    if path.is_dir():
-        raise ConfigError(f"{path}: this is a folder, expected an experiment file", "for example mine.toml")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        near = near_match(path.name, [p.name for p in path.parent.glob("*.toml")]) if path.parent.is_dir() else None
-        raise ConfigError(f"{path}: there is no such file", near) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as text: {error}") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: invalid TOML: {error}", "put text, and keys with spaces, in quotes") from None
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

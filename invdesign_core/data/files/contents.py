@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError, near_match
+from invdesign_core.errors import DataError, no_such_file
 
 ENDINGS = {
     "a text file": (".csv", ".txt", ".tsv", ".tab", ".dat"),
@@ -75,8 +75,7 @@ def read_bytes(path: Path, reading: Reading) -> bytes:
     kind = KINDS.get(ending)
     readable = f"files that can be read: {', '.join(READERS)}"
     if not path.exists():
-        near = near_match(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else None
-        raise DataError(f"{path}: there is no such file", near)
+        raise DataError(*no_such_file(path))
     if path.is_dir():
         raise DataError(f"{path}: found a folder, expected a file", readable)
     if kind is None:
