@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import apply_overrides
 from invdesign_core.workflow.validate import load
 
+NO_VALUES = "holds dates or other values that can't be used"
 FOUND = ("inputs", "kinds")
 """Options of the dataset that the file states as they were found, so that no option is repeated."""
 
@@ -43,25 +44,32 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
         given = given.get("dataset", {})
         reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
-        names = split_names(outputs, load_table(table, reading, strict=False).names)
+        found = load_table(table, reading, columns=[], strict=False)
+        names = split_names(outputs, found.names)
         there = Path(os.path.relpath(table.resolve(), path.parent.resolve())).as_posix()  # as the file will mean it
         options: dict[str, Any] = {"path": there, "outputs": names, **given}
+        said = [*options.get("leave_out", ()), *names, *([] if "inputs" not in given else found.refused)]
+        aside = {name: NO_VALUES for name in found.refused if name not in said}
         registry = discover()
         use = registry.label("dataset", "table")
+
+        def data_without(columns: Iterable[str], ctx: Context) -> Data:
+            if columns:
+                options["leave_out"] = [*given.get("leave_out", ()), *columns]
+            return load(registry.create("dataset", use, {**options, "path": table.resolve()}), ctx)  # type: ignore[arg-type]
+
         with Watcher(quiet) as watcher:
-            dataset: Any = registry.create("dataset", use, {**options, "path": table.resolve()})
             ctx = replace(Context(), emit=watcher)
-            data = load(dataset, ctx)
-            aside, said = described_rows(data), ""
-            if "inputs" not in given and 0 < len(aside) < len(data.space.names):
-                said = reasons(aside)
+            data = data_without(aside, ctx)
+            more = described_rows(data)
+            if "inputs" not in given and 0 < len(more) < len(data.space.names):
+                aside |= more
+                data = data_without(aside, replace(ctx, emit=lambda event: None))
+            if aside:
                 ctx.warn(sentence(aside))
-                options["leave_out"] = [*options.get("leave_out", ()), *aside]
-                dataset = registry.create("dataset", use, {**options, "path": table.resolve()})
-                data = load(dataset, replace(ctx, emit=lambda event: None))
         if path.exists():
             raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
-        write_text(path, draft(data, list(options.items()), use, said))
+        write_text(path, draft(data, list(options.items()), use, reasons(aside)))
         wanted = shlex.quote(f"{names[0]}=VALUE")
         stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
-from invdesign_core.data.files.load import load_table, read_table
+from invdesign_core.data.files.load import load_table
 from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match
@@ -76,13 +76,13 @@ def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, s
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
-    """Read a table with designs in it; labels of the variables of `space` exactly as they are written."""
+    """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written."""
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
     if not labelled:
-        return read_table(path)
+        return load_table(path, Reading(leave_out=[""])).frame
     names = load_table(path, columns=[]).names
     labels = [column for name in labelled for column in (name, PREFIX + name) if column in names]
-    return load_table(path, Reading(labels=labels)).frame
+    return load_table(path, Reading(labels=labels, leave_out=[""])).frame
 
 
 def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], where: str) -> pd.DataFrame:

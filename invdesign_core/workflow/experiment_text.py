@@ -10,7 +10,7 @@ from typing import Any
 
 from invdesign_core.errors import ConfigError, near_match
 
-TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx", ".xls", ".ods")
 """Endings that people try to run as experiments."""
 STORED = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Byte-order marks and the encodings that they announce."""

@@ -24,6 +24,15 @@ def decoded(column: Any) -> Any:
     return column
 
 
+def plain_type(kind: Any) -> Any:
+    """Return the type that the values of a type have once they are `decoded`."""
+    import pyarrow as pa
+
+    while pa.types.is_dictionary(kind) or hasattr(kind, "storage_type"):
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type
+    return kind
+
+
 def as_text(column: Any) -> Any:
     """Return texts as a frame holds them."""
     import pandas as pd

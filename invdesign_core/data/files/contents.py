@@ -12,10 +12,13 @@ from invdesign_core.errors import DataError, no_such_file
 ENDINGS = {
     "a text file": (".csv", ".txt", ".tsv", ".tab", ".dat"),
     "a parquet file": (".parquet", ".pq"),
-    "an Excel file": (".xlsx", ".xlsm"),
+    "an Excel file": (".xlsx", ".xlsm", ".xlsb"),
+    "an old Excel file": (".xls",),
+    "an OpenDocument spreadsheet": (".ods",),
 }
 """Kinds of files that can be read, and what they are called."""
-TEXT, PARQUET, EXCEL = ENDINGS
+TEXT, PARQUET, *SHEETS = ENDINGS
+EXCEL, OLD_EXCEL, OPEN_DOCUMENT = SHEETS
 KINDS = {ending: kind for kind, endings in ENDINGS.items() for ending in endings}
 READERS = tuple(KINDS)
 """Endings of the files that can be read."""
@@ -33,7 +36,7 @@ MAGIC = {
     b"\xfd7zXZ": "an xz archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls) or one with a password",
+    b"\xd0\xcf\x11\xe0": OLD_EXCEL,
     b"%PDF": "a PDF document",
     b"{\\rtf": "an RTF document",
     b"SQLite format 3": "an SQLite database",
@@ -56,6 +59,8 @@ ADVICE = {
     TEXT: "if it is a table, rename it to end in .csv",
     PARQUET: "if it is a table, rename it to end in .parquet",
     EXCEL: "if it is a table, rename it to end in .xlsx",
+    OLD_EXCEL: "if it is a table, rename it to end in .xls",
+    OPEN_DOCUMENT: "if it is a table, rename it to end in .ods",
     WIDE_TEXT: f"say so: {option('encoding', 'utf-16-le')}",
     POINTER: "fetch the file itself: git lfs pull",
     HTML: "was a page about the file saved instead of the file?",
@@ -92,7 +97,7 @@ def read_bytes(path: Path, reading: Reading) -> bytes:
         raise DataError(f"{path}: the file is empty", "expected column names and rows of values below them")
     found = _kind_of(data)
     named = kind == TEXT and reading.encoding and found in (WIDE_TEXT, BINARY)  # who names it knows that it is text
-    if found != kind and not named:
+    if found != kind and not named and not {found, kind} <= set(SHEETS):  # one reader reads all spreadsheets
         advice = ADVICE.get(found, f"unpack it, or save it as one of {', '.join(READERS)}")
         raise DataError(f"{path}: the file is called {ending}, but it is {found}", advice)
     return data
@@ -101,6 +106,8 @@ def read_bytes(path: Path, reading: Reading) -> bytes:
 def _kind_of(data: bytes) -> str:
     """Say what bytes are by their beginning; `TEXT` is text that could be a table."""
     if data.startswith(ZIP):  # a zip archive's list of names stands at its end
+        if b"opendocument.spreadsheet" in data[:200]:
+            return OPEN_DOCUMENT
         return EXCEL if b"xl/workbook" in data else "a zip archive"
     for magic, name in MAGIC.items():
         if data.startswith(magic):

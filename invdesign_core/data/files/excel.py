@@ -1,4 +1,4 @@
-"""Excel files: the values of one sheet."""
+"""Spreadsheets of Excel and LibreOffice: the values of one sheet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
+from invdesign_core.data.files.contents import ZIP
+from invdesign_core.data.files.formulas import unstored
+from invdesign_core.data.files.grid import Grid, Refused, cells, clean_name, kept_rows
 from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError, near_match, plural
@@ -27,10 +29,10 @@ ERROR = re.compile(rb"(<(?:\w+:)?c\s[^>]*?\b)t=[\"']e[\"']")
 def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
     """Read a sheet's cells, as texts that stand for their values exactly; a formula has the value saved with it."""
     try:
-        from python_calamine import CalamineWorkbook, SheetTypeEnum
+        from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum
     except ImportError:
         raise DataError(
-            f"{path}: Excel files need python-calamine", "pip install 'invdesign[excel]', or save it as .csv"
+            f"{path}: spreadsheets need python-calamine", "pip install 'invdesign[excel]', or save it as .csv"
         ) from None
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(_with_errors_as_text(data)))
@@ -38,9 +40,11 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
         title, sheet = _sheet(path, book, titles, reading.sheet)
     except DataError:
         raise
+    except PasswordError:
+        raise DataError(f"{path}: this file has a password", "save it without one, or save it as .csv") from None
     except Exception as error:  # zipfile lets through whatever it meets
         raise DataError(
-            f"{path}: this Excel file can't be read: {type(error).__name__}: {error}",
+            f"{path}: this spreadsheet can't be read: {type(error).__name__}: {error}",
             "save it again, or save it as .csv",
         ) from None
     first = reading.header or 1
@@ -52,16 +56,19 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
     rows = kept_rows(path, len(sheet) - head - 1, reading.skip_rows)
     lines = rows + head + 1
     columns = sheet[lines - 1][:, used].T
-    refused = {}
-    for name, column in zip(names, columns, strict=True):
-        at = next((i for i, value in enumerate(column) if isinstance(value, TIMES)), None)
-        if at is not None:
-            refused[name] = DataError(
-                f"{path}: column {name!r}, {place(int(rows[at]), int(lines[at]), LINE)}: found a date or a time "
-                f"({column[at]}), expected numbers, true/false or text",
-                f"leave the column out ({option('leave_out', [name])}), or make it a number, such as hours since the "
-                "start",
-            )
+    refused = {
+        name: why for name, column in zip(names, columns, strict=True) if (why := _times(name, column, rows, lines))
+    }
+    if not len(lines) or not all(value != "" for value in columns.flat):
+        # Rows of nothing but such formulas at the end are no rows to calamine.
+        empty = [at for at in unstored(data, title) if at[0] in lines or at[0] > max(len(sheet), head + 1)]
+        for name, position in zip(names, used, strict=True):
+            if at := sorted(row for row, column in empty if column == position + 1):
+                refused[name] = Refused(
+                    f"column {name!r}, {place(at[0] - head - 1, at[0], LINE)}: found a formula without a stored value "
+                    f"({plural(len(at), 'such cell')})",
+                    "open the file in Excel or LibreOffice and save it, which stores the values of formulas",
+                )
     return Grid(
         path,
         names,
@@ -71,6 +78,18 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
         line=LINE,
         understood=(f"sheet {title!r}",) if len(titles) > 1 else (),
         refused=refused,
+    )
+
+
+def _times(name: str, column: Any, rows: Any, lines: Any) -> Refused | None:
+    """Say where the first date or time of a column stands."""
+    at = next((i for i, value in enumerate(column) if isinstance(value, TIMES)), None)
+    if at is None:
+        return None
+    return Refused(
+        f"column {name!r}, {place(int(rows[at]), int(lines[at]), LINE)}: found a date or a time ({column[at]}), "
+        "expected numbers, true/false or text",
+        "make it a number, such as hours since the start",
     )
 
 
@@ -91,11 +110,19 @@ def _sheet(path: Path, book: Any, titles: list[str], wanted: int | str | None) -
     if not sheets:
         raise DataError(f"{path}: the file is empty", "expected a row of column names and rows of values below it")
     if len(sheets) > 1:
-        full = list(sheets)
+        sizes = [f"{name!r} ({_size(values)})" for name, values in sheets.items()]
+        largest = max(sheets, key=lambda name: sheets[name].size)
         raise DataError(
-            f"{path}: {len(full)} sheets contain data: {some(full)}", f"choose one: {option('sheet', full[0])}"
+            f"{path}: {len(sheets)} sheets contain data: {', '.join(sizes)}",
+            f"choose one, such as the largest: {option('sheet', largest)}",
         )
     return next(iter(sheets.items()))
+
+
+def _size(values: np.ndarray[Any, Any]) -> str:
+    """Say how many rows and columns of a sheet hold something."""
+    full = values != ""
+    return f"{plural(int(full.any(axis=1).sum()), 'row')}, {plural(int(full.any(axis=0).sum()), 'column')}"
 
 
 def _filled(values: np.ndarray[Any, Any]) -> bool:
@@ -110,6 +137,8 @@ def _text(value: object) -> str:
 
 def _with_errors_as_text(data: bytes) -> bytes:
     """Let cells that show an error, such as #DIV/0!, hold it as text: calamine gives empty cells for them."""
+    if not data.startswith(ZIP):
+        return data
     with zipfile.ZipFile(io.BytesIO(data)) as source:
         sheets = {name: source.read(name) for name in source.namelist() if name.startswith("xl/worksheets/")}
         changed = {name: new for name, old in sheets.items() if (new := ERROR.sub(rb'\1t="str"', old)) != old}

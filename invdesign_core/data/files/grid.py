@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.files.messages import option, place, shown, some
-from invdesign_core.data.files.options import IndexChoice, Skipped
+from invdesign_core.data.files.number_text import all_numbers
+from invdesign_core.data.files.options import IndexChoice, Reading, Skipped
 from invdesign_core.errors import DataError, plural
 
 if TYPE_CHECKING:
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
 
 NAMELESS = re.compile(r"|Unnamed: \d+(\.\d+)?")
 """Names of columns that have none: as written, and as pandas writes them when it saves such a table again."""
+
+
+class Refused(NamedTuple):
+    """Why a column can't be used: what was found in it and where, and what may be done about it."""
+
+    found: str
+    advice: str
+
+
+def refusal(path: Path, refused: Mapping[str, Refused]) -> DataError:
+    """Say why the first of some columns can't be used, and how all of them are left out."""
+    first, *others = refused
+    also = f"; the same goes for {some(others)}" if others else ""
+    leave_out = option("leave_out", list(refused))
+    advice = f"{refused[first].advice}; if it is not needed, leave it out: {leave_out}"
+    return DataError(f"{path}: {refused[first].found}{also}", advice)
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     index: NDArray[np.int64] | None = None
     """(n,) row numbers that were left out."""
-    refused: Mapping[str, DataError] = field(default_factory=dict)
+    refused: Mapping[str, Refused] = field(default_factory=dict)
     """Why some of the columns can't be used."""
 
     def place(self, position: int) -> str:
@@ -74,21 +91,22 @@ def clean_name(name: str) -> str:
     return re.sub(r"\s*[\r\n]+\s*", " ", name.strip())
 
 
-def tidy(grid: Grid, index: IndexChoice) -> Grid:
-    """Leave out what is no row and no column, and refuse columns that can't be told apart."""
+def tidy(grid: Grid, reading: Reading, some_only: bool = False) -> Grid:
+    """Leave out what is no row and no column, and refuse columns that can't be told apart.
+
+    Where the user named `some_only` of the columns, those without a name are none of them.
+    """
     filled = np.zeros(len(grid.rows), dtype=bool)
     for column in grid.columns:
         filled |= column.is_valid().to_numpy(zero_copy_only=False)
     if not filled.any():
+        if grid.refused:
+            raise refusal(grid.path, grid.refused)
         raise DataError(
             f"{grid.path}: found column names and no rows below them: {some(grid.names)}", "is this the right file?"
         )
-    notes = list(grid.notes)
-    end = int(filled.nonzero()[0][-1]) + 1
-    if end < len(filled):  # as spreadsheets write them
-        notes.append(f"{plural(len(filled) - end, 'empty row')} at the end left out")
-        columns = tuple(column.slice(0, end) for column in grid.columns)
-        grid = replace(grid, columns=columns, rows=grid.rows[:end], lines=grid.lines[:end])
+    grid = without_empty_end(grid)
+    notes, end = list(grid.notes), len(grid.rows)
     named = [
         i
         for i, (name, column) in enumerate(zip(grid.names, grid.columns, strict=True))
@@ -97,47 +115,103 @@ def tidy(grid: Grid, index: IndexChoice) -> Grid:
     if len(named) < len(grid.names):
         notes.append(f"{plural(len(grid.names) - len(named), 'column')} without a name and without values left out")
         grid = grid.at(named)
-    names, numbers, more = name_columns(grid.path, grid.names, grid.columns.__getitem__, index)
-    grid = grid.at(range(len(grid.names) - len(names), len(grid.names)))
-    return replace(grid, names=names, index=numbers, notes=(*notes, *more))
+    nameless = Nameless(reading.index, some_only, reading.leave_out, _line_of_names(grid))
+    names, kept, numbers, more = name_columns(grid.path, grid.names, grid.columns.__getitem__, nameless)
+    return replace(grid.at(kept), names=names, index=numbers, notes=(*notes, *more))
+
+
+def without_empty_end(grid: Grid, names: Sequence[str] | None = None) -> Grid:
+    """Leave out the rows at the end in which nothing stands, as spreadsheets write them, or nothing in some columns."""
+    filled = np.zeros(len(grid.rows), dtype=bool)
+    for column in (grid if names is None else grid.keep(names)).columns:
+        filled |= column.is_valid().to_numpy(zero_copy_only=False)
+    end = int(filled.nonzero()[0][-1]) + 1 if filled.any() else len(filled)
+    if end == len(filled):
+        return grid
+    said = f"{plural(len(filled) - end, 'empty row')} at the end left out"
+    columns = tuple(column.slice(0, end) for column in grid.columns)
+    index = None if grid.index is None else grid.index[:end]
+    return replace(
+        grid, columns=columns, rows=grid.rows[:end], lines=grid.lines[:end], index=index, notes=(*grid.notes, said)
+    )
+
+
+@dataclass(frozen=True)
+class Nameless:
+    """What is to be done about columns without a name."""
+
+    index: IndexChoice = None
+    aside: bool = False
+    """Whether they are left out, since others were named."""
+    leave_out: Sequence[str] = ()
+    header: int | None = None
+    """The line in which names may stand instead."""
+
+    def drops(self, name: str) -> bool:
+        """Say whether a column that is called like none is left out."""
+        return self.aside or "" in self.leave_out or name in self.leave_out
 
 
 def name_columns(
-    path: Path, names: Sequence[str], texts: Callable[[int], pa.Array], index: IndexChoice
-) -> tuple[tuple[str, ...], NDArray[np.int64] | None, list[str]]:
+    path: Path, names: Sequence[str], texts: Callable[[int], pa.Array], nameless: Nameless
+) -> tuple[tuple[str, ...], list[int], NDArray[np.int64] | None, list[str]]:
     """Leave out row numbers in first columns without a name, and refuse names that are missing or there twice.
 
-    Returns the names of the columns that are left, the last ones; (n,) the numbers left out; and what to tell the user.
+    Returns the names and the positions of the columns that are left; (n,) the numbers left out; what to tell the user.
     """
-    kept, numbers, notes = list(names), None, []
-    while kept and NAMELESS.fullmatch(kept[0]):
-        column = texts(len(names) - len(kept))
-        counted = _row_numbers(column)
-        if index == "keep":
-            kept[0] = "index" if "index" not in kept else f"index {len(kept)}"
-            notes.append(f"the first column has no name and is kept as {kept[0]!r}")
+    kept, numbers, notes = dict(enumerate(names)), None, []
+    for i in range(len(names)):
+        if not NAMELESS.fullmatch(names[i]):
             break
-        if counted is None and index is None:
+        counted = _row_numbers(texts(i))
+        if nameless.index == "keep":
+            kept[i] = "index" if "index" not in names else f"index {len(kept)}"
+            notes.append(f"the first column has no name and is kept as {kept[i]!r}")
             break
-        what = f"begins with {_first(column)}" if counted is None else "numbers the rows"
+        if counted is None and nameless.index is None:
+            break
+        what = f"begins with {_first(texts(i))}" if counted is None else "numbers the rows"
         notes.append(f"the first column has no name and {what}: left out")
         numbers = counted if counted is not None else numbers
-        del kept[0]
-    nameless = next((i for i, name in enumerate(kept) if NAMELESS.fullmatch(name)), None)
-    if nameless is not None:
-        hint = f"write a name into the header; if the names stand in another line: {option('header', 2)}"
-        if nameless == 0:
-            rows = f"if these are row numbers, {option('index', 'drop')} leaves them out"
-            hint = f"{rows} and {option('index', 'keep')} makes them a column; else {hint}"
-        called = f" (pandas calls it {kept[nameless]!r})" if kept[nameless] else ""
-        position = len(names) - len(kept) + nameless
-        raise DataError(
-            f"{path}: column {position + 1} of {len(names)} has no name{called}; its first value is "
-            f"{_first(texts(position))}",
-            hint,
-        )
-    refuse_twice(path, kept)
-    return tuple(kept), numbers, notes
+        del kept[i]
+    left = [i for i, name in kept.items() if NAMELESS.fullmatch(name) and nameless.drops(name)]
+    if left:
+        which = "column" if len(left) == 1 else "columns"
+        notes.append(f"{which} {', '.join(str(i + 1) for i in left)} of {len(names)} without a name left out")
+        kept = {i: name for i, name in kept.items() if i not in left}
+    for i, name in kept.items():
+        if NAMELESS.fullmatch(name):
+            called = f" (pandas calls it {name!r})" if name else ""
+            raise DataError(
+                f"{path}: column {i + 1} of {len(names)} has no name{called}; its first value is {_first(texts(i))}",
+                _hint_for_nameless(nameless, first=i == next(iter(kept))),
+            )
+    refuse_twice(path, list(kept.values()))
+    return tuple(kept.values()), list(kept), numbers, notes
+
+
+def _hint_for_nameless(nameless: Nameless, first: bool) -> str:
+    """Say what may be done about a column without a name, but for what was tried already."""
+    ways = [f"{option('leave_out', [*nameless.leave_out, ''])} leaves out what has no name"]
+    if first and nameless.index is None:
+        ways = [
+            f"if these are row numbers, {option('index', 'drop')} leaves them out and {option('index', 'keep')} makes "
+            "them a column",
+            *ways,
+        ]
+    if nameless.header is not None:
+        ways.insert(0, f"if the names stand in line {nameless.header}: {option('header', nameless.header)}")
+    return "; ".join([*ways, "or write a name into the header"])
+
+
+def _line_of_names(grid: Grid) -> int | None:
+    """Return the line below the header that looks like names: texts in all columns, maybe but for the first."""
+    rest = grid.columns[1:] if len(grid.columns) > 1 else grid.columns
+    for row in range(min(5, len(grid.rows))):
+        found = [column[row].as_py() for column in rest]
+        if all(found) and not any(all_numbers([text]) for text in found) and row + 1 < len(grid.rows):
+            return int(grid.lines[row])
+    return None
 
 
 def refuse_twice(path: Path, names: Sequence[str]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invdesign_core.data.files.contents import EXCEL, KINDS, PARQUET, TEXT, read_bytes
+from invdesign_core.data.files.contents import KINDS, PARQUET, SHEETS, TEXT, read_bytes
 from invdesign_core.data.files.excel import read_excel
-from invdesign_core.data.files.grid import Grid, tidy
+from invdesign_core.data.files.grid import NAMELESS, Grid, tidy, without_empty_end
 from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 UNUSED = {
     TEXT: ("sheet",),
     PARQUET: ("separator", "decimal", "thousands", "encoding", "header", "sheet", "missing"),
-    EXCEL: ("separator", "encoding"),
+    **dict.fromkeys(SHEETS, ("separator", "encoding")),
 }
 """Options that mean nothing for a kind of file."""
 AUTOMATIC = Reading()
@@ -83,9 +83,10 @@ def load_table(
     kind = KINDS[path.suffix.lower()]
     source: Parquet | Grid
     if kind == PARQUET:
-        source = open_parquet(path, reading)
+        source = open_parquet(path, reading, columns is not None)
     else:
-        source = tidy((read_excel if kind == EXCEL else read_delimited)(path, data, reading), reading.index)
+        grid = (read_delimited if kind == TEXT else read_excel)(path, data, reading)
+        source = tidy(grid, reading, columns is not None)
     prefixed = {
         name: DESIGN + name
         for name in columns or ()
@@ -96,6 +97,7 @@ def load_table(
     if isinstance(source, Parquet):
         parsed = parse_parquet(source, wanted, reading.labels)
     else:
+        source = source if columns is None or not wanted else without_empty_end(source, wanted)
         parsed = parse(source.keep(wanted), reading)
     frame = pd.DataFrame(parsed.columns, index=pd.RangeIndex(len(source.rows)), columns=wanted)
     unused = [key for key in UNUSED[kind] if getattr(reading, key) not in (None, [])]
@@ -111,6 +113,7 @@ def load_table(
         line=source.line,
         words=parsed.words,
         index=source.index,
+        refused=tuple(source.refused),
     )
 
 
@@ -128,7 +131,7 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
     """
     for key in ("labels", "leave_out"):
         for name in getattr(reading, key):
-            if name not in names:
+            if name not in names and not (key == "leave_out" and NAMELESS.fullmatch(name)):
                 raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_match(name, names))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.data.files.arrow import as_text
-from invdesign_core.data.files.grid import Grid
+from invdesign_core.data.files.grid import Grid, refusal
 from invdesign_core.data.files.messages import option, shown
 from invdesign_core.data.files.number_text import (
     COMMA,
@@ -49,9 +49,8 @@ class Parsed:
 
 def parse(grid: Grid, reading: Reading) -> Parsed:
     """Turn texts into the values that they stand for."""
-    for name in grid.names:
-        if name in grid.refused:
-            raise grid.refused[name]
+    if refused := {name: grid.refused[name] for name in grid.names if name in grid.refused}:
+        raise refusal(grid.path, refused)
     result = Parsed()
     texts = [Texts(name, column, reading.missing) for name, column in zip(grid.names, grid.columns, strict=True)]
     decimal = _decimal(grid, [t for t in texts if t.name not in reading.labels], reading)

@@ -59,7 +59,7 @@ class Reading(BaseModel):
         "list of rows, counted from 1 below the header.",
     )
     sheet: int | str | None = Field(
-        None, description="The sheet of an Excel file: its name, or its number from 1. Needed if several contain data."
+        None, description="The sheet of a spreadsheet: its name, or its number from 1. Needed if several contain data."
     )
     index: IndexChoice = Field(
         None,
@@ -76,7 +76,8 @@ class Reading(BaseModel):
     )
     leave_out: list[str] = Field(
         default_factory=list,
-        description="Columns to leave out, such as a date or a remark, even if `inputs` names them.",
+        description="Columns to leave out, such as a date or a remark, even if `inputs` names them; an empty text "
+        "leaves out all columns without a name.",
     )
 
     @field_validator("separator", "thousands", mode="before")
@@ -146,6 +147,8 @@ class LoadedTable:
         For each column of numbers, the texts that were taken as missing, and how often.
     index : ndarray of int, optional
         (n,) the row numbers that were found in the file and left out.
+    refused : tuple of str
+        The columns that can't be used, such as dates; they are refused where they are needed.
     """
 
     frame: pd.DataFrame
@@ -157,6 +160,7 @@ class LoadedTable:
     line: str = "line"
     words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     index: NDArray[np.int64] | None = None
+    refused: tuple[str, ...] = ()
 
     def place(self, position: int) -> str:
         """Say where row `position` (from 0) of the frame stands in the file."""

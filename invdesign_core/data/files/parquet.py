@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.files.arrow import as_text, decoded, unusable, values_of
-from invdesign_core.data.files.grid import clean_name, kept_rows, name_columns, refuse_twice
+from invdesign_core.data.files.arrow import as_text, decoded, plain_type, unusable, values_of
+from invdesign_core.data.files.grid import Nameless, clean_name, kept_rows, name_columns, refuse_twice
 from invdesign_core.data.files.messages import option, some
 from invdesign_core.data.files.numbers import Parsed
 from invdesign_core.data.files.options import Reading
@@ -37,12 +37,18 @@ class Parquet:
     understood: tuple[str, ...] = ("parquet",)
 
     @property
+    def refused(self) -> Sequence[str]:
+        """The columns whose values are no numbers, truth values or texts."""
+        schema = self.file.schema_arrow
+        return [name for name, field in self.fields.items() if unusable(plain_type(schema.field(field).type))]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(self.fields)
 
 
-def open_parquet(path: Path, reading: Reading) -> Parquet:
+def open_parquet(path: Path, reading: Reading, some_only: bool = False) -> Parquet:
     """Open a file and leave out its index: the one that pandas stores, or first columns without a name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -70,8 +76,8 @@ def open_parquet(path: Path, reading: Reading) -> Parquet:
         column = _column(path, file, stored[position])
         return pa.nulls(count, pa.large_string()) if unusable(column.type) else column.cast(pa.large_string())
 
-    kept, numbers, notes = name_columns(path, names, texts, reading.index)
-    fields = dict(zip(kept, stored[len(stored) - len(kept) :], strict=True))
+    kept, at, numbers, notes = name_columns(path, names, texts, Nameless(reading.index, some_only, reading.leave_out))
+    fields = {name: stored[i] for name, i in zip(kept, at, strict=True)}
     return Parquet(path, file, fields, rows, notes, None if numbers is None else numbers[rows - 1])
 
 
