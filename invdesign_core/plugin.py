@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.context import Context, Event, Note, Progress, RunStarted, StageStarted, TrialEnded, Warned
 from invdesign_core.data.data import Data
-from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
+from invdesign_core.data.files.load import columns_without_names, load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.own_columns import design_columns, is_result
@@ -73,6 +73,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "DESIGN",
     "LoadedTable",
     "Reading",
+    "columns_without_names",
     "design_columns",
     "is_result",
     "load_table",

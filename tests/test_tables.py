@@ -138,11 +138,12 @@ def test_a_first_column_without_a_name_that_may_be_a_variable_is_asked_about(sav
     assert list(load_table(path, Reading(index="drop")).frame) == ["a", "y"]
 
 
-def test_a_row_of_units_is_named_and_can_be_skipped(save):
-    path = save("a;b;y\nmm;-;N\n0,5;1,5;2,0\n1,25;2,5;3,75\n")
+def test_a_row_of_something_else_is_named_and_can_be_skipped(save):
+    path = save("a;b;y\nheld;free;read\n0,5;1,5;2,0\n1,25;2,5;3,75\n")
     error = refusal(path)
-    assert "column 'a', row 1 (line 2): found 'mm'" in error.message
+    assert "column 'a', row 1 (line 2): found 'held'" in error.message
     assert "skip_rows = 1" in error.hint
+    assert "header = 2" in error.hint
     for skip in (1, [1]):
         table = load_table(path, Reading(skip_rows=skip))
         assert values(table) == GERMAN_VALUES
@@ -227,7 +228,7 @@ def test_an_empty_line_in_one_column_is_a_missing_value_and_shifts_nothing(save)
         ("a,b\n0,5,1,5\n0,6,1,6\n", "row 1 (line 2): found 4 values", "decimal comma"),
         ("a,b\nr1,1,2\nr2,3,4\n", "row 1 (line 2): found 3 values", "header"),
         ("a,b\n1,2,\n3,4,\n", "row 1 (line 2): found 3 values", "ends with a separator"),
-        ("# by X\na,b\n1,2\n", "row 1 (line 2): found 2 values", "header = 2"),
+        ("by X\na,b\n1,2\n", "row 1 (line 2): found 2 values", "header = 2"),
         ('a,b\n1,"x\n2,y\n', "line 2: a quotation mark is opened and not closed", "close it"),
     ],
 )
@@ -289,9 +290,7 @@ def test_quotation_marks_hold_separators_and_lines(save):
         ("a;b\n1.234;2\n5.678;3\n", "'1.234' can be read as 1.234 or as 1234", ['decimal = "."', 'thousands = "."']),
         ("a;b\n0,5;0.5\n1,5;2.5\n", "commas and decimal points: '0,5' in column 'a', row 1", ["labels"]),
         ("a;b\n1.234;0,5\n5.678;3\n", "found '1.234', expected a number with a decimal comma", ['thousands = "."']),
-        ("a;b\n1.234,5;1\n0;3\n", "column 'a', row 1 (line 2): found '1.234,5'", ['thousands = "."']),
         ("a;b\n1 234;0,5\n5 678;3\n", "column 'a', row 1 (line 2): found '1 234'", ['thousands = " "']),
-        ('a,b\n"1,234,567",1\n1,3\n', "column 'a', row 1 (line 2): found '1,234,567'", ['thousands = ","']),
     ],
 )
 def test_numbers_that_can_be_read_in_two_ways_are_asked_about(save, text, message, hints):
@@ -310,6 +309,8 @@ def test_numbers_that_can_be_read_in_two_ways_are_asked_about(save, text, messag
         ("a;b\n1.234;2\n5.678,5;3\n", {"thousands": "."}, {"a": [1234.0, 5678.5], "b": [2, 3]}),
         ("a;b\n1\u202f234;0,5\n5 678;3\n", {"thousands": "space"}, {"a": [1234, 5678], "b": [0.5, 3.0]}),
         ("a;b\n1'234;1\n5’678.5;3\n", {"thousands": "apostrophe"}, {"a": [1234.0, 5678.5], "b": [1, 3]}),
+        ("a;b\n1.234,5;1\n1.000;3\n", {}, {"a": [1234.5, 1000], "b": [1, 3]}),
+        ('a,b\n"1,234,567",1.5\n"1,000",3\n', {}, {"a": [1234567, 1000], "b": [1.5, 3]}),
         ('a,b\n"0,5",1\n"1,5",3\n', {}, {"a": [0.5, 1.5], "b": [1, 3]}),
         ("a,b\n−5,+1\n-6,+2\n", {}, {"a": [-5, -6], "b": [1, 2]}),
         ("a,b\n1E+05,.5\n2e-3,5.\n", {}, {"a": [1e5, 2e-3], "b": [0.5, 5.0]}),
@@ -601,9 +602,9 @@ def test_an_excel_sheet(excel):
 
 
 def test_an_excel_table_may_stand_anywhere_on_its_sheet(excel):
-    path = excel(Data=[[], [None, "a", "y"], [None, "mm", "N"], [None, 1, 2], [None, 3, 4], [None, "5,5", 6]])
+    path = excel(Data=[[], [None, "a", "y"], [None, "one", "two"], [None, 1, 2], [None, 3, 4], [None, "5,5", 6]])
     error = refusal(path)
-    assert "column 'a', row 1 (row of the sheet 3): found 'mm'" in error.message
+    assert "column 'a', row 1 (row of the sheet 3): found 'one'" in error.message
     assert "row 4 (row of the sheet 6): found '5,5'" in refusal(path, Reading(skip_rows=1, decimal=".")).message
     table = load_table(path, Reading(skip_rows=1))
     assert values(table) == {"a": [1.0, 3.0, 5.5], "y": [2, 4, 6]}

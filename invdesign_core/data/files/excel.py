@@ -14,12 +14,15 @@ import numpy as np
 from invdesign_core.data.files.contents import ZIP
 from invdesign_core.data.files.formulas import unstored
 from invdesign_core.data.files.grid import Grid, Refused, cells, clean_name, kept_rows
+from invdesign_core.data.files.head import find_head
 from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError, near_match, plural
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta)
 LINE = "row of the sheet"
+TOP = 200
+"""Rows by which names and units are recognised."""
 WHOLE = 1e16
 """Whole numbers below are written without an exponent in Excel files, and are exact."""
 ERROR = re.compile(rb"(<(?:\w+:)?c\s[^>]*?\b)t=[\"']e[\"']")
@@ -47,13 +50,17 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
             f"{path}: this spreadsheet can't be read: {type(error).__name__}: {error}",
             "save it again, or save it as .csv",
         ) from None
-    first = reading.header or 1
+    first = reading.header if isinstance(reading.header, int) else 1
     head = next((i for i in range(first - 1, len(sheet)) if _filled(sheet[i])), None)
     if head is None:
         raise DataError(f"{path}: no column names from row {first} on in sheet {title!r}", "see `header`")
     used = [i for i in range(sheet.shape[1]) if _filled(sheet[head:, i])]
-    names = tuple(clean_name(_text(value)) for value in sheet[head, used])
-    rows = kept_rows(path, len(sheet) - head - 1, reading.skip_rows)
+    top = [[_text(value).strip() for value in row] for row in sheet[head : head + TOP, used]]
+    found = find_head(path, top, [head + i + 1 for i in range(len(top))], reading, line=LINE)
+    head += found.at
+    names = tuple(clean_name(name) for name in found.names)
+    skipped = [1, *reading.skipped] if found.below else reading.skip_rows
+    rows = kept_rows(path, len(sheet) - head - 1, skipped)
     lines = rows + head + 1
     columns = sheet[lines - 1][:, used].T
     refused = {
@@ -76,8 +83,10 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
         rows,
         lines,
         line=LINE,
-        understood=(f"sheet {title!r}",) if len(titles) > 1 else (),
+        understood=(*((f"sheet {title!r}",) if len(titles) > 1 else ()), *found.understood),
+        notes=found.notes,
         refused=refused,
+        units={clean_name(name): unit for name, unit in found.units.items()},
     )
 
 

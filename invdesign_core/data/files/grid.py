@@ -59,6 +59,8 @@ class Grid:
     """(n,) row numbers that were left out."""
     refused: Mapping[str, Refused] = field(default_factory=dict)
     """Why some of the columns can't be used."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """The units that stand in the header, or in a line of their own, by column."""
 
     def place(self, position: int) -> str:
         """Say where row `position` (from 0) stands in the file."""

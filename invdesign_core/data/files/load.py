@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invdesign_core.data.files.contents import KINDS, PARQUET, SHEETS, TEXT, read_bytes
 from invdesign_core.data.files.excel import read_excel
 from invdesign_core.data.files.grid import NAMELESS, Grid, tidy, without_empty_end
+from invdesign_core.data.files.head import NoHeaderError
 from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 UNUSED = {
     TEXT: ("sheet",),
-    PARQUET: ("separator", "decimal", "thousands", "encoding", "header", "sheet", "missing"),
-    **dict.fromkeys(SHEETS, ("separator", "encoding")),
+    PARQUET: (
+        *("separator", "decimal", "thousands", "encoding", "header", "names", "comment", "sheet", "numbers"),
+        *("below_limit", "missing"),
+    ),
+    **dict.fromkeys(SHEETS, ("separator", "encoding", "comment")),
 }
 """Options that mean nothing for a kind of file."""
 AUTOMATIC = Reading()
@@ -114,7 +118,26 @@ def load_table(
         words=parsed.words,
         index=source.index,
         refused=tuple(source.refused),
+        units={**getattr(source, "units", {}), **parsed.units},
     )
+
+
+def columns_without_names(path: Path, reading: Reading) -> int:
+    """Return how many columns a file without a header has; 0 for a file that holds the names of its columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is only read.
+    reading : Reading
+        What the user says about it but for `names`.
+    """
+    plain = reading.model_copy(update={"names": [], "labels": [], "numbers": [], "leave_out": []})
+    try:
+        table = load_table(path, plain, columns=[])
+    except NoHeaderError as error:
+        return error.width
+    return len(table.names) if reading.header == "no" else 0
 
 
 def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
@@ -129,7 +152,7 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
     names : sequence of str
         The columns that are there.
     """
-    for key in ("labels", "leave_out"):
+    for key in ("labels", "numbers", "leave_out"):
         for name in getattr(reading, key):
             if name not in names and not (key == "leave_out" and NAMELESS.fullmatch(name)):
                 raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_match(name, names))

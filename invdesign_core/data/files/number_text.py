@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Mask = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 MISSING = ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", "1.#qnan", "-1.#ind")
 """Texts, in any case, that stand for no value in a column of numbers."""
@@ -45,8 +46,41 @@ MANY_GROUPS = {
     for mark, other in ((",", "."), (".", ","))
 }
 """Several groups, or groups and decimals: the other mark is that before decimals."""
-ANY = "|".join([POINT, COMMA, *(number(d, t) for d, t in (",.", ".,", ". ", ", ", ".'", "._"))])
+WAYS = [number(d, t) for d, t in (",.", ".,", ". ", ", ", ".'", "._")] + [POINT, COMMA]
+ANY = "|".join(WAYS)
 """A number in any way of writing."""
+DIGITS = "(?:" + "|".join(way.removeprefix("^").removesuffix("$") for way in WAYS) + ")"
+HARD = "\u00a0\u202f"
+"""Blanks at which no line may break."""
+BLANK = rf"[\s{HARD}]"
+POWER_OF_UNIT = r"(?:\^?[-−]?\d)?"
+SUFFIX = (
+    rf"(?:[^\d\s{HARD},.;:+\-−<>=_#*|~±×()\[][^\d;,:=±]{{0,23}}{POWER_OF_UNIT}"
+    rf"(?:[ ·*/][^\d\s;,:=±]{{1,8}}{POWER_OF_UNIT}){{0,3}}|[(\[][^\d;,:=±]{{1,20}}{POWER_OF_UNIT}[)\]])"
+)
+BEHIND = rf"^(?P<before>[$€£¥]?){BLANK}*(?P<digits>{DIGITS})(?P<blank>{BLANK}*)(?P<unit>{SUFFIX}?)$"
+"""A number that may have a currency before it or something behind it: `25%`, `3 mm`, `2.5 kN/m2`, `$ 3.50`."""
+CODE = r"^\d+[A-Za-z]$"
+"""What is a code as well as a number with a unit: `10K`, `304L`."""
+FORTRAN = rf"^{SIGN}(?:(?:\d+[.,]\d*|[.,]\d+)[dD][+-]?\d+|\d+[dD][+-]\d+)$"
+LOST = rf"^{SIGN}\d*[.,]\d+[+-]\d{{3}}$"
+"""Fortran's exponents: `1.2D-03`, and `1.2-103`, where three digits leave no room for the letter."""
+POWERED = r"\d[eEdD][+-]?\d+$"
+BELOW = rf"^[<≤]\s*(?P<rest>{DIGITS}(?:\s*{SUFFIX})?)$"
+"""A value below a limit: `<0.01`."""
+LIMIT_WORD = (
+    r"(?i)^(?:[<>≤≥]\s*[a-z]{2,4}|n\.? ?[dqbw]\.?|b\.? ?[dq]\.? ?l\.?|b\.? ?l\.? ?[dq]\.?|bd|u\.?d\.?|lod|loq|"
+    r"not (?:detected|determined|measured|available)|below .*|traces?|tr\.?|\*{2,}|overflow|error|failed|k\.? ?a\.?)$"
+)
+"""Words that stand for a value that was not measured: `n.d.`, `<LOD`, `b.d.l.`, and the stars of Fortran."""
+PAIR = rf"^{DIGITS}\s*(?:(?:±|\+/?-|\+−|–|-|to|\.\.+|…|/)\s*{DIGITS}\s*{SUFFIX}?|\(\d+\))$"
+"""Two numbers: a value and its error, a range, a fraction."""
+COMPLEX = rf"^\(?{DIGITS}?[+-]{DIGITS}?[ijIJ]\)?$|^\(?{DIGITS}[ijIJ]\)?$"
+ABOUT = rf"^(?:[~≈>≥<≤=±]|ca\.?|>=|<=)\s*{DIGITS}\s*{SUFFIX}?$"
+DATE = (
+    r"(?i)^\d{1,4}(?:-\d{1,2}-\d{1,4}|/\d{1,2}/\d{1,4}|\.\d{1,2}\.\d{1,4})|^\d{1,2}:\d\d|"
+    r"^\d{1,2}[.-]?\s*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez)[a-zä]*\b"
+)
 
 
 def all_numbers(texts: Iterable[str]) -> bool:
@@ -81,6 +115,8 @@ class Texts:
     column: pa.Array
     missing: Sequence[str] = ()
     """Texts that stand for no value, besides the usual ones."""
+    factors: FloatArray | None = None
+    """(n,) what the numbers have to be multiplied by, as where half of a limit stands for values below it."""
 
     @cached_property
     def plain(self) -> pa.Array:

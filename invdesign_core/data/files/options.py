@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,20 @@ class Reading(BaseModel):
         None,
         description="The encoding of a text file, such as `cp1252`. By default UTF-8 or UTF-16, else Windows-1252.",
     )
-    header: int | None = Field(
-        None, ge=1, description="The line of the file that holds the column names; by default the first with text."
+    header: Annotated[int, Field(ge=1)] | Literal["no"] | None = Field(
+        None,
+        description="The line of the file that holds the column names; by default the first with text. `no` says that "
+        "there is none: the columns are called x1, x2, …, in a file of targets y1, y2, …, unless `names` names them.",
+    )
+    names: list[str] = Field(
+        default_factory=list,
+        description="The names of all columns, in the file's order, where the file holds none; with `header`, in place "
+        "of those in that line.",
+    )
+    comment: str | None = Field(
+        None,
+        description="What lines that are no rows begin with, or `no` where there are no such lines. By default `#`, "
+        "`%`, `//` or `!`, as the first lines show.",
     )
     skip_rows: Skipped = Field(
         0,
@@ -69,6 +81,16 @@ class Reading(BaseModel):
     labels: list[str] = Field(
         default_factory=list, description="Columns to take as text exactly as written, such as codes like `010`."
     )
+    numbers: list[str] = Field(
+        default_factory=list,
+        description="Columns of numbers that could be taken for codes, such as `10K`: the number is read, and what "
+        "stands behind it is the unit.",
+    )
+    below_limit: Literal["limit", "half", "zero", "missing"] | None = Field(
+        None,
+        description="What stands for values such as `<0.01`: the `limit`, `half` of it, `zero`, or no value "
+        "(`missing`). By default they are asked about.",
+    )
     missing: list[str] = Field(
         default_factory=list,
         description="Texts that stand for no value in a column of numbers, such as `-` or `-999`, besides the usual "
@@ -84,6 +106,18 @@ class Reading(BaseModel):
     @classmethod
     def _spelled_out(cls, value: object) -> object:
         return NAMED.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("header", mode="before")
+    @classmethod
+    def _no_header(cls, value: object) -> object:
+        return "no" if value is False or value in ("none", "None") else value
+
+    @field_validator("comment")
+    @classmethod
+    def _a_mark(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or (value != "no" and value[0].isalnum())):
+            raise ValueError(f"found {value!r}, expected what comment lines begin with, such as #, or no")
+        return value
 
     @field_validator("separator")
     @classmethod
@@ -115,6 +149,11 @@ class Reading(BaseModel):
     def skipped(self) -> Collection[int]:
         """The numbers of the rows to leave out, from 1 below the header."""
         return range(1, self.skip_rows + 1) if isinstance(self.skip_rows, int) else set(self.skip_rows)
+
+    @property
+    def only_numbers(self) -> Collection[str]:
+        """Columns that can't be `labels`."""
+        return ()
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Reading:
@@ -149,6 +188,8 @@ class LoadedTable:
         (n,) the row numbers that were found in the file and left out.
     refused : tuple of str
         The columns that can't be used, such as dates; they are refused where they are needed.
+    units : mapping
+        The units of columns, as the file says them in a line of their own or behind the numbers.
     """
 
     frame: pd.DataFrame
@@ -161,6 +202,7 @@ class LoadedTable:
     words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     index: NDArray[np.int64] | None = None
     refused: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, position: int) -> str:
         """Say where row `position` (from 0) of the frame stands in the file."""

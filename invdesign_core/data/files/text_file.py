@@ -6,22 +6,26 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.files.comments import Source, names_in_comments, without_comments
 from invdesign_core.data.files.contents import decode
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
-from invdesign_core.data.files.messages import option, place, some
+from invdesign_core.data.files.head import Named, find_head, numbers_below
+from invdesign_core.data.files.messages import option, place, shown, some
 from invdesign_core.data.files.number_text import all_numbers
-from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.options import Reading, Skipped
 from invdesign_core.errors import DataError, plural
 
 SEPARATORS = ",;\t|"
 """What is looked for; other characters have to be named."""
+WIDE = "  "
+"""Two or more blanks, which names and texts with single ones need."""
 ONE_COLUMN = "\x1f"
 """Not found in text, so each line is one value."""
 SAMPLE = 200
@@ -43,43 +47,71 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path}, line {line}: found a zero byte, expected text", "is the encoding right?")
-    start, separator = reading.header or 1, reading.separator
+    source = without_comments(path, text, reading)
+    told = reading.header if isinstance(reading.header, int) else None
+    start = told or 1
+    separator = reading.separator
     if announced := re.match(r"sep=(.)\r?\n", text):  # Excel's own way to say it
         start, separator = max(start, 2), separator or announced[1]
     if separator is None:
-        separator = _find_separator(path, text, start, reading)
-    header, names = _header(path, text, separator, start)
-    columns, rows, lines = _split_lines(path, text, separator, header, len(names), reading) or _split_rows(
-        path, text, separator, header, names, reading
+        separator = _find_separator(source, start, reading)
+    lines, rows = _first_rows(source, separator, start)
+    above = names_in_comments(source, separator, len(rows[0]), lines[0], told)
+    head = find_head(path, rows, lines, reading, above)
+    header = lines[head.at] if head.at >= 0 else 0
+    body = lines[0] if head.at < 0 else _line_below(source, separator, header)
+    skipped = [1, *reading.skipped] if head.below else reading.skip_rows
+    columns, numbers, places = _split_lines(source, separator, body, len(head.names), skipped) or _split_rows(
+        source, separator, body, head.names, skipped
     )
-    named = {"\t": "tab", " ": "space"}.get(separator, f"'{separator}'")
+    named = {"\t": "tab", " ": "space", WIDE: "two or more blanks"}.get(separator, f"'{separator}'")
     parts = (f"encoding {encoding}" if encoding else "", f"separator {named}" if separator != ONE_COLUMN else "")
     return Grid(
         path,
-        tuple(clean_name(name) for name in names),
+        tuple(clean_name(name) for name in head.names),
         tuple(columns),
-        rows,
-        lines,
+        numbers,
+        places,
         separator=None if separator == ONE_COLUMN else separator,
-        understood=tuple(part for part in parts if part),
-        notes=(note,) if note else (),
+        understood=(
+            *(part for part in parts if part),
+            *_left_out(source, above if head.commented else None),
+            *head.understood,
+        ),
+        notes=(*((note,) if note else ()), *head.notes),
+        units={clean_name(name): unit for name, unit in head.units.items()},
     )
 
 
-def _rows(path: Path, text: str, separator: str, start: int) -> Iterator[Row]:
+def _left_out(source: Source, above: Named | None) -> Iterator[str]:
+    """Say which comment lines were left out, and which one holds the names."""
+    left = [number for number in source.comments if above is None or number != above.line]
+    if above is not None:
+        yield f"names from the comment in line {above.line}"
+    if left:
+        at = min(left)
+        yield f"{plural(len(left), 'comment line')} left out (first line {at}: {shown(source.comments[at])})"
+
+
+def _rows(source: Source, separator: str, start: int) -> Iterator[Row]:
     """Split a text into rows, from line `start` on."""
-    lines: Iterator[str] = io.StringIO(text, newline="")
+    path = source.path
+    lines: Iterator[str] = io.StringIO(source.text, newline="")
     for _ in range(start - 1):
         next(lines, None)
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-    reader = csv.reader(chain(lines, (END,)), delimiter=separator, skipinitialspace=True)
+    if separator == WIDE:
+        lines = (re.sub(r"\s{2,}|\t", "\t", line.strip()) + "\n" for line in lines)
+    delimiter = "\t" if separator == WIDE else separator
+    reader = csv.reader(chain(lines, (END,)), delimiter=delimiter, skipinitialspace=True)
     begin = before = start
     try:
         for row in reader:
             if row == [END]:
                 return
-            yield begin, row
+            if begin not in source.comments:
+                yield begin, row
             begin, before = start + reader.line_num, begin
     except csv.Error as error:
         raise DataError(
@@ -92,9 +124,10 @@ def _is_blank(row: Sequence[str]) -> bool:
     return len(row) < 2 and not (row and row[0])
 
 
-def _find_separator(path: Path, text: str, start: int, reading: Reading) -> str:
+def _find_separator(source: Source, start: int, reading: Reading) -> str:
     """Return the one character that splits header and rows into equally many values."""
-    samples = {separator: _sample(path, text, separator, start, reading) for separator in SEPARATORS}
+    path, text = source.path, source.text
+    samples = {separator: _sample(source, separator, start, reading) for separator in SEPARATORS}
     if not any(samples.values()):
         return ONE_COLUMN
     split = {separator: sample for separator, sample in samples.items() if sample and len(sample[0]) > 1}
@@ -103,6 +136,9 @@ def _find_separator(path: Path, text: str, start: int, reading: Reading) -> str:
     fitting = [s for s, sample in split.items() if all(len(row) == len(sample[0]) for row in sample)]
     if "\t" in fitting and path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
+    if len(fitting) > 1:  # without a header, one that gives numbers only
+        plain = [s for s in fitting if all(all_numbers(row) for row in split[s])]
+        fitting = plain if len(plain) == 1 else fitting
     if len(fitting) > 1:
         ways = " and ".join(f"with {_quoted(s)} ({plural(len(split[s][0]), 'column')})" for s in fitting)
         raise DataError(
@@ -113,46 +149,82 @@ def _find_separator(path: Path, text: str, start: int, reading: Reading) -> str:
     if split:
         # The rows don't fit their header: the likeliest reading is kept, and refused with the row that differs.
         return max(split, key=lambda s: (sum(len(r) == len(split[s][0]) for r in split[s]), len(split[s][0])))
-    blanks = _sample(path, text, " ", start, reading)
-    width = len(blanks[0]) if blanks else 0
-    if width > 1 and all(len(row) == width and all_numbers(row) for row in blanks[1:]):
-        return " "
+    if blanks := _blanks(source, start, reading):
+        return blanks
     # One column. A row that splits all the same has values without a name, wherever in the file it stands.
     for separator in SEPARATORS if reading.decimal != "," else SEPARATORS.replace(",", ""):
-        if separator in text and any(len(row) > 1 for _, row in _rows(path, text, separator, start)):
+        if separator in text and any(len(row) > 1 for _, row in _rows(source, separator, start)):
             return separator
     return ONE_COLUMN
+
+
+def _blanks(source: Source, start: int, reading: Reading) -> str | None:
+    """Return which blanks separate values: any number of them, or two and more; None where none do."""
+    for separator in (" ", WIDE):
+        rows = _sample(source, separator, start, reading)
+        commented = any(number < start or number == 1 for number in source.comments)
+        values = rows if commented or len(rows) < 2 else rows[1:]
+        width = len(values[0]) if values else 0
+        if width < 2 or any(len(row) != width for row in values):
+            continue
+        numeric = sum(numbers_below(values, i) for i in range(width))
+        names = {len(rows[0]), len(_sample(source, WIDE, start, reading)[0])}
+        if not numeric or width not in names:
+            continue
+        single = not re.search(r"\S(?:\s{2,}|\t)\S", source.text)
+        if separator == " " and width == 2 and numeric == 1 and not commented and single:
+            raise DataError(
+                f"{source.path} can be read with blanks between values (2 columns) and as one column of texts, such as "
+                f"{shown(' '.join(values[0]))}",
+                f"choose one: {option('separator', 'space')} or {option('separator', ',')}",
+            )
+        return separator
+    return None
 
 
 def _quoted(separator: str) -> str:
     return "tabs" if separator == "\t" else f"'{separator}'"
 
 
-def _sample(path: Path, text: str, separator: str, start: int, reading: Reading) -> list[list[str]]:
+def _sample(source: Source, separator: str, start: int, reading: Reading) -> list[list[str]]:
     """Return the header and the first rows below it that aren't to be skipped; none where that fails."""
     try:
-        rows = [row for _, row in islice(_rows(path, text, separator, start), SAMPLE) if not _is_blank(row)]
+        rows = [row for _, row in islice(_rows(source, separator, start), SAMPLE) if not _is_blank(row)]
     except DataError:
         return []
     return [row for number, row in enumerate(rows) if number not in reading.skipped]
 
 
-def _header(path: Path, text: str, separator: str, start: int) -> Row:
-    """Return the line of the header and its names."""
-    for line, row in _rows(path, text, separator, start):
-        if not _is_blank(row):
-            return line, row
-    count = text.count("\n") + (not text.endswith("\n"))
-    raise DataError(
-        f"{path}: no column names from line {start} on; the file has {plural(count, 'line')}", "see `header`"
-    )
+def _first_rows(source: Source, separator: str, start: int) -> tuple[list[int], list[list[str]]]:
+    """Return the first rows of equal width, and their lines."""
+    found = [item for item in islice(_rows(source, separator, start), SAMPLE) if not _is_blank(item[1])]
+    if not found:
+        count = source.text.count("\n") + (not source.text.endswith("\n"))
+        raise DataError(
+            f"{source.path}: no column names from line {start} on; the file has {plural(count, 'line')}", "see `header`"
+        )
+    line, first = found[0]
+    if separator == " " and len(found) > 1 and len(first) != len(found[1][1]):  # names that hold blanks
+        wide = next(_rows(source, WIDE, line))[1]
+        found[0] = line, wide if len(wide) == len(found[1][1]) else first
+    width = len(found[0][1])
+    same = list(takewhile(lambda item: len(item[1]) == width, found))
+    return [line for line, _ in same], [[cell.strip() for cell in row] for _, row in same]
+
+
+def _line_below(source: Source, separator: str, header: int) -> int:
+    """Return the line in which the row below the header begins."""
+    rows = _rows(source, separator, header)
+    next(rows)
+    below = next(rows, None)
+    return source.text.count("\n") + 2 if below is None else below[0]
 
 
 Body = tuple[list[Any], NDArray[np.intp], NDArray[np.intp]]
 """The columns below the header, and the numbers of their rows below it and in the file."""
 
 
-def _split_lines(path: Path, text: str, separator: str, header: int, width: int, reading: Reading) -> Body | None:
+def _split_lines(source: Source, separator: str, body: int, width: int, skip: Skipped) -> Body | None:
     """Split a text without quotation marks, each line a row of `width` values, several times faster; None for others.
 
     The values are what the csv module gives, which is left to say what is wrong.
@@ -160,29 +232,32 @@ def _split_lines(path: Path, text: str, separator: str, header: int, width: int,
     import pyarrow as pa
     from pyarrow import csv
 
-    if '"' in text or width < 2 or separator == " " or not separator.isascii():
+    text = source.text
+    if any(line >= body for line in source.comments) or re.search(r"\n[ \t]*\r?\n", source.text.rstrip()):
+        return None  # lines that are no rows
+    if '"' in text or width < 2 or separator in (" ", WIDE) or not separator.isascii():
         return None
     names = [str(i) for i in range(width)]
     try:
         table = csv.read_csv(
             pa.py_buffer(text.rstrip("\r\n").encode()),
-            csv.ReadOptions(column_names=names, skip_rows=header),
+            csv.ReadOptions(column_names=names, skip_rows=body - 1),
             csv.ParseOptions(delimiter=separator, quote_char=False, ignore_empty_lines=False),
             csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False),
         )
     except pa.ArrowInvalid:
         return None
-    rows = kept_rows(path, len(table), reading.skip_rows)
+    rows = kept_rows(source.path, len(table), skip)
     table = table if len(rows) == len(table) else table.take(rows - 1)
-    return [cells(column.combine_chunks()) for column in table.columns], rows, header + rows
+    return [cells(column.combine_chunks()) for column in table.columns], rows, body - 1 + rows
 
 
-def _split_rows(path: Path, text: str, separator: str, header: int, names: Sequence[str], reading: Reading) -> Body:
+def _split_rows(source: Source, separator: str, body: int, names: Sequence[str], skip: Skipped) -> Body:
     """Split a text with the csv module, whose lists become arrays block by block."""
     import pyarrow as pa
 
-    width, count, skipped = len(names), 0, reading.skipped
-    found: Iterator[Row] = islice(_rows(path, text, separator, header), 1, None)
+    width, count, skipped = len(names), 0, range(1, skip + 1) if isinstance(skip, int) else set(skip)
+    found = _rows(source, separator, body)
     if width > 1:
         found = (item for item in found if not _is_blank(item[1]))
     parts: list[list[Any]] = [[cells([])] for _ in names]
@@ -193,12 +268,12 @@ def _split_rows(path: Path, text: str, separator: str, header: int, names: Seque
         count += len(numbered)
         block = [item for item in numbered if item[0] not in skipped] if skipped else numbered
         if any(len(row) != width for _, _, row in block):
-            raise _misfit(path, names, block, separator)
+            raise _misfit(source.path, names, block, separator)
         for column, values in zip(parts, zip(*(row for _, _, row in block), strict=True), strict=False):
             column.append(cells(values))
         rows.append(np.array([number for number, _, _ in block], np.intp))
         lines.append(np.array([line for _, line, _ in block], np.intp))
-    kept_rows(path, count, reading.skip_rows)  # refuses rows that aren't there
+    kept_rows(source.path, count, skip)  # refuses rows that aren't there
     return [pa.concat_arrays(column) for column in parts], np.concatenate(rows), np.concatenate(lines)
 
 

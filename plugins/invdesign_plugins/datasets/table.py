@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -21,6 +21,7 @@ from invdesign_core.plugin import (
     Kind,
     LoadedTable,
     Reading,
+    columns_without_names,
     design_columns,
     is_result,
     load_table,
@@ -121,6 +122,11 @@ class Table(Reading, Columns, Dataset):
         """The kinds that are given, but for those of columns that are left out."""
         return {name: kind for name, kind in self.kinds.items() if name not in self.leave_out}
 
+    @property
+    def only_numbers(self) -> list[str]:
+        """The outputs."""
+        return self.outputs
+
     def load(self, ctx: Context) -> Data:
         """Read the file or files."""
         import pandas as pd
@@ -151,6 +157,7 @@ class Table(Reading, Columns, Dataset):
         if self.missing_outputs == "own-rows":
             _refuse_unmeasured(source[outputs[0]], frame[outputs])
         try:
+            units = {name: unit for file in files for name, unit in file.table.units.items()}
             data = Data.from_frame(
                 frame,
                 outputs,
@@ -164,7 +171,7 @@ class Table(Reading, Columns, Dataset):
         except DataError as error:
             raise DataError(f"{where}: {error.message}", error.hint) from None
         said = "; ".join(f"{file.path.name}: {', '.join(file.table.understood)}" for file in files)
-        ctx.note(f"{said}; {_variables(data)}")
+        ctx.note(f"{said}; {_variables(data, units)}")
         for file in files:
             for note in file.table.notes:
                 ctx.warn(f"{file.path.name}: {note}")
@@ -176,8 +183,7 @@ class Table(Reading, Columns, Dataset):
             named = {*(self.inputs or ()), *self._kinds} - {*self.leave_out}
             needed = None if self.inputs is None else {*named, *self.outputs, *self.beside}
             return [File(folder / self.path, load_table(folder / self.path, self, needed))]
-        paths = [folder / path for path in (self.features, self.targets) if path is not None]
-        designs, responses = (File(path, load_table(path, self, strict=False)) for path in paths)
+        designs, responses = self._both(folder)
         both = f"{designs.path} and {responses.path}"
         refuse_unknown(both, self, (*designs.table.names, *responses.table.names))
         rows = len(designs.table.frame), len(responses.table.frame)
@@ -200,6 +206,35 @@ class Table(Reading, Columns, Dataset):
                 'sort both files alike; if these numbers mean nothing: index = "drop"',
             )
         return [designs, responses]
+
+    def _both(self, folder: Path) -> list[File]:
+        """Read the features and the targets, of which those without a header take their share of `names`, in order."""
+        assert self.features is not None
+        assert self.targets is not None
+        paths = folder / self.features, folder / self.targets
+        widths = [columns_without_names(path, self) for path in paths]
+        known = [f"{letter}{i + 1}" for letter, width in zip("xy", widths, strict=True) for i in range(width)]
+        both = f"{paths[0]} and {paths[1]}"
+        if any(widths) and not self.names and self.header is None:
+            found = " and ".join(str(path) for path, width in zip(paths, widths, strict=True) if width)
+            raise DataError(
+                f"{found}: the first line holds only numbers; is there no header?",
+                f'name the columns: {toml_option("names", known)}; or header = "no" calls them {", ".join(known[:3])}, '
+                "…; or write a line of names above it; if these are names: header = 1",
+            )
+        if self.names and len(self.names) != len(known):
+            raise DataError(
+                f"{both}: `names` holds {len(self.names)} names, and the files without a header have {len(known)} "
+                "columns",
+                "`names` lists the columns of the features, then those of the targets; a file with a header keeps its "
+                "own names",
+            )
+        names = self.names or known
+        own = names[: widths[0]], names[widths[0] :]
+        return [
+            File(path, load_table(path, self.model_copy(update={"names": part}), strict=False))
+            for path, part in zip(paths, own, strict=True)
+        ]
 
 
 def _designs(names: Sequence[str], table: Table) -> dict[str, str]:
@@ -270,10 +305,17 @@ def _refuse_unmeasured(file: File, responses: pd.DataFrame) -> None:
         )
 
 
-def _variables(data: Data) -> str:
-    """List the variables with their kinds, or count them where there are many."""
+def _variables(data: Data, units: Mapping[str, str]) -> str:
+    """List the variables with their units and kinds, or count them where there are many, and the outputs with units."""
+
+    def named(name: str) -> str:
+        return f"{name} [{units[name]}]" if name in units else name
+
     variables = data.space.variables
+    outputs = [named(name) for name in data.outputs if name in units]
+    said = [f"output {', '.join(outputs)}"] if outputs and len(outputs) <= 8 else []
     if len(variables) <= 8:
-        return ", ".join(f"{v.name} ({v.kind})" for v in variables)
+        return "; ".join([", ".join(f"{named(v.name)} ({v.kind})" for v in variables), *said])
     kinds = Counter(v.kind for v in variables)
-    return f"{len(variables)} inputs (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+    counts = f"{len(variables)} inputs (" + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + ")"
+    return "; ".join([counts, *said])
