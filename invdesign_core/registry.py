@@ -23,6 +23,7 @@ from invdesign_core.errors import (
     identity,
     installed,
     near_match,
+    near_or_all,
     own_version,
     plugin_errors,
     said,
@@ -195,7 +196,7 @@ class Registry:
             found = [entry for entry in found if canonicalize_name(entry.provider.distribution) == dist]
         what = f"{kind} plugin" if kind else "plugin"
         if not found:
-            hint = near_match(bare, [entry.name for entry in pool])
+            hint = near_or_all(bare, [entry.name for entry in pool])
             others = [entry.kind for entry in self.entries if entry.name == bare and not wanted_dist]
             if others:
                 article = "an" if others[0] == "objective" else "a"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.data.frames import as_frame, plain_columns
-from invdesign_core.errors import DataError, near_match, plural
+from invdesign_core.errors import DataError, near_or_all, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, infer_variable
@@ -70,7 +70,7 @@ class Data:
         known = [str(column) for column in self.frame.columns]
         for name in self.outputs:
             if name not in known:
-                raise DataError(f"there is no output column {name!r}", near_match(name, known))
+                raise DataError(f"there is no output column {name!r}", near_or_all(name, known))
             if name in self.space.names:
                 raise DataError(
                     f"{name!r} is both a design variable and an output", "list it as an input or as an output"
@@ -79,7 +79,7 @@ class Data:
             raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least 4", None)
         for name in self.space.names:
             if name not in known:
-                raise DataError(f"there is no column {name!r}", near_match(name, known))
+                raise DataError(f"there is no column {name!r}", near_or_all(name, known))
         for name in (*self.space.names, *self.outputs):
             column = self.frame[name]
             if pd.api.types.is_numeric_dtype(column.dtype):
@@ -166,7 +166,7 @@ class Data:
         chosen = [column for column in chosen if column not in beside]
         for column in (*chosen, *outputs, *(kinds or {}), *beside):
             if column not in known:
-                raise DataError(f"the table has no column {column!r}", near_match(column, known))
+                raise DataError(f"the table has no column {column!r}", near_or_all(column, known))
         if not chosen:
             raise DataError("no column is left as a design variable", "name fewer outputs")
         needed = {*chosen, *outputs, *([] if weights is None else [weights])}

@@ -13,7 +13,7 @@ from invdesign_core.data.data import refuse_cells
 from invdesign_core.data.files.load import load_table
 from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
 
@@ -123,7 +123,7 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
             text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
             if text not in written:
                 raise DataError(
-                    f"{place}, row {row}: {variable.name!r} has no level {cell!r}", near_match(text, written)
+                    f"{place}, row {row}: {variable.name!r} has no level {cell!r}", near_or_all(text, written)
                 )
             values.append(written[text])
         return pd.Series(values, index=column.index, dtype=object)

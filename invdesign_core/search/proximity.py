@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_or_all
 from invdesign_core.search.loss_functions import LossFunctions
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -40,7 +40,7 @@ class NearTo:
         """
         for name in near:
             if name not in space.names:
-                raise ConfigError(f"near: there is no design variable {name!r}", near_match(name, space.names))
+                raise ConfigError(f"near: there is no design variable {name!r}", near_or_all(name, space.names))
         if fewest and to_data:
             raise ConfigError(
                 "fewest_changes and stay_near_data cannot be combined",

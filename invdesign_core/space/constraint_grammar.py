@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import near_match
+from invdesign_core.errors import near_or_all
 
 if TYPE_CHECKING:
     from lark import Token, Tree
@@ -177,7 +177,9 @@ def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token
         end = text.find('"', at + 1)
         if end < 0:
             return Refusal("found a double quote that is never closed", at)
-        return Refusal(f"there is no design variable {text[at + 1 : end]!r}", at, near_match(text[at + 1 : end], names))
+        return Refusal(
+            f"there is no design variable {text[at + 1 : end]!r}", at, near_or_all(text[at + 1 : end], names)
+        )
     if last is not None and after == "EQ" and here in "<>":
         return Refusal(f"found '={here}', expected '{here}='", last.start_pos, f"write {here}=")
     if after in ("NUMBER", "_RIGHT") and "TIMES" in accepted and kinds & {"_LEFT", "NAME"}:
@@ -190,7 +192,7 @@ def _stuck(text: str, at: int, parser: Any, read: list[Token], words: list[Token
     if _wordlike(here) and (operand or (after == "NAME" and "ABOVE" not in accepted)):
         begin = at if operand or last is None else last.start_pos or 0
         piece = _piece(text, begin)
-        return Refusal(f"there is no design variable {piece!r}", begin, near_match(piece, names))
+        return Refusal(f"there is no design variable {piece!r}", begin, near_or_all(piece, names))
     sign = next((str(word) for word in words if word.type in (*_COMPARISONS, "_RIGHT", "BAR")), None)
     if "PLUS" in accepted and not (operand or sign):
         expected = "an operator, such as + or <="

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.digits import span, typed
 from invdesign_core.space.variables import Variable
 
@@ -101,7 +101,7 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
     if variable.kind in ("categorical", "binary"):
         unknown = [level for level in levels if level not in variable.levels]
         if unknown:
-            hint = near_match(str(unknown[0]), map(str, variable.levels))
+            hint = near_or_all(str(unknown[0]), map(str, variable.levels))
             raise ConfigError(f"{place}: the data have no {unknown[0]!r}", hint)
         kept = tuple(level for level in variable.levels if level in levels)
         if variable.kind == "categorical":
@@ -184,7 +184,7 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
     if variable.kind in ("categorical", "levels") or (variable.kind == "binary" and value not in variable.levels):
         known = variable.allowed or variable.levels
         if value not in known:
-            raise ConfigError(f"{place}: {value!r} is not one of its levels", near_match(str(value), map(str, known)))
+            raise ConfigError(f"{place}: {value!r} is not one of its levels", near_or_all(str(value), map(str, known)))
     elif variable.kind != "binary":
         if not _is_number(value):
             raise ConfigError(f"{place}: found {value!r}, expected a number")

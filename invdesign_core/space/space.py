@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_or_all
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet
@@ -110,7 +110,7 @@ class Space:
         for variable in self.variables:
             if variable.name == name:
                 return variable
-        raise ConfigError(f"there is no design variable {name!r}", near_match(name, self.names))
+        raise ConfigError(f"there is no design variable {name!r}", near_or_all(name, self.names))
 
     def encode(self, frame: pd.DataFrame) -> FloatArray:
         """Turn a table with one column per variable into (n, e) numbers.
@@ -122,7 +122,7 @@ class Space:
         """
         for name in self.names:
             if name not in frame.columns:
-                raise DataError(f"the table has no column {name!r}", near_match(name, map(str, frame.columns)))
+                raise DataError(f"the table has no column {name!r}", near_or_all(name, map(str, frame.columns)))
         if not self.variables:
             return np.zeros((len(frame), 0))
         return np.hstack([variable.encode(frame[variable.name].to_numpy()) for variable in self.variables])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, DataError, near_match
+from invdesign_core.errors import ConfigError, DataError, near_or_all
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import EvenGrid, given, span, typed
 
@@ -136,7 +136,7 @@ class Variable:
             try:
                 codes = np.array([index[value] for value in values], dtype=np.intp)
             except KeyError as error:
-                hint = near_match(str(error.args[0]), map(str, self.levels))
+                hint = near_or_all(str(error.args[0]), map(str, self.levels))
                 raise DataError(f"{self.name!r} has no level {error.args[0]!r}", hint) from None
             return codes.astype(np.float64)[:, None] if self.kind == "binary" else np.eye(len(self.levels))[codes]
         return np.asarray(values, dtype=np.float64)[:, None]

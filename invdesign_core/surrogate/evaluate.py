@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context, TrialEnded
 from invdesign_core.data.data import Data, Rows
-from invdesign_core.errors import ConfigError, PluginError, RunStoreError, TrainingError, near_match, plural
+from invdesign_core.errors import ConfigError, PluginError, RunStoreError, TrainingError, near_or_all, plural
 from invdesign_core.space.digits import near
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.settings import Training
@@ -54,7 +54,7 @@ class Evaluator:
         self._objective = tuner.objective if len(rows.validation) else tuner.objective.removeprefix("val_")
         if self._objective not in known:
             raise ConfigError(
-                f"[tuner] objective: no metric reports {self._objective!r}", near_match(self._objective, known)
+                f"[tuner] objective: no metric reports {self._objective!r}", near_or_all(self._objective, known)
             )
         direction = tuner.direction if tuner.direction != "auto" else known[self._objective]
         if direction is None:
@@ -137,7 +137,7 @@ class Evaluator:
         known = {hp.name for hp in self.space.space}
         for name in (name for trial in trials for name in trial.values):
             if name not in known:
-                raise PluginError(f"a trial sets the hyper-parameter {name!r}", near_match(name, known))
+                raise PluginError(f"a trial sets the hyper-parameter {name!r}", near_or_all(name, known))
         numbers = self.table.free_numbers(len(trials))
 
         def keep(at: int, model: Any, outcome: Outcome) -> None:

@@ -81,7 +81,7 @@ def model_shapes(net: keras.Model, inputs: int) -> tuple[Any, Any]:
 def metric_directions(net: keras.Model) -> dict[str, str | None]:
     """Return the metrics that a built network logs, with ``"min"``, ``"max"``, or None where Keras knows neither."""
     words = {"up": "max", "down": "min"}
-    metrics = [each for metric in net.metrics for each in getattr(metric, "metrics", None) or [metric]]
+    metrics = [each for metric in net.metrics for each in getattr(metric, "metrics", [metric])]
     return {each.name: words.get(getattr(each, "_direction", "")) for each in metrics} | {"loss": "min"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.overrides import VariableOverrides, restricted, series
 from invdesign_core.space.space import Space
@@ -86,7 +86,7 @@ def _opened(variable: Variable, column: pd.Series) -> tuple[Variable, FloatArray
         if unknown:
             raise ConfigError(
                 f"{_place(variable.name, unknown[0])}: found {values[unknown[0]]!r}, which is not one of its levels",
-                near_match(str(values[unknown[0]]), map(str, levels)),
+                near_or_all(str(values[unknown[0]]), map(str, levels)),
             )
         return replace(variable, fixed=None), variable.encode(values)
     numbers = _numbers(variable.name, column)

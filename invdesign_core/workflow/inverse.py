@@ -12,7 +12,7 @@ from invdesign_core.context import Context, Event, Progress, StageStarted, withi
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge
 from invdesign_core.designs.verdict import Quality
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
 from invdesign_core.search.loss_functions import Objective
 from invdesign_core.search.plan import Plan
@@ -197,7 +197,7 @@ def check_columns(frame: pd.DataFrame, outputs: Sequence[str], variables: Sequen
         if name not in outputs and name not in variables:
             raise ConfigError(
                 f"targets: the column {name!r} is neither an output nor a design variable",
-                near_match(str(name), [*outputs, *variables]) + "; or take the column out",
+                near_or_all(str(name), [*outputs, *variables]) + "; or take the column out",
             )
     if not any(name in outputs for name in frame.columns):
         raise ConfigError("targets: no column is an output", f"the outputs are {', '.join(map(repr, outputs))}")

@@ -17,7 +17,7 @@ from invdesign_core.data.files.options import Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.designs.report import OutputMetrics
 from invdesign_core.designs.verdict import number_text
-from invdesign_core.errors import ConfigError, DataError, near_match, plural
+from invdesign_core.errors import ConfigError, DataError, near_or_all, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, infer_variable
@@ -73,7 +73,7 @@ def name_tensors(
     columns = list(frame.columns)
     for name in inputs or ():
         if name not in columns:
-            raise DataError(f"{table}: there is no column {name!r}", near_match(name, columns))
+            raise DataError(f"{table}: there is no column {name!r}", near_or_all(name, columns))
     if inputs is None and ports.named_inputs and set(ports.input_names) <= set(columns):
         inputs = ports.input_names
     if inputs is None:

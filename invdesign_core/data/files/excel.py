@@ -17,7 +17,7 @@ from invdesign_core.data.files.grid import Grid, Refused, cells, clean_name, kep
 from invdesign_core.data.files.head import find_head
 from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError, near_match, plural
+from invdesign_core.errors import DataError, near_or_all, plural
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta)
 LINE = "row of the sheet"
@@ -109,7 +109,7 @@ def _sheet(path: Path, book: Any, titles: list[str], wanted: int | str | None) -
             raise DataError(f"{path}: there is no sheet {wanted}; found {plural(len(titles), 'sheet')}: {some(titles)}")
         wanted = titles[wanted - 1]
     if wanted is not None and wanted not in titles:
-        raise DataError(f"{path}: there is no sheet {wanted!r}", near_match(wanted, titles))
+        raise DataError(f"{path}: there is no sheet {wanted!r}", near_or_all(wanted, titles))
     sheets = {}
     for title in titles if wanted is None else [wanted]:
         rows = book.get_sheet_by_name(title).to_python(skip_empty_area=False)

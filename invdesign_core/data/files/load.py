@@ -14,7 +14,7 @@ from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
 from invdesign_core.data.files.text_file import read_delimited
-from invdesign_core.errors import DataError, near_match, plural
+from invdesign_core.errors import DataError, near_or_all, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
     for key in ("labels", "numbers", "leave_out"):
         for name in getattr(reading, key):
             if name not in names and not (key == "leave_out" and NAMELESS.fullmatch(name)):
-                raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_match(name, names))
+                raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_or_all(name, names))
 
 
 def _wanted(
@@ -166,7 +166,7 @@ def _wanted(
         if name not in names:
             alone = len(names) == 1 and len(names[0]) > len(name)
             hint = f"the only column is {names[0]!r}; if that is several, name the `separator`" if alone else None
-            raise DataError(f"{path}: there is no column {name!r}", hint or near_match(name, names))
+            raise DataError(f"{path}: there is no column {name!r}", hint or near_or_all(name, names))
         if name in reading.leave_out:
             raise DataError(
                 f"{path}: the column {name!r} is needed, and leave_out names it", "remove it from leave_out"
