@@ -248,3 +248,19 @@ def test_init_leaves_out_columns_that_hold_dates(invdesign, tmp_path):
     assert "'when' holds dates" in done.err
     assert 'leave_out = ["when"]' in (tmp_path / "t.toml").read_text()
     assert invdesign("validate", "t.toml").code == 0
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "ods", "parquet"])
+def test_a_table_of_designs_may_hold_dates_and_remarks_besides(tmp_path, ending):
+    import pandas as pd
+
+    path = tmp_path / f"d.{ending}"
+    rows = [[datetime.date(2024, 1, 2), 0.5, 1.5], [datetime.date(2024, 2, 3), 1.5, 2.5]]
+    if ending == "parquet":
+        pd.DataFrame(rows, columns=["when", "gap", "loss"]).to_parquet(path)
+    else:
+        (xlsx if ending == "xlsx" else ods)(path, Runs=[["when", "gap", "loss", None], *([*row, "x"] for row in rows)])
+    frame = read_designs(path)
+    assert frame["gap"].tolist() == [0.5, 1.5]
+    assert frame["when"].tolist() == ["2024-01-02", "2024-02-03"]
+    assert load_table(path, Reading(labels=["when"], leave_out=[""])).frame["when"].tolist() == frame["when"].tolist()

@@ -10,6 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
+from invdesign_core.data.files.contents import KINDS, TEXT
 from invdesign_core.data.files.load import load_table
 from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
@@ -76,12 +77,17 @@ def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, s
 
 
 def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
-    """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written."""
+    """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written.
+
+    Other columns may hold anything: dates are taken as text.
+    """
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
-    if not labelled:
-        return load_table(path, Reading(leave_out=[""])).frame
-    names = load_table(path, columns=[]).names
-    labels = [column for name in labelled for column in (name, PREFIX + name) if column in names]
+    labels: list[str] = []
+    if labelled or KINDS.get(Path(path).suffix.lower()) != TEXT:
+        found = load_table(path, columns=[])
+        labels = [column for name in labelled for column in (name, PREFIX + name) if column in found.names]
+        variables = space.names if space else ()
+        labels += [name for name in found.refused if name.removeprefix(PREFIX) not in (*variables, *labels)]
     return load_table(path, Reading(labels=labels, leave_out=[""])).frame
 
 

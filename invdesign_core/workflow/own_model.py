@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
-from invdesign_core.data.files.load import load_table
-from invdesign_core.data.files.options import Reading
 from invdesign_core.data.frames import as_frame, plain_columns
+from invdesign_core.data.own_columns import read_designs
 from invdesign_core.designs.report import OutputMetrics
 from invdesign_core.designs.verdict import number_text
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural
@@ -67,7 +66,7 @@ def name_tensors(
         space = Space(tuple(Variable(name, kind) for name, kind in zip(x_names, ports.kinds, strict=True)))
         return Named(space, tuple(y_names))
     if isinstance(table, str | Path):
-        frame = load_table(Path(table), Reading(leave_out=[""])).frame
+        frame = read_designs(Path(table))
     else:
         frame, table = plain_columns(as_frame(table).rename(columns=str)), "the table"
     columns = list(frame.columns)

@@ -59,7 +59,8 @@ class Parsed:
 
 def parse(grid: Grid, reading: Reading) -> Parsed:
     """Turn texts into the values that they stand for."""
-    if refused := {name: grid.refused[name] for name in grid.names if name in grid.refused}:
+    as_labels = set(reading.labels)
+    if refused := {n: grid.refused[n] for n in grid.names if n in grid.refused and n not in as_labels}:
         raise refusal(grid.path, refused)
     result = Parsed()
     texts = []

@@ -87,7 +87,11 @@ def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str
 
     columns = {name: _column(source.path, source.file, source.fields[name]) for name in wanted}
     source.file.close()
-    refused = {name: what for name, column in columns.items() if (what := unusable(column.type))}
+    refused = {
+        name: what
+        for name, column in columns.items()
+        if (what := unusable(column.type)) and not (what == "times" and name in labels)
+    }
     if refused:
         found = ", ".join(f"column {name!r} holds {what} ({columns[name].type})" for name, what in refused.items())
         advice = "make it a number, such as hours since the start" if "times" in refused.values() else "split it up"
