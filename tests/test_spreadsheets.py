@@ -209,10 +209,12 @@ def test_a_remark_beside_the_table_is_left_out_by_an_option_or_where_columns_are
 
 def test_the_hint_for_a_nameless_column_keeps_what_is_left_out_already_and_works(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("when,b,y,,\n1,2,3,,x\n2,3,5,z,\n3,1,4,,\n")
+    path.write_text("when,b,y,,\n1,u,v,w,x\n2,3,5,z,\n3,1,4,,\n4,2,2,,\n")
     with pytest.raises(DataError) as error:
         load_table(path, Reading(leave_out=["when"]))
+    assert "header = " not in error.value.hint
     assert 'leave_out = ["when", ""]' in error.value.hint
+    path.write_text("when,b,y,,\n1,2,3,,x\n2,3,5,z,\n")
     assert list(load_table(path, Reading(leave_out=["when", ""])).frame) == ["b", "y"]
 
 

@@ -208,10 +208,9 @@ def _hint_for_nameless(nameless: Nameless, first: bool) -> str:
 
 def _line_of_names(grid: Grid) -> int | None:
     """Return the line below the header that looks like names: texts in all columns, maybe but for the first."""
-    rest = grid.columns[1:] if len(grid.columns) > 1 else grid.columns
-    for row in range(min(5, len(grid.rows))):
-        found = [column[row].as_py() for column in rest]
-        if all(found) and not any(all_numbers([text]) for text in found) and row + 1 < len(grid.rows):
+    for row in range(min(5, len(grid.rows) - 1)):
+        found = [column[row].as_py() for column in grid.columns]
+        if all(found[1:] or found) and not any(all_numbers([text]) for text in found if text):
             return int(grid.lines[row])
     return None
 
