@@ -86,6 +86,20 @@ def test_cells_may_be_ranges_and_empty_cells_are_free(model, tmp_path):
     assert table["prediction.y2"][2] == pytest.approx(-0.3, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "cells", [["1", "2", "0.5..1", "3"], ["<=1", "2", "max", "3"], ["1", "2", "1", "2 tolerance 0.1"]]
+)
+def test_words_of_targets_may_stand_among_numbers_in_a_file(product, tmp_path, invdesign, cells):
+    (tmp_path / "wanted.csv").write_text("T,y\n" + "".join(f"1.5,{cell}\n" for cell in cells))
+    done = invdesign("solve", "product.keras", "--inputs", "T,x", "--bounds", "x=0..5", "--targets", "wanted.csv",
+                     "--out", "designs.csv", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    table = pd.read_csv(tmp_path / "designs.csv")
+    assert table["design.T"].tolist() == [1.5] * 4
+    asked = {row: float(cell) for row, cell in enumerate(cells) if cell.isdigit()}
+    assert table["prediction.y"][list(asked)].tolist() == pytest.approx(list(asked.values()), abs=0.05)
+
+
 def test_targets_out_of_reach_are_counted_and_their_nearest_designs_given(model, tmp_path):
     report = solve_table(prepared(model), pd.DataFrame({"y1": [1.0, 5.0]}), tmp_path / "d.parquet")
     table = pd.read_parquet(tmp_path / "d.parquet")

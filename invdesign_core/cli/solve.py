@@ -12,7 +12,7 @@ from invdesign_core.cli.option_values import check_exists, design_values, listed
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
-from invdesign_core.data.own_columns import read_designs
+from invdesign_core.data.own_columns import read_targets
 from invdesign_core.errors import ConfigError, ExitCode
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.design import merge_design
@@ -51,7 +51,7 @@ def solve(
     with session(given["backend"], quiet) as (stdout, _, ctx):
         frame, table = None, given["table"]
         if target_table is not None:
-            frame = read_designs(target_table, saved_space(run_or_model) if is_run(run_or_model) else None)
+            frame = read_targets(target_table, saved_space(run_or_model) if is_run(run_or_model) else None)
         prepared = prepare(
             run_or_model,
             registry=registry,

@@ -76,19 +76,32 @@ def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, s
     return found if ours or all(is_result(n, known) for n in others) else {}
 
 
-def read_designs(path: Path, space: Space | None = None) -> pd.DataFrame:
+def read_designs(path: Path, space: Space | None = None, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written.
 
-    Other columns may hold anything: dates are taken as text.
+    Other columns may hold anything: dates are taken as text, and so are the columns that `text` names.
     """
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
-    labels: list[str] = []
+    labels: list[str] = list(text)
     if labelled or KINDS.get(Path(path).suffix.lower()) != TEXT:
         found = load_table(path, columns=[])
-        labels = [column for name in labelled for column in (name, PREFIX + name) if column in found.names]
+        labels += [column for name in labelled for column in (name, PREFIX + name) if column in found.names]
         variables = space.names if space else ()
         labels += [name for name in found.refused if name.removeprefix(PREFIX) not in (*variables, *labels)]
     return load_table(path, Reading(labels=labels, leave_out=[""])).frame
+
+
+def read_targets(path: Path, space: Space | None = None) -> pd.DataFrame:
+    """Read a table of targets as `read_designs` does; where words such as ``0..1`` stand among numbers, as text."""
+    try:
+        return read_designs(path, space)
+    except DataError as error:
+        inputs = {column for name in space.names for column in (name, PREFIX + name)} if space else set()
+        wanted = [name for name in load_table(path, columns=[]).names if name and name not in inputs]
+        try:
+            return read_designs(path, space, wanted)
+        except DataError:
+            raise error from None
 
 
 def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], where: str) -> pd.DataFrame:
