@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from invdesign_core.context import Context
-from invdesign_core.data.files.load import load_table
+from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.units import unit_of
 from invdesign_core.errors import DataError
@@ -97,6 +97,14 @@ def test_the_ways_in_the_hint_read_the_file(read, refused):
     assert table.place(0) == "row 1 (line 1)"
     assert "no header" in table.understood[0]
     assert list(read("2010,2011\n1,2\n", header=1).frame) == ["2010", "2011"]
+
+
+def test_where_no_option_can_be_given_the_hint_names_none(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(ROWS)
+    with pytest.raises(DataError, match="is there no header") as caught:
+        read_table(path)
+    assert caught.value.hint == "write a line of names above it"
 
 
 def test_names_that_do_not_fit_the_file_are_refused(refused):

@@ -12,7 +12,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
 from invdesign_core.data.files.contents import KINDS, TEXT
 from invdesign_core.data.files.load import load_table
-from invdesign_core.data.files.options import DESIGN, Reading
+from invdesign_core.data.files.options import DESIGN, Automatic
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
 from invdesign_core.space.space import Space
@@ -88,7 +88,7 @@ def read_designs(path: Path, space: Space | None = None, text: Sequence[str] = (
         labels += [column for name in labelled for column in (name, PREFIX + name) if column in found.names]
         variables = space.names if space else ()
         labels += [name for name in found.refused if name.removeprefix(PREFIX) not in (*variables, *labels)]
-    return load_table(path, Reading(labels=labels, leave_out=[""])).frame
+    return load_table(path, Automatic(labels=labels, leave_out=[""])).frame
 
 
 def read_targets(path: Path, space: Space | None = None) -> pd.DataFrame:

@@ -48,7 +48,7 @@ def bare(grid: Grid, column: Texts, reading: Reading) -> tuple[Texts, str | None
         return column, None, said
     import pyarrow.compute as pc
 
-    digits = pc.struct_field(pc.extract_regex(column.plain, BEHIND), "digits")
+    digits = pc.struct_field(column.extract(BEHIND), "digits")
     digits = pc.if_else(pc.or_(pc.is_valid(digits), pc.is_null(column.column)), digits, column.column)
     said.append(f"{unit!r} at the numbers of {column.name!r} is their unit")
     return Texts(column.name, digits, column.missing, column.factors), unit_of(unit) or unit, said
@@ -59,10 +59,10 @@ def _limits(column: Texts, reading: Reading) -> tuple[Texts, list[str]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = matches(column.plain, BELOW) & ~column.words
+    found = column.match(BELOW) & ~column.words
     if reading.below_limit is None or not found.any():
         return column, []
-    rest = pc.struct_field(pc.extract_regex(column.plain, BELOW), "rest")
+    rest = pc.struct_field(column.extract(BELOW), "rest")
     if reading.below_limit == "missing":
         rest = pa.nulls(len(column.column), pa.large_string())
     texts = pc.if_else(pa.array(found), rest, column.column)
@@ -76,11 +76,11 @@ def _fortran(column: Texts) -> tuple[Texts, list[str]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    lettered, lost = matches(column.plain, FORTRAN), matches(column.plain, LOST)
+    lettered, lost = column.match(FORTRAN), column.match(LOST)
     found = lettered | lost
     if not found.any() or not (column.numeric | found | column.words | ~column.present | _unread(column)).all():
         return column, []
-    if not matches(column.plain, POWERED).any():  # 0.5-100 may as well be a range
+    if not column.match(POWERED).any():  # 0.5-100 may as well be a range
         return column, []
     texts = pc.replace_substring_regex(column.plain, r"^([^dD]*)[dD]([+-]?\d+)$", r"\1e\2")
     texts = pc.if_else(pa.array(lost), pc.replace_substring_regex(texts, r"([+-]\d{3})$", r"e\1"), texts)
@@ -95,8 +95,8 @@ def _common_unit(grid: Grid, column: Texts, reading: Reading) -> str | None:
     import pyarrow.compute as pc
 
     values = column.present & ~column.words & ~_unread(column)
-    parts = pc.extract_regex(column.plain, BEHIND)
-    found = np.asarray(parts.is_valid()) & values & ~matches(column.plain, DATE)
+    parts = column.extract(BEHIND)
+    found = np.asarray(parts.is_valid()) & values & ~column.match(DATE)
     if not found.any() or int(found.sum()) * 2 <= int(values.sum()):
         return None
     around = pc.binary_join_element_wise(
@@ -111,14 +111,14 @@ def _common_unit(grid: Grid, column: Texts, reading: Reading) -> str | None:
         else first(found & ~np.asarray(pc.equal(around, unit).fill_null(False)))
     )
     known = unit_of(unit) is not None
-    sure = column.name in reading.numbers or bool((found & ~matches(column.plain, CODE)).any())
-    if at is not None and sure and (known or len(counts) == 1):
+    sure = column.name in reading.numbers or bool((found & ~column.match(CODE)).any())
+    if at is not None and sure and reading.adjustable and (known or len(counts) == 1):
         raise DataError(
             f"{grid.path}: column {column.name!r}, {grid.place(at)}: found {shown(column.text(at))}, expected a number "
             f"in {unit}, as {counts[0]['counts']} of {int(values.sum())} values are",
             f"write all numbers of the column in one unit; {as_labels(column, reading)}",
         )
-    if at is not None:
+    if at is not None or not (sure or reading.adjustable):  # no option can say that it is no label
         return None
     blank = pc.any(pc.greater(pc.binary_length(pc.struct_field(parts, "blank")), 0).fill_null(False)).as_py()
     if blank or (known and sure) or column.name in reading.numbers:
@@ -135,24 +135,24 @@ def _common_unit(grid: Grid, column: Texts, reading: Reading) -> str | None:
 
 def _unread(column: Texts) -> Mask:
     """Return (n,) whether a text says that a value was not measured, or is below a limit."""
-    return (matches(column.plain, LIMIT_WORD) | matches(column.plain, BELOW)) & ~column.words
+    return (column.match(LIMIT_WORD) | column.match(BELOW)) & ~column.words
 
 
 def looks_like_number(column: Texts) -> Mask:
     """Return (n,) whether a text is a number, or one with something around it."""
     found = column.numeric | _unread(column)
     for pattern in (BEHIND, PAIR, COMPLEX, ABOUT, FORTRAN, LOST):
-        found |= matches(column.plain, pattern) & ~matches(column.plain, CODE)
-    return found & column.present & ~column.words & ~matches(column.plain, DATE)
+        found |= column.match(pattern) & ~column.match(CODE)
+    return found & column.present & ~column.words & ~column.match(DATE)
 
 
 def numbers_but_for_units(column: Texts) -> bool:
     """Return whether all values are numbers, with a unit behind some, or say that they were not measured."""
     import pyarrow.compute as pc
 
-    units = pc.struct_field(pc.extract_regex(column.plain, BEHIND), "unit")
+    units = pc.struct_field(column.extract(BEHIND), "unit")
     known = [text for text in units.unique().to_pylist() if text and unit_of(text) is not None]
-    behind = among(units, known) & ~matches(column.plain, CODE)
+    behind = among(units, known) & ~column.match(CODE)
     return bool((column.numeric | _unread(column) | behind | column.words | ~column.present).all())
 
 
@@ -166,7 +166,9 @@ def doubtful_labels(grid: Grid, column: Texts, reading: Reading) -> list[str]:
         return []
     at = int(np.argmax(found & ~column.numeric)) if (found & ~column.numeric).any() else int(np.argmax(found))
     text, different = column.text(at), pc.count_distinct(column.column).as_py()
-    if different <= max(DIFFERENT, column.values / 2) and not matches(column.plain, BELOW).any():
+    if not reading.adjustable:
+        return []
+    if different <= max(DIFFERENT, column.values / 2) and not column.match(BELOW).any():
         if column.numeric.any():
             return []
         return [f"column {column.name!r} is text, though its values look like numbers, such as {shown(text)}"]
@@ -191,7 +193,7 @@ def advice(column: Texts, at: int, reading: Reading) -> str:
     cell = column.plain.slice(at, 1)
     if matches(cell, BELOW)[0]:
         return 'say what stands for values below a limit: below_limit = "limit", "half", "zero" or "missing"'
-    words = column.column.filter(pa.array(_unread(column) & ~matches(column.plain, BELOW))).unique().to_pylist()
+    words = column.column.filter(pa.array(_unread(column) & ~column.match(BELOW))).unique().to_pylist()
     word = column.text(at)
     listed = [*reading.missing, *(words[:8] if word in words else [word])]
     missing = (

@@ -79,7 +79,7 @@ def find_head(
     if reading.header is None and _is_values(rows, reading.skipped):
         if reading.names:
             return Head(given_names(path, reading.names, width), -1)
-        raise no_header(path, rows[0], lines[0], line)
+        raise no_header(path, rows[0], lines[0], line, reading.adjustable)
     if reading.names and reading.header is None:
         raise DataError(
             f"{path}: `names` is given, and {line} {lines[0]} holds names, too: {some(rows[0])}",
@@ -124,18 +124,20 @@ def numbered(width: int, letter: str = "x") -> tuple[str, ...]:
     return tuple(f"{letter}{i + 1}" for i in range(width))
 
 
-def no_header(path: Path, found: Cells, at: int, line: str) -> NoHeaderError:
+def no_header(path: Path, found: Cells, at: int, line: str, adjustable: bool) -> NoHeaderError:
     """Ask about a first line, number `at`, of values."""
     where = "the first line" if at == 1 and line == "line" else f"{line} {at}"
     only = "only numbers" if all(not text or is_number(text) for text in found) else "values like those below it"
     names = numbered(len(found))
     said = f"names = [{', '.join(map(repr, names[:2]))}, …]".replace("'", '"')
-    ways = [
-        f"name the columns: {option('names', names) if len(names) <= SHORT else said}",
-        f"{option('header', 'no')} calls them x1, x2, …",
-        "write a line of names above it",
-    ]
-    if len(set(found)) == len(found) and all(found):
+    ways = ["write a line of names above it"]
+    if adjustable:
+        ways = [
+            f"name the columns: {option('names', names) if len(names) <= SHORT else said}",
+            f"{option('header', 'no')} calls them x1, x2, …",
+            *ways,
+        ]
+    if adjustable and len(set(found)) == len(found) and all(found):
         ways.append(f"if these are names: {option('header', at)}")
     return NoHeaderError(
         f"{path}: {where} holds {only}: {some(found)}; is there no header?", "; or ".join(ways), len(found)

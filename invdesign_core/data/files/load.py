@@ -11,7 +11,7 @@ from invdesign_core.data.files.excel import read_excel
 from invdesign_core.data.files.grid import NAMELESS, Grid, tidy, without_empty_end
 from invdesign_core.data.files.head import NoHeaderError
 from invdesign_core.data.files.numbers import parse
-from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
+from invdesign_core.data.files.options import DESIGN, Automatic, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
 from invdesign_core.data.files.text_file import read_delimited
 from invdesign_core.errors import DataError, near_or_all, plural
@@ -28,7 +28,7 @@ UNUSED = {
     **dict.fromkeys(SHEETS, ("separator", "encoding", "comment")),
 }
 """Options that mean nothing for a kind of file."""
-AUTOMATIC = Reading()
+AUTOMATIC = Automatic()
 """Everything is found out."""
 
 

@@ -126,6 +126,22 @@ class Texts:
         return pc.replace_substring(self.column, "−", "-") if matches(self.column, "−").any() else self.column
 
     @cached_property
+    def distinct(self) -> Any:
+        """(n,) texts as numbers of the different ones, of which there are few in a column of labels."""
+        return self.plain.dictionary_encode()
+
+    def match(self, pattern: str) -> Mask:
+        """Return (n,) whether a pattern is found in each text."""
+        found = np.append(matches(self.distinct.dictionary, pattern), False)
+        return np.asarray(found[np.asarray(self.distinct.indices.fill_null(len(found) - 1))], dtype=np.bool_)
+
+    def extract(self, pattern: str) -> Any:
+        """Return the (n,) named groups of a pattern, null where it is not found."""
+        import pyarrow.compute as pc
+
+        return pc.extract_regex(self.distinct.dictionary, pattern).take(self.distinct.indices)
+
+    @cached_property
     def present(self) -> Mask:
         """(n,) whether there is a text, which may stand for no value."""
         return np.asarray(self.column.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
@@ -156,7 +172,7 @@ class Texts:
     @cached_property
     def numeric(self) -> Mask:
         """(n,) whether a text is a number in any way of writing."""
-        return self.present & ~self.words if self.pointed else matches(self.plain, ANY) & ~self.words
+        return self.present & ~self.words if self.pointed else self.match(ANY) & ~self.words
 
     @property
     def mostly_numbers(self) -> bool:

@@ -152,8 +152,8 @@ def _values(grid: Grid, column: Texts, marks: Marks, reading: Reading, result: P
         return np.full(len(column.column), np.nan)
     if column.pointed if decimal == "." and thousands is None else column.whole:
         return _numbers(grid, column, column.present, marks, result)
-    found = matches(column.plain, number(decimal, thousands)) & ~column.words
-    infinite = matches(column.plain, INFINITE) & ~column.words
+    found = column.match(number(decimal, thousands)) & ~column.words
+    infinite = column.match(INFINITE) & ~column.words
     stray = column.present & ~found & ~infinite & ~column.words
     if found.any() and not stray.any():
         values = _numbers(grid, column, found | infinite, marks, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ class Reading(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adjustable: ClassVar[bool] = True
+    """Whether the user can say more about the file."""
 
     separator: str | None = Field(
         None,
@@ -160,6 +163,12 @@ class Reading(BaseModel):
         if self.thousands is not None and self.thousands == self.decimal:
             raise ValueError(f"`thousands` and `decimal` are both {self.decimal!r}; they must differ")
         return self
+
+
+class Automatic(Reading):
+    """What a file is read with where the user has no way to say more, as in a table of targets."""
+
+    adjustable: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
