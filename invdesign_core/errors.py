@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
@@ -171,6 +171,19 @@ def near_match(name: str, known: Iterable[str]) -> str:
     if not options:
         return "none are available"
     return "choose from " + ", ".join(repr(option) for option in options)
+
+
+def require(value: object, kinds: type | tuple[type, ...], place: str, what: str, hint: str | None = None) -> None:
+    """Refuse an argument of a public function that is of no such kind; `what` names them in words."""
+    if isinstance(value, bool) or not isinstance(value, kinds):  # true and false are no numbers
+        raise ConfigError(f"{place}: found {value!r}, expected {what}", hint)
+
+
+def require_section(value: object, place: str) -> None:
+    """Refuse what is no mapping from names to values."""
+    require(value, Mapping, place, "a mapping of names to values")
+    for key in value:  # type: ignore[attr-defined]
+        require(key, str, place, "a name for every value")
 
 
 def near_or_all(name: str, known: Iterable[str], at_most: int = 20) -> str:

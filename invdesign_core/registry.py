@@ -26,6 +26,8 @@ from invdesign_core.errors import (
     near_or_all,
     own_version,
     plugin_errors,
+    require,
+    require_section,
     said,
 )
 from invdesign_core.plugin import KINDS, Objective, Plugin
@@ -224,6 +226,7 @@ class Registry:
 
     def create(self, kind: str, name: str, options: Mapping[str, Any]) -> Plugin:
         """Return a plugin with its options set."""
+        require(name, str, f"{kind}: use", "the name of a plugin")
         created: Plugin = build_options(self.find(name, kind).plugin, options, f"[{kind}] {name}")
         return created
 
@@ -240,6 +243,7 @@ class Registry:
 
 def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
     """Validate options against a pydantic model, turning its complaints into ours."""
+    require_section(options, place)
     with plugin_errors(place) if issubclass(model, Plugin) else nullcontext():
         try:
             return model(**options)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, near_match, near_or_all
+from invdesign_core.errors import ConfigError, near_match, near_or_all, require
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import typed
 from invdesign_core.space.text import parse_number, parse_range, split_assignment
@@ -154,8 +156,9 @@ def parse_target(value: Any, place: str) -> Target:
         return value
     if isinstance(value, Mapping):
         return _of_table(value, place)
-    if isinstance(value, bool):
-        raise ConfigError(f"{place}: found {value!r}, expected a number")
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    hint = f"write a range as text: '{value[0]}..{value[1]}'" if pair else None
+    require(value, (str, Real, Decimal), place, "a number, or text such as '<=1', '1..2' or 'max'", hint)
     text = str(value).strip().removeprefix("=").strip()
     extra: dict[str, Any] = {}
     while match := _EXTRA.fullmatch(text):
@@ -238,13 +241,19 @@ def parse_targets(
 
     With a `space`, targets may be about its inputs too.
     """
+    items = [items] if isinstance(items, str) else items
+    example = "for example ['y=1'], or a mapping such as {'y': 1}"
+    require(items, Iterable, "targets", "a list of texts or a mapping", example)
     inputs = {} if space is None else {variable.name: variable for variable in space.variables}
     names, targets = [*outputs, *(name for name in inputs if name not in outputs)], dict[str, Target]()
     what = "output or input" if inputs else "output"
     if isinstance(items, Mapping):
         given = [(str(name), value) for name, value in items.items()]
     else:
-        given = [_split(item, outputs, names, what) for item in items]
+        given = []
+        for item in items:
+            require(item, str, "targets", "texts as --target takes them", example)
+            given.append(_split(item, outputs, names, what))
     for name, value in given:
         place = f"target of {name!r}"
         if name not in names:

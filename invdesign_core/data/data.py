@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.data.frames import as_frame, plain_columns
-from invdesign_core.errors import DataError, near_or_all, plural
+from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, require
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, infer_variable
@@ -156,7 +156,11 @@ class Data:
         DataError
             If a column is missing or holds what can't be used.
         """
-        frame = as_frame(frame).rename(columns=str)
+        for place, names in (("outputs", outputs), ("inputs", inputs)):
+            if isinstance(names, str):
+                raise ConfigError(f"{place}: found {names!r}, expected a list of names", f"write [{names!r}]")
+            require(names if names is not None else [], Iterable, place, "a list of names")
+        frame, outputs = as_frame(frame).rename(columns=str), [str(name) for name in outputs]
         known = list(frame.columns)
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, DataError, near_or_all
+from invdesign_core.errors import ConfigError, DataError, near_or_all, require
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.feasible_set import FeasibleSet
@@ -45,6 +45,9 @@ class Space:
     given: Constraints | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        require(self.variables, (tuple, list), "Space", "a tuple of Variables")
+        for variable in self.variables:
+            require(variable, Variable, "Space", "a Variable")
         names = [variable.name for variable in self.variables]
         if len(set(names)) != len(names):
             double = next(name for name in names if names.count(name) > 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.errors import ConfigError, DataError, near_or_all
+from invdesign_core.errors import ConfigError, DataError, near_or_all, require
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import EvenGrid, given, span, typed
 
@@ -62,6 +62,16 @@ class Variable:
     allowed: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
+        place = f"design variable {self.name!r}"
+        require(self.name, str, place, "a name")
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"{place}: there is no kind {self.kind!r}", near_or_all(str(self.kind), get_args(Kind)))
+        for end in (self.lower, self.upper):
+            require(end, (int, float, np.number), f"bounds of {self.name!r}", "numbers")
+        if self.kind in ("categorical", "levels") and not len(self.levels):
+            raise ConfigError(
+                f"{place}: a {self.kind} variable needs the values that exist", "for example levels=(1, 2)"
+            )
         levels, ends = self.levels, (self.lower, self.upper)
         if self.kind == "binary":
             levels, ends = levels or (0, 1), (0.0, 1.0)

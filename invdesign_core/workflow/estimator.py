@@ -20,7 +20,7 @@ from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join, out_of_x
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.errors import ConfigError, OutOfTimeError
+from invdesign_core.errors import ConfigError, OutOfTimeError, require
 from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.inverse_problem import InverseProblem
@@ -159,6 +159,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit_data(self, data: Data) -> Self:
         """Tune and train a surrogate on data of a dataset plugin."""
+        require(data, Data, "fit_data", "the Data of a dataset plugin", "a table goes into fit(X, y)")
         self.n_features_in_ = len(data.space.names)
         self.feature_names_in_ = np.array(data.space.names, dtype=object)
         return self._fit(data)
@@ -282,6 +283,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         RunStoreError
             If the folder is not empty or can't be written.
         """
+        require(folder, (str, Path), "save", "the path of a folder")
         surrogate, registry = self._fitted(), self._registry()
         names = getattr(self, "feature_names_in_", None)
         params = {k: v for k, v in self.get_params(deep=False).items() if k != "registry"}
@@ -311,6 +313,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         DataError
             If the surrogate can't be loaded, or only by running code.
         """
+        require(folder, (str, Path), "load", "the path of a folder")
         about = saved.read_about(Path(folder))
         model = cls(**about["params"])
         _start_keras(model.backend)
@@ -347,7 +350,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         registry = self._registry()
         builder, tuner, objective = (self._plugin(kind, registry) for kind in ("surrogate", "tuner", "objective"))
         self._solver(registry, objective, builder.name, builder.differentiable)  # refused now if it can't take them
-        training = Experiment.from_mapping({"training": dict(self.training or {})}).training
+        training = Experiment.from_mapping({"training": self.training or {}}).training
         ctx = self._context()
         space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
         tell(data, ctx, space, training.scale, leave_out)
@@ -362,6 +365,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
 
     def _context(self) -> Context:
+        require(self.seed, (int, np.integer), "seed", "a whole number")
+        if self.seed < 0:
+            raise ConfigError(f"seed: found {self.seed}, expected 0 or more")
         return Context(self.seed, emit=_warn)
 
     def _fitted(self) -> Surrogate:
@@ -399,6 +405,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return choice.pop("use", ""), choice
 
     def _registry(self) -> Registry:
+        require(self.registry, (Registry, type(None)), "registry", "a Registry")
         return Registry.discover() if self.registry is None else self.registry
 
 

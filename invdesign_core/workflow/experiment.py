@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from invdesign_core.errors import ConfigError, near_match
+from invdesign_core.errors import ConfigError, near_match, require, require_section
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options
 from invdesign_core.surrogate.settings import Training
@@ -119,6 +119,7 @@ class Experiment(BaseModel):
         ConfigError
             Naming the key, what was found and what was expected.
         """
+        require_section(values, place)
         for key in values:
             if key not in cls.model_fields or key == "folder":
                 raise ConfigError(f"{place}: there is no section or key {key!r}", near_match(key, SECTIONS))
@@ -138,6 +139,7 @@ class Experiment(BaseModel):
         ConfigError
             If the file is missing, is no TOML, or holds what can't be used.
         """
+        require(path, (str, Path), "Experiment.from_toml", "the path of an experiment file")
         path = Path(path)
         values = apply_overrides(read_toml(path), overrides)
         return cls.from_mapping(values, path.name, path.resolve().parent)
@@ -196,8 +198,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         If an item has another form or names no section.
     """
     result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-    for item in overrides:
+    for item in [overrides] if isinstance(overrides, str) else overrides:
         place = f"--set {item!r}"
+        require(item, str, "--set", "SECTION.KEY=VALUE", "for example solver.starts=64")
         path, text = _split_path(item)
         if not path:
             raise ConfigError(f"{place}: expected SECTION.KEY=VALUE", "for example --set solver.starts=64")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
-from invdesign_core.errors import ConfigError, InvdesignError
+from invdesign_core.errors import ConfigError, InvdesignError, require, require_section
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
@@ -73,6 +73,10 @@ class SolveOptions:
         own = {item.name for item in fields(cls)} - {"design"}
         design = {key: value for key, value in given.items() if key not in (*own, "objective", "solver")}
         options = {key: value for key, value in given.items() if key in own}
+        for key in ("imports", "inputs", "outputs"):
+            if options.get(key) is not None:
+                require(options[key], (list, tuple), key, "a list of names")
+        require_section(options.get("overrides", {}), "overrides")
         chosen = {kind: _section(kind, given[kind]) for kind in ("objective", "solver") if kind in given}
         return cls(**options | {"design": design, "overrides": options.get("overrides", {}) | chosen})
 
@@ -138,7 +142,10 @@ class Prepared:
 
 def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | None = None, **given: Any) -> Prepared:
     """Read a run's surrogate, or a .keras file of the user's own; `given` is what `SolveOptions.of` takes."""
-    options, outer = SolveOptions.of(given), ctx or Context()
+    require(source, (str, Path), "solve_model", "the path of a run folder or of a .keras file")
+    require(registry, (Registry, type(None)), "solve_model: registry", "a Registry")
+    require(ctx, (Context, type(None)), "solve_model: ctx", "a Context")
+    source, options, outer = Path(source), SolveOptions.of(given), ctx or Context()
     folder = RunFolder.open(source) if is_run(source) else None
     stored = NO_RUN if folder is None else folder.read_settings_of_surrogate()
     with outer.clock.stage("import"):

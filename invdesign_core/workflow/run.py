@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from invdesign_core.context import Context, Event, RunStarted
-from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors
+from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, require
 from invdesign_core.plugin import Plugin
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import Wishes
@@ -61,6 +61,11 @@ def run_experiment(
     UnsavedError
         If all went well, but not everything could be written; its `result` is what would have been returned.
     """
+    hint = "Experiment.from_toml(path) reads a file, Experiment.from_mapping(values) a mapping"
+    require(experiment, Experiment, "run_experiment", "an Experiment", hint)
+    require(out, (str, Path, type(None)), "run_experiment: out", "the path of a folder")
+    require(registry, (Registry, type(None)), "run_experiment: registry", "a Registry")
+    require(ctx, (Context, type(None)), "run_experiment: ctx", "a Context")
     outer = ctx or Context()
     with outer.clock.stage("import"):
         running = backend.select(experiment.backend)

@@ -14,7 +14,7 @@ from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, Automatic, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
 from invdesign_core.data.files.text_file import read_delimited
-from invdesign_core.errors import DataError, near_or_all, plural
+from invdesign_core.errors import DataError, near_or_all, plural, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +82,8 @@ def load_table(
     """
     import pandas as pd
 
+    require(path, (str, Path), "the table", "the path of a file")
+    require(reading, Reading, "the table: reading", "a Reading", "for example Reading(decimal=',')")
     path = Path(path)
     data = read_bytes(path, reading)
     kind = KINDS[path.suffix.lower()]
