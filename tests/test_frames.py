@@ -221,5 +221,9 @@ def test_a_model_s_table_may_be_a_frame(tmp_path):
         named = name_tensors(ports, tmp_path / "m.keras", table, None, ["y"])
         assert named.space.names == ("flow", "heat")
         assert named.rows.x[3].tolist() == [4, 5]
+    dated = frame.assign(when=pd.Timestamp("2024-01-01"))
+    assert name_tensors(ports, tmp_path / "m.keras", dated, ["flow", "heat"], ["y"]).space.names == ("flow", "heat")
+    with pytest.raises(DataError, match="column 'when', row 1: found a date or a time"):
+        name_tensors(ports, tmp_path / "m.keras", dated, None, ["y"])
     with pytest.raises(DataError, match="the table: there is no column 'flo'"):
         name_tensors(ports, tmp_path / "m.keras", frame, ["flo", "heat"], ["y"])

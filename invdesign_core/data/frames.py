@@ -47,7 +47,7 @@ def as_frame(table: Any, what: str = "the table") -> pd.DataFrame:
         way = next((way for way in ("collect", "compute", "to_pandas", "df") if hasattr(table, way)), None)
         found = f"{type(table).__module__.partition('.')[0]}.{type(table).__qualname__}"
         raise DataError(
-            f"{what}: found {found}, expected a DataFrame", f"call .{way}() first" if way else "such as one of pandas"
+            f"{what}: found {found}, expected a DataFrame", f"call .{way}() first" if way else "hand over one of pandas"
         )
     try:
         return _from_arrow(table) if hasattr(table, "__arrow_c_stream__") else _from_interchange(table)

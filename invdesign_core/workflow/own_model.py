@@ -68,7 +68,10 @@ def name_tensors(
     if isinstance(table, str | Path):
         frame = read_designs(Path(table))
     else:
-        frame, table = plain_columns(as_frame(table).rename(columns=str)), "the table"
+        frame = as_frame(table).rename(columns=str)
+        own = ports.input_names if ports.named_inputs and set(ports.input_names) <= set(frame.columns) else None
+        chosen = inputs if inputs is not None else own
+        frame, table = plain_columns(frame, None if chosen is None else {*chosen, *y_names}), "the table"
     columns = list(frame.columns)
     for name in inputs or ():
         if name not in columns:
