@@ -71,6 +71,10 @@ def named(*names: str) -> dict[str, list]:
         "A1,5.1,3.5\nA2,4.9,3\n",
         "2010,2011\n1,2\n",
         "1.2D-03,1.0\n1.3D-03,2.0\n",
+        "10%,20%\n11%,21%\n",
+        "<0.01,3,4\n0.6,4,5\n",
+        "n.d.,3,4\n0.6,4,5\n",
+        "inf,1\n2,3\n",
         "7\n8\n",
         "1,2\n",
     ],
@@ -82,7 +86,9 @@ def test_a_first_line_of_values_is_asked_about(refused, text):
     assert "names = [" in error.hint
 
 
-@pytest.mark.parametrize("text", ["year,2010,yield\n1,1,2\n2,2,3\n", "a1,b2\n1,2\n", "3D area,y\n1,2\n", "1,a\nx,b\n"])
+@pytest.mark.parametrize(
+    "text", ["year,2010,yield\n1,1,2\n2,2,3\n", "a1,b2\n1,2\n", "3D area,y\n1,2\n", "1,a\nx,b\n", "10%,20%\n1,2\n"]
+)
 def test_a_header_that_names_a_column_of_numbers_is_believed(read, text):
     assert tuple(read(text).frame) == tuple(text.split("\n")[0].split(","))
 
@@ -168,7 +174,6 @@ def test_ways_to_say_that_there_is_no_header(header):
         ("#a,b,y\n" + ROWS, "a b y"),
         ("## a,b,y\n" + ROWS, "a b y"),
         ("#,b,y\n" + ROWS, "# b y"),
-        ("# b y\n" + BLANKS, "# b y"),
         ("# a b y\n" + BLANKS, "a b y"),
         ("% a b y\n" + ROWS, "a b y"),
         ("# a, b, y\n" + BLANKS, "a b y"),
@@ -177,6 +182,7 @@ def test_ways_to_say_that_there_is_no_header(header):
         ("# made,by,me\na,b,y\n" + ROWS, "a b y"),
         ("// a,b,y\n" + ROWS, "a b y"),
         ("! a b y\n" + BLANKS, "a b y"),
+        ("! made by me\n# a b y\n" + BLANKS, "a b y"),
         ("a,b,y\n1,2,3.5\n# 9,9,9\n2,3,4.5\n3,5,1.5\n#end\n", "a b y"),
     ],
 )
@@ -202,6 +208,7 @@ def test_units_in_comments(read):
 
 def test_a_comment_that_does_not_name_the_columns_is_no_header(read, refused):
     assert "is there no header?" in refused("# data of 2024\n" + ROWS).message
+    assert "is there no header?" in refused("# a b\n" + BLANKS, "t.txt").message
     assert columns(read("# one two three\n" + ROWS, names=["a", "b", "y"])) == named("a", "b", "y")
 
 
@@ -238,6 +245,10 @@ def test_blanks_between_numbers_and_texts(read):
     assert wide.frame["alloy"].tolist() == ["steel A", "cast iron"]
 
 
+def test_a_header_that_lacks_the_name_of_the_first_column_is_refused(refused):
+    assert "the header may lack a name" in refused("a b y\n1 0.5 0.6 1\n2 0.7 0.8 2\n", "t.txt").hint
+
+
 def test_one_column_of_texts_is_not_split_in_silence(read, refused):
     text = "mix name\nmix 1\nmix 2\n"
     assert 'separator = "space"' in refused(text, "t.txt").hint
@@ -255,6 +266,7 @@ def test_one_column_of_texts_is_not_split_in_silence(read, refused):
         ("[mm],[-],(°C)", {"a": "mm", "y": "°C"}),
         ("kN,m,MPa", {"a": "kN", "b": "m", "y": "MPa"}),
         (",%,1/s", {"b": "%", "y": "1/s"}),
+        ("Units:,mm,N", {"b": "mm", "y": "N"}),
     ],
 )
 def test_a_line_of_units_below_the_names(read, line, units):
@@ -280,6 +292,12 @@ def test_units_above_the_names(read):
     table = read("mm,mm,dB\na,b,y\n" + ROWS)
     assert columns(table) == named("a", "b", "y")
     assert table.units == {"a": "mm", "b": "mm", "y": "dB"}
+
+
+def test_a_title_above_the_names_is_left_out_with_a_note(read):
+    table = read("Series 7,,\n,,\na,b,y\nmm,mm,N\n" + ROWS)
+    assert columns(table) == named("a", "b", "y")
+    assert "line 1 ('Series 7') is left out" in table.notes[0]
 
 
 @pytest.mark.parametrize("units", ["", "mm,mm,N\n"])

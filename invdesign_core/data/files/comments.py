@@ -44,7 +44,8 @@ def without_comments(path: Path, text: str, reading: Reading) -> Source:
     inside, comments, others = False, dict[int, str](), list[tuple[int, str]]()
     for number, line in enumerate(lines, 1):
         stripped = line.strip()
-        if not inside and stripped.startswith(mark) and start.match(line):
+        begun = None if inside else start.match(line)
+        if begun and (begun[1] == mark or not others):
             comments[number] = stripped
             continue
         if stripped:
@@ -116,12 +117,13 @@ def names_in_comments(source: Source, separator: str, width: int, first: int, he
 def _split(source: Source, number: int, separator: str, width: int) -> list[str] | None:
     """Return the `width` names in a comment line, or None; the mark is part of a name where it is one of them."""
     line = source.comments[number]
-    plain = re.sub(rf"^(?:{re.escape(source.mark)})+\s*", "", line)
+    mark = next((mark for mark in (source.mark, *MARKS) if line.startswith(mark)), source.mark)
+    plain = re.sub(rf"^(?:{re.escape(mark)})+\s*", "", line)
     ways = (re.escape(separator), *SPLITS) if separator.strip() else SPLITS
     names = [name.strip() for name in re.split(ways[0], line)]
-    if len(names) == width and all(names) and any(name.startswith(source.mark) for name in names[1:]):
+    if len(names) == width and all(names) and any(name.startswith(mark) for name in names[1:]):
         return names  # such as % Ni, % Cr
-    for text in (plain, line):
+    for text in (plain, line) if separator.strip() else (plain,):
         for way in ways:
             names = [name.strip().strip('"') for name in re.split(way, text.strip())]
             if len(names) == width and all(names) and not any(name.endswith((",", ";")) for name in names):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from invdesign_core.data.files.messages import option, some
-from invdesign_core.data.files.number_text import ANY, BEHIND, MISSING
+from invdesign_core.data.files.number_text import ANY, BEHIND, BELOW, INFINITE, LIMIT_WORD, MISSING
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.units import unit_of
 from invdesign_core.errors import DataError, plural
@@ -160,12 +160,16 @@ def _is_values(rows: Sequence[Cells], skipped: object) -> bool:
     """Return whether the first row looks like those below it: no column of numbers has a text for a name."""
     first, below = rows[0], [row for i, row in enumerate(rows) if i and i not in skipped]  # type: ignore[operator]
     filled = [i for i, text in enumerate(first) if text]
-    if not any(re.match(ANY, first[i]) for i in filled):
+    units = [i for i in filled if any(row[i] and not re.match(ANY, row[i]) for row in below)]
+    if not any(re.match(ANY, first[i]) or (i in units and is_number(first[i])) for i in filled):
         return False
     if all(is_number(first[i]) for i in filled):
         return True
     numeric = [i for i in filled if numbers_below(below, i)]
-    return bool(numeric) and all(is_number(first[i]) or first[i].lower() in MISSING for i in numeric)
+    unread = "|".join((LIMIT_WORD.removeprefix("(?i)"), BELOW.replace("?P<rest>", ""), INFINITE.removeprefix("(?i)")))
+    return bool(numeric) and all(
+        is_number(first[i]) or first[i].lower() in MISSING or re.match(unread, first[i], re.I) for i in numeric
+    )
 
 
 def _below_groups(rows: Sequence[Cells], lines: Sequence[int], line: str) -> Head:
@@ -203,7 +207,7 @@ def _below_groups(rows: Sequence[Cells], lines: Sequence[int], line: str) -> Hea
 def _is_header(names: Cells, below: Sequence[Cells]) -> bool:
     """Return whether a row names every column that holds values, those of numbers by a text."""
     columns = [i for i in range(len(names)) if any(row[i] for row in below)]
-    numeric = [i for i in columns if numbers_below(below, i)]
+    numeric = [i for i in columns if numbers_below(below, i) or numbers_below(below[1:], i)]
     return bool(numeric) and all(names[i] for i in columns[1:]) and not any(is_number(names[i]) for i in numeric)
 
 

@@ -160,6 +160,7 @@ def _find_separator(source: Source, start: int, reading: Reading) -> str:
 
 def _blanks(source: Source, start: int, reading: Reading) -> str | None:
     """Return which blanks separate values: any number of them, or two and more; None where none do."""
+    lacking = False
     for separator in (" ", WIDE):
         rows = _sample(source, separator, start, reading)
         commented = any(number < start or number == 1 for number in source.comments)
@@ -169,6 +170,7 @@ def _blanks(source: Source, start: int, reading: Reading) -> str | None:
             continue
         numeric = sum(numbers_below(values, i) for i in range(width))
         names = {len(rows[0]), len(_sample(source, WIDE, start, reading)[0])}
+        lacking = lacking or (bool(numeric) and len(rows[0]) == width - 1 and not commented)
         if not numeric or width not in names:
             continue
         single = not re.search(r"\S(?:\s{2,}|\t)\S", source.text)
@@ -179,7 +181,7 @@ def _blanks(source: Source, start: int, reading: Reading) -> str | None:
                 f"choose one: {option('separator', 'space')} or {option('separator', ',')}",
             )
         return separator
-    return None
+    return " " if lacking else None  # refused, as the header lacks a name
 
 
 def _quoted(separator: str) -> str:

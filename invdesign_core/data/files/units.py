@@ -28,6 +28,8 @@ def unit_of(text: str) -> str | None:
     """Return the unit that a text is, empty for none such as `[-]`; None where it is something else."""
     bracketed = BRACKETED.fullmatch(text)
     inside = next((group for group in bracketed.groups() if group is not None), "").strip() if bracketed else text
+    if text.lower().rstrip(":") in ("unit", "units", "einheit", "einheiten", "unité", "unités"):
+        return ""  # the name of the line itself
     if inside.lower() in NONE and (bracketed or inside in ("", "-", "–", "—")):
         return ""
     if bracketed and not re.fullmatch(r"[\d.,]+", inside):
