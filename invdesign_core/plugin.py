@@ -10,10 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.context import Context, Event, Note, Progress, RunStarted, StageStarted, TrialEnded, Warned
 from invdesign_core.data.data import Data
-from invdesign_core.data.files.load import columns_without_names, load_table, read_table, refuse_unknown
+from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
+from invdesign_core.data.files.several import TableFile, beside, find_files, join, read_pair, stack
 from invdesign_core.data.own_columns import design_columns, is_result
+from invdesign_core.data.patterns import matches as matching_columns
+from invdesign_core.data.roles import Columns, measured_designs, with_conditions
 from invdesign_core.errors import (
     ConfigError,
     DataError,
@@ -70,16 +73,25 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Variable",
     "Kind",
     # datasets that read files
+    "Columns",
     "DESIGN",
     "LoadedTable",
     "Reading",
-    "columns_without_names",
+    "TableFile",
+    "beside",
     "design_columns",
+    "find_files",
     "is_result",
+    "join",
     "load_table",
+    "matching_columns",
+    "measured_designs",
+    "read_pair",
     "read_table",
     "refuse_unknown",
+    "stack",
     "toml_option",
+    "with_conditions",
     # surrogates
     "SurrogateBuilder",
     "Regressor",

@@ -47,6 +47,8 @@ class Variable:
         ``linear``, or ``log``: the search moves in the variable's logarithm.
     allowed : tuple
         The labels of a category that this search may take; empty for all.
+    condition : bool
+        Whether it is measured and not chosen, so that a search has to be told its value.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Variable:
     ranges: tuple[tuple[float, float], ...] = ()
     scale: Scale = "linear"
     allowed: tuple[Any, ...] = ()
+    condition: bool = False
 
     def __post_init__(self) -> None:
         place = f"design variable {self.name!r}"

@@ -181,7 +181,7 @@ def doubtful_labels(grid: Grid, column: Texts, reading: Reading) -> list[str]:
 
 def as_labels(column: Texts, reading: Reading) -> str:
     """Say how a column becomes text, where it can."""
-    if column.name in reading.only_numbers:
+    if reading.only_number(column.name):
         return "outputs are numbers"
     return f"to take the whole column as text: {option('labels', [*reading.labels, column.name])}"
 

@@ -14,6 +14,7 @@ from invdesign_core.data.files.numbers import parse
 from invdesign_core.data.files.options import DESIGN, Automatic, LoadedTable, Reading
 from invdesign_core.data.files.parquet import Parquet, open_parquet, parse_parquet
 from invdesign_core.data.files.text_file import read_delimited
+from invdesign_core.data.patterns import expand, matches, said_of
 from invdesign_core.errors import DataError, near_or_all, plural, require
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ UNUSED = {
     **dict.fromkeys(SHEETS, ("separator", "encoding", "comment")),
 }
 """Options that mean nothing for a kind of file."""
+PATTERNS = ("labels", "numbers", "leave_out")
+"""Options that name columns, one by one or by patterns."""
 AUTOMATIC = Automatic()
 """Everything is found out."""
 
@@ -55,8 +58,9 @@ def load_table(
     reading : Reading
         What the user says about it.
     columns : collection of str, optional
-        The columns that are needed; the others are neither read nor checked. By default all. Where there is none of
-        a name, that of the same name with ``design.`` before is taken, as in the tables that invdesign writes.
+        The columns that are needed, or patterns such as ``y*``; the others are neither read nor checked. By default
+        all. Where there is none of a name, that of the same name with ``design.`` before is taken, as in the tables
+        that invdesign writes.
     strict : bool
         False where `labels` and `leave_out` may name columns of another file.
 
@@ -93,13 +97,17 @@ def load_table(
     else:
         grid = (read_delimited if kind == TEXT else read_excel)(path, data, reading)
         source = tidy(grid, reading, columns is not None)
+    asked, reading = reading, _named(path, source.names, reading, strict)
+    if columns is not None:
+        kept = [name for name in source.names if name not in reading.leave_out]
+        columns = expand(columns, [*kept, *(n.removeprefix(DESIGN) for n in kept if n.startswith(DESIGN))], str(path))
     prefixed = {
         name: DESIGN + name
         for name in columns or ()
         if name not in source.names and DESIGN + name in source.names and DESIGN + name not in (columns or ())
     }
     needed = None if columns is None else [prefixed.get(name, name) for name in columns]
-    wanted = _wanted(path, source.names, reading, needed, strict)
+    wanted = _wanted(path, source.names, reading, needed)
     if isinstance(source, Parquet):
         parsed = parse_parquet(source, wanted, reading.labels)
     else:
@@ -109,10 +117,11 @@ def load_table(
     unused = [key for key in UNUSED[kind] if getattr(reading, key) not in (None, [])]
     notes = [f"{', '.join(unused)}: not used for a {path.suffix} file"] if unused else []
     size = (plural(len(source.rows), "row"), plural(len(source.names), "column"))
+    chosen = [text for key in PATTERNS for text in said_of(key, getattr(asked, key), source.names)]
     return LoadedTable(
         frame=frame.rename(columns={column: name for name, column in prefixed.items()}),
         names=source.names,
-        understood=(", ".join((*source.understood, *parsed.understood, *size)),),
+        understood=(", ".join((*source.understood, *parsed.understood, *size, *chosen)),),
         notes=(*source.notes, *parsed.notes, *notes),
         rows=source.rows,
         lines=source.lines,
@@ -154,15 +163,22 @@ def refuse_unknown(where: str, reading: Reading, names: Sequence[str]) -> None:
     names : sequence of str
         The columns that are there.
     """
-    for key in ("labels", "numbers", "leave_out"):
-        for name in getattr(reading, key):
+    names = list(dict.fromkeys(names))
+    for key in PATTERNS:
+        for name in expand(getattr(reading, key), names, f"{where}: {key}"):
             if name not in names and not (key == "leave_out" and NAMELESS.fullmatch(name)):
                 raise DataError(f"{where}: {key} names {name!r}, and there is no such column", near_or_all(name, names))
 
 
-def _wanted(
-    path: Path, names: Sequence[str], reading: Reading, columns: Collection[str] | None, strict: bool
-) -> list[str]:
+def _named(path: Path, names: Sequence[str], reading: Reading, strict: bool) -> Reading:
+    """Return the options with columns instead of patterns."""
+    if strict:
+        refuse_unknown(str(path), reading, names)
+    found = {key: [n for name in getattr(reading, key) for n in matches(name, names)] for key in PATTERNS}
+    return reading.model_copy(update=found)
+
+
+def _wanted(path: Path, names: Sequence[str], reading: Reading, columns: Collection[str] | None) -> list[str]:
     """Return the columns to read, in the file's order."""
     for name in columns or ():
         if name not in names:
@@ -173,6 +189,4 @@ def _wanted(
             raise DataError(
                 f"{path}: the column {name!r} is needed, and leave_out names it", "remove it from leave_out"
             )
-    if strict:
-        refuse_unknown(str(path), reading, names)
     return [name for name in names if (columns is None or name in columns) and name not in reading.leave_out]

@@ -236,7 +236,7 @@ def _stray(grid: Grid, column: Texts, stray: Mask, decimal: str, reading: Readin
         hints.append(advice(column, at, reading))
     if not hints:
         hints.append(f"correct it; if it stands for no value: {option('missing', [*reading.missing, text])}")
-    if column.name not in reading.only_numbers:
+    if not reading.only_number(column.name):
         hints.append(as_labels(column, reading))
     count = int((column.numeric & ~stray).sum())
     as_most = f", as {count} of {column.values} values are" if count else ""

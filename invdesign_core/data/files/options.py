@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -82,7 +83,8 @@ class Reading(BaseModel):
         "index. By default they are left out, and what isn't sure to be row numbers is asked about.",
     )
     labels: list[str] = Field(
-        default_factory=list, description="Columns to take as text exactly as written, such as codes like `010`."
+        default_factory=list,
+        description="Columns to take as text exactly as written, such as codes like `010`; names or patterns.",
     )
     numbers: list[str] = Field(
         default_factory=list,
@@ -101,8 +103,8 @@ class Reading(BaseModel):
     )
     leave_out: list[str] = Field(
         default_factory=list,
-        description="Columns to leave out, such as a date or a remark, even if `inputs` names them; an empty text "
-        "leaves out all columns without a name.",
+        description="Columns to leave out, such as a date or a remark, even if `inputs` names them; names or patterns "
+        "such as `*_std`; an empty text leaves out all columns without a name.",
     )
 
     @field_validator("separator", "thousands", mode="before")
@@ -153,10 +155,9 @@ class Reading(BaseModel):
         """The numbers of the rows to leave out, from 1 below the header."""
         return range(1, self.skip_rows + 1) if isinstance(self.skip_rows, int) else set(self.skip_rows)
 
-    @property
-    def only_numbers(self) -> Collection[str]:
-        """Columns that can't be `labels`."""
-        return ()
+    def only_number(self, name: str) -> bool:
+        """Say whether a column can hold nothing but numbers, as outputs do."""
+        return False
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Reading:
@@ -199,6 +200,10 @@ class LoadedTable:
         The columns that can't be used, such as dates; they are refused where they are needed.
     units : mapping
         The units of columns, as the file says them in a line of their own or behind the numbers.
+    files : tuple of Path
+        The files whose rows stand one below the other, where there are several.
+    file : ndarray of int, optional
+        (n,) the number of each row's file among them.
     """
 
     frame: pd.DataFrame
@@ -212,7 +217,11 @@ class LoadedTable:
     index: NDArray[np.int64] | None = None
     refused: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    file: NDArray[np.intp] | None = None
 
     def place(self, position: int) -> str:
         """Say where row `position` (from 0) of the frame stands in the file."""
-        return place(self.rows[position], None if self.lines is None else self.lines[position], self.line)
+        line = None if self.lines is None or self.lines[position] == 0 else self.lines[position]
+        found = place(self.rows[position], line, self.line)
+        return found if self.file is None else f"{found} of {self.files[self.file[position]]}"
