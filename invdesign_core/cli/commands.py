@@ -232,7 +232,7 @@ def run(**given: Any) -> Any:
     help="A table of targets: a column for each output, and for each variable that a target comes with; NAME and "
     "design.NAME are the same variable.",
 )
-@click.option("--out", type=PATH, help="With --targets: the .csv, .parquet or .xlsx file for the designs.")
+@click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the designs.")
 @click.option(
     "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
 )
@@ -255,6 +255,7 @@ def solve(**given: Any) -> Any:
       invdesign solve runs/20260101-120000 --target 3 --near a=0.2,b=0.3 --fewest-changes
       invdesign solve mine.keras --bounds x1=0..1 --bounds x2=0..1 --target 1.3
       invdesign solve mine.keras --table mine.csv --outputs H2,N2 --target H2=0.33
+      invdesign solve runs/20260101-120000 --target 3 --out designs.xlsx
       invdesign solve runs/20260101-120000 --targets wanted.csv --out designs.csv
     """
     return _do("solve.solve", given)
@@ -277,8 +278,8 @@ def predict(**given: Any) -> None:
     """Add the predicted outputs to a table of designs.
 
     TABLE has a column for each design variable, named NAME or, as in the tables that `invdesign solve`
-    writes, design.NAME. All its columns are kept; prediction.NAME and, for an ensemble, spread.NAME are
-    added.
+    writes, design.NAME; - reads it from standard input. All its columns are kept; prediction.NAME and,
+    for an ensemble, spread.NAME are added.
 
     \b
     Examples:

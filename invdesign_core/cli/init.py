@@ -61,7 +61,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         with Watcher(quiet) as watcher:
             ctx = replace(Context(), emit=watcher)
             data = data_without(aside, ctx)
-            more = described_rows(data)
+            more = {name: what for name, what in described_rows(data).items() if not data.space[name].condition}
             if "inputs" not in given and 0 < len(more) < len(data.space.names):
                 aside |= more
                 data = data_without(aside, replace(ctx, emit=lambda event: None))
@@ -70,7 +70,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         if path.exists():
             raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
         write_text(path, draft(data, list(options.items()), use, reasons(aside)))
-        wanted = shlex.quote(f"{names[0]}=VALUE")
+        wanted = shlex.quote(f"{data.outputs[0]}=VALUE")
         stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
         stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
         stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
@@ -103,7 +103,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
         *_rules(rules),
         "# The search range of each input: the range in the table. Predictions far outside it are unreliable.",
     ]
-    bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer")]
+    bounded = [v for v in data.space.variables if v.kind in ("continuous", "integer") and not v.condition]
     lines += ["[design.bounds]"] if bounded else []
     lines += [f"{toml_key(v.name)} = [{_number(v.lower)}, {_number(v.upper)}]" for v in bounded]
     for v in data.space.variables:
@@ -171,8 +171,14 @@ def _constrained(data: Data) -> tuple[Space, list[str]]:
 
 def _wishes(data: Data) -> list[str]:
     """Return commented tables of `[design]` for what a table can't say of a design, with the table's own names."""
-    first = data.space.variables[0].name
-    lines = ["", "# Fix an input at one value:", "# [design.fixed]", f"# {toml_key(first)} = {_cell(data, first)}"]
+    told = [v.name for v in data.space.variables if v.condition]
+    why = (
+        "# The values at which to search, of what is measured and not chosen:"
+        if told
+        else "# Fix an input at one value:"
+    )
+    lines = ["", f"# {why}", "# [design.fixed]"]
+    lines += [f"# {toml_key(name)} = {_cell(data, name)}" for name in told or data.space.names[:1]]
     moving = [v for v in data.space.variables if v.kind in ("continuous", "integer") and v.upper > v.lower]
     if moving:  # a power of ten that cuts the range into 10 to 100 steps; a whole one for whole numbers
         v = moving[0]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from invdesign_core.cli.option_values import check_exists, listed_names
 from invdesign_core.cli.session import discover, session
-from invdesign_core.errors import plural
+from invdesign_core.data.files.contents import ending_of
+from invdesign_core.errors import DataError, InvdesignError, plural
 from invdesign_core.workflow.predict import predict_table
 
 
@@ -15,13 +20,13 @@ def predict(run_or_model: Path, table: Path, out: Path | None, as_json: bool, qu
     """Add the predicted outputs to a table of designs."""
     check_exists(run_or_model)
     registry = discover()
-    with session(given["backend"], quiet) as (stdout, _, ctx):
+    with session(given["backend"], quiet) as (stdout, _, ctx), piped(table) as file:
         found = predict_table(
             run_or_model,
-            table,
+            file,
             out,
-            inputs=listed_names(given["inputs"], table),
-            outputs=listed_names(given["outputs"], table),
+            inputs=listed_names(given["inputs"], file),
+            outputs=listed_names(given["outputs"], file),
             registry=registry,
             backend_name=given["backend"],
             allow_code=given["allow_code"],
@@ -29,8 +34,28 @@ def predict(run_or_model: Path, table: Path, out: Path | None, as_json: bool, qu
             ctx=ctx,
         )
         if as_json:
-            stdout.write(found.report.model_dump_json(indent=1) + "\n")
+            report = found.report.model_copy(update={"table": str(table)})
+            stdout.write(report.model_dump_json(indent=1) + "\n")
         elif out is None:
             stdout.write(found.table.to_csv(index=False, lineterminator="\n"))
         else:
             stdout.write(f"wrote {plural(found.report.rows, 'row')} with predictions to {out}\n")
+
+
+@contextmanager
+def piped(table: Path) -> Iterator[Path]:
+    """Return a table's path, or that of a file with what comes from standard input, where the path is ``-``."""
+    if str(table) != "-":
+        yield table
+        return
+    data = sys.stdin.buffer.read()
+    if not data.strip():
+        raise DataError("standard input is empty", "expected column names and rows of values below them")
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"stdin{ending_of(data)}")
+        path.write_bytes(data)
+        try:
+            yield path
+        except InvdesignError as error:
+            error.message = error.message.replace(str(path), "standard input")
+            raise

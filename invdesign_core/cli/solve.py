@@ -12,6 +12,7 @@ from invdesign_core.cli.option_values import check_exists, design_values, listed
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
+from invdesign_core.data.files.write import check_ending, check_new
 from invdesign_core.data.own_columns import read_targets
 from invdesign_core.errors import ConfigError, ExitCode
 from invdesign_core.workflow.defaults import AUTO
@@ -34,8 +35,10 @@ def solve(
     **given: Any,
 ) -> int:
     """Find the inputs that give another target, without training."""
-    if (target_table is None) != (out is None):
-        raise ConfigError("--targets and --out belong together: a table of targets, and a file for their designs")
+    if target_table is not None and out is None:
+        raise ConfigError("--targets needs a file for the designs: --out", "for example --out designs.csv")
+    if out is not None:
+        (check_new if target_table is None else check_ending)(out)  # a table that was begun is gone on with
     if target_table is not None and targets:
         raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
     sections = _sections(given, 1 if target_table is not None and given["designs"] is None else given["designs"])
@@ -69,7 +72,7 @@ def solve(
             **design,
         )
         if frame is None or out is None:
-            return finish(lambda: solve_one(prepared, targets), as_json, stdout, quiet)
+            return finish(lambda: solve_one(prepared, targets, out), as_json, stdout, quiet)
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:

@@ -44,6 +44,7 @@ def validate(
                 {"name": v.name, "kind": v.kind, "lower": float(low[s][0]), "upper": float(high[s][-1])}
                 | ({"levels": [str(level) for level in v.levels]} if v.kind in ("categorical", "levels") else {})
                 | {"values": v.span}
+                | ({"condition": True} if v.condition else {})
                 for v, s in zip(checked.space.variables, checked.space.slices, strict=True)
             ]
             found["constraints"] = list(checked.space.constraints.texts)
@@ -59,7 +60,8 @@ def validate(
         stdout.write(f"{plural(found['rows'], 'row')}\n")
         wanted = {name: f", target {target}" for name, target in found["targets"].items()}
         for v in found["variables"]:
-            stdout.write(f"  input  {v['name']}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n")
+            role = "condition" if v.get("condition") else "input "
+            stdout.write(f"  {role} {v['name']}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n")
         for text in found["constraints"]:
             stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:

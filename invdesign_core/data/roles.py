@@ -185,17 +185,11 @@ class Columns(BaseModel):
         """Say which inputs have names that usually mean something else, where nobody called them inputs."""
         said = []
         known = described_rows(data)  # which is said with the line that leaves them out
-        for variable in data.space.variables if self.inputs is None else ():
+        for name in data.space.names if self.inputs is None else ():
             for key, (what, usual) in USUAL.items():
-                if (
-                    variable.name not in known
-                    and variable.name.strip().casefold() in usual
-                    and getattr(self, key) is None
-                ):
-                    said.append(
-                        f"{variable.name!r} is taken for a design variable; if it says {what}: "
-                        f"{option(key, variable.name)}"
-                    )
+                if name not in known and name.strip().casefold() in usual and getattr(self, key) is None:
+                    line = option(key, name)
+                    said.append(f"{name!r} is taken for a design variable; if it says {what}: {line}")
         if self.replicates is not None:
             designs = len(data.frame[list(data.space.names)].drop_duplicates())
             if designs == len(data.frame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.digits import near
 from invdesign_core.space.overrides import VariableOverrides, restricted, series
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable, plain
@@ -25,6 +27,22 @@ ROUNDING = 1e-12
 def held_names(space: Space, frame: pd.DataFrame | None) -> tuple[str, ...]:
     """Return the variables for which a table of targets has a column."""
     return () if frame is None else tuple(name for name in space.names if name in frame.columns)
+
+
+def check_conditions(space: Space, held: Sequence[str] = ()) -> None:
+    """Refuse a search that is not told the value of a condition: of what is measured and not chosen."""
+    lacking = [v for v in space.variables if v.condition and v.count != 1 and v.name not in held]
+    if not lacking:
+        return
+    first = lacking[0]
+    key, middle = json.dumps(first.name), near((first.lower + first.upper) / 2, (first.upper - first.lower) / 20)
+    value = json.dumps(plain(first.levels[0])) if first.levels else middle
+    names, are = ", ".join(repr(v.name) for v in lacking), "is a condition" if len(lacking) == 1 else "are conditions"
+    raise ConfigError(
+        f"{names} {are}: say at which value",
+        f"for example --fixed '{first.name}={value}', or [design] fixed = {{ {key} = {value} }}, or a column of that "
+        "name in a table of targets",
+    )
 
 
 def hold(space: Space, frame: pd.DataFrame) -> tuple[Space, FloatArray | None]:

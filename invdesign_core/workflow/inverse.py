@@ -24,7 +24,7 @@ from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.fixed_inputs import held_names, hold
+from invdesign_core.workflow.fixed_inputs import check_conditions, held_names, hold
 from invdesign_core.workflow.input_limits import check_wanted
 from invdesign_core.workflow.train import ForwardModel
 
@@ -55,6 +55,7 @@ def pose(
         check_columns(frame, outputs, base.names)
         targets = Targets.from_frame(frame, outputs, model.surrogate.spread)
         space = design.apply(base, outputs, frame)
+    check_conditions(space, held_names(base, frame))
     solver = choose(bool(targets.extremum.any()))
     wishes = Wishes(design.designs, design.near_to(space, held_names(base, frame)))
     return inverse_problem(model, space, targets, objective, solver, wishes, frame)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, StageStarted
-from invdesign_core.data.files.write import check_ending, write_table
+from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
 from invdesign_core.designs.report import PredictReport
 from invdesign_core.errors import ConfigError, plural
@@ -55,7 +55,7 @@ def predict_table(
     `inputs` and `outputs` name a model's columns in its order; `out` is the .csv, .parquet or .xlsx file to write.
     """
     if out is not None:
-        check_ending(out)
+        check_new(out)
     running = backend.select(backend_name)
     ctx, notes = noting(ctx or Context(), registry or Registry.discover())
     ctx.emit(StageStarted("load"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.files.write import write_table
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.designs.report import StartsReport, TableReport
 from invdesign_core.designs.verdict import Quality, table_verdict_of
@@ -49,8 +50,10 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     return solve_one(prepare(path, targets=targets, **options), targets)
 
 
-def solve_one(p: Prepared, targets: Sequence[str]) -> Result:
+def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> Result:
     """Find the designs that meet one target, given as `--target` takes them; without any, those of the run.
+
+    `out` is the .csv, .parquet or .xlsx file for the designs, where they are wanted in one.
 
     UnsavedError means that the answers could not be written; its `result` is what would have been returned.
     """
@@ -70,6 +73,10 @@ def solve_one(p: Prepared, targets: Sequence[str]) -> Result:
         with put_off(faults):
             saved = folder.write_answers(answers, folder.next_solve())
             ctx.note(f"every start and design is in {saved}")
+    if out is not None:
+        with put_off(faults):
+            write_table(out, answers.designs.assign(target=answers.designs["target"] + 1))
+            ctx.note(f"the designs are in {out}")
     where = None if folder is None or faults else folder.path
     report = make_report(answers, p.model.report, where, _plugins(p, problem), p.running, p.notes, ctx)
     if folder is not None and saved is not None:

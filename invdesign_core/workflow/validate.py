@@ -22,6 +22,7 @@ from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.experiment import Experiment, Stages
+from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
 
@@ -70,6 +71,8 @@ def check(
         asked = ", ".join(f"{name} {target}" for name, target in wanted.items())
         ctx.note(f"no target was given; using the dataset's example: {asked}")
     check_bounds(space)
+    if wanted:
+        check_conditions(space)
     near_to = experiment.design.near_to(space)
     extremum = any(target.goal is not None for target in wanted.values())
     near_to.check(extremum)

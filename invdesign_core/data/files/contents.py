@@ -103,6 +103,11 @@ def read_bytes(path: Path, reading: Reading) -> bytes:
     return data
 
 
+def ending_of(data: bytes) -> str:
+    """Return an ending for bytes that come without a name; that of text where they are nothing that can be read."""
+    return ENDINGS.get(_kind_of(data), ENDINGS[TEXT])[0]
+
+
 def _kind_of(data: bytes) -> str:
     """Say what bytes are by their beginning; `TEXT` is text that could be a table."""
     if data.startswith(ZIP):  # a zip archive's list of names stands at its end

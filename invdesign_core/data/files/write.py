@@ -41,11 +41,16 @@ def of_one_type_each(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{str(name): table[name].map(str, na_action="ignore") for name in mixed})
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table into a file that isn't there yet."""
+def check_new(path: Path) -> None:
+    """Refuse, before any work, a file that is there already, or of an ending that can't be written."""
     check_ending(path)
     if path.exists():
         raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table into a file that isn't there yet."""
+    check_new(path)
     write_pieces(path, [table], "choose another --out")
 
 
