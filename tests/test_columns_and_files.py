@@ -15,7 +15,7 @@ from invdesign_core.context import Context
 from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, ExitCode
 from invdesign_plugins.datasets.table import Table
 
 HEADER = "x1,x2,y1,y2,y1_std,note\n"
@@ -263,3 +263,68 @@ def test_the_command_line_reads_several_tables(invdesign, tmp_path):
     assert done.code == 0, done.err
     assert "8 rows" in done.out
     assert "rows 4 to 8 are b.csv" in done.err
+
+
+# Conditions: measured and not chosen
+
+
+CONDITIONED = "x,ambient,y\n" + "".join(f"{i},{20 + i * 7 % 5},{2 * i + i * 7 % 5}\n" for i in range(12))
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """An experiment with a condition."""
+    (tmp_path / "a.csv").write_text(CONDITIONED)
+    (tmp_path / "a.toml").write_text(
+        '[dataset]\nuse = "table"\npath = "a.csv"\noutputs = ["y"]\nconditions = ["amb*"]\n'
+        'kinds = { "*" = "continuous" }\n[training]\nepochs = 3\n[solver]\nstarts = 4\n'
+    )
+
+
+@pytest.mark.usefixtures("experiment")
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_search_without_the_value_of_a_condition_is_refused_before_any_training(invdesign, command):
+    done = invdesign(command, "a.toml", "--target", "y=9")
+    assert done.code == ExitCode.CONFIG
+    assert "'ambient' is a condition: say at which value" in done.err
+    assert "--fixed 'ambient=22'" in done.err
+    assert "training" not in done.err
+
+
+@pytest.mark.usefixtures("experiment")
+@pytest.mark.parametrize(
+    "option", [("--fixed", "ambient=22"), ("--set", 'design.fixed={"ambient" = 22}'), ("--target", "ambient=22")]
+)
+def test_a_condition_is_held_at_the_value_that_is_said(invdesign, option):
+    done = invdesign("validate", "a.toml", "--target", "y=9", *option)
+    assert done.code == 0, done.err
+    assert "condition ambient: continuous, 22" in done.out
+
+
+@pytest.mark.usefixtures("experiment")
+def test_a_run_keeps_what_is_a_condition(invdesign, tmp_path):
+    assert invdesign("run", "a.toml", "--out", "r", "-q").code == 0, "without a target there is nothing to hold"
+    refused = invdesign("solve", "r", "--target", "y=9")
+    assert refused.code == ExitCode.CONFIG
+    assert "'ambient' is a condition" in refused.err
+    done = invdesign("solve", "r", "--target", "y=9", "--fixed", "ambient=22", "--out", "d.csv", "-q")
+    assert done.code in (ExitCode.OK, ExitCode.NOT_MET), done.err
+    assert set(pd.read_csv(tmp_path / "d.csv")["design.ambient"]) == {22}
+    (tmp_path / "t.csv").write_text("y,ambient\n9,21\n12,24\n")
+    invdesign("solve", "r", "--targets", "t.csv", "--out", "e.csv", "-q")
+    assert pd.read_csv(tmp_path / "e.csv")["design.ambient"].tolist() == [21, 24]
+    (tmp_path / "t.csv").write_text("y\n9\n12\n")
+    assert "'ambient' is a condition" in invdesign("solve", "r", "--targets", "t.csv", "--out", "f.csv").err
+    (tmp_path / "p.csv").write_text("x\n9\n12\n")
+    assert "'ambient'" in invdesign("predict", "r", "p.csv").err, "a prediction needs its value"
+
+
+@pytest.mark.usefixtures("experiment")
+def test_init_writes_no_bounds_for_a_condition_and_shows_where_its_value_goes(invdesign, tmp_path):
+    done = invdesign("init", "a.csv", "--outputs", "y", "--set", 'conditions=["ambient"]', "--out", "b.toml")
+    assert done.code == 0, done.err
+    text = (tmp_path / "b.toml").read_text()
+    assert "# [design.fixed]\n# ambient = 20\n" in text
+    uncommented = text.replace("# [design.fixed]\n# ambient = 20\n", "[design.fixed]\nambient = 20\n")
+    (tmp_path / "b.toml").write_text(uncommented)
+    assert invdesign("validate", "b.toml", "--target", "y=9").code == 0

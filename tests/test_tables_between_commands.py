@@ -17,7 +17,7 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.load import load_table, read_table
 from invdesign_core.data.files.write import write_table
 from invdesign_core.data.own_columns import as_targets, designs_of, row_of
-from invdesign_core.errors import ConfigError, DataError, RunStoreError
+from invdesign_core.errors import ConfigError, DataError, ExitCode, RunStoreError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -356,3 +356,51 @@ def test_what_an_excel_sheet_can_not_hold_is_refused_and_leaves_nothing(tmp_path
     with pytest.raises(RunStoreError, match="a sheet of Excel holds"):
         write_table(tmp_path / "o.xlsx", pd.DataFrame({"a": [1, 2, 3]}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_table_is_predicted_from_standard_input(run, tmp_path, monkeypatch, ending):
+    import io
+
+    monkeypatch.setattr("invdesign_core.cli.session.results_only_on_stdout", on_stdout)
+    write_table(tmp_path / f"designs.{ending}", designs())
+    piped = (tmp_path / f"designs.{ending}").read_bytes()
+    said = CliRunner().invoke(cli, ["predict", str(run), "-", "-q", "--json"], input=piped, standalone_mode=False)
+    assert [row["y"] for row in json.loads(said.stdout)["prediction"]] == pytest.approx(EXPECTED)
+    assert json.loads(said.stdout)["table"] == "-"
+    plain = CliRunner().invoke(cli, ["predict", str(run), "-", "-q"], input=piped, standalone_mode=False)
+    assert pd.read_csv(io.StringIO(plain.stdout))["prediction.y"].tolist() == pytest.approx(EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "standard input is empty"),
+        (b"T,kid\n1,1\n", "standard input: there is no column 'kind'"),
+        (b'{"T": 1}', "standard input: the file is called .csv, but it is a JSON file"),
+    ],
+)
+def test_standard_input_that_is_no_table_of_designs_is_refused_by_that_name(run, monkeypatch, content, message):
+    monkeypatch.setattr("invdesign_core.cli.session.results_only_on_stdout", on_stdout)
+    refused = CliRunner().invoke(cli, ["predict", str(run), "-", "-q"], input=content, standalone_mode=False)
+    assert message in str(refused.exception)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_designs_of_a_solve_are_written_to_a_file_that_the_other_commands_read(tmp_path, ending, invdesign):
+    lin([[1, 1], [1, -1]]).save(tmp_path / "sum.keras")
+    box = ("--bounds", "x1=0..1", "--bounds", "x2=0..1")
+    out = tmp_path / f"designs.{ending}"
+    solve = ("solve", "sum.keras", *box, "--target", "y1=1", "-q", "--set", "solver.starts=8")
+    done = invdesign(*solve, "--out", out.name)
+    assert done.code == 0, done.err
+    written = read_table(out)
+    assert set(written["target"]) == {1}
+    np.testing.assert_allclose(written["prediction.y1"], 1, atol=0.02)
+    predicted = json.loads(invdesign("predict", "sum.keras", out.name, "--json", "-q").out)["prediction"]
+    np.testing.assert_allclose([row["y1"] for row in predicted], written["prediction.y1"], atol=1e-6)
+    assert invdesign(*solve, "--near", f"{out.name}:1").code == 0
+    again = invdesign(*solve, "--out", out.name)
+    assert (again.code, again.out) == (ExitCode.RUN_STORE, ""), "before the search"
+    assert "already exists" in again.err
+    assert invdesign(*solve, "--out", "designs.json").code == ExitCode.CONFIG
