@@ -65,7 +65,7 @@ def test_what_is_left_out_is_no_output_of_a_pattern(read):
 
 
 @given(st.text(st.sampled_from("ab*?[]!-"), min_size=1, max_size=6))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_column_of_exactly_that_name_wins_over_the_pattern(tmp_path, name):
     path = tmp_path / "t.csv"
     names = ["y", "aa", "abb", "b"]
@@ -146,7 +146,7 @@ def test_one_column_has_one_role():
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([",", ";", "\t"]))
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_in_pieces_is_the_table(tmp_path, seed, separator):
     rng = np.random.default_rng(seed)
     whole = pd.DataFrame({"a": rng.normal(size=12).round(3), "b": rng.integers(5, size=12), "y": rng.normal(size=12)})
