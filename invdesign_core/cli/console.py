@@ -18,6 +18,7 @@ from invdesign_core.designs.verdict import (
     miss_of,
     number_text,
     output_text,
+    r2_text,
     size_of_tolerance,
     tolerance_text,
 )
@@ -141,7 +142,7 @@ def _surrogate(report: Report, console: Console) -> None:
         for name in ("R²", "mean abs. error", "RMS error"):
             table.add_column(name, justify="right", no_wrap=True)
         for name, m in s.test.items():
-            table.add_row(escape(name), _number(m.r2), _number(m.mae), _number(m.rmse))
+            table.add_row(escape(name), escape(r2_text(m)), _number(m.mae), _number(m.rmse))
         console.print(table)
     if s.trials:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"

@@ -100,6 +100,12 @@ class OutputMetrics(_Part):
     r2: Number = Field(description="Coefficient of determination; null where the output is constant there.")
     mae: Number = Field(description="Mean absolute error, in the output's units.")
     rmse: Number = Field(description="Root mean squared error, in the output's units.")
+    rows: int | None = Field(None, description="Rows in which the output was measured; null in older runs.")
+    r2_range: tuple[float, float] | None = Field(
+        None,
+        description="Between which values R² lies with a confidence of 90 %, where fewer than 20 rows tell of it; null "
+        "where they are more.",
+    )
 
 
 class SurrogateReport(_Part):

@@ -27,6 +27,10 @@ GUESS = 0.5
 """R² below which an answer for an output is called a guess: more than half of what varies is not explained."""
 USELESS = 0.1
 """R² on rows never seen, below which an output is called not predictable."""
+FEW_ROWS = 20
+"""Rows below which R² is uncertain, and said to be."""
+CLOSE = 0.1
+"""Length of the range of R² up to which it counts as known."""
 JUDGES = {"truth": "by the true model", "prediction": "by prediction"}
 
 
@@ -41,7 +45,9 @@ class Quality:
     def of(cls, report: SurrogateReport) -> Quality:
         """Return the metrics on the test rows of a training, or those of a model on the rows of its table."""
         if "table" in report.rows:
-            return cls(report.test, f"the {plural(report.rows['table'], 'row')} of the table")
+            # These rows are not a draw from many: the model contradicts them or not.
+            known = {name: m.model_copy(update={"r2_range": None}) for name, m in report.test.items()}
+            return cls(known, f"the {plural(report.rows['table'], 'row')} of the table")
         return cls(report.test, plural(report.rows.get("test", 0), "test row"))
 
     @property
@@ -55,7 +61,7 @@ class Quality:
         parts = [
             f"{r2:.0%} of {name}".replace("%", " %") if r2 > 0 else f"nothing of {name} (R² {r2:.2g})"
             for name, r2 in known.items()
-            if r2 is not None and r2 < GUESS
+            if r2 is not None and surely_below(self.metrics[name], GUESS)
         ]
         return f"the surrogate explains {' and '.join(parts)} on {self.rows}" if parts else ""
 
@@ -66,7 +72,52 @@ def metric_warnings(test: Mapping[str, OutputMetrics]) -> list[str]:
         f"output {name!r} is not predictable from these inputs: R² is {metrics.r2:.2g} on designs never seen; "
         "designs for it cannot be trusted"
         for name, metrics in test.items()
-        if metrics.r2 is not None and metrics.r2 < USELESS
+        if metrics.r2 is not None and surely_below(metrics, USELESS)
+    ]
+
+
+def r2_range(r2: float, rows: int) -> tuple[float, float] | None:
+    """Return between which values R² lies with a confidence of 90 %, where it comes from few rows.
+
+    R² on rows never seen is about the squared correlation of what was predicted and measured, of which the inverse
+    hyperbolic tangent has a standard error of ``1 / sqrt(rows - 3)`` (R. A. Fisher, Metron 1, 1921).
+
+    Examples
+    --------
+    >>> low, high = r2_range(0.9, 6)
+    >>> round(low, 2), round(high, 2)
+    (0.49, 0.98)
+    """
+    if rows >= FEW_ROWS:
+        return None
+    if rows <= 3:
+        return min(r2, 0.0), 1.0
+    middle, half = math.atanh(math.sqrt(min(max(r2, 0.0), 1 - 1e-12))), 1.645 / math.sqrt(rows - 3)
+    return min(r2, math.tanh(max(middle - half, 0.0)) ** 2), math.tanh(middle + half) ** 2
+
+
+def surely_below(metrics: OutputMetrics, limit: float) -> bool:
+    """Whether R² is below a limit, and not by the chance of few rows."""
+    most = metrics.r2 if metrics.r2_range is None else metrics.r2_range[1]
+    return most is not None and most < limit
+
+
+def r2_text(metrics: OutputMetrics) -> str:
+    """Write R², and in brackets where it lies if that is uncertain."""
+    if metrics.r2 is None or metrics.r2_range is None or metrics.r2_range[1] - metrics.r2_range[0] <= CLOSE:
+        return number_text(metrics.r2)
+    return f"{metrics.r2:.2g} ({metrics.r2_range[0]:.2g} to {metrics.r2_range[1]:.2g})"
+
+
+def few_rows(test: Mapping[str, OutputMetrics]) -> list[str]:
+    """Say how uncertain R² is where it comes from few rows."""
+    said = [f"{name} {text}" for name, text in ((n, r2_text(m)) for n, m in test.items()) if text.endswith(")")]
+    if not said:
+        return []
+    rows = min(metrics.rows or 0 for metrics in test.values() if metrics.r2_range is not None)
+    return [
+        f"{plural(rows, 'test row')} {'is' if rows == 1 else 'are'} few, so that R² is uncertain (in brackets where it "
+        f"lies with 90 % confidence): {', '.join(said)}"
     ]
 
 

@@ -13,7 +13,7 @@ from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, TrainingRows, split_rows
 from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
-from invdesign_core.designs.verdict import metric_warnings
+from invdesign_core.designs.verdict import few_rows, metric_warnings, r2_range
 from invdesign_core.errors import PluginError, plugin_errors
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.evaluate import Evaluator
@@ -87,6 +87,8 @@ def fit(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
+    for note in few_rows(report.test):
+        ctx.note(note)
     for doubt in metric_warnings(report.test):
         ctx.warn(doubt)
     return ForwardModel(surrogate, report, known, data.truth)
@@ -123,8 +125,11 @@ def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
         return OutputMetrics(r2=None, mae=None, rmse=None)
     y, error = y[measured], prediction[measured] - y[measured]
     deviation = 0.0 if is_constant(y.min(), y.max()) else float(((y - y.mean()) ** 2).sum())
+    r2 = 1 - float((error**2).sum()) / deviation if deviation > 0 else None
     return OutputMetrics(
-        r2=1 - float((error**2).sum()) / deviation if deviation > 0 else None,
+        r2=r2,
         mae=float(np.abs(error).mean()),
         rmse=float(np.sqrt((error**2).mean())),
+        rows=len(y),
+        r2_range=None if r2 is None else r2_range(r2, len(y)),
     )
