@@ -104,6 +104,16 @@ def test_patterns_find_the_variables_in_a_table_that_invdesign_wrote(read):
     assert data.space.names == ("x1", "x2")
 
 
+def test_frames_in_python_are_told_the_same_patterns():
+    frame = pd.DataFrame({name: np.arange(6) / (i + 2) for i, name in enumerate(["x1", "x2", "y1", "y2", "z*"])})
+    data = Data.from_frame(frame, ["y*"], ["x?"], {"x*": "levels", "x2": "continuous"})
+    assert data.outputs == ("y1", "y2")
+    assert [(v.name, v.kind) for v in data.space.variables] == [("x1", "levels"), ("x2", "continuous")]
+    assert Data.from_frame(frame, ["z*"]).outputs == ("z*",)
+    with pytest.raises(DataError, match="outputs: no column matches 'q"):
+        Data.from_frame(frame, ["q*"])
+
+
 # Columns by role
 
 
@@ -328,3 +338,9 @@ def test_init_writes_no_bounds_for_a_condition_and_shows_where_its_value_goes(in
     uncommented = text.replace("# [design.fixed]\n# ambient = 20\n", "[design.fixed]\nambient = 20\n")
     (tmp_path / "b.toml").write_text(uncommented)
     assert invdesign("validate", "b.toml", "--target", "y=9").code == 0
+
+
+def test_init_reads_one_file_and_says_where_the_others_go(invdesign):
+    done = invdesign("init", "runs/*.csv", "--outputs", "y")
+    assert done.code == ExitCode.CONFIG
+    assert 'path = ["runs/*.csv"]' in done.err

@@ -21,9 +21,10 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.load import load_table
+from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.quality import data_notes, data_warnings
-from invdesign_core.errors import InvdesignError, RunStoreError, plural
+from invdesign_core.errors import ConfigError, InvdesignError, RunStoreError, plural
 from invdesign_core.registry import build_options
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
@@ -39,6 +40,9 @@ FOUND = ("inputs", "kinds")
 
 def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
     """Read a table, and write an experiment file with what was found in it."""
+    if any(mark in str(table) for mark in "*?[") and not table.exists():
+        hint = option("path", [table.as_posix()])
+        raise ConfigError(f"{table}: init reads one file", f"draft it from one of them, then write {hint} into it")
     path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
         given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.data.frames import as_frame, plain_columns
+from invdesign_core.data.patterns import expand, expand_keys
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, require
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -137,11 +138,11 @@ class Data:
         frame : DataFrame
             The table: of pandas, polars or Arrow. What a column is follows from its values, not from its type.
         outputs : sequence of str
-            The output columns.
+            The output columns, or patterns such as ``y*``.
         inputs : sequence of str, optional
-            The design variables; by default every column that is no output.
+            The design variables, or patterns; by default every column that is no output.
         kinds : mapping, optional
-            Kinds to take instead of the inferred ones.
+            Kinds to take instead of the inferred ones, by name or pattern.
         name : str
             What to call the data in reports.
         groups : str, optional
@@ -165,9 +166,12 @@ class Data:
         twice = sorted({column for column in known if known.count(column) > 1})
         if twice:
             raise DataError(f"the column {twice[0]!r} appears twice", "rename one of them")
-        chosen = [str(c) for c in inputs] if inputs is not None else [c for c in known if c not in set(outputs)]
+        outputs = expand(map(str, outputs), known, "outputs")
+        given = None if inputs is None else expand(map(str, inputs), known, "inputs")
+        chosen = [c for c in known if c not in set(outputs)] if given is None else given
         beside = [column for column in (groups, weights) if column is not None]
         chosen = [column for column in chosen if column not in beside]
+        kinds = expand_keys(kinds or {}, chosen, "kinds")
         for column in (*chosen, *outputs, *(kinds or {}), *beside):
             if column not in known:
                 raise DataError(f"the table has no column {column!r}", near_or_all(column, known))
