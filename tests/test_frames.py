@@ -142,6 +142,14 @@ def test_many_numbers_as_text_can_be_read_in_two_ways_and_each_of_them_can_be_ch
     assert join(InverseDesign(), codes, Y).space["code"].levels == ("010", "020")
 
 
+@pytest.mark.parametrize("write", ["{:.2f} mm", "{:.1f}%", "{:.3f}D-03", "<{:.2f}"])
+def test_many_texts_that_look_like_numbers_never_become_labels_in_silence(write):
+    frame = X.assign(flow=(1 + X["flow"].abs()).map(write.format))
+    with pytest.raises(InputError, match=r"column 'flow' holds \d+ different texts in 40 rows"):
+        InverseDesign().fit(frame, Y)
+    assert join(InverseDesign(), frame.astype({"flow": "category"}), Y).space["flow"].kind == "categorical"
+
+
 def test_what_has_to_be_computed_first_says_how():
     with pytest.raises(InputError, match=r"X: found polars\.LazyFrame, expected a DataFrame") as error:
         InverseDesign().fit(pl.from_pandas(X).lazy(), Y)

@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_array, validate_data
 
 from invdesign_core.data.bookkeeping import LeaveOut
 from invdesign_core.data.data import Data, refuse_cells
-from invdesign_core.data.files.number_text import POINT
+from invdesign_core.data.files.behind import looks_like_number
+from invdesign_core.data.files.grid import cells
+from invdesign_core.data.files.number_text import POINT, Texts
 from invdesign_core.data.frames import as_frame, is_foreign, plain_columns
 from invdesign_core.data.own_columns import PREFIX, designs_of
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
@@ -140,18 +142,21 @@ def _response_table(y: Any) -> pd.DataFrame:
 
 
 def _refuse_numbers_as_text(designs: pd.DataFrame) -> None:
-    """Refuse a column of many different texts that are all numbers: they may be meant as either."""
+    """Refuse a column of many different texts that are all numbers, or look like them: they may be meant as either."""
     import pandas as pd
 
     for name, column in designs.items():
         if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
             continue
-        texts = column.dropna()
-        if texts.nunique() > max(10, len(column) / 2) and texts.astype(str).str.match(POINT).all():
+        texts = column.dropna().astype(str)
+        different = texts.nunique()
+        if different > max(10, len(column) / 2) and looks_like_number(Texts(str(name), cells(texts), ())).all():
+            plain = texts.str.match(POINT).all()
+            ways = f"X[{name!r}].astype(float)" if plain else "make it a column of numbers"
             raise InputError(
-                f"X, column {name!r} holds {texts.nunique()} different texts in {len(column)} rows, such as "
+                f"X, column {name!r} holds {different} different texts in {len(column)} rows, such as "
                 f"{texts.iloc[0]!r}, that can be read as numbers or as labels",
-                f"choose one: X[{name!r}].astype(float) or X[{name!r}].astype('category')",
+                f"choose one: {ways} or X[{name!r}].astype('category')",
             )
 
 
