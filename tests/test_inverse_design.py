@@ -100,7 +100,7 @@ def test_an_ensemble_reports_its_spread(xy):
         (lambda m, X, y: InverseDesign().predict(X), InvdesignError, "call fit"),
         (lambda m, X, y: m.predict(X[:, :1]), InputError, "expecting 2 features"),
         (lambda m, X, y: InverseDesign().fit(X[:10], y), InputError, "row i of X"),
-        (lambda m, X, y: m.invert({"z": 1}), ConfigError, "no output 'z'"),
+        (lambda m, X, y: m.invert({"z": 1}), ConfigError, "no output or input 'z'"),
         (lambda m, X, y: m.invert({}), ConfigError, "no target"),
         (lambda m, X, y: InverseDesign(solver="lbfgs").fit(X, y), PluginError, "did you mean"),
         (lambda m, X, y: InverseDesign(solver=NET).fit(X, y), PluginError, "is the name of a surrogate"),

@@ -265,9 +265,11 @@ def test_a_solver_that_needs_more_than_there_is_is_refused_with_those_that_can()
 
 
 def test_a_variable_without_bounds_is_refused_with_the_ways_to_give_them():
-    space = Space((Variable("x1", lower=0, upper=1), Variable("x2")))
+    bounded = Variable("x1", lower=0, upper=1)
+    surrogate = Surrogate.of_model(lin([[1.0], [1.0]]), Space((bounded, Variable("x2", lower=0, upper=1))), ("y",))
+    space = Space((bounded, Variable("x2")))
     with pytest.raises(ConfigError) as error:
-        invert(None, {}, space, None, None, Context())
+        invert(surrogate, parse_targets({"y": 1.0}, ("y",)), space, None, None, Context())
     assert "'x2'" in str(error.value)
     assert "--bounds" in str(error.value)
 
