@@ -284,3 +284,17 @@ def posed(surrogate, targets, space, objective, solver, known, truth, designs, n
     wanted, wishes = build(rows, surrogate.outputs, surrogate.spread), Wishes(designs, near_to or NearTo())
     problem = inverse_problem(model, space, wanted, objective, solver, wishes, frame)
     return problem if quality is None else replace(problem, errors=quality.errors)
+
+
+def xlsx(path: Path, **sheets: Sequence[Sequence[Any]]) -> Path:
+    """Write an Excel file with the rows of each sheet."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path

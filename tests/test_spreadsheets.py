@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import xlsx
 
 from invdesign_core.data.files.formulas import unstored
 from invdesign_core.data.files.load import load_table
@@ -21,19 +22,6 @@ HEAD = ["gap", "grade", "ok", "loss"]
 ROWS = [[0.5 * i, "A" if i % 2 else "B", bool(i % 2), 1.5 * i] for i in range(6)]
 OLD = Path(__file__).parent / "files" / "old.xls"
 """HEAD and ROWS as Excel 97 has them, written by xlwt."""
-
-
-def xlsx(path, **sheets):
-    import openpyxl
-
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for title, rows in sheets.items():
-        sheet = book.create_sheet(title)
-        for row in rows:
-            sheet.append(row)
-    book.save(path)
-    return path
 
 
 def ods(path, **sheets):

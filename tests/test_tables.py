@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import xlsx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -53,20 +54,8 @@ def parquet(tmp_path):
 @pytest.fixture
 def excel(tmp_path):
     """Write sheets of rows as an Excel file and return the path."""
-    openpyxl = pytest.importorskip("openpyxl")
-
-    def write(**sheets) -> Path:
-        path = tmp_path / "t.xlsx"
-        book = openpyxl.Workbook()
-        book.remove(book.active)
-        for title, rows in sheets.items():
-            sheet = book.create_sheet(title)
-            for row in rows:
-                sheet.append(row)
-        book.save(path)
-        return path
-
-    return write
+    pytest.importorskip("openpyxl")
+    return lambda **sheets: xlsx(tmp_path / "t.xlsx", **sheets)
 
 
 def refusal(path: Path, reading: Reading | None = None, columns=None) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +39,6 @@ from invdesign_core.data.files.number_text import (
 )
 from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError, plural
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
