@@ -287,7 +287,7 @@ def experiment(tmp_path):
     (tmp_path / "a.csv").write_text(CONDITIONED)
     (tmp_path / "a.toml").write_text(
         '[dataset]\nuse = "table"\npath = "a.csv"\noutputs = ["y"]\nconditions = ["amb*"]\n'
-        'kinds = { "*" = "continuous" }\n[training]\nepochs = 3\n[solver]\nstarts = 4\n'
+        'kinds = { "*" = "continuous" }\n[surrogate]\nuse = "selu-mlp"\n[training]\nepochs = 3\n[solver]\nstarts = 4\n'
     )
 
 

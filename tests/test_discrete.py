@@ -454,7 +454,7 @@ def test_a_run_takes_them_too_and_a_later_solve_lays_its_own_over_them(invdesign
     frame.to_csv(tmp_path / "sum.csv", index=False)
     (tmp_path / "sum.toml").write_text(
         '[dataset]\nuse = "table"\npath = "sum.csv"\noutputs = ["y"]\n[training]\nepochs = 30\n'
-        "[surrogate]\nlearning_rate = [5e-3, 5e-3]\n[design]\nfixed = { b = 0.4 }\n"
+        '[surrogate]\nuse = "selu-mlp"\nlearning_rate = [5e-3, 5e-3]\n[design]\nfixed = { b = 0.4 }\n'
     )
     run = invdesign(
         "run", "sum.toml", "--bounds", "a=0..1", "--step", "a=0.25", "--target", "1.1", "--out", "out", "--json"

@@ -121,7 +121,7 @@ def test_an_experiment_is_the_same_thing_underneath(xy, tmp_path, monkeypatch):
     frame.to_parquet(tmp_path / "t.parquet")
     (tmp_path / "e.toml").write_text(
         '[dataset]\nuse = "table"\npath = "t.parquet"\noutputs = ["y"]\n'
-        "[surrogate]\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 60\n"
+        '[surrogate]\nuse = "selu-mlp"\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 60\n'
     )
     monkeypatch.chdir(tmp_path)
     result = run_experiment(Experiment.from_toml("e.toml"), ["1.3"], "out")

@@ -383,7 +383,8 @@ def test_every_guess_of_a_run_satisfies_what_the_file_asks(tmp_path, invdesign):
     (tmp_path / "ten.toml").write_text(
         '[dataset]\nuse = "table"\npath = "ten.csv"\noutputs = ["y"]\n'
         f'[design]\nbounds = {{ {", ".join(f"{name} = [0, 1]" for name in TEN)} }}\nconstraints = ["{TO_ONE}"]\n'
-        "[surrogate]\nwidths = [8]\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 30\n[targets]\ny = 5.5\n"
+        '[surrogate]\nuse = "selu-mlp"\nwidths = [8]\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 30\n'
+        "[targets]\ny = 5.5\n"
     )
     done = invdesign("run", "ten.toml", "--out", "out", "--json")
     assert done.code == 0, done.err

@@ -100,7 +100,7 @@ def test_one_input_and_several_outputs_on_either_backend(invdesign, tmp_path, ba
     pd.DataFrame({"x": x, "square": x**2, "wave": 1e-6 * np.sin(3 * x)}).to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "t.toml").write_text(
         '[dataset]\nuse = "table"\npath = "t.csv"\noutputs = ["square", "wave"]\n'
-        "[surrogate]\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 150\n"
+        '[surrogate]\nuse = "selu-mlp"\nlearning_rate = [0.01, 0.01]\n[training]\nepochs = 150\n'
     )
     args = ["--target", "square=0.25", "--target", f"wave={1e-6 * np.sin(1.5)}", "--backend", backend, "--json"]
     done = invdesign("run", "t.toml", *args)

@@ -21,7 +21,7 @@ def noisy(tmp_path):
     frame.to_csv(tmp_path / "noisy.csv", index=False)
     (tmp_path / "noisy.toml").write_text(
         '[dataset]\nuse = "table"\npath = "noisy.csv"\noutputs = ["y"]\n'
-        "[tuner]\nmax_trials = 5\n[training]\nepochs = 60\ntest = 0.2\n"
+        '[surrogate]\nuse = "selu-mlp"\n[tuner]\nmax_trials = 5\n[training]\nepochs = 60\ntest = 0.2\n'
     )
     return frame
 

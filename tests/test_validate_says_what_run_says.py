@@ -38,7 +38,11 @@ def folder(tmp_path_factory):
 
 def settings(folder, **sections):
     table = {"use": "table", "path": str(folder / "odd.csv"), "outputs": ["y"]}
-    return {"dataset": table, "surrogate": {"learning_rate": [0.01, 0.01]}, "training": TRAINING} | sections
+    return {
+        "dataset": table,
+        "surrogate": {"use": "selu-mlp", "learning_rate": [0.01, 0.01]},
+        "training": TRAINING,
+    } | sections
 
 
 def said_by(job):
