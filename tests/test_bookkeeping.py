@@ -146,7 +146,7 @@ def test_it_is_said_in_one_sentence_with_the_line_that_leaves_all_of_it_out():
 @pytest.mark.parametrize("inputs", ["", 'inputs = ["StdOrder", "RunOrder", "PtType", "Blocks", "Temp", "Time", "pH"]'])
 def test_validate_says_what_run_says_and_its_line_works(invdesign, tmp_path, inputs):
     design().to_csv(tmp_path / "doe.csv", index=False)
-    text = f'[dataset]\nuse = "table"\npath = "doe.csv"\noutputs = ["Yield"]\n{inputs}\n[surrogate]\nuse = "selu-mlp"\n'
+    text = f'[surrogate]\nuse = "selu-mlp"\n[dataset]\nuse = "table"\npath = "doe.csv"\noutputs = ["Yield"]\n{inputs}\n'
     (tmp_path / "doe.toml").write_text(text)
     validated = invdesign("validate", "doe.toml").err
     run = invdesign(

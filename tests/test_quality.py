@@ -55,7 +55,7 @@ def test_the_reformer_is_inverted_for_two_outputs_at_once(reformer, invdesign, t
     before = reformer.read_bytes()
     (tmp_path / "reformer.toml").write_text(
         f'[dataset]\nuse = "table"\npath = "{reformer}"\noutputs = {outputs}\n'
-        '[targets]\nH2 = 0.30\n"Reformer Duty" = 20000\n'
+        '[surrogate]\nuse = "selu-mlp"\n[targets]\nH2 = 0.30\n"Reformer Duty" = 20000\n'
     )
     done = invdesign("run", "reformer.toml", "--json")
     assert done.code == 0, done.err

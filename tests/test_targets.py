@@ -357,7 +357,7 @@ def test_a_flat_prediction_is_said_for_a_trained_surrogate():
 def test_the_reformer_gives_the_most_hydrogen_with_little_nitrogen(reformer, invdesign, tmp_path):
     (tmp_path / "reformer.toml").write_text(
         f'[dataset]\nuse = "table"\npath = "{reformer}"\noutputs = ["H2", "N2", "CO2"]\n'
-        '[solver]\nuse = "lbfgsb"\n[targets]\nH2 = "max"\nN2 = "<=0.34"\n'
+        '[surrogate]\nuse = "selu-mlp"\n[solver]\nuse = "lbfgsb"\n[targets]\nH2 = "max"\nN2 = "<=0.34"\n'
     )
     done = invdesign("run", "reformer.toml", "--json")
     assert done.code == 0, done.err

@@ -28,6 +28,9 @@ use = "table"
 path = "{path}"
 outputs = ["degradation"]
 
+[surrogate]
+use = "selu-mlp"
+
 [design]
 constraints = ["mat_1 + mat_2 + mat_3 + mat_4 = 1"]
 
@@ -106,6 +109,9 @@ use = "table"
 path = "seen.csv"
 inputs = ["Bypass Fraction", "NG Steam Ratio"]
 outputs = ["H2", "N2", "CO2"]
+
+[surrogate]
+use = "selu-mlp"
 """
 
 
