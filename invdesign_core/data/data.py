@@ -36,7 +36,8 @@ class Data:
     outputs : tuple of str
         The m output columns.
     split : array of str, optional
-        (n,) ``"train"``, ``"validation"`` or ``"test"`` for each row; None lets the core split.
+        (n,) ``"train"``, ``"validation"`` or ``"test"`` for each row; None lets the core split, and an empty text
+        lets it choose whether that row is for training or validation.
     truth : callable, optional
         The true forward model: a table of designs to a table of outputs, a row of NaN where that
         simulation failed.
@@ -115,7 +116,7 @@ class Data:
                 raise DataError(
                     f"the split has {plural(len(self.split), 'entry', 'entries')} for {plural(len(self.frame), 'row')}"
                 )
-            strange = set(np.unique(self.split)) - set(PARTS)
+            strange = set(np.unique(self.split)) - {*PARTS, ""}
             if strange:
                 raise DataError(f"the split names {sorted(strange)}, expected {list(PARTS)}")
 
@@ -269,8 +270,8 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     """
     x, y = data.x, data.y
     if data.split is not None:
-        parts = [np.flatnonzero(data.split == part) for part in PARTS]
-        return Rows(x, y, *parts)
+        split = np.where(data.split == "", _drawn_parts(data, validation, ctx), data.split)
+        return Rows(x, y, *(np.flatnonzero(split == part) for part in PARTS))
     group = together(x, data.groups)
     count = int(group.max()) + 1
     order = ctx.rng("split").permutation(count)
@@ -284,6 +285,18 @@ def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows
     part[order[n_test : n_test + n_validation]] = 1
     row_part = part[group]
     return Rows(x, y, *(np.flatnonzero(row_part == k) for k in range(3)))
+
+
+def _drawn_parts(data: Data, validation: float, ctx: Context) -> NDArray[np.str_]:
+    """Return (n,) parts for the rows whose part is open: a share `validation` of them is for validation."""
+    part = np.full(len(data.frame), PARTS[0], dtype="<U10")
+    is_open = np.flatnonzero(data.split == "")
+    if len(is_open):
+        group = together(data.x[is_open], None if data.groups is None else data.groups[is_open])
+        order = ctx.rng("split").permutation(int(group.max()) + 1)
+        count = min(_share(validation, len(order)), len(order) - 1)
+        part[is_open[np.isin(group, order[:count])]] = PARTS[1]
+    return part
 
 
 def together(x: FloatArray, groups: NDArray[Any] | None = None) -> NDArray[np.intp]:

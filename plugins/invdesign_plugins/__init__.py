@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
 from invdesign_plugins.datasets.binary_decimal import BinaryDecimal
+from invdesign_plugins.datasets.robotic_arm import RoboticArm
+from invdesign_plugins.datasets.sine_wave import SineWave
 from invdesign_plugins.datasets.table import Table
 from invdesign_plugins.objectives.huber import Huber
 from invdesign_plugins.objectives.mae import MAE
@@ -25,7 +27,7 @@ from invdesign_plugins.tuners.random_search import RandomSearch
 @hookimpl
 def invdesign_datasets() -> list[type[Dataset]]:
     """Return the datasets."""
-    return [BinaryDecimal, Table]
+    return [BinaryDecimal, RoboticArm, SineWave, Table]
 
 
 @hookimpl
