@@ -186,11 +186,15 @@ class SurrogateBuilder(Plugin):
     kind: ClassVar[str] = "surrogate"
     differentiable: ClassVar[bool] = True
     """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
+    closed_form: ClassVar[bool] = False
+    """True where `build` returns a Keras model whose own `fit` finds its weights in one go, without epochs."""
 
     def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model | Regressor:
         """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs.
 
-        An implementation may leave out arguments that it does not need.
+        An implementation may leave out arguments that it does not need. A model in closed form need not be compiled.
+        Its ``fit(x, y, sample_weight=None)`` is called once, with float64 arrays: (n, e) standardised designs, (n, m)
+        standardised outputs, NaN where one was not measured, and (n,) weights where the data have them.
 
         Parameters
         ----------
@@ -203,6 +207,13 @@ class SurrogateBuilder(Plugin):
             experiment file.
         """
         raise NotImplementedError
+
+    def recipe(self, rows: int) -> Mapping[str, Any]:
+        """Return the settings of `[training]` that suit this model for so many training rows.
+
+        What the user sets wins over them, and they win over the defaults.
+        """
+        return {}
 
     def user_code(self, ctx: Context) -> Sequence[UserObject]:
         """Return the code of the user's own that `build` works with; a search is resumed only while it is the same.

@@ -111,10 +111,13 @@ class Evaluator:
         best = self.best
         models: list[Any] = [self._model(best)]
         report: dict[str, Any] = {"trial": best.id, "retrained": False, "score": self._sign * best.score}
-        extra = self._settings.members - 1
-        count = int(self._settings.retrain) + extra
+        extra, retrain = self._settings.members - 1, self._settings.retrain
+        if self._builder.closed_form and (extra or retrain):
+            self._ctx.note(f"{self._builder.label} is fitted in closed form: one member is all there is")
+            extra, retrain = 0, False
+        count = int(retrain) + extra
         again = self._train([Trial(best.values)] * count, range(count), "member", "train")
-        if self._settings.retrain:
+        if retrain:
             model, outcome = again.pop(0)
             before, after = best.metrics[self._watched], outcome.metrics.get(self._watched, np.nan)
             if not outcome.message and after <= before:
@@ -158,7 +161,7 @@ class Evaluator:
         result = TrialResult(number, score, status, outcome.epochs, used, self.space, outcome.metrics, message)
         self._models[number] = model
         before = self.table.lost
-        self.table.add(trial, result, model.get_weights() if self._builder.differentiable else None)
+        self.table.add(trial, result, None if self._trainer.in_one_go else model.get_weights())
         if self.table.lost is not before:
             self._ctx.warn(f"{self.table.lost}; trials are not kept from here on, so they can't be resumed")
         self._ctx.emit(TrialEnded(number, dict(used), self._sign * score, status, outcome.epochs, message))
@@ -177,7 +180,7 @@ class Evaluator:
             hp = self._with_values(trial.values)
             models.append(self._trainer.build(hp, number, purpose))
             self.space.merge(hp, overwrite=False)
-            if trial.resume is not None and self._builder.differentiable:
+            if trial.resume is not None and not self._trainer.in_one_go:
                 models[-1].set_weights(self._resumable(trial.resume))
         epochs = [trial.epochs or self._settings.epochs for trial in trials]
 
@@ -202,7 +205,7 @@ class Evaluator:
         """Return a trial's trained model, built again where the trial is of an earlier run."""
         if result.id in self._models:
             return self._models[result.id]
-        if not self._builder.differentiable:
+        if self._trainer.in_one_go:
             return self._fitted_again(result)
         weights = self.table.weights(result.id)
         if weights is None:
@@ -215,7 +218,7 @@ class Evaluator:
         return model
 
     def _fitted_again(self, result: TrialResult) -> Any:
-        """Fit the regressor of an earlier run's trial again: a kept one would run code from its file to be read."""
+        """Fit the model of an earlier run's trial again: a kept regressor would run code from its file to be read."""
         ((model, outcome),) = self._train([Trial(result.values)], [result.id], "trial", "train")
         if outcome.message:
             raise TrainingError(f"trial {result.id} of the earlier run can't be fitted again: {outcome.message}")

@@ -61,14 +61,14 @@ class LearningRate:
     """The learning rates of n networks; plateaus as ``keras.callbacks.ReduceLROnPlateau`` has them, in float32."""
 
     def __init__(self, initial: NDArray[np.float64], settings: Training) -> None:
-        """Take the (n,) rates to begin with; a cosine falls to zero over `settings.epochs`."""
+        """Take the (n,) rates to begin with; after the warm-up a cosine falls to zero over `settings.epochs`."""
         self.initial, self.settings = initial, settings
         self.rate = _float32(initial)
         self.plateau = EarlyStopping(len(initial), settings.plateau_patience, PLATEAU_MIN_DELTA)
 
     def at(self, epoch: int) -> NDArray[np.float64]:
         """Return the (n,) learning rates to train an epoch with."""
-        return self.initial * cosine(epoch, self.settings.epochs) if self.settings.schedule == "cosine" else self.rate
+        return self.initial * cosine(epoch, self.settings) if self.settings.schedule == "cosine" else self.rate
 
     def update(self, epoch: int, loss: NDArray[np.float64]) -> None:
         """Take the (n,) losses of an epoch."""
@@ -81,9 +81,15 @@ class LearningRate:
         self.plateau.wait[drop] = 0
 
 
-def cosine(epoch: int, epochs: int) -> float:
-    """Return the share of the learning rate that a cosine leaves in an epoch: 1 at the first, near 0 at the last."""
-    return float(0.5 * (1 + np.cos(np.pi * epoch / epochs)))
+def cosine(epoch: int, settings: Training) -> float:
+    """Return the share of the learning rate in an epoch: rising in equal steps to 1 where warm-up ends, then falling.
+
+    It is 1 at the first epoch where there is no warm-up, and near 0 at the last.
+    """
+    rising = round(settings.warmup * settings.epochs)
+    if epoch < rising:
+        return (epoch + 1) / (rising + 1)
+    return float(0.5 * (1 + np.cos(np.pi * (epoch - rising) / (settings.epochs - rising))))
 
 
 def _float32(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -211,7 +217,7 @@ def _fit(
         )
     if settings.schedule == "cosine" and not schedule:
         first = float(net.optimizer.learning_rate)
-        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: first * cosine(epoch, epochs)))
+        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: first * cosine(epoch, settings)))
     patience = settings.patience if settings.stops_early else epochs + 1
     stopper = keras.callbacks.EarlyStopping(
         watched, settings.min_delta, patience, mode="min", restore_best_weights=settings.restore_best

@@ -36,12 +36,17 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def check_network(net: Any, inputs: int, outputs: int, who: str) -> None:
-    """Refuse what is no compiled network, or has other shapes than the data."""
+def check_network(net: Any, inputs: int, outputs: int, who: str, closed_form: bool = False) -> None:
+    """Refuse what is no compiled network, or has other shapes than the data.
+
+    Of a model in `closed_form`, whose weights may take their shapes when it is fitted, the type alone is checked.
+    """
     import keras
 
     if not isinstance(net, keras.Model):
         raise PluginError(f"{who} built {type(net).__name__}, expected a compiled keras.Model")
+    if closed_form:
+        return
     if not net.built:
         try:
             net(np.zeros((1, inputs), np.float32))  # a subclassed model makes its variables when it is called

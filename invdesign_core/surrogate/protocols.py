@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from invdesign_core.surrogate.trials import Trial, TrialResult
@@ -20,10 +20,15 @@ class Builder(Protocol):
     """What builds an untrained model for given hyper-parameters."""
 
     differentiable: ClassVar[bool]
+    closed_form: ClassVar[bool]
 
     @property
     def label(self) -> str:
         """The kind and the name, for messages."""
+        ...
+
+    def recipe(self, rows: int, /) -> Mapping[str, Any]:
+        """Return the settings that suit the model for so many training rows."""
         ...
 
     @property

@@ -1,12 +1,14 @@
-"""Surrogates that are no networks: regressors in scikit-learn's style, fitted in one go."""
+"""Models that are fitted in one go: regressors in scikit-learn's style, and Keras models in closed form."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdesign_core.data.data import Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors, plural
@@ -14,27 +16,76 @@ from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.scaling import Scaling
 
-REGRESSOR_METRICS = {"loss": "min", "mae": "min"}
-"""What is reported for a regressor: mean square and mean absolute error in z."""
+if TYPE_CHECKING:
+    import keras
+
+ROWS = 4096
+"""Rows that a model in closed form answers at once."""
+ERRORS = {"loss": "min", "mae": "min"}
+"""What is reported for a model fitted in one go: mean square and mean absolute error in z."""
 
 
 def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str) -> Outcome:
     """Fit a regressor to the training rows of (n, e) inputs and (n, m) z; return how that ended."""
+
+    def fit() -> None:
+        model.fit(h[rows.train], z[rows.train] if z.shape[1] > 1 else z[rows.train, 0])
+
+    return _fitted(
+        fit, lambda part: regressor_answer(model, h[part], z.shape[1], who), z, rows, f"{who}: its regressor"
+    )
+
+
+def fit_closed_form(
+    net: keras.Model, h: FloatArray, z: FloatArray, weights: FloatArray | None, rows: Rows, who: str
+) -> Outcome:
+    """Fit a Keras model in closed form to the training rows, with (n,) weights where there are any."""
+
+    def fit() -> None:
+        counts = {} if weights is None else {"sample_weight": weights[rows.train]}
+        net.fit(h[rows.train], z[rows.train], **counts)
+
+    return _fitted(fit, lambda part: closed_form_answer(net, h[part], z.shape[1], who), z, rows, f"{who}: its model")
+
+
+def _fitted(
+    fit: Callable[[], None],
+    answer: Callable[[NDArray[np.intp]], FloatArray],
+    z: FloatArray,
+    rows: Rows,
+    what: str,
+) -> Outcome:
+    """Fit a model, and compare its answers for given rows with their (n, m) z, where those were measured."""
     metrics: dict[str, float] = {}
     try:
-        model.fit(h[rows.train], z[rows.train] if z.shape[1] > 1 else z[rows.train, 0])
+        fit()
         for prefix, part in (("", rows.train), ("val_", rows.validation)):
             if len(part):
-                error = regressor_answer(model, h[part], z.shape[1], who) - z[part]
+                error = (answer(part) - z[part])[np.isfinite(z[part])]
                 metrics[f"{prefix}loss"] = float(np.mean(error**2))
                 metrics[f"{prefix}mae"] = float(np.mean(np.abs(error)))
     except NOT_FAULTS:
         raise
-    except Exception as error:  # a regressor may raise anything; the trial failed
+    except Exception as error:  # a model's own code may raise anything; the trial failed
         return Outcome(0, message=described(error))
     except BaseException as error:  # not for want of a fit: it asked to end the program
-        raise PluginError(f"{who} failed: its regressor raised {described(error)}") from error
+        raise PluginError(f"{what} failed: {described(error)}") from error
     return Outcome(1, metrics)
+
+
+def closed_form_answer(net: keras.Model, h: FloatArray, outputs: int, who: str) -> FloatArray:
+    """Return the (n, m) mean of a Keras model in closed form for (n, e) inputs; it may be (n,) for one output."""
+    from keras import ops
+
+    pieces = []
+    for at in range(0, len(h), ROWS):
+        answer = net(np.asarray(h[at : at + ROWS], np.float32), training=False)
+        mean = answer[0] if isinstance(answer, (tuple, list)) else answer
+        pieces.append(np.asarray(ops.convert_to_numpy(mean), dtype=np.float64))
+    found = np.concatenate(pieces)
+    if found.size != len(h) * outputs:
+        raise PluginError(f"{who} answers {found.shape} for {plural(len(h), 'row')}, expected ({len(h)}, {outputs})")
+    return found.reshape(len(h), outputs)
 
 
 class ScaledRegressor:

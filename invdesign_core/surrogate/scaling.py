@@ -72,7 +72,10 @@ class Scaling:
             h = keras.layers.Rescaling(1.0, list(np.where(self.coarse, -shift, 0.0)), name="centred")(h)
             shift = np.where(self.coarse, 0.0, shift)
         h = keras.layers.Rescaling(list(1 / self.x_scale), list(-shift / self.x_scale), name=FROM_UNITS)(h)
-        z = as_columns(net(h))
+        answer = net(h)
+        z = as_columns(
+            answer[0] if isinstance(answer, (tuple, list)) else answer
+        )  # a mean may have its deviation beside
         if self.constant is not None and self.constant.any():
             z = keras.layers.Rescaling(list(np.where(self.constant, 0.0, 1.0)), name="constant")(z)
         y = keras.layers.Rescaling(list(self.y_scale), list(self.y_shift), name=TO_UNITS)(z)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +30,12 @@ class Training(BaseModel):
         description="Learning rate: `plateau` lowers it when the watched loss stalls, `cosine` lowers it to 0 over "
         "`epochs`, `constant` keeps it.",
     )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="`cosine`: the share of the epochs over which the learning rate first rises from near 0.",
+    )
     plateau_patience: int = Field(
         15, ge=1, description="`plateau`: epochs without improvement before the learning rate is lowered."
     )
@@ -50,6 +57,17 @@ class Training(BaseModel):
         False,
         description="Train the winner again from new weights, and keep the better of the two by validation.",
     )
+
+    def with_recipe(self, recipe: Mapping[str, Any]) -> Training:
+        """Return these settings with a recipe's values for the keys that nobody set; it remains known which were set.
+
+        Raises
+        ------
+        ValueError
+            If the recipe holds a key or a value that can't be used.
+        """
+        merged = type(self).model_validate({**recipe, **self.model_dump(include=self.model_fields_set)})
+        return type(self).model_construct(_fields_set=set(self.model_fields_set), **merged.model_dump())
 
     @property
     def stops_early(self) -> bool:

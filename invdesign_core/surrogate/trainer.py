@@ -14,7 +14,13 @@ from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
 from invdesign_core.surrogate.loop import Columns, Outcome, train
 from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
-from invdesign_core.surrogate.regressors import REGRESSOR_METRICS, ScaledRegressor, check_pickles, fit_regressor
+from invdesign_core.surrogate.regressors import (
+    ERRORS,
+    ScaledRegressor,
+    check_pickles,
+    fit_closed_form,
+    fit_regressor,
+)
 from invdesign_core.surrogate.scaling import Scaling, as_columns
 from invdesign_core.surrogate.settings import Training
 
@@ -28,6 +34,7 @@ class Trainer:
     """Trains what a builder builds; seeds are of a purpose and an index, never of a position in a batch."""
 
     def __init__(self, builder: Builder, data: Data, rows: Rows, settings: Training, ctx: Context) -> None:
+        """Take settings that the builder's recipe has gone into."""
         check_learnable(builder, data)
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
@@ -52,15 +59,15 @@ class Trainer:
                         raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
                     check_pickles(net, who)
                     return net
-                check_network(net, self._data.space.width, len(self._data.outputs), who)
-                if self._partial:
+                check_network(net, self._data.space.width, len(self._data.outputs), who, self._builder.closed_form)
+                if self._partial and not self._builder.closed_form:
                     ignore_missing(net)
         return net
 
     def metrics(self, net: Any) -> dict[str, str | None]:
         """Return what will be reported of a model, with ``"min"``, ``"max"``, or None where Keras knows neither."""
-        known: dict[str, str | None] = dict(REGRESSOR_METRICS)
-        if self._builder.differentiable:
+        known: dict[str, str | None] = dict(ERRORS)
+        if not self.in_one_go:
             batch = tuple(np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z))
             with plugin_errors(f"{self._builder.label}: the loss or the metrics of its network"):
                 net._symbolic_build(data_batch=batch)
@@ -81,11 +88,11 @@ class Trainer:
         Ctrl-C is raised once those that had ended are told.
         """
         outcomes: dict[int, Outcome] = {}
-        if not self._builder.differentiable:
+        if self.in_one_go:
             for at, (model, index) in enumerate(zip(models, indices, strict=True)):
                 self._ctx.check_stop()
                 with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
-                    outcomes[at] = fit_regressor(model, self._h, self._z, self._rows, self._builder.label)
+                    outcomes[at] = self._fit(model)
                 ended(at, outcomes[at])
             return list(outcomes.values())
         alike: dict[Any, list[int]] = {}
@@ -105,6 +112,18 @@ class Trainer:
                     raise KeyboardInterrupt
                 outcomes |= dict(zip(members, trained, strict=True))
         return [outcomes[at] for at in range(len(models))]
+
+    @property
+    def in_one_go(self) -> bool:
+        """Whether the models are fitted in one go: regressors, and Keras models in closed form."""
+        return self._builder.closed_form or not self._builder.differentiable
+
+    def _fit(self, model: Any) -> Outcome:
+        """Fit one model in one go."""
+        who = self._builder.label
+        if self._builder.closed_form:
+            return fit_closed_form(model, self._h, self._z, self._data.weights, self._rows, who)
+        return fit_regressor(model, self._h, self._z, self._rows, who)
 
     def _train_alike(
         self,

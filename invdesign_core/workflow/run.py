@@ -96,7 +96,7 @@ def run_experiment(
         emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
-        model = fit(data, stages.surrogate, stages.tuner, experiment.training, ctx, table)
+        model = fit(data, stages.surrogate, stages.tuner, checked.training, ctx, table)
         with put_off(faults):
             folder.write_trials(table.results)
         with put_off(faults):
@@ -147,7 +147,7 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
     stages, data = checked.stages, checked.data
     versions = identity.versions(running, registry, [stages.surrogate])
     # Members and the winner's second training come after the trials; how many train at once changes nothing.
-    training = experiment.training.model_dump(mode="json", exclude={"members", "retrain", "side_by_side"})
+    training = checked.training.model_dump(mode="json", exclude={"members", "retrain", "side_by_side"})
     return {
         "seed": experiment.seed,
         "backend": running,
@@ -208,6 +208,7 @@ def _write_settings(
         plugins[kind] = named | {"options": _options(plugin)}
     values = experiment.model_dump(mode="json")
     values["design"]["near"] = plain(experiment.design.present(checked.space))
+    values["training"] = checked.training.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
     folder.write_sealed(
         "resolved.json",

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.columns import is_constant
-from invdesign_core.data.data import Data, TrainingRows, split_rows
+from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
 from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.verdict import few_rows, metric_warnings, r2_range
@@ -46,6 +46,14 @@ class ForwardModel:
         return self.rows
 
 
+def settle(data: Data, builder: SurrogateBuilder, training: Training, ctx: Context) -> tuple[Training, Rows]:
+    """Split the rows, and let the builder's recipe for so many set what the user did not."""
+    rows = split_rows(data, training.test, training.validation, ctx)
+    with plugin_errors(f"{builder.label}: its recipe"):
+        training = training.with_recipe(builder.recipe(len(rows.train) + len(rows.validation)))
+    return training, split_rows(data, training.test, training.validation, ctx)
+
+
 def fit(
     data: Data,
     builder: SurrogateBuilder,
@@ -55,7 +63,7 @@ def fit(
     table: TrialTable | None = None,
 ) -> ForwardModel:
     """Split, tune, train, and test on the rows held out; `table` has finished trials of the same search."""
-    rows = split_rows(data, training.test, training.validation, ctx)
+    training, rows = settle(data, builder, training, ctx)
     for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
     with ctx.clock.stage("tune"):

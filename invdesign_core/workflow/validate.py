@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from invdesign_core.context import Context, StageStarted
-from invdesign_core.data.data import Data, Rows, TrainingRows, split_rows
+from invdesign_core.data.data import Data, Rows, TrainingRows
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
 from invdesign_core.plugin import Dataset, SurrogateBuilder, UserObject
@@ -18,6 +18,7 @@ from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow.defaults import AUTO
@@ -25,11 +26,15 @@ from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
+from invdesign_core.workflow.train import settle
 
 
 @dataclass(frozen=True)
 class Checked:
-    """An experiment of which all that needs no trained model was checked; `user_code` is the builder's."""
+    """An experiment of which all that needs no trained model was checked.
+
+    `user_code` is the builder's; its recipe has gone into `training`.
+    """
 
     stages: Stages
     user_code: tuple[UserObject, ...]
@@ -37,6 +42,7 @@ class Checked:
     space: Space
     targets: dict[str, Target]
     near_to: NearTo
+    training: Training
 
 
 def check(
@@ -80,15 +86,15 @@ def check(
         learner = stages.surrogate
         solver = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
         stages = stages.model_copy(update={"solver": solver})
-    rows = split_rows(data, experiment.training.test, experiment.training.validation, ctx)
+    training, rows = settle(data, stages.surrogate, experiment.training, ctx)
     if wanted:
         _check_search(space, stages, near_to, data, rows, ctx)
-    tell(data, ctx, space, experiment.training.scale)
+    tell(data, ctx, space, training.scale)
     if build:
         for doubt in doubts_of_split(rows):  # which a run says when it splits
             ctx.warn(doubt)
-        Evaluator(stages.surrogate, data, rows, stages.tuner, experiment.training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to)
+        Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
+    return Checked(stages, user_code, data, space, wanted, near_to, training)
 
 
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:
