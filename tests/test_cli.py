@@ -37,7 +37,7 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["solve"], ["plugins"], ["plugins", "show"], ["validate"], ["schema"]]
+    "command", [[], ["run"], ["solve"], ["benchmark"], ["plugins"], ["plugins", "show"], ["validate"], ["schema"]]
 )
 def test_every_command_has_help_with_an_example(invdesign, command):
     done = invdesign(*command, "--help")
@@ -69,7 +69,20 @@ def test_light_commands_load_no_heavy_package(tmp_path, command):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "init", "run", "solve", "predict", "plugins", "plugins list", "plugins show", "validate", "schema"]
+    "command",
+    [
+        "",
+        "init",
+        "run",
+        "solve",
+        "predict",
+        "benchmark",
+        "plugins",
+        "plugins list",
+        "plugins show",
+        "validate",
+        "schema",
+    ],
 )
 def test_help_loads_click_and_nothing_else(tmp_path, command):
     code = (

@@ -290,6 +290,41 @@ def predict(**given: Any) -> None:
     _do("predict.predict", given)
 
 
+@cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")
+@click.argument("tasks", nargs=-1, metavar="[DATASET|EXPERIMENT.toml]...")
+@plugin_options("surrogate", "tuner", "objective", "solver")
+@set_option
+@click.option("--rows", type=click.IntRange(4), help="Rows to learn from. Same as --set dataset.rows=…")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many seeds to run with.")
+@click.option(
+    "--targets",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="How many held-out rows to take as targets.",
+)
+@seed_option
+@backend_option
+@time_limit_option
+@click.option("--out", type=PATH, help="A file for the result as JSON.")
+@json_option
+@quiet_option
+def benchmark(**given: Any) -> None:
+    """Train, find designs for held-out targets, rank them, and only then ask the true model.
+
+    Each DATASET is the name of a dataset that knows its truth; without any, the two published tasks
+    sine-wave and robotic-arm are run. r_T is the lowest mean squared error among the first T designs
+    for a target, averaged over the targets.
+
+    \b
+    Examples:
+      invdesign benchmark
+      invdesign benchmark sine-wave --rows 500 --seeds 1 --surrogate selu-mlp
+      invdesign benchmark mine.toml --set training.members=10 --out result.json
+    """
+    _do("benchmark.benchmark", given)
+
+
 @cli.group()
 def plugins() -> None:
     """List the installed plugins, or show one.

@@ -94,9 +94,7 @@ class Watcher:
 
 def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     """Print a report for people, except what depends on the clock and the folder, which goes to stderr."""
-    # the columns of a terminal, or what $COLUMNS says, else 120
-    wide = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
-    console = Console(file=stream, highlight=False, width=wide)
+    console = Console(file=stream, highlight=False, width=width_of(stream))
     _surrogate(report, console)
     if report.measured:
         _measured(report, console)
@@ -112,6 +110,11 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
         return
     end = f"{report.seconds['total']:.1f} s"
     print(f"saved in {report.run} ({end})" if report.run else end, file=sys.stderr)
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Return how wide to print; None leaves it to the terminal, or to what $COLUMNS says."""
+    return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
 
 
 def show_table(report: TableReport, stream: TextIO) -> None:

@@ -177,7 +177,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     """
     surrogate, space, targets, near = problem.surrogate, problem.space, problem.targets, problem.nearness
     written = space.decode(reached.x)
-    true = None if problem.truth is None else _ask(problem.truth, written, surrogate.outputs)
+    true = None if problem.truth is None else true_outputs(problem.truth, written, surrogate.outputs)
     judged = reached.prediction.mean if true is None else true
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
@@ -271,7 +271,7 @@ def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets
     return np.asarray((less <= tolerance[groups]).all(axis=1))
 
 
-def _ask(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
+def true_outputs(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
     """Put designs through the true forward model; (b, m), NaN where it failed."""
     import pandas as pd
 
