@@ -98,13 +98,13 @@ def test_fifty_steps_give_the_weights_that_train_on_batch_gives(layer, optimizer
     rates, said = [1e-3, 1e-2], []
     nets = [build(layer, optimizer, loss, seed, rate) for seed, rate in enumerate(rates)]
     ctx = Context(emit=lambda event: said.append(event.data["text"]) if event.kind == "note" else None)
-    data = (x, y), (x[:0], y[:0])
+    part = np.arange(70), np.arange(0)
     if optimizer == "schedule":  # a rate inside a schedule is part of the configuration: groups of their own
         assert architecture_key(nets[0]) != architecture_key(nets[1])
         for seed, net in enumerate(nets):
-            train([net], [10 + seed], data, EXACT, ctx, "tune")
+            train([net], [10 + seed], (x, y), [part], EXACT, ctx, "tune")
     else:
-        train(nets, [10, 11], data, EXACT, ctx, "tune")
+        train(nets, [10, 11], (x, y), [part, part], EXACT, ctx, "tune")
     assert said == [], "it takes the fast path"
     for seed, rate in enumerate(rates):
         alone, order = build(layer, optimizer, loss, seed, rate), np.random.default_rng(10 + seed)
@@ -127,7 +127,7 @@ def test_weights_of_rows_count_as_in_keras():
     x, y = rng.normal(size=(48, 4)).astype("float32"), rng.normal(size=(48, 1)).astype("float32")
     weights = rng.uniform(0, 2, 48).astype("float32")
     net, alone = (build("dense", "adam", "mse", 0, 1e-2) for _ in range(2))
-    (outcome,) = train([net], [5], ((x, y, weights), (x[:9], y[:9], weights[:9])), EXACT, Context(), "tune")
+    (outcome,) = train([net], [5], (x, y, weights), [(np.arange(len(x)), np.arange(9))], EXACT, Context(), "tune")
     order = np.random.default_rng(5)
     for _ in range(10):
         shuffled = order.permutation(48)
@@ -170,7 +170,7 @@ def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(le
         nets = [build("dense", "sgd with momentum", "mse", seed, 1e-2) for seed in range(9)]
         for net in nets:
             net.optimizer.build(net.trainable_variables)
-        program = jax.SideBySide(nets, (x, y), (x, y), 16)
+        program = jax.SideBySide(nets, (x, y), 40, np.tile(np.arange(40, dtype=np.int32), (9, 1)), 16)
         logs = []
         for who in (everyone, live)[:epochs]:
             logs.append(program.epoch(order, rates, who))
@@ -209,7 +209,8 @@ def test_final_losses_over_twenty_seeds_are_those_of_fit():
     settings = Training(epochs=60, batch_size=16, schedule="constant", patience=5)
     data = (x[:90], y[:90]), (x[90:], y[90:])
     nets = [build("dense", "nadam", "mse", seed, 1e-2) for seed in range(20)]
-    ours = [o.metrics["val_loss"] for o in train(nets, list(range(20)), data, settings, Context(), "tune")]
+    parts = [(np.arange(90), np.arange(90, 120))] * 20
+    ours = [o.metrics["val_loss"] for o in train(nets, list(range(20)), (x, y), parts, settings, Context(), "tune")]
     theirs = []
     for seed in range(20):
         with seeded(1000 + seed):

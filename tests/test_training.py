@@ -60,8 +60,8 @@ def test_side_by_side_gives_the_weights_that_train_on_batch_gives(optimizer):
     settings = Training(epochs=10, batch_size=16, early_stopping=False, restore_best=False, schedule="constant")
     rates = [0.01, 0.03]
     nets = [network(i, rate, optimizer=optimizer) for i, rate in enumerate(rates)]
-    data = (x, y), (x[:0], y[:0])
-    train(nets, [7, 8], data, settings, Context(), "tune")
+    part = np.arange(50), np.arange(0)
+    train(nets, [7, 8], (x, y), [part, part], settings, Context(), "tune")
     for i, rate in enumerate(rates):
         alone, order = network(i, rate, optimizer=optimizer), np.random.default_rng(7 + i)
         for _ in range(10):
@@ -79,7 +79,9 @@ def test_the_reported_metrics_are_those_of_the_weights_that_are_kept():
     held = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
     net = network(rate=0.1, metrics=["mae"])
     settings = Training(epochs=40, batch_size=16, patience=5, schedule="constant")
-    (outcome,) = train([net], [0], ((x, y), held), settings, Context(), "tune")
+    columns = tuple(np.concatenate(pair) for pair in zip((x, y), held, strict=True))
+    part = np.arange(60), np.arange(60, 80)
+    (outcome,) = train([net], [0], columns, [part], settings, Context(), "tune")
     loss, mae = net.evaluate(*(a.astype("float32") for a in held), verbose=0)
     assert outcome.metrics["val_loss"] == pytest.approx(loss, rel=1e-5)
     assert outcome.metrics["val_mae"] == pytest.approx(mae, rel=1e-5)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Columns = tuple[NDArray[np.float64], ...]
 """(n, e) inputs, (n, m) outputs, and (n,) weights of the rows where there are any."""
+Part = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""The numbers of the rows that a network learns from, and of those that are watched."""
 PLATEAU_MIN_DELTA = 1e-4
 """Keras' default for ``ReduceLROnPlateau(min_delta=...)``."""
 
@@ -100,13 +102,18 @@ def _float32(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def train(
     nets: Sequence[keras.Model],
     streams: Sequence[int],
-    data: tuple[Columns, Columns],
+    columns: Columns,
+    parts: Sequence[Part],
     settings: Training,
     ctx: Context,
     stage: str,
     ended: Callable[[int, Outcome], None] = lambda at, outcome: None,
+    length: int | None = None,
 ) -> list[Outcome]:
-    """Train networks alike but for weights and rates on training and validation `data`, each in an order of its own.
+    """Train networks alike but for weights and rates, each on its part of the rows of `columns` in an order of its own.
+
+    In one program all see `length` rows an epoch, by default as many as each has; where one has fewer, some are seen
+    twice, others in each epoch. Validation rows are filled up to a common number with the first of them.
 
     `ended` is told the position and the outcome of each network whose training is complete, before the next one begins
     where they train one after another.
@@ -122,8 +129,10 @@ def train(
             try:
                 for net in nets:
                     net.optimizer.build(net.trainable_variables)
-                program = side_by_side(nets, *data, settings.batch_size)
-                outcomes = _run_program(program, nets, streams, len(data[0][0]), settings, ctx, stage)
+                length = length or len(parts[0][0])
+                program = side_by_side(nets, columns, length, _filled([part[1] for part in parts]), settings.batch_size)
+                learns = [part[0] for part in parts]
+                outcomes = _run_program(program, nets, streams, learns, length, settings, ctx, stage)
             except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
                 why = described(error).splitlines()[0]
             else:
@@ -133,22 +142,40 @@ def train(
                 return outcomes
         ctx.note(f"this model can't be compiled into one program an epoch ({why}); trained by model.fit")
     outcomes = []
-    for at, (net, stream) in enumerate(zip(nets, streams, strict=True)):
-        outcomes.append(_fit(net, stream, data, settings, ctx, stage))
+    for at, (net, stream, part) in enumerate(zip(nets, streams, parts, strict=True)):
+        data = tuple(tuple(column[rows] for column in columns) for rows in part)
+        outcomes.append(_fit(net, stream, (data[0], data[1]), settings, ctx, stage))
         ended(at, outcomes[-1])
     return outcomes
+
+
+def filled_length(rows: int, batch_size: int) -> int:
+    """Return how many rows a network with rows of its own sees in an epoch: whole batches.
+
+    So networks whose parts differ by a few rows fit into one program, and what becomes of one does not depend on those
+    beside it.
+    """
+    unit = batch_size if rows >= batch_size else min(batch_size, 8)
+    return -(-rows // unit) * unit
+
+
+def _filled(parts: Sequence[NDArray[np.intp]]) -> NDArray[np.int32]:
+    """Return (n, v) row numbers, those of shorter parts repeated from their beginning."""
+    longest = max(len(part) for part in parts)
+    return np.stack([np.resize(part, longest if len(part) else 0) for part in parts]).astype(np.int32)
 
 
 def _run_program(
     program: Any,
     nets: Sequence[keras.Model],
     streams: Sequence[int],
-    rows: int,
+    parts: Sequence[NDArray[np.intp]],
+    length: int,
     settings: Training,
     ctx: Context,
     stage: str,
 ) -> list[Outcome]:
-    """Train all networks in a `SideBySide` on so many rows."""
+    """Train all networks in a `SideBySide`, each on its rows, so many of them in an epoch."""
     n, epochs = len(nets), settings.epochs
     fixed_rate = not program.sets_learning_rate
     initial = np.array([np.nan if fixed_rate else float(net.optimizer.learning_rate) for net in nets])
@@ -157,11 +184,12 @@ def _run_program(
     shuffles = [np.random.default_rng(stream) for stream in streams]
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     kept = [dict[str, float]() for _ in range(n)]
-    order = np.zeros((n, rows), dtype=np.int32)
+    order = np.zeros((n, length), dtype=np.int32)
     stopped = False
     try:
         for epoch in range(epochs):
-            order[live] = [rng.permutation(rows) for rng, going in zip(shuffles, live, strict=True) if going]
+            for i in np.flatnonzero(live).tolist():
+                order[i] = np.resize(shuffles[i].permutation(parts[i]), length)
             logs = program.epoch(order, rates.at(epoch), live)
             loss = logs.get("val_loss", logs["loss"])
             rates.update(epoch, loss)

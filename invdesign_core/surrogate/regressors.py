@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 ROWS = 4096
-"""Rows that a model in closed form answers at once."""
+"""Rows that a Keras model answers at once."""
 ERRORS = {"loss": "min", "mae": "min"}
 """What is reported for a model fitted in one go: mean square and mean absolute error in z."""
 
@@ -45,7 +45,7 @@ def fit_closed_form(
         counts = {} if weights is None else {"sample_weight": weights[rows.train]}
         net.fit(h[rows.train], z[rows.train], **counts)
 
-    return _fitted(fit, lambda part: closed_form_answer(net, h[part], z.shape[1], who), z, rows, f"{who}: its model")
+    return _fitted(fit, lambda part: keras_answer(net, h[part], z.shape[1], who), z, rows, f"{who}: its model")
 
 
 def _fitted(
@@ -73,8 +73,8 @@ def _fitted(
     return Outcome(1, metrics)
 
 
-def closed_form_answer(net: keras.Model, h: FloatArray, outputs: int, who: str) -> FloatArray:
-    """Return the (n, m) mean of a Keras model in closed form for (n, e) inputs; it may be (n,) for one output."""
+def keras_answer(net: keras.Model, h: FloatArray, outputs: int, who: str) -> FloatArray:
+    """Return the (n, m) mean of a Keras model for (n, e) inputs; it may be (n,) for one output."""
     from keras import ops
 
     pieces = []

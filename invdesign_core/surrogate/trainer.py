@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
-from invdesign_core.surrogate.loop import Columns, Outcome, train
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.surrogate.loop import Outcome, Part, filled_length, train
 from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
 from invdesign_core.surrogate.regressors import (
     ERRORS,
@@ -20,6 +22,8 @@ from invdesign_core.surrogate.regressors import (
     check_pickles,
     fit_closed_form,
     fit_regressor,
+    keras_answer,
+    regressor_answer,
 )
 from invdesign_core.surrogate.scaling import Scaling, as_columns
 from invdesign_core.surrogate.settings import Training
@@ -81,10 +85,12 @@ class Trainer:
         purpose: str,
         stage: str,
         epochs: Sequence[int],
-        ended: Callable[[int, Outcome], None],
+        ended: Callable[[int, Outcome], None] = lambda at, outcome: None,
+        parts: Sequence[Part] | None = None,
     ) -> list[Outcome]:
         """Train models, networks of one configuration side by side; `ended` is told each position and its outcome.
 
+        Each model learns from its own of `parts`, numbers of rows of the table, by default from the rows of the split.
         Ctrl-C is raised once those that had ended are told.
         """
         outcomes: dict[int, Outcome] = {}
@@ -92,14 +98,15 @@ class Trainer:
             for at, (model, index) in enumerate(zip(models, indices, strict=True)):
                 self._ctx.check_stop()
                 with seeded(self._ctx.seed_for(f"{purpose}-fit", index)):
-                    outcomes[at] = self._fit(model)
+                    outcomes[at] = self._fit(model, self._part(at, parts))
                 ended(at, outcomes[at])
             return list(outcomes.values())
         alike: dict[Any, list[int]] = {}
         for at, net in enumerate(models):
-            alike.setdefault((architecture_key(net) or f"alone-{at}", epochs[at]), []).append(at)
+            length = None if parts is None else filled_length(len(parts[at][0]), self._settings.batch_size)
+            alike.setdefault((architecture_key(net) or f"alone-{at}", epochs[at], length), []).append(at)
         size = self._settings.side_by_side
-        for (_, limit), same in alike.items():
+        for (_, limit, length), same in alike.items():
             settings = self._settings.model_copy(update={"epochs": limit})
             for members in (same[at : at + size] for at in range(0, len(same), size)):
                 streams = [self._ctx.seed_for(f"{purpose}-order", indices[at]) for at in members]
@@ -107,7 +114,10 @@ class Trainer:
                 def told(at: int, outcome: Outcome, members: Sequence[int] = members) -> None:
                     ended(members[at], outcome)
 
-                trained = self._train_alike([models[at] for at in members], streams, settings, stage, told)
+                learn = [self._part(at, parts) for at in members]
+                trained = self._train_alike(
+                    [models[at] for at in members], streams, learn, length, settings, stage, told
+                )
                 if not all(outcome.complete for outcome in trained):
                     raise KeyboardInterrupt
                 outcomes |= dict(zip(members, trained, strict=True))
@@ -118,17 +128,30 @@ class Trainer:
         """Whether the models are fitted in one go: regressors, and Keras models in closed form."""
         return self._builder.closed_form or not self._builder.differentiable
 
-    def _fit(self, model: Any) -> Outcome:
+    def _part(self, at: int, parts: Sequence[Part] | None) -> Part:
+        """Return the rows that the model at a position learns from, and those that are watched."""
+        return (self._rows.train, self._rows.validation) if parts is None else parts[at]
+
+    def _fit(self, model: Any, part: Part) -> Outcome:
         """Fit one model in one go."""
-        who = self._builder.label
+        who, rows = self._builder.label, replace(self._rows, train=part[0], validation=part[1])
         if self._builder.closed_form:
-            return fit_closed_form(model, self._h, self._z, self._data.weights, self._rows, who)
-        return fit_regressor(model, self._h, self._z, self._rows, who)
+            return fit_closed_form(model, self._h, self._z, self._data.weights, rows, who)
+        return fit_regressor(model, self._h, self._z, rows, who)
+
+    def answer(self, model: Any, rows: NDArray[np.intp]) -> FloatArray:
+        """Return a trained model's (k, m) z for k rows of the table."""
+        m, who = self._z.shape[1], self._builder.label
+        with plugin_errors(who):
+            find = keras_answer if self._builder.differentiable else regressor_answer
+            return find(model, self._h[rows], m, who)
 
     def _train_alike(
         self,
         nets: list[Any],
         streams: list[int],
+        parts: list[Part],
+        length: int | None,
         settings: Training,
         stage: str,
         told: Callable[[int, Outcome], None],
@@ -148,15 +171,11 @@ class Trainer:
 
             return noting
 
-        columns = [self._h, self._z, *([] if self._data.weights is None else [self._data.weights])]
-        data: tuple[Columns, Columns] = (
-            tuple(column[self._rows.train] for column in columns),
-            tuple(column[self._rows.validation] for column in columns),
-        )
+        columns = (self._h, self._z, *([] if self._data.weights is None else [self._data.weights]))
         ctx = replace(self._ctx, emit=noted(self._ctx.emit))
         try:
             with plugin_errors(self._builder.label):
-                return train(nets, streams, data, settings, ctx, stage, noted(told))
+                return train(nets, streams, columns, parts, settings, ctx, stage, noted(told), length)
         except PluginError:
             if outside:
                 raise outside[0] from None

@@ -151,9 +151,8 @@ def train_ours(nets: list[Any], x: Any, y: Any, epochs: int, patience: int | Non
         batch_size=16, schedule="constant", patience=patience or 1, early_stopping=patience is not None, epochs=epochs
     )
     began = time.perf_counter()
-    outcomes = train(
-        nets, list(range(len(nets))), ((x[:810], y[:810]), (x[810:900], y[810:900])), settings, ctx, "tune"
-    )
+    parts = [(np.arange(810), np.arange(810, 900))] * len(nets)
+    outcomes = train(nets, list(range(len(nets))), (x, y), parts, settings, ctx, "tune")
     seconds = time.perf_counter() - began
     compiling = ctx.clock.seconds["compile"]
     return {"seconds": seconds - compiling, "compile": compiling, "epochs": sum(o.epochs for o in outcomes)}
@@ -194,7 +193,7 @@ def large_ours() -> dict[str, Any]:
     net, x, y = wide()
     ctx, settings = Context(), Training(epochs=9, batch_size=1024, schedule="constant", early_stopping=False)
     began = time.perf_counter()
-    train([net], [0], ((x, y), (x[:1000], y[:1000])), settings, ctx, "tune")
+    train([net], [0], (x, y), [(np.arange(len(x)), np.arange(1000))], settings, ctx, "tune")
     compiling = ctx.clock.seconds["compile"]
     return {"seconds": time.perf_counter() - began - compiling, "compile": compiling, "epochs": 8}
 

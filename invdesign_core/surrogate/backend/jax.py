@@ -145,18 +145,22 @@ class SideBySide:
     def __init__(
         self,
         nets: Sequence[keras.Model],
-        train: tuple[NDArray[Any], ...],
-        validation: tuple[NDArray[Any], ...],
+        columns: tuple[NDArray[Any], ...],
+        length: int,
+        held: NDArray[np.int32],
         batch_size: int,
     ) -> None:
-        """Take compiled networks with built optimizers, and columns as in `loop.train`; validation may have no rows."""
+        """Take compiled networks with built optimizers.
+
+        `columns` are as in `loop.train`; each network sees `length` rows of them in an epoch, and its validation rows
+        are those numbered in (n, v) `held`, of which there may be none.
+        """
         began = time.perf_counter()
         net = self._net = nets[0]
-        self._train, self._validation = (
-            tuple(jnp.asarray(np.asarray(a, np.float32)) for a in part) for part in (train, validation)
-        )
-        self._batch = min(batch_size, len(train[0]))
-        net._symbolic_build(data_batch=tuple(np.asarray(a[:1], np.float32) for a in train))
+        self._columns = tuple(jnp.asarray(np.asarray(a, np.float32)) for a in columns)
+        self._length, self._held = length, held
+        self._batch = min(batch_size, length)
+        net._symbolic_build(data_batch=tuple(np.asarray(a[:1], np.float32) for a in columns))
         self._rate_at = next(
             (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
         )
@@ -168,7 +172,7 @@ class SideBySide:
         program = self._steps if not small else self._alone if self._block == 1 else self._together
         self._program = program if not small else jax.jit(program, donate_argnums=(0, 1))
         self._one_step = jax.jit(self._step, donate_argnums=0)
-        self._held_out = jax.jit(self._validate)
+        self._watch = jax.jit(self._validate)
         self._single: Future[Any] | None = None
         self._compiled = False
         self._left: dict[int, Any] = {}
@@ -236,7 +240,8 @@ class SideBySide:
         if self._rate_at is not None:
             block.state[2][self._rate_at] = rate[block.members].astype(np.float32)
         rows = order[block.members].astype(np.int32)
-        block.state, block.best, logs = self._program(block.state, block.best, block.better, rows)
+        held = self._held[block.members]
+        block.state, block.best, logs = self._program(block.state, block.best, block.better, rows, held)
         block.better = np.zeros(len(block.members), dtype=bool)
         return {name: np.asarray(v).astype(np.float64) for name, v in logs.items()}
 
@@ -248,7 +253,7 @@ class SideBySide:
             block = self._blocks[0]
             shapes = jax.tree.map(
                 lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype),
-                (block.state, block.best, block.better, np.zeros((1, len(self._train[0])), np.int32)),
+                (block.state, block.best, block.better, np.zeros((1, self._length), np.int32), self._held[:1]),
             )
             lowered = jax.jit(self._alone, donate_argnums=(0, 1)).lower(*shapes)
             compiler = ThreadPoolExecutor(1)
@@ -283,21 +288,21 @@ class SideBySide:
             state, best = jax.device_put((state, best))
             self._blocks.append(_Block(chosen, state, best, better))
 
-    def _together(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+    def _together(self, state: Any, best: Any, better: Any, order: Any, held: Any) -> Any:
         """Run one epoch of a block."""
         best = jax.tree.map(
             lambda new, old: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), state[:2], best
         )
-        state, logs = jax.vmap(self._epoch)(state, order)
+        state, logs = jax.vmap(self._epoch)(state, order, held)
         return state, best, logs
 
-    def _alone(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+    def _alone(self, state: Any, best: Any, better: Any, order: Any, held: Any) -> Any:
         """Run one epoch of a block of one, whose matrix products stay plain."""
         best = jax.tree.map(lambda new, old: jnp.where(better[0], new, old), state[:2], best)
-        state, logs = self._epoch(*jax.tree.map(lambda a: a[0], (state, order)))
+        state, logs = self._epoch(*jax.tree.map(lambda a: a[0], (state, order, held)))
         return *jax.tree.map(lambda a: a[None], (state,)), best, jax.tree.map(lambda a: a[None], logs)
 
-    def _steps(self, state: Any, best: Any, better: Any, order: Any) -> Any:
+    def _steps(self, state: Any, best: Any, better: Any, order: Any, held: Any) -> Any:
         """Run one epoch of a large network step by step: a loop in a program would slow its matrix products."""
         if better[0]:
             best = jax.tree.map(np.array, jax.device_get(state[:2]))
@@ -306,36 +311,35 @@ class SideBySide:
         for at in range(0, len(order), self._batch):  # each step computes for milliseconds
             state, logs = self._one_step(state, order[at : at + self._batch])
         *state, _ = state
-        logs = self._with_validation(dict(logs), self._held_out, state)
+        logs = self._with_validation(dict(logs), self._watch, state, held[0])
         return jax.tree.map(lambda a: a[None], tuple(state)), best, jax.tree.map(lambda a: a[None], logs)
 
-    def _epoch(self, state: Any, order: Any) -> Any:
+    def _epoch(self, state: Any, order: Any, held: Any) -> Any:
         """Run one epoch of one network."""
-        count = len(self._train[0])
-        full = count // self._batch
+        full = self._length // self._batch
         state = (*state, self._zero_metrics)
         state, logs = jax.lax.scan(self._step, state, order[: full * self._batch].reshape(full, self._batch))
         logs = jax.tree.map(lambda a: a[-1], logs)
-        if full * self._batch < count:
+        if full * self._batch < self._length:
             state, logs = self._step(state, order[full * self._batch :])
         *state, _ = state
-        return tuple(state), self._with_validation(dict(logs), self._validate, state)
+        return tuple(state), self._with_validation(dict(logs), self._validate, state, held)
 
     def _step(self, state: Any, rows: Any) -> Any:
-        logs, state = self._net.train_step(state, tuple(column[rows] for column in self._train))
+        logs, state = self._net.train_step(state, tuple(column[rows] for column in self._columns))
         return state, logs
 
-    def _with_validation(self, logs: dict[str, Any], validate: Function, state: Any) -> dict[str, Any]:
-        if len(self._validation[0]):
-            logs |= {f"val_{name}": v for name, v in validate(state[0], state[1]).items()}
+    def _with_validation(self, logs: dict[str, Any], validate: Function, state: Any, held: Any) -> dict[str, Any]:
+        if len(held):
+            logs |= {f"val_{name}": v for name, v in validate(state[0], state[1], held).items()}
         return logs
 
-    def _validate(self, trainable: Any, fixed: Any) -> Any:
+    def _validate(self, trainable: Any, fixed: Any, held: Any) -> Any:
         state: Any = (trainable, fixed, self._zero_metrics)
         logs: Any = {}
-        for at in range(0, len(self._validation[0]), self.VALIDATION_ROWS):
-            rows = slice(at, at + self.VALIDATION_ROWS)
-            logs, state = self._net.test_step(state, tuple(column[rows] for column in self._validation))
+        for at in range(0, len(held), self.VALIDATION_ROWS):
+            rows = held[at : at + self.VALIDATION_ROWS]
+            logs, state = self._net.test_step(state, tuple(column[rows] for column in self._columns))
         return logs
 
 
