@@ -115,7 +115,8 @@ def ignore_missing(net: keras.Model) -> None:
 
 
 def architecture_key(net: keras.Model) -> str | None:
-    """Return a text that two networks share when they differ in numbers only: weights and learning rate.
+    """Return a text that two networks share when they differ in numbers only: in weights, and in numbers that the
+    optimizer has among its variables, as it has its learning rate.
 
     None where the configuration doesn't tell: a subclassed model without `get_config`, or functions of the user's own.
     """
@@ -129,14 +130,14 @@ def architecture_key(net: keras.Model) -> str | None:
 
 
 def _likeness(net: keras.Model) -> str | None:
-    """Return what Keras would save of a network, without names and the learning rate."""
+    """Return what Keras would save of a network, without names and the numbers among its optimizer's variables."""
     from keras.saving import serialize_keras_object
 
     config = json.dumps([type(net).__name__, net.get_config()], default=serialize_keras_object, sort_keys=True)
     compiled = net.get_compile_config()
     optimizer = compiled["optimizer"]["config"]
-    if isinstance(optimizer.get("learning_rate"), float):
-        optimizer["learning_rate"] = None
+    held = {variable.name for variable in net.optimizer.variables}
+    optimizer.update({key: None for key, value in optimizer.items() if key in held and isinstance(value, float)})
     optimizer["name"] = None
     training = json.dumps(compiled, default=serialize_keras_object, sort_keys=True)
     if '"class_name": "function"' in config + training or "__lambda__" in config + training:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from invdesign_core.plugin import Context, Data, SurrogateBuilder
+from invdesign_plugins.surrogates.initial_weights import initial_weights
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,8 @@ class SeluMLP(SurrogateBuilder):
     widths: list[int] = Field([64, 32, 16], min_length=1, description="Units of each hidden layer.")
     activation: str = Field(
         "selu",
-        description="Activation of the hidden layers, by its Keras name; others get Glorot-uniform initial weights.",
+        description="Activation of the hidden layers, by its Keras name; initial weights follow it: LeCun-normal for "
+        "`selu` and `tanh`, He-normal for `swish`, `relu` and others.",
     )
     optimizer: str = Field("nadam", description="Optimizer, by its Keras name.")
     loss: str = Field("mae", description="Loss to train with, by its Keras name; in standardised units.")
@@ -56,7 +58,7 @@ class SeluMLP(SurrogateBuilder):
         rate = low if low == high else hp.Float("learning_rate", low, high, sampling=self.sampling)
         x = keras.Input((data.space.width,))
         h = x
-        initial = "lecun_normal" if self.activation == "selu" else "glorot_uniform"
+        initial = initial_weights(self.activation)
         for width in self.widths:
             h = keras.layers.Dense(width, activation=self.activation, kernel_initializer=initial)(h)
         model = keras.Model(x, keras.layers.Dense(len(data.outputs))(h))
