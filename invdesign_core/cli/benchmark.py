@@ -22,7 +22,7 @@ from invdesign_core.workflow.experiment import Experiment
 
 PUBLISHED = ("sine-wave", "robotic-arm")
 """The tasks where none is named."""
-SURROGATE = "selu-mlp"
+SURROGATE = "mlp"
 """The surrogate where none is named, and no experiment file says it."""
 WHOLE_SPACE: dict[str, Any] = {
     **dict.fromkeys(("bounds", "fixed", "levels", "step", "log", "constraints", "near"), ()),

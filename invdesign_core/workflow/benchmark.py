@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 DESIGNS = (1, 10, 50)
 """The numbers T of designs for each target that r_T is measured for."""
+STARTS = 128
+"""Start points for each target, where the user does not say how many: enough for that many distinct designs."""
 HELD_OUT = 0.1
 """Share of the designs held out as targets, where neither the dataset nor `training.test` says it."""
 
@@ -270,7 +272,9 @@ def _posed(
 
     def choose(extremum: bool) -> Solver:
         learner = stages.surrogate
-        return experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
+        found = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
+        few = "starts" not in found.model_fields_set and found.starts < STARTS
+        return found.model_copy(update={"starts": STARTS}) if few else found
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
     design = experiment.design.model_copy(update={"designs": max(DESIGNS)})
