@@ -37,7 +37,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage began: ``load``, ``tune``, ``train`` or ``solve``; `solver` is named where one is asked."""
+    """A stage began: ``load``, ``race``, ``tune``, ``train`` or ``solve``; `solver` is named where one is asked."""
 
     kind: ClassVar[str] = "stage"
     stage: str
@@ -65,6 +65,16 @@ class Progress(Event):
         """The numbers, with those of training where it is training."""
         known = {"stage": self.stage, "done": self.done, "total": self.total}
         return known if self.live is None else known | {"live": self.live, "best": self.best}
+
+
+@dataclass(frozen=True)
+class CandidateStarted(Event):
+    """A candidate of a race is looked at: the `number`-th, from 1, of so many."""
+
+    kind: ClassVar[str] = "candidate"
+    name: str
+    number: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class Warned(Event):
     text: str
 
 
-STAGES = ("import", "load", "tune", "train", "compile", "solve")
+STAGES = ("import", "load", "race", "tune", "train", "compile", "solve")
 """The stages whose seconds are reported."""
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field
 
-from invdesign_core.context import Context, Event, Note, Progress, RunStarted, StageStarted, TrialEnded, Warned
+from invdesign_core.context import (
+    CandidateStarted,
+    Context,
+    Event,
+    Note,
+    Progress,
+    RunStarted,
+    StageStarted,
+    TrialEnded,
+    Warned,
+)
 from invdesign_core.data.data import Data
 from invdesign_core.data.files.load import load_table, read_table, refuse_unknown
 from invdesign_core.data.files.messages import option as toml_option
@@ -49,6 +59,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "hookimpl",
     "Context",
     "Event",
+    "CandidateStarted",
     "Note",
     "Progress",
     "RunStarted",
@@ -95,6 +106,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     # surrogates
     "SurrogateBuilder",
     "Regressor",
+    "Race",
     # tuners
     "Tuner",
     "TrialOptions",
@@ -139,7 +151,7 @@ class Plugin(BaseModel):
     @classmethod
     def served_by_core(cls) -> frozenset[str]:
         """Return the names of the options that the core serves: the plugin itself need not read them."""
-        mixins: tuple[type[BaseModel], ...] = (TrialOptions, StartOptions)
+        mixins: tuple[type[BaseModel], ...] = (TrialOptions, StartOptions, Race)
         return frozenset(key for mixin in mixins if issubclass(cls, mixin) for key in mixin.model_fields)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -221,6 +233,28 @@ class SurrogateBuilder(Plugin):
         The core asks before anything is trained, so that a missing module is refused early.
         """
         return ()
+
+
+class Race(SurrogateBuilder):
+    """A choice among surrogates: the core cross-validates the candidates on the same folds, and trains the best.
+
+    A subclass is a `name` and other defaults. It builds nothing itself.
+    """
+
+    candidates: list[str | dict[str, Any]] = Field(
+        min_length=1,
+        description="Surrogates that are compared, the simplest first: names, or tables with `use` and options. One "
+        "that isn't differentiable is a yardstick: it is shown, and never chosen.",
+    )
+    folds: int | None = Field(
+        None, ge=2, description="Folds of the cross-validation; by default 5, fewer from 1000 designs on."
+    )
+    repeats: int | None = Field(
+        None, ge=1, description="How many times rows are dealt out to folds; by default 2 below 60 designs, else 1."
+    )
+    learning_curve: bool = Field(
+        True, description="Whether the winner learns from a quarter and half of the rows too, to tell what more bring."
+    )
 
 
 class TrialOptions(BaseModel):

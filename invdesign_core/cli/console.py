@@ -23,16 +23,18 @@ from invdesign_core.designs.verdict import (
     tolerance_text,
 )
 from invdesign_core.errors import plural
-from invdesign_core.space.digits import typed
+from invdesign_core.space.digits import near, typed
 from invdesign_core.targets import Target
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
-    from invdesign_core.designs.report import DesignReport, Report, StartsReport, TableReport, TargetReport
+    from invdesign_core.designs.report import DesignReport, RaceReport, Report, StartsReport, TableReport, TargetReport
 
+OUTPUTS_SHOWN = 3
+"""Outputs up to which the race's table has a column for each; the report has all."""
 ROWS_SHOWN = 3
 """Measured rows on the screen at most; the report has more."""
-WORDS = {"load": "loading", "tune": "tuning", "train": "training", "solve": "solving"}
+WORDS = {"load": "loading", "race": "comparing surrogates", "tune": "tuning", "train": "training", "solve": "solving"}
 
 
 class Watcher:
@@ -75,6 +77,11 @@ class Watcher:
                 self._words["solve"] = f"solving by {data['solver']}"
             if not self._console.is_terminal:
                 self._console.print(self._words.get(data["stage"], data["stage"]), "…")
+        elif event.kind == "candidate":
+            self._words["race"] = f"{WORDS['race']}: {data['name']} ({data['number']} of {data['total']})"
+            self._stage = ""  # the bar begins again
+            if not self._console.is_terminal:
+                self._console.print(self._words["race"], "…")
         elif event.kind in ("note", "warning"):
             style = "yellow" if event.kind == "warning" else "dim"
             line = f"[{style}]{escape(event.kind)}:[/] {escape(str(data['text']))}"
@@ -136,8 +143,12 @@ def _counts(starts: StartsReport, what: str) -> str:
 
 def _surrogate(report: Report, console: Console) -> None:
     s = report.surrogate
+    if s.race is not None:
+        _race(s.race, console)
     if s.test:
         title = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
+        if s.rows.get("left out"):
+            title = f"{s.plugin} on {plural(s.rows['left out'], 'row')}, each left out in turn; trained on all of them"
         if "table" in s.rows:
             title = f"the model on {plural(s.rows['table'], 'row')} of the table"
         table = Table(title=title, title_justify="left")
@@ -147,12 +158,42 @@ def _surrogate(report: Report, console: Console) -> None:
         for name, m in s.test.items():
             table.add_row(escape(name), escape(r2_text(m)), _number(m.mae), _number(m.rmse))
         console.print(table)
-    if s.trials:
+    if s.race is None and s.trials:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
         failed = f", {s.failed} failed" if s.failed else ""
         console.print(
             f"{plural(s.trials, 'trial')}{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
         )
+
+
+def _race(race: RaceReport, console: Console) -> None:
+    """Print the candidates, the best first, and what came of it in words."""
+    times = f", drawn {race.repeats} times" if race.repeats > 1 else ""
+    console.print(f"surrogates compared by {race.folds}-fold cross-validation{times}", style="italic")
+    running = [one for one in race.candidates if one.role != "out"]
+    shown = race.outputs if len(race.outputs) <= OUTPUTS_SHOWN else []
+    tuned = any(one.best for one in running)
+    table = Table()
+    table.add_column("surrogate")
+    for name in ("error / std. dev.", *(f"RMS error {escape(name)}" for name in shown)):
+        table.add_column(name, justify="right", overflow="fold")
+    for name in ("", "best") if tuned else ("",):
+        table.add_column(name, overflow="fold")
+    for one in running:
+        errors = (one.outputs[name] for name in shown)
+        cells = [f"{_to(m.rmse, m.spread)} ± {_to(m.spread, m.spread)}" for m in errors]
+        best = [", ".join(f"{k} {_number(v)}" for k, v in one.best.items())] if tuned else []
+        role = one.role if one.role in ("chosen", "yardstick") else ""
+        style = "bold" if one.role == "chosen" else ""
+        table.add_row(escape(one.name), f"{one.error:.3f}", *cells, role, *best, style=style)
+    console.print(table)
+    for text in race.text:
+        console.print(f"  {escape(text)}")
+
+
+def _to(value: float | None, spread: float | None) -> str:
+    """Write an error to a tenth of its spread."""
+    return "–" if value is None else _number(value) if not spread else escape(near(value, spread / 10))
 
 
 def _measured(report: Report, console: Console) -> None:

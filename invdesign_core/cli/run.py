@@ -46,8 +46,12 @@ def run(
             return finish(job, as_json, stdout, quiet)
         except KeyboardInterrupt:
             if watcher.run is not None:
-                ended = (Path(watcher.run) / "trials" / "trials.jsonl").exists()
-                kept = "finished trials are saved" if ended else "no trial had finished yet"
+                folder = Path(watcher.run)
+                kept = "no trial had finished yet"
+                if (folder / "trials" / "trials.jsonl").exists():
+                    kept = "finished trials are saved"
+                elif (folder / "race").exists():
+                    kept = "candidates that had ended are saved"
                 click.echo(f"{kept}; resume with the same command plus --out {watcher.run} --resume", err=True)
             raise
 

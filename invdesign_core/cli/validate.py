@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def validate(
             found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
+            if checked.race is not None:
+                found["race"] = asdict(checked.race)
             found["notes"] = notes
+        race = found.get("race")
         if as_json:
             stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
             return
@@ -58,6 +62,10 @@ def validate(
         if no_data:
             return
         stdout.write(f"{plural(found['rows'], 'row')}\n")
+        if race is not None:
+            running = [name for name, reason in race["candidates"].items() if reason is None]
+            stdout.write(f"race of {', '.join(running)} by {race['folds']} folds")
+            stdout.write(f", drawn {race['repeats']} times\n" if race["repeats"] > 1 else "\n")
         wanted = {name: f", target {target}" for name, target in found["targets"].items()}
         for v in found["variables"]:
             role = "condition" if v.get("condition") else "input "

@@ -55,7 +55,8 @@ class DesignReport(_Part):
     spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
     error: dict[str, Number] | None = Field(
         description="The surrogate's typical error, for every output, in its units: the root mean squared error on the "
-        "test rows, or on the table's rows for a model file; null where there are none."
+        "test rows, on the rows left out by the cross-validation, or on the table's rows for a model file; null where "
+        "there are none."
     )
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
     variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
@@ -95,7 +96,7 @@ class StartsReport(_Part):
 
 
 class OutputMetrics(_Part):
-    """How well one output is predicted on the test rows, or by a model file on the rows of its table."""
+    """How well one output is predicted on rows never seen, or by a model file on the rows of its table."""
 
     r2: Number = Field(description="Coefficient of determination; null where the output is constant there.")
     mae: Number = Field(description="Mean absolute error, in the output's units.")
@@ -106,6 +107,58 @@ class OutputMetrics(_Part):
         description="Between which values R² lies with a confidence of 90 %, where fewer than 20 rows tell of it; null "
         "where they are more.",
     )
+
+
+class FoldMetrics(_Part):
+    """How well a candidate of a race predicts one output for rows that it did not learn from."""
+
+    rmse: Number = Field(description="Root mean squared error over all rows left out, in the output's units.")
+    spread: Number = Field(description="Standard deviation of that error over the folds.")
+    mae: Number = Field(description="Mean absolute error, in the output's units.")
+    r2: Number = Field(description="Coefficient of determination; null where the output is constant.")
+
+
+class CandidateReport(_Part):
+    """One candidate of a race."""
+
+    name: str = Field(description="The surrogate; `mean` predicts the mean of the rows that it learnt from.")
+    role: Literal["chosen", "beaten", "yardstick", "out"] = Field(
+        description="`chosen`; `beaten`; `yardstick`, which could not be chosen; or `out`: it failed, or can't be used."
+    )
+    error: Number = Field(
+        description="What candidates are compared by: the root of the mean squared error over the deciding outputs, "
+        "each in units of its standard deviation; null where it is out."
+    )
+    outputs: dict[str, FoldMetrics] = Field(description="Errors of each output on rows left out.")
+    best: dict[str, Any] = Field(description="Its hyper-parameters, chosen by the error on rows left out.")
+    members: int = Field(description="Models whose mean was compared, for each fold.")
+    message: str | None = Field(description="Why it is out; else null.")
+    seconds: float = Field(description="Seconds that it took.")
+
+
+class CurveReport(_Part):
+    """How the error of the chosen surrogate falls with the number of rows."""
+
+    rows: list[int] = Field(description="Training rows, on average over the folds.")
+    error: list[Number] = Field(description="The error with so many, as `error` of a candidate; of one member alone.")
+    less: Number = Field(
+        description="The share by which twice as many rows would lower the error; null where it can't be said."
+    )
+    uncertainty: Number = Field(description="Standard error of `less`, from the folds; null where it isn't known.")
+    text: str = Field(description="The same in words.")
+
+
+class RaceReport(_Part):
+    """The race that chose the surrogate."""
+
+    folds: int = Field(description="Folds of the cross-validation.")
+    repeats: int = Field(description="How many times the rows were dealt out to folds.")
+    rows: int = Field(description="Rows that took part.")
+    outputs: list[str] = Field(description="The outputs that decided: those asked for, or all.")
+    chosen: str = Field(description="The surrogate that was chosen.")
+    candidates: list[CandidateReport] = Field(description="All candidates, the one with the smallest error first.")
+    curve: CurveReport | None = Field(description="The learning curve; null where it was not drawn.")
+    text: list[str] = Field(description="What came of it, in words.")
 
 
 class SurrogateReport(_Part):
@@ -120,11 +173,14 @@ class SurrogateReport(_Part):
     score: Number = Field(description="The objective of the winner.")
     retrained: bool = Field(description="Whether the winner was trained again and became better.")
     rows: dict[str, int] = Field(
-        description="Rows for `train`, `validation` and `test`; of the `table` that was given with a model file."
+        description="Rows for `train`, `validation` and `test`, and `left out` in turn by a cross-validation; of the "
+        "`table` that was given with a model file."
     )
     test: dict[str, OutputMetrics] = Field(
-        description="Metrics on the test rows for each output; of a model file on all rows of its table."
+        description="Metrics for each output on the test rows; where none were held out and candidates raced, on the "
+        "rows left out by the cross-validation; of a model file on all rows of its table."
     )
+    race: RaceReport | None = Field(None, description="The race that chose the surrogate; null where it was named.")
 
 
 class TargetReport(_Part):
@@ -175,7 +231,7 @@ class Report(_Part):
     backend: str = Field(description="What Keras ran on.")
     notes: list[str] = Field(description="What is worth knowing about this result.")
     seconds: dict[str, float] = Field(
-        description="Seconds in `import`, `load`, `tune`, `train`, `compile`, `solve`, and in `total`."
+        description="Seconds in `import`, `load`, `race`, `tune`, `train`, `compile`, `solve`, and in `total`."
     )
 
 

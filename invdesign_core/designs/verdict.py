@@ -43,11 +43,13 @@ class Quality:
 
     @classmethod
     def of(cls, report: SurrogateReport) -> Quality:
-        """Return the metrics on the test rows of a training, or those of a model on the rows of its table."""
+        """Return the metrics on the rows that a training never saw, or those of a model on the rows of its table."""
         if "table" in report.rows:
             # These rows are not a draw from many: the model contradicts them or not.
             known = {name: m.model_copy(update={"r2_range": None}) for name, m in report.test.items()}
             return cls(known, f"the {plural(report.rows['table'], 'row')} of the table")
+        if report.rows.get("left out"):
+            return cls(report.test, f"{plural(report.rows['left out'], 'row')} left out in turn")
         return cls(report.test, plural(report.rows.get("test", 0), "test row"))
 
     @property
@@ -109,14 +111,14 @@ def r2_text(metrics: OutputMetrics) -> str:
     return f"{metrics.r2:.2g} ({metrics.r2_range[0]:.2g} to {metrics.r2_range[1]:.2g})"
 
 
-def few_rows(test: Mapping[str, OutputMetrics]) -> list[str]:
-    """Say how uncertain R² is where it comes from few rows."""
+def few_rows(test: Mapping[str, OutputMetrics], row: str = "test row") -> list[str]:
+    """Say how uncertain R² is where it comes from few rows; `row` is what one is called."""
     said = [f"{name} {text}" for name, text in ((n, r2_text(m)) for n, m in test.items()) if text.endswith(")")]
     if not said:
         return []
     rows = min(metrics.rows or 0 for metrics in test.values() if metrics.r2_range is not None)
     return [
-        f"{plural(rows, 'test row')} {'is' if rows == 1 else 'are'} few, so that R² is uncertain (in brackets where it "
+        f"{plural(rows, row)} {'is' if rows == 1 else 'are'} few, so that R² is uncertain (in brackets where it "
         f"lies with 90 % confidence): {', '.join(said)}"
     ]
 

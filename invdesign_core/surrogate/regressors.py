@@ -19,6 +19,8 @@ from invdesign_core.surrogate.scaling import Scaling
 if TYPE_CHECKING:
     import keras
 
+FEWEST = 64
+"""Rows that a Keras model is asked about at once, at least."""
 ROWS = 4096
 """Rows that a Keras model answers at once."""
 ERRORS = {"loss": "min", "mae": "min"}
@@ -79,9 +81,11 @@ def keras_answer(net: keras.Model, h: FloatArray, outputs: int, who: str) -> Flo
 
     pieces = []
     for at in range(0, len(h), ROWS):
-        answer = net(np.asarray(h[at : at + ROWS], np.float32), training=False)
+        piece = np.asarray(h[at : at + ROWS], np.float32)
+        count = max(FEWEST, 1 << (len(piece) - 1).bit_length())  # few sizes: each is compiled for itself
+        answer = net(np.resize(piece, (count, piece.shape[1])), training=False)
         mean = answer[0] if isinstance(answer, (tuple, list)) else answer
-        pieces.append(np.asarray(ops.convert_to_numpy(mean), dtype=np.float64))
+        pieces.append(np.asarray(ops.convert_to_numpy(mean), dtype=np.float64)[: len(piece)])
     found = np.concatenate(pieces)
     if found.size != len(h) * outputs:
         raise PluginError(f"{who} answers {found.shape} for {plural(len(h), 'row')}, expected ({len(h)}, {outputs})")

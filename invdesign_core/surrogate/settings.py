@@ -15,7 +15,13 @@ class Training(BaseModel):
 
     epochs: int = Field(2000, ge=1, description="Maximum number of epochs.")
     batch_size: int = Field(32, ge=1, description="Rows in one gradient step.")
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the distinct designs held out for the test metrics.")
+    test: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the distinct designs held out for the test metrics; by default 0.1 where a surrogate is "
+        "named, and none where candidates race, whose cross-validation tells the error.",
+    )
     validation: float = Field(
         0.1, ge=0, lt=1, description="Share of the other designs that early stopping and tuning watch."
     )
@@ -68,6 +74,15 @@ class Training(BaseModel):
         """
         merged = type(self).model_validate({**recipe, **self.model_dump(include=self.model_fields_set)})
         return type(self).model_construct(_fields_set=set(self.model_fields_set), **merged.model_dump())
+
+    def held_out(self, raced: bool) -> float:
+        """Return the share of the designs that is held out, after a race or for a surrogate that was named."""
+        return self.test if self.test is not None else 0.0 if raced else 0.1
+
+    @property
+    def watches(self) -> bool:
+        """Whether rows for validation change what a training gives: when it stops, what it keeps, or its rate."""
+        return self.stops_early or self.restore_best or self.schedule == "plateau"
 
     @property
     def stops_early(self) -> bool:

@@ -19,7 +19,7 @@ from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join, out_of_x
 from invdesign_core.designs.answers import Answers
-from invdesign_core.designs.report import SurrogateReport
+from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
 from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
@@ -32,8 +32,9 @@ from invdesign_core.workflow import saved
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
+from invdesign_core.workflow.race import learn
 from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
-from invdesign_core.workflow.train import ForwardModel, fit
+from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         The trained forward map.
     report_ : SurrogateReport
         Trials, winner and test metrics.
+    race_ : RaceReport or None
+        The candidates' cross-validated errors where the surrogate was chosen by a race (``surrogate="auto"``).
     data_ : Data
         What it learnt from; not there after `load`.
     known_ : TrainingRows
@@ -99,6 +102,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     surrogate_: Surrogate
     report_: SurrogateReport
+    race_: RaceReport | None
     data_: Data
     known_: TrainingRows
     truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
@@ -319,6 +323,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         _start_keras(model.backend)
         model.surrogate_, model.known_ = saved.read_surrogate(Path(folder), allow_code)
         model.report_ = SurrogateReport.model_validate(about["report"])
+        model.race_ = model.report_.race
         model.truth_ = None
         model.n_features_in_ = about["n_features_in"]
         if about["feature_names_in"] is not None:
@@ -354,8 +359,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ctx = self._context()
         space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
         tell(data, ctx, space, training.scale, leave_out)
-        model = fit(data, builder, tuner, training, ctx)
+        model = learn(data, builder, tuner, training, ctx, registry=registry)
         self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
+        self.race_ = model.report.race
         self.known_, self.truth_ = model.known, model.truth
         return self
 

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from invdesign_core.context import Context, Event, RunStarted
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, require
-from invdesign_core.plugin import Plugin
+from invdesign_core.plugin import Plugin, Race
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import Wishes
 from invdesign_core.space.variables import plain
@@ -19,9 +19,9 @@ from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
+from invdesign_core.workflow.race import candidates_of, learn
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
 from invdesign_core.workflow.run_folder import RunFolder
-from invdesign_core.workflow.train import fit
 from invdesign_core.workflow.validate import Checked, check
 
 
@@ -96,7 +96,17 @@ def run_experiment(
         emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
-        model = fit(data, stages.surrogate, stages.tuner, checked.training, ctx, table)
+        model = learn(
+            data,
+            stages.surrogate,
+            stages.tuner,
+            checked.training,
+            ctx,
+            table,
+            registry=registry,
+            asked=_asked(checked),
+            memory=folder.race(),
+        )
         with put_off(faults):
             folder.write_trials(table.results)
         with put_off(faults):
@@ -142,10 +152,18 @@ def run_experiment(
     return Result(report, answers, model.surrogate, folder.path)
 
 
+def _asked(checked: Checked) -> list[str]:
+    """Return the outputs that have a target."""
+    return [name for name in checked.data.outputs if name in checked.targets]
+
+
 def _decides_training(experiment: Experiment, checked: Checked, registry: Registry, running: str) -> dict[str, Any]:
     """Return everything that a trial's result depends on, flat; a search can only be resumed with the same."""
     stages, data = checked.stages, checked.data
-    versions = identity.versions(running, registry, [stages.surrogate])
+    racing = candidates_of(stages.surrogate, registry) if isinstance(stages.surrogate, Race) else []
+    versions = identity.versions(running, registry, [stages.surrogate, *(one.builder for one in racing)])
+    race: dict[str, Any] = {f"candidate {one.name}": _options(one.builder) for one in racing}
+    race |= {"the asked outputs": _asked(checked)} if racing else {}
     # Members and the winner's second training come after the trials; how many train at once changes nothing.
     training = checked.training.model_dump(mode="json", exclude={"members", "retrain", "side_by_side"})
     return {
@@ -160,6 +178,7 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
         "surrogate": stages.surrogate.name,
         **{f"surrogate.{key}": value for key, value in _options(stages.surrogate).items()},
         **{f"training.{key}": value for key, value in training.items()},
+        **race,
         "tuner.objective": stages.tuner.objective,
         "tuner.direction": stages.tuner.direction,
         **{f"the code of {item.place}": identity.digest(item.code()) for item in checked.user_code},

@@ -27,6 +27,7 @@ from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.surrogate import DAMAGED, META, Surrogate, checked, read_meta
 from invdesign_core.surrogate.trials import TrialTable
+from invdesign_core.workflow.race_memory import RaceMemory
 
 if TYPE_CHECKING:
     from invdesign_core.designs.answers import Answers
@@ -189,6 +190,10 @@ class RunFolder:
         with writing(self.path / "trials", "choose another --out"):
             return TrialTable(self.path / "trials")
 
+    def race(self) -> RaceMemory:
+        """Return what an unfinished run left of its race, and keeps of it from here on."""
+        return RaceMemory(self.path / "race")
+
     def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
         """Write the surrogate, its settings, the measured rows (also those held out) and how good it is."""
         with atomic_write(self.path / "surrogate") as partial:
@@ -260,8 +265,9 @@ class RunFolder:
         self.write("run.json", report.model_dump_json(indent=1) + "\n")
 
     def discard_if_empty(self) -> None:
-        """Take away the folder of a run that failed before its first trial ended, unless it was there before."""
-        if self._fresh and not any((self.path / name).exists() for name in ("trials/trials.jsonl", "surrogate")):
+        """Take away the folder of a run that failed before its first trial or candidate ended, unless it was there."""
+        worth = ("trials/trials.jsonl", "race", "surrogate")
+        if self._fresh and not any((self.path / name).exists() for name in worth):
             self.close()
             shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from invdesign_core.data.quality import doubts_of_split
 from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.verdict import few_rows, metric_warnings, r2_range
 from invdesign_core.errors import PluginError, plugin_errors
+from invdesign_core.plugin import Race
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.surrogate.cross_validation import CrossValidation
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -48,10 +50,11 @@ class ForwardModel:
 
 def settle(data: Data, builder: SurrogateBuilder, training: Training, ctx: Context) -> tuple[Training, Rows]:
     """Split the rows, and let the builder's recipe for so many set what the user did not."""
-    rows = split_rows(data, training.test, training.validation, ctx)
+    test = training.held_out(raced=isinstance(builder, Race))
+    rows = split_rows(data, test, training.validation, ctx)
     with plugin_errors(f"{builder.label}: its recipe"):
         training = training.with_recipe(builder.recipe(len(rows.train) + len(rows.validation)))
-    return training, split_rows(data, training.test, training.validation, ctx)
+    return training, split_rows(data, test, training.validation, ctx)
 
 
 def fit(
@@ -66,22 +69,27 @@ def fit(
     training, rows = settle(data, builder, training, ctx)
     for doubt in doubts_of_split(rows):
         ctx.warn(doubt)
+    return fit_rows(data, rows, builder, tuner, training, ctx, table)
+
+
+def fit_rows(
+    data: Data,
+    rows: Rows,
+    builder: SurrogateBuilder,
+    tuner: Tuner,
+    training: Training,
+    ctx: Context,
+    table: TrialTable | None = None,
+) -> ForwardModel:
+    """Tune, train, and test on rows that were split before, by settings that a recipe has gone into."""
     with ctx.clock.stage("tune"):
         ctx.emit(StageStarted("tune"))
         evaluator = Evaluator(builder, data, rows, tuner, training, ctx, table)
-        try:
-            with plugin_errors(tuner.label):
-                tuner.search(evaluator.space.copy(), evaluator, ctx)
-        except PluginError:
-            if evaluator.fault is not None:  # raised inside `evaluate`: not the tuner's
-                raise evaluator.fault from None
-            raise
+        tune(tuner, evaluator, ctx)
     with ctx.clock.stage("train"):
         ctx.emit(StageStarted("train"))
         members, how = evaluator.winner()
-        seen, test = np.concatenate([rows.train, rows.validation]), rows.test
-        held_out = TrainingRows(rows.x[test], rows.y[test], test + 1) if len(test) else None
-        known = TrainingRows(rows.x[seen], rows.y[seen], seen + 1, held_out)
+        known, test = known_rows(rows), rows.test
         surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, known.x, known.y)
         report = SurrogateReport(
             plugin=builder.name,
@@ -95,11 +103,34 @@ def fit(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
-    for note in few_rows(report.test):
-        ctx.note(note)
-    for doubt in metric_warnings(report.test):
-        ctx.warn(doubt)
+    tell_of_test(report.test, ctx)
     return ForwardModel(surrogate, report, known, data.truth)
+
+
+def tune(tuner: Tuner, evaluate: Evaluator | CrossValidation, ctx: Context) -> None:
+    """Have a tuner ask for trials."""
+    try:
+        with plugin_errors(tuner.label):
+            tuner.search(evaluate.space.copy(), evaluate, ctx)
+    except PluginError:
+        if evaluate.fault is not None:  # raised inside `evaluate`: not the tuner's
+            raise evaluate.fault from None
+        raise
+
+
+def known_rows(rows: Rows) -> TrainingRows:
+    """Return the rows that teach, with those held out for the test."""
+    seen, test = np.concatenate([rows.train, rows.validation]), rows.test
+    held_out = TrainingRows(rows.x[test], rows.y[test], test + 1) if len(test) else None
+    return TrainingRows(rows.x[seen], rows.y[seen], seen + 1, held_out)
+
+
+def tell_of_test(test: Mapping[str, OutputMetrics], ctx: Context, row: str = "test row") -> None:
+    """Say what is uncertain or odd about the metrics on rows that a surrogate never saw; `row` names one of them."""
+    for note in few_rows(test, row):
+        ctx.note(note)
+    for doubt in metric_warnings(test):
+        ctx.warn(doubt)
 
 
 def untested(surrogate: Surrogate, plugin: str | None = None) -> SurrogateReport:
@@ -123,11 +154,11 @@ def test_metrics(surrogate: Surrogate, x: FloatArray, y: FloatArray) -> dict[str
     if not len(x):
         return {}
     prediction = surrogate.predict(x).mean
-    return {name: _metrics(prediction[:, m], y[:, m]) for m, name in enumerate(surrogate.outputs)}
+    return {name: output_metrics(prediction[:, m], y[:, m]) for m, name in enumerate(surrogate.outputs)}
 
 
-def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
-    """Compare one output's (n,) predictions with what was measured, where it was."""
+def output_metrics(prediction: FloatArray, y: FloatArray, rows: int | None = None) -> OutputMetrics:
+    """Compare one output's (n,) predictions with what was measured, where it was; `rows` if some count twice."""
     measured = np.isfinite(y)
     if not measured.any():
         return OutputMetrics(r2=None, mae=None, rmse=None)
@@ -138,6 +169,6 @@ def _metrics(prediction: FloatArray, y: FloatArray) -> OutputMetrics:
         r2=r2,
         mae=float(np.abs(error).mean()),
         rmse=float(np.sqrt((error**2).mean())),
-        rows=len(y),
-        r2_range=None if r2 is None else r2_range(r2, len(y)),
+        rows=rows or len(y),
+        r2_range=None if r2 is None else r2_range(r2, rows or len(y)),
     )

@@ -11,7 +11,7 @@ from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import Data, Rows, TrainingRows
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
-from invdesign_core.plugin import Dataset, SurrogateBuilder, UserObject
+from invdesign_core.plugin import Dataset, Race, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.proximity import NearTo
@@ -26,6 +26,7 @@ from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
+from invdesign_core.workflow.race import Entered, candidates_of, entered
 from invdesign_core.workflow.train import settle
 
 
@@ -43,6 +44,8 @@ class Checked:
     targets: dict[str, Target]
     near_to: NearTo
     training: Training
+    race: Entered | None = None
+    """What would race, where the surrogate is a race and a first model of each candidate was built."""
 
 
 def check(
@@ -63,8 +66,11 @@ def check(
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
-    user_code = user_code_of(stages.surrogate, ctx)
-    check_learnable(stages.surrogate, data)
+    racing = candidates_of(stages.surrogate, registry) if isinstance(stages.surrogate, Race) else []
+    user_code = tuple(code for one in racing for code in user_code_of(one.builder, ctx))
+    if not racing:
+        user_code = user_code_of(stages.surrogate, ctx)
+        check_learnable(stages.surrogate, data)
     own = parse_targets(experiment.targets, data.outputs, space=data.space)
     wanted = parse_targets(targets, data.outputs, own, data.space)
     check_wanted(wanted, data.space)
@@ -90,11 +96,15 @@ def check(
     if wanted:
         _check_search(space, stages, near_to, data, rows, ctx)
     tell(data, ctx, space, training.scale)
-    if build:
+    race = None
+    if build and isinstance(stages.surrogate, Race):
+        deciding = [name for name in data.outputs if name in wanted]
+        race = entered(data, stages.surrogate, racing, training, ctx, deciding)
+    elif build:
         for doubt in doubts_of_split(rows):  # which a run says when it splits
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to, training)
+    return Checked(stages, user_code, data, space, wanted, near_to, training, race)
 
 
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:

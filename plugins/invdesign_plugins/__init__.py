@@ -16,6 +16,7 @@ from invdesign_plugins.solvers.differential_evolution import DifferentialEvoluti
 from invdesign_plugins.solvers.lbfgsb import LBFGSB
 from invdesign_plugins.solvers.least_squares import LeastSquares
 from invdesign_plugins.solvers.slsqp import SLSQP
+from invdesign_plugins.surrogates.auto import Auto
 from invdesign_plugins.surrogates.mlp import MLP
 from invdesign_plugins.surrogates.model_builder import ModelBuilder
 from invdesign_plugins.surrogates.selu_mlp import SeluMLP
@@ -34,7 +35,7 @@ def invdesign_datasets() -> list[type[Dataset]]:
 @hookimpl
 def invdesign_surrogates() -> list[type[SurrogateBuilder]]:
     """Return the surrogate builders."""
-    return [SeluMLP, MLP, ModelBuilder]
+    return [Auto, SeluMLP, MLP, ModelBuilder]
 
 
 @hookimpl

@@ -1,0 +1,402 @@
+"""The race: which surrogate suits the table, by cross-validation on the same folds; then the winner, trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from invdesign_core.context import CandidateStarted, Context, StageStarted
+from invdesign_core.data.columns import is_constant
+from invdesign_core.data.data import Data, Rows, split_rows, together
+from invdesign_core.designs.comparison import MEAN, Standing, choose, no_better_than_mean, project, words
+from invdesign_core.designs.report import CandidateReport, CurveReport, FoldMetrics, OutputMetrics, RaceReport
+from invdesign_core.errors import ConfigError, InvdesignError, RunStoreError, TrainingError, plugin_errors, require
+from invdesign_core.plugin import Race, SurrogateBuilder, Tuner
+from invdesign_core.registry import Registry
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.surrogate.cross_validation import SHARES, CrossValidation, Pool, Validated
+from invdesign_core.surrogate.folds import make_folds, plan_folds
+from invdesign_core.surrogate.scaling import Scaling
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.trials import Trial, TrialTable
+from invdesign_core.workflow.race_memory import RaceMemory
+from invdesign_core.workflow.train import (
+    ForwardModel,
+    fit,
+    fit_rows,
+    known_rows,
+    output_metrics,
+    tell_of_test,
+    test_metrics,
+    tune,
+    untested,
+)
+
+if TYPE_CHECKING:
+    import keras_tuner as kt
+
+    from invdesign_core.plugin import Evaluate
+
+MEMBERS = 5
+"""Members of an ensemble of networks, where neither the user nor the candidate's recipe says how many."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One surrogate of a race; the name is the plugin's, with a number where it races more than once."""
+
+    name: str
+    builder: SurrogateBuilder
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may be chosen: solvers need its gradients."""
+        return self.builder.differentiable
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a candidate: its cross-validation, or why it is out."""
+
+    candidate: Candidate
+    found: Validated | None
+    message: str | None
+    seconds: float
+
+
+class _Chosen(Tuner):
+    """Asks for the one trial whose hyper-parameters a race has found."""
+
+    name: ClassVar[str] = "race"
+
+    values: dict[str, Any] = Field({}, description="The hyper-parameters.")
+
+    def search(self, space: kt.HyperParameters, evaluate: Evaluate, ctx: Context) -> None:
+        """Ask for it."""
+        evaluate([Trial(self.values)])
+
+
+def candidates_of(race: Race, registry: Registry) -> list[Candidate]:
+    """Return the candidates with their options set; refuse a race that none could win."""
+    found: list[Candidate] = []
+    for item in race.candidates:
+        section: dict[str, Any] = {"use": item} if isinstance(item, str) else dict(item)
+        use: Any = section.pop("use", None)
+        require(use, str, f"[surrogate] {race.name}: candidates", "names of surrogates, or tables with `use` in them")
+        builder: Any = registry.create("surrogate", use, section)
+        if isinstance(builder, Race):
+            raise ConfigError(f"[surrogate] {race.name}: the candidate {use!r} is a race itself", "name its candidates")
+        count = sum(other.builder.name == builder.name for other in found)
+        found.append(Candidate(f"{builder.name}-{count + 1}" if count else builder.name, builder))
+    if not any(candidate.eligible for candidate in found):
+        raise ConfigError(
+            f"[surrogate] {race.name}: no candidate is differentiable, so that none can be chosen",
+            f"add one that is, or name the surrogate: --surrogate {found[0].name}",
+        )
+    return found
+
+
+def pool_of(data: Data, race: Race, training: Training, ctx: Context, asked: Sequence[str] = ()) -> Pool:
+    """Return the rows and folds of a race, for which the `asked` outputs decide; rows held out for a test stay out."""
+    split = split_rows(data, training.held_out(raced=True), 0.0, ctx)
+    teaching = np.sort(np.concatenate([split.train, split.validation]))
+    rows = Rows(split.x, split.y, teaching, teaching[:0], split.test)
+    group = together(rows.x, data.groups)
+    counts = plan_folds(len(np.unique(group[teaching])), race.folds, race.repeats)
+    scale = Scaling.of(rows.x[teaching], rows.y[teaching]).y_scale
+    return Pool(data, rows, group, make_folds(group, teaching, *counts, ctx), _deciding(data, asked), scale)
+
+
+def settings_of(builder: SurrogateBuilder, pool: Pool, training: Training) -> Training:
+    """Return how a candidate is trained: as the user says, else by its recipe; networks are several.
+
+    Rows that nothing would watch teach instead: hyper-parameters are chosen by the rows left out.
+    """
+    rows = round(float(np.mean([len(fold.train) for fold in pool.folds])))
+    with plugin_errors(f"{builder.label}: its recipe"):
+        settings = training.with_recipe({"members": MEMBERS, **builder.recipe(rows)})
+    return settings if settings.watches else settings.model_copy(update={"validation": 0.0})
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What would race: on how many folds, how many times drawn, and the candidates, each with why it is out or None."""
+
+    folds: int
+    repeats: int
+    rows: int
+    outputs: list[str]
+    candidates: dict[str, str | None]
+
+
+def entered(
+    data: Data, race: Race, candidates: Sequence[Candidate], training: Training, ctx: Context, asked: Sequence[str]
+) -> Entered:
+    """Build a first model of each candidate, and say which would race; refuse a race that none could win."""
+    pool = pool_of(data, race, training, ctx, asked)
+    found: dict[str, str | None] = {}
+    for one in candidates:
+        try:
+            CrossValidation(one.builder, pool, settings_of(one.builder, pool, training), ctx)
+            found[one.name] = None
+        except InvdesignError as error:
+            found[one.name] = error.message
+            ctx.note(f"{one.name} is out of the race: {error.message}")
+    if not any(one.eligible and found[one.name] is None for one in candidates):
+        raise _nobody(found)
+    outputs = [data.outputs[m] for m in pool.asked]
+    return Entered(pool.counts[0], pool.counts[1], len(pool.rows.train), outputs, found)
+
+
+def _nobody(reasons: Mapping[str, str | None]) -> TrainingError:
+    said = "; ".join(f"{name}: {reason or 'a yardstick'}" for name, reason in reasons.items())
+    return TrainingError(
+        f"no candidate of the race can be used: {said}",
+        "look for outliers in the outputs, or name a surrogate and its options (--surrogate NAME)",
+    )
+
+
+def _deciding(data: Data, asked: Sequence[str]) -> Any:
+    """Return the positions of the outputs that decide: those asked for that vary, else all that vary, else all."""
+    y = data.y
+    varies = ~is_constant(np.nanmin(y, axis=0), np.nanmax(y, axis=0))
+    named = np.array([name in asked for name in data.outputs])
+    return next((np.flatnonzero(c) for c in (named & varies, varies) if c.any()), np.arange(len(data.outputs)))
+
+
+def learn(
+    data: Data,
+    builder: SurrogateBuilder,
+    tuner: Tuner,
+    training: Training,
+    ctx: Context,
+    table: TrialTable | None = None,
+    *,
+    registry: Registry,
+    asked: Sequence[str] = (),
+    memory: RaceMemory | None = None,
+) -> ForwardModel:
+    """Train the surrogate that is named; or have the candidates of a race compared, and the best trained on all rows.
+
+    Parameters
+    ----------
+    data, builder, tuner, training, ctx, table
+        As `train.fit` takes them.
+    registry : Registry
+        The candidates' plugins.
+    asked : sequence of str
+        The outputs that decide a race; by default all.
+    memory : RaceMemory, optional
+        Has candidates of an earlier run of the same race, and keeps those of this one.
+    """
+    if not isinstance(builder, Race):
+        return fit(data, builder, tuner, training, ctx, table)
+    with ctx.clock.stage("race"):
+        ctx.emit(StageStarted("race"))
+        candidates = candidates_of(builder, registry)
+        pool = pool_of(data, builder, training, ctx, asked)
+        running = _Race(pool, tuner, training, ctx, memory or RaceMemory())
+        finished = [running.validated(i, len(candidates), one) for i, one in enumerate(candidates)]
+        report, best = running.judged(finished, builder.learning_curve)
+    return running.trained(best, report, table)
+
+
+class _Race:
+    """A race under way: what all candidates share, and the cross-validations at work."""
+
+    def __init__(self, pool: Pool, tuner: Tuner, training: Training, ctx: Context, memory: RaceMemory) -> None:
+        self._pool, self._tuner, self._training, self._ctx, self._memory = pool, tuner, training, ctx, memory
+        self._folds, self._repeats = pool.counts
+        self._at_work: dict[str, CrossValidation] = {}
+
+    def validated(self, at: int, total: int, candidate: Candidate) -> Finished:
+        """Cross-validate the candidate with the number `at`, from 0, or take what an earlier run found."""
+        kept = self._memory.find(at, candidate.name)
+        if kept is None:
+            self._ctx.emit(CandidateStarted(candidate.name, at + 1, total))
+            kept = self._validate(candidate)
+            before = self._memory.lost
+            self._memory.keep(at, candidate.name, *kept)
+            if self._memory.lost is not before:
+                self._ctx.warn(f"{self._memory.lost}; candidates are not kept from here on, so they can't be resumed")
+        found, message, seconds = kept
+        if message is not None:
+            self._ctx.note(f"{candidate.name} is out of the race: {message}")
+        return Finished(candidate, found, message, seconds)
+
+    def _validate(self, candidate: Candidate) -> tuple[Validated | None, str | None, float]:
+        began = time.perf_counter()
+        try:
+            work = self._work(candidate)
+            if work.space.space:
+                tune(self._tuner, work, self._ctx)
+            else:
+                work([Trial()])
+            found, message = work.winner(), None
+        except RunStoreError:
+            raise
+        except InvdesignError as error:
+            found, message = None, error.message
+        return found, message, round(time.perf_counter() - began, 3)
+
+    def _work(self, candidate: Candidate) -> CrossValidation:
+        """Return a candidate's cross-validation, which may hold models already."""
+        if candidate.name not in self._at_work:
+            settings = settings_of(candidate.builder, self._pool, self._training)
+            self._at_work[candidate.name] = CrossValidation(candidate.builder, self._pool, settings, self._ctx)
+        return self._at_work[candidate.name]
+
+    def judged(self, finished: Sequence[Finished], curve: bool) -> tuple[RaceReport, Finished]:
+        """Return the report of the race, and the candidate that is chosen; warn of outputs that none predicts."""
+        running = [one for one in finished if one.found is not None]
+        if not any(one.candidate.eligible for one in running):
+            raise _nobody({one.candidate.name: one.message for one in finished})
+        mean = self._mean()
+        predicted = {MEAN: mean} | {one.candidate.name: one.found.predicted for one in running if one.found}
+        errors = {name: self._pool.fold_errors(y) for name, y in predicted.items()}
+        eligible = {one.candidate.name for one in running if one.candidate.eligible}
+        standings = [Standing(name, self._pool.over_asked(e), name in eligible) for name, e in errors.items()]
+        chosen = choose(standings)
+        best = next(one for one in running if one.candidate.name == chosen.name)
+        self._doubts(errors[MEAN], errors[chosen.name], predicted[chosen.name])
+        drawn = self._curve(best) if curve else None
+        roles = {s.name: "chosen" if s is chosen else "beaten" if s.eligible else "yardstick" for s in standings}
+        by_name = {one.candidate.name: one for one in finished}
+        reports = [
+            self._report(s, roles[s.name], predicted[s.name], by_name.get(s.name))
+            for s in sorted(standings, key=lambda s: s.error)
+        ]
+        reports += [
+            CandidateReport(
+                name=one.candidate.name,
+                role="out",
+                error=None,
+                outputs={},
+                best={},
+                members=0,
+                message=one.message,
+                seconds=one.seconds,
+            )
+            for one in finished
+            if one.found is None
+        ]
+        report = RaceReport(
+            folds=self._folds,
+            repeats=self._repeats,
+            rows=len(self._pool.rows.train),
+            outputs=[self._pool.data.outputs[m] for m in self._pool.asked],
+            chosen=chosen.name,
+            candidates=reports,
+            curve=drawn,
+            text=[*words(standings, chosen, self._folds), *([] if drawn is None else [drawn.text])],
+        )
+        return report, best
+
+    def _report(self, standing: Standing, role: Any, predicted: FloatArray, one: Finished | None) -> CandidateReport:
+        """Return what there is to say of a candidate that ended."""
+        found = None if one is None else one.found
+        spread = np.sqrt(self._pool.fold_errors(predicted)) * self._pool.scale
+        return CandidateReport(
+            name=standing.name,
+            role=role,
+            error=standing.error,
+            outputs={
+                name: FoldMetrics(rmse=m.rmse, spread=float(np.nanstd(spread[:, i])), mae=m.mae, r2=m.r2)
+                for i, (name, m) in enumerate(self._metrics(predicted).items())
+            },
+            best={} if found is None else found.values,
+            members=1 if found is None else found.members,
+            message=None,
+            seconds=0.0 if one is None else one.seconds,
+        )
+
+    def _metrics(self, predicted: FloatArray) -> dict[str, OutputMetrics]:
+        """Return the metrics of (r, n, m) predictions for rows left out; each repeat counts, none is averaged away."""
+        rows, y = self._pool.rows.train, self._pool.rows.y
+        said = np.concatenate([part[rows] for part in predicted])
+        measured = np.concatenate([y[rows]] * len(predicted))
+        return {
+            name: output_metrics(said[:, m], measured[:, m], int(np.isfinite(y[rows, m]).sum()))
+            for m, name in enumerate(self._pool.data.outputs)
+        }
+
+    def _mean(self) -> FloatArray:
+        """Return the (r, n, m) predictions of the mean of each fold's training rows."""
+        y = self._pool.rows.y
+        found = np.full((self._repeats, *y.shape), np.nan)
+        overall = np.nanmean(y[self._pool.rows.train], axis=0)
+        for fold in self._pool.folds:
+            taught = y[fold.train]
+            count = np.isfinite(taught).sum(axis=0)
+            mean = np.where(count > 0, np.nansum(taught, axis=0) / np.maximum(count, 1), overall)
+            found[fold.repeat, fold.left_out] = mean
+        return found
+
+    def _doubts(self, mean: FloatArray, chosen: FloatArray, predicted: FloatArray) -> None:
+        """Warn of outputs that the chosen candidate predicts no better than their mean, or badly."""
+        metrics = self._metrics(predicted)
+        for m, name in enumerate(self._pool.data.outputs):
+            if metrics[name].r2 is not None and no_better_than_mean(mean[:, m], chosen[:, m], self._folds):
+                self._ctx.warn(
+                    f"output {name!r} is predicted no better than by its mean on designs never seen: the inputs tell "
+                    "nothing about it, and designs for it cannot be trusted"
+                )
+                del metrics[name]
+        tell_of_test(metrics, self._ctx, "measured row")
+
+    def _curve(self, best: Finished) -> CurveReport | None:
+        """Return the learning curve of the chosen candidate; None where it could not be trained on fewer rows."""
+        assert best.found is not None
+        try:
+            errors = self._work(best.candidate).curve(best.found)
+        except RunStoreError:
+            raise
+        except InvdesignError as error:
+            self._ctx.note(f"the learning curve of {best.candidate.name} could not be drawn: {error.message}")
+            return None
+        rows = float(np.mean([len(fold.train) for fold in self._pool.folds]))
+        return project([round(share * rows) for share in (*SHARES, 1.0)], errors, self._folds)
+
+    def trained(self, best: Finished, race: RaceReport, table: TrialTable | None) -> ForwardModel:
+        """Return the chosen surrogate, trained on all rows that are not held out for a test."""
+        assert best.found is not None
+        builder, found = best.candidate.builder, best.found
+        if builder.closed_form:
+            model = self._from_closed_form(best)
+        else:
+            settings, rows = settings_of(builder, self._pool, self._training), self._pool.rows
+            if settings.watches:
+                rows = split_rows(self._pool.data, self._training.held_out(raced=True), settings.validation, self._ctx)
+            chosen = _Chosen(values=found.values)
+            model = fit_rows(self._pool.data, rows, builder, chosen, settings, self._ctx, table)
+        report = model.report.model_copy(update={"race": race})
+        if not report.test:
+            counts = report.rows | {"left out": len(self._pool.rows.train)}
+            report = report.model_copy(update={"rows": counts, "test": self._metrics(found.predicted)})
+        return replace(model, report=report)
+
+    def _from_closed_form(self, best: Finished) -> ForwardModel:
+        """Return the model of all rows, which the folds' models started from."""
+        assert best.found is not None
+        found, rows, data = best.found, self._pool.rows, self._pool.data
+        with self._ctx.clock.stage("train"):
+            self._ctx.emit(StageStarted("train"))
+            work = self._work(best.candidate)
+            member = work.member_of(work.whole(found.values, found.number))
+            known, test = known_rows(rows), rows.test
+            surrogate = Surrogate.trained([member], data.space, data.outputs, work.scaling, known.x, known.y)
+            report = untested(surrogate, best.candidate.builder.name).model_copy(
+                update={
+                    "best": found.values,
+                    "rows": {"train": len(known.x), "validation": 0, "test": len(test)},
+                    "test": test_metrics(surrogate, rows.x[test], rows.y[test]),
+                }
+            )
+        tell_of_test(report.test, self._ctx)
+        return ForwardModel(surrogate, report, known, data.truth)
