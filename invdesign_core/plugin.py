@@ -42,6 +42,7 @@ from invdesign_core.space.quadratic import Polytope
 from invdesign_core.space.rules import Linear
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, Variable
+from invdesign_core.surrogate.backend import in_float64
 from invdesign_core.surrogate.keras_tuner import search_by_oracle
 from invdesign_core.surrogate.protocols import Evaluate
 from invdesign_core.surrogate.trials import Trial, TrialResult
@@ -107,6 +108,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "SurrogateBuilder",
     "Regressor",
     "Race",
+    "in_float64",
     # tuners
     "Tuner",
     "TrialOptions",

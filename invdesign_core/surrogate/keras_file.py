@@ -11,15 +11,18 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, no_such_file, plural, reason
+from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, no_such_file, plugin_errors, plural, reason
 from invdesign_core.surrogate import backend
 
 if TYPE_CHECKING:
     import keras
 
+GROUP = "invdesign"
+"""The entry points of installed plugins."""
 CONFIG, METADATA = "config.json", "metadata.json"
 EXPECTED = "expected a file that model.save('NAME.keras') wrote"
 FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers")
@@ -183,6 +186,7 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     archive = Archive.read(path)
     if not allow_code:
         _refuse_code(archive)
+    _import_plugins(archive)
     _refuse_unknown(archive)
     with _readable(archive) as readable, backend.lean():
         try:
@@ -235,6 +239,22 @@ def _refuse_code(archive: Archive) -> None:
             "machine whatever you can; "
             "or build that layer from keras.ops or a class of your own, and save the model again",
         )
+
+
+def _import_plugins(archive: Archive) -> None:
+    """Import the modules of installed plugins that the file names for classes nobody has registered yet.
+
+    A file can't have anything else imported: the name of a module counts only where its top-level package is that of an
+    entry point.
+    """
+    named = {str(part.config.get("module") or "") for part in archive.parts() if _is_unknown(part.config)}
+    if not any(named):
+        return
+    installed = {entry.module.partition(".")[0] for entry in metadata.entry_points(group=GROUP)}
+    for module in sorted(named):
+        if module.partition(".")[0] in installed:
+            with plugin_errors(f"{archive.path}: importing {module!r}, which the model needs,", kind=DataError):
+                import_module(module)
 
 
 def _refuse_unknown(archive: Archive) -> None:

@@ -14,7 +14,7 @@ from invdesign_core.data.data import Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
-from invdesign_core.surrogate.scaling import Scaling
+from invdesign_core.surrogate.scaling import Scaling, mean_of
 
 if TYPE_CHECKING:
     import keras
@@ -76,16 +76,19 @@ def _fitted(
 
 
 def keras_answer(net: keras.Model, h: FloatArray, outputs: int, who: str) -> FloatArray:
-    """Return the (n, m) mean of a Keras model for (n, e) inputs; it may be (n,) for one output."""
+    """Return the (n, m) mean of a Keras model for (n, e) inputs; it may be (n,) for one output.
+
+    A model with a `predict` of its own knows how to answer without having anything compiled.
+    """
+    import keras
     from keras import ops
 
-    pieces = []
+    own, pieces = type(net).predict is not keras.Model.predict, []
     for at in range(0, len(h), ROWS):
         piece = np.asarray(h[at : at + ROWS], np.float32)
         count = max(FEWEST, 1 << (len(piece) - 1).bit_length())  # few sizes: each is compiled for itself
-        answer = net(np.resize(piece, (count, piece.shape[1])), training=False)
-        mean = answer[0] if isinstance(answer, (tuple, list)) else answer
-        pieces.append(np.asarray(ops.convert_to_numpy(mean), dtype=np.float64)[: len(piece)])
+        answer = net.predict(piece) if own else net(np.resize(piece, (count, piece.shape[1])), training=False)
+        pieces.append(np.asarray(ops.convert_to_numpy(mean_of(answer)), dtype=np.float64)[: len(piece)])
     found = np.concatenate(pieces)
     if found.size != len(h) * outputs:
         raise PluginError(f"{who} answers {found.shape} for {plural(len(h), 'row')}, expected ({len(h)}, {outputs})")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FROM_UNITS, TO_UNITS = "from_units", "to_units"
 """Names of the two layers, by which a loaded model shows where z is."""
+CONSTANT, COLUMN = "constant", "as_column"
+"""Names of the layers that may stand between a network and z."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,9 @@ class Scaling:
             h = keras.layers.Rescaling(1.0, list(np.where(self.coarse, -shift, 0.0)), name="centred")(h)
             shift = np.where(self.coarse, 0.0, shift)
         h = keras.layers.Rescaling(list(1 / self.x_scale), list(-shift / self.x_scale), name=FROM_UNITS)(h)
-        answer = net(h)
-        z = as_columns(
-            answer[0] if isinstance(answer, (tuple, list)) else answer
-        )  # a mean may have its deviation beside
+        z = as_columns(mean_of(net(h)))
         if self.constant is not None and self.constant.any():
-            z = keras.layers.Rescaling(list(np.where(self.constant, 0.0, 1.0)), name="constant")(z)
+            z = keras.layers.Rescaling(list(np.where(self.constant, 0.0, 1.0)), name=CONSTANT)(z)
         y = keras.layers.Rescaling(list(self.y_scale), list(self.y_shift), name=TO_UNITS)(z)
         return keras.Model(x, y, name="surrogate")
 
@@ -92,11 +91,29 @@ def units_of(model: keras.Model) -> tuple[FloatArray, FloatArray] | None:
     return None
 
 
+def mean_of(answer: Any) -> Any:
+    """Return the mean of what a model answers, which may know its own standard deviation and answer both."""
+    return answer[0] if isinstance(answer, (tuple, list)) else answer
+
+
+def deviation_beside(mean: Any) -> Any:
+    """Return the standard deviation from the layer that a mean in a model's graph comes from; None if it gives none."""
+    while True:
+        layer, node, _ = mean._keras_history
+        inbound = layer._inbound_nodes[node]
+        if len(inbound.output_tensors) == 2 and inbound.output_tensors[0] is mean:
+            std = inbound.output_tensors[1]
+            return std if std.shape == mean.shape else None
+        if layer.name not in (CONSTANT, COLUMN):
+            return None
+        (mean,) = inbound.input_tensors
+
+
 def as_columns(z: Any) -> Any:
     """Give an output of rank 1 its second axis."""
     import keras
 
-    return keras.layers.Reshape((1,), name="as_column")(z) if len(z.shape) == 1 else z
+    return keras.layers.Reshape((1,), name=COLUMN)(z) if len(z.shape) == 1 else z
 
 
 def _standard(columns: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:

@@ -24,7 +24,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import load_model
 from invdesign_core.surrogate.model_check import POINTS, RESOLUTION, ModelSample, sample
 from invdesign_core.surrogate.networks import model_shapes
-from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, units_of
+from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, deviation_beside, mean_of, units_of
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
 from invdesign_core.targets import Prediction
 
@@ -124,13 +124,18 @@ class Surrogate:
 
         with plugin_errors("the surrogate's network", "this is a fault of its layers"):
             answers = [net(x, training=False) for net in self._z_nets]
+        means, deviations = [mean_of(a) for a in answers], [a[1] for a in answers if isinstance(a, list)]
         if not self._ends_in_z:
             shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
-            answers = [(y - shift) / scale for y in answers]
-        if len(answers) == 1:
-            return Prediction(answers[0])
-        stacked = ops.stack(answers)
-        return Prediction(ops.mean(stacked, axis=0), ops.std(stacked, axis=0))
+            means, deviations = [(y - shift) / scale for y in means], [std / scale for std in deviations]
+        own = deviations if len(deviations) == len(means) else []
+        if len(means) == 1:
+            return Prediction(means[0], *own)
+        stacked = ops.stack(means)
+        std = ops.std(stacked, axis=0)
+        if own:  # the law of total variance
+            std = ops.sqrt(ops.square(std) + ops.mean(ops.square(ops.stack(own)), axis=0))
+        return Prediction(ops.mean(stacked, axis=0), std)
 
     def predict_z(self, x: FloatArray) -> Prediction:
         """Answer in z for (n, e) raw designs, as float64 arrays."""
@@ -206,11 +211,15 @@ class Surrogate:
 
     @cached_property
     def _z_nets(self) -> list[keras.Model]:
+        """The members up to z, with the standard deviation beside it where they know their own."""
         import keras
 
-        if not self._ends_in_z:
-            return list(self.members)
-        return [keras.Model(net.inputs, net.get_layer(TO_UNITS).input) for net in self.members]
+        nets = []
+        for net in self.members:
+            z = net.get_layer(TO_UNITS).input if self._ends_in_z else net.outputs[0]
+            std = deviation_beside(z)
+            nets.append(keras.Model(net.inputs, z if std is None else [z, std]))
+        return nets
 
     @cached_property
     def _compiled(self) -> Any:

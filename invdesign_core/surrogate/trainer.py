@@ -25,7 +25,7 @@ from invdesign_core.surrogate.regressors import (
     keras_answer,
     regressor_answer,
 )
-from invdesign_core.surrogate.scaling import Scaling, as_columns
+from invdesign_core.surrogate.scaling import Scaling, as_columns, mean_of
 from invdesign_core.surrogate.settings import Training
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Trainer:
             if self._settings.scale:
                 return self.scaling.wrap(model)
             x = keras.Input((self._data.space.width,), name="x")
-            return keras.Model(x, as_columns(model(x)), name="surrogate")
+            return keras.Model(x, as_columns(mean_of(model(x))), name="surrogate")
 
 
 def call_build(builder: Builder, hp: kt.HyperParameters, data: Data, ctx: Context) -> Any:

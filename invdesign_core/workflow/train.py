@@ -57,6 +57,11 @@ def settle(data: Data, builder: SurrogateBuilder, training: Training, ctx: Conte
     return training, split_rows(data, test, training.validation, ctx)
 
 
+def expects_validation(builder: SurrogateBuilder, training: Training) -> bool:
+    """Whether there should be validation rows: neither a fit in one go nor the builder's recipe does without them."""
+    return not builder.closed_form and (training.validation > 0 or "validation" in training.model_fields_set)
+
+
 def fit(
     data: Data,
     builder: SurrogateBuilder,
@@ -67,7 +72,7 @@ def fit(
 ) -> ForwardModel:
     """Split, tune, train, and test on the rows held out; `table` has finished trials of the same search."""
     training, rows = settle(data, builder, training, ctx)
-    for doubt in doubts_of_split(rows):
+    for doubt in doubts_of_split(rows) if expects_validation(builder, training) else []:
         ctx.warn(doubt)
     return fit_rows(data, rows, builder, tuner, training, ctx, table)
 

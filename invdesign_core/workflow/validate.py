@@ -27,7 +27,7 @@ from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
 from invdesign_core.workflow.race import Entered, candidates_of, entered
-from invdesign_core.workflow.train import settle
+from invdesign_core.workflow.train import expects_validation, settle
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def check(
         deciding = [name for name in data.outputs if name in wanted]
         race = entered(data, stages.surrogate, racing, training, ctx, deciding)
     elif build:
-        for doubt in doubts_of_split(rows):  # which a run says when it splits
+        for doubt in (
+            doubts_of_split(rows) if expects_validation(stages.surrogate, training) else []
+        ):  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
     return Checked(stages, user_code, data, space, wanted, near_to, training, race)

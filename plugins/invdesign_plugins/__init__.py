@@ -17,8 +17,11 @@ from invdesign_plugins.solvers.lbfgsb import LBFGSB
 from invdesign_plugins.solvers.least_squares import LeastSquares
 from invdesign_plugins.solvers.slsqp import SLSQP
 from invdesign_plugins.surrogates.auto import Auto
+from invdesign_plugins.surrogates.gaussian_process import GaussianProcess
+from invdesign_plugins.surrogates.gradient_boosting import GradientBoosting
 from invdesign_plugins.surrogates.mlp import MLP
 from invdesign_plugins.surrogates.model_builder import ModelBuilder
+from invdesign_plugins.surrogates.ridge import Ridge
 from invdesign_plugins.surrogates.selu_mlp import SeluMLP
 from invdesign_plugins.tuners.bayesian import Bayesian
 from invdesign_plugins.tuners.grid_search import GridSearch
@@ -35,7 +38,7 @@ def invdesign_datasets() -> list[type[Dataset]]:
 @hookimpl
 def invdesign_surrogates() -> list[type[SurrogateBuilder]]:
     """Return the surrogate builders."""
-    return [Auto, SeluMLP, MLP, ModelBuilder]
+    return [Auto, SeluMLP, MLP, GaussianProcess, Ridge, GradientBoosting, ModelBuilder]
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -42,6 +42,27 @@ def select(name: str | None = None) -> str:
 def load() -> Any:
     """Return the module that holds what differs between the backends."""
     return import_module(f"invdesign_core.surrogate.backend.{select()}")
+
+
+def in_float64(fn: Callable[..., Any], x: Any, *weights: Any) -> Any:
+    """Evaluate ``fn(x, *weights) -> (r,)`` of a layer in float64, whose result and gradient in x are then rounded.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes x and the weights in float64, and returns one number a row, which depends on that row only. It is written
+        in ``keras.ops``.
+    x : (r, e) tensor
+        What the layer is called with.
+    weights : tensors
+        They take part in no gradient.
+
+    Returns
+    -------
+    (r,) tensor
+        In the precision of x.
+    """
+    return load().in_float64(fn, x, *weights)
 
 
 @contextmanager

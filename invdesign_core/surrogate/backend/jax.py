@@ -96,6 +96,38 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
     return Compiled(both, variables)
 
 
+def in_float64(fn: Function, x: Any, *weights: Any) -> Any:
+    """Evaluate ``fn(x, *weights) -> (r,)`` in float64 and return it in the precision of x; rows are independent.
+
+    The derivative in x is computed in float64, too, once for both directions of differentiation: JAX transposes what it
+    has traced outside of the context in which there is float64. There is none in the weights.
+    """
+
+    def double(x: Any) -> Any:
+        return fn(x.astype(jnp.float64), *(jnp.asarray(w).astype(jnp.float64) for w in weights))
+
+    def rounded(x: Any) -> Any:
+        with _float64():
+            return double(x).astype(x.dtype)
+
+    def derivative(at: Any, along: Any) -> Any:
+        (x,), (tangent,) = at, along
+        with _float64():
+            result, pull = jax.vjp(double, x)
+            slope = pull(jnp.ones_like(result))[0]
+            result = result.astype(x.dtype)
+        return result, jnp.sum(slope * tangent, axis=1)
+
+    evaluate = jax.custom_jvp(rounded)
+    evaluate.defjvp(derivative)
+    return evaluate(x)
+
+
+def _float64() -> Any:
+    """Let JAX compute in float64 while this context lasts."""
+    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
+
+
 @cache
 def _pieces(rows: int) -> tuple[int, ...]:
     """Return the sizes of the programs that some rows are cut up for."""

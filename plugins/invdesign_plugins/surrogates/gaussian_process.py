@@ -1,0 +1,68 @@
+"""A Gaussian process: for tables of up to some 2,000 rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from invdesign_core.plugin import Context, Data, DataError, SurrogateBuilder
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner as kt
+
+MOST_ROWS = 2000
+"""Distinct designs that are taken unless the user says how many: time goes with the cube of their number."""
+
+
+class GaussianProcess(SurrogateBuilder):
+    """A Gaussian process with a Matérn 5/2 kernel and a length for each variable; it knows its standard deviation.
+
+    The hyper-parameters of each output have the largest marginal likelihood of several searches. Mean
+    and standard deviation are computed in float64, with exact gradients, so every solver works on them.
+    """
+
+    name: ClassVar[str] = "gaussian-process"
+    closed_form: ClassVar[bool] = True
+
+    rows: int | None = Field(
+        None,
+        ge=4,
+        description=f"Learn from so many distinct designs, drawn at random. By default from all, up to {MOST_ROWS}.",
+    )
+    starts: int = Field(
+        2, ge=1, description="Searches for the hyper-parameters of each output, of which the best counts."
+    )
+
+    def recipe(self, rows: int) -> Mapping[str, Any]:
+        """Return that it needs no rows to watch, and that another member would be the same."""
+        return {"members": 1, "validation": 0.0}
+
+    def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
+        """Return the model, whose `fit` finds hyper-parameters and coefficients."""
+        from invdesign_plugins.surrogates.process_model import GaussianProcess as Model
+
+        count = len(np.unique(data.x, axis=0))
+        if self.rows is None and count > MOST_ROWS:
+            raise DataError(
+                f"the table has {count} distinct designs, and surrogate {self.name!r} takes {MOST_ROWS} at most",
+                f"use surrogate mlp, or let it learn from some of them: surrogate.rows = {MOST_ROWS}",
+            )
+        if self.rows is not None and count > self.rows:
+            ctx.note(f"surrogate {self.name!r} learns from at most {self.rows} of {count} distinct designs")
+        return Model(
+            columns=data.space.width,
+            responses=len(data.outputs),
+            limit=self.rows,
+            blocks=blocks_of(data),
+            starts=self.starts,
+            seed=ctx.seed_for("process"),
+        )
+
+
+def blocks_of(data: Data) -> list[int]:
+    """Return a number for each encoded column: that of its design variable."""
+    return [number for number, part in enumerate(data.space.slices) for _ in range(part.start, part.stop)]

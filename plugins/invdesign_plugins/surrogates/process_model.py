@@ -1,0 +1,238 @@
+"""A Gaussian process as a Keras model: its mean and its standard deviation, in float64 inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.linalg import lapack, solve_triangular
+
+from invdesign_core.plugin import FloatArray, TrainingError, in_float64
+from invdesign_plugins.surrogates.process_fit import Hyperparameters, Rows, Search, matern
+
+LEAST_VARIANCE = 1e-12
+"""In units of the signal variance: less than this is rounding."""
+
+PER_OUTPUT = ("lengths", "variance", "noise_ratio", "measured", "coefficients", "coefficients_rest")
+
+
+@keras.saving.register_keras_serializable("invdesign")
+class GaussianProcess(keras.Model):  # type: ignore[misc]
+    """From (r, e) designs to the (r, m) mean and the (r, m) standard deviation of m independent Gaussian processes.
+
+    The standard deviation is that of the function, without the noise of a measurement. What predictions need is kept
+    in float32, as Keras keeps it: designs and hyper-parameters are rounded before the coefficients are computed, and
+    the coefficients are kept in two parts. The covariance matrix is factored where the standard deviation is asked
+    for, so no matrix is kept.
+
+    Parameters
+    ----------
+    columns, responses : int
+        e and m.
+    rows : int
+        n, the distinct designs that it has learnt from; 0 before `fit`.
+    limit : int, optional
+        Learn from so many distinct designs at most, drawn by the seed.
+    blocks : sequence of int, optional
+        (e,) a number for each column, from 0: the columns of one categorical variable share theirs, and a length.
+    starts, seed : int
+        How many searches for the hyper-parameters there are, and what is drawn is drawn from.
+    """
+
+    def __init__(
+        self,
+        columns: int,
+        responses: int,
+        rows: int = 0,
+        limit: int | None = None,
+        blocks: Sequence[int] | None = None,
+        starts: int = 2,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.columns, self.responses, self.rows = columns, responses, rows
+        self.limit, self.starts, self.seed = limit, starts, seed
+        self.blocks = list(range(columns)) if blocks is None else [int(block) for block in blocks]
+        self._near: list[Hyperparameters] | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        names = ("columns", "responses", "rows", "limit", "blocks", "starts", "seed")
+        return {"name": self.name, **{name: getattr(self, name) for name in names}}
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights, once it is known for how many rows."""
+        if not self.rows:
+            raise ValueError("the Gaussian process has learnt from no rows: call fit first")
+        m, n, e = self.responses, self.rows, self.columns
+        shapes = {
+            "points": (n, e),
+            "lengths": (m, e),
+            "variance": (m,),
+            "noise_ratio": (m,),
+            "measured": (m, n),
+            "coefficients": (m, n),
+            "coefficients_rest": (m, n),
+        }
+        for name, shape in shapes.items():
+            weight = self.add_weight(name=name, shape=shape, initializer="zeros", dtype="float32", trainable=False)
+            setattr(self, name, weight)
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shapes of mean and standard deviation."""
+        return ((input_shape[0], self.responses),) * 2
+
+    def call(self, x: Any) -> Any:
+        """Return mean and standard deviation."""
+        every = range(self.responses)
+        mean = [
+            in_float64(_mean, x, self.points, self.lengths[j], self.coefficients[j], self.coefficients_rest[j])
+            for j in every
+        ]
+        std = [
+            in_float64(
+                _deviation, x, self.points, self.lengths[j], self.variance[j], self.noise_ratio[j], self.measured[j]
+            )
+            for j in every
+        ]
+        return ops.stack(mean, axis=1), ops.stack(std, axis=1)
+
+    def predict(self, x: Any, **options: Any) -> tuple[FloatArray, FloatArray]:  # type: ignore[override]
+        """Return what `call` does, by NumPy: as (r, m) float64 arrays, and without compiling anything."""
+        kept = {weight.name: _array(weight) for weight in self.weights}
+        x = np.asarray(x, np.float32).astype(np.float64)
+        answers = [_answer(x, kept["points"], *(kept[name][j] for name in PER_OUTPUT)) for j in range(self.responses)]
+        mean, std = (np.stack(part, axis=1) for part in zip(*answers, strict=True))
+        return mean, std
+
+    @property
+    def noise(self) -> FloatArray:
+        """(m,) standard deviations of a measurement about the function, in standardised units."""
+        ratio, variance = map(_array, (self.noise_ratio, self.variance))
+        return np.asarray(np.sqrt(ratio * variance))
+
+    def start_from(self, other: GaussianProcess) -> None:
+        """Search near the hyper-parameters of another fitted process of the same columns and outputs only."""
+        lengths, ratios = map(_array, (other.lengths, other.noise_ratio))
+        self._near = [Hyperparameters(*each) for each in zip(lengths, map(float, ratios), strict=True)]
+
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> GaussianProcess:  # type: ignore[override]
+        """Learn from (k, e) standardised designs and (k, m) standardised outputs, NaN where one was not measured.
+
+        A row of weight w counts as the mean of w measurements, in units of the average weight.
+        """
+        if self.rows:
+            raise ValueError("the Gaussian process is fitted already: build another one")
+        x, y = np.asarray(x, np.float32).astype(np.float64), np.asarray(y, np.float64).reshape(len(x), -1)
+        weight = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        used = weight > 0
+        x, y, weight = x[used], y[used], weight[used] / weight[used].mean()
+        points, at = np.unique(x, axis=0, return_inverse=True)
+        if self.limit is not None and len(points) > self.limit:
+            drawn = np.sort(np.random.default_rng(self.seed).permutation(len(points))[: self.limit])
+            kept = np.isin(at.reshape(-1), drawn)
+            x, y, weight, points = x[kept], y[kept], weight[kept], points[drawn]
+        measured = np.isfinite(y)
+        outputs = [Rows.distinct(x[at], column[at], weight[at]) for column, at in zip(y.T, measured.T, strict=True)]
+        self._keep(points, outputs, self._search(x, outputs))
+        return self
+
+    def _search(self, x: FloatArray, outputs: Sequence[Rows]) -> list[Hyperparameters]:
+        """Return the hyper-parameters of each output; one that is 0 in every row has none worth looking for."""
+        blocks = np.asarray(self.blocks)
+        shared = np.bincount(blocks)[blocks] > 1
+        # Two categories differ by as much as two standard deviations of a number do, however rare they are.
+        factor = np.where(shared & (np.ptp(x, axis=0) > 0), np.ptp(x, axis=0) / np.sqrt(2), 1.0)
+        search = Search(blocks, factor, self.starts, self.seed)
+        found = [Hyperparameters(np.ones(self.columns), 1.0)] * len(outputs)
+        varied = [j for j, rows in enumerate(outputs) if rows.y.any() or rows.within]
+        near = None if self._near is None else [self._near[j] for j in varied]
+        for j, best in zip(varied, search([outputs[j] for j in varied], near), strict=True):
+            found[j] = best
+        return found
+
+    def _keep(self, points: FloatArray, outputs: Sequence[Rows], found: Sequence[Hyperparameters]) -> None:
+        """Keep what predictions need."""
+        self.rows = len(points)
+        self.build()
+        place = {row.tobytes(): i for i, row in enumerate(points)}
+        values = {weight.name: np.zeros(weight.shape) for weight in self.weights}
+        values["points"] = points
+        for j, (rows, best) in enumerate(zip(outputs, found, strict=True)):
+            lengths, ratio = (np.asarray(v, np.float32).astype(np.float64) for v in (best.lengths, best.noise_ratio))
+            weight = rows.weight.astype(np.float32).astype(np.float64)
+            coefficients = _solved(rows, weight, lengths, float(ratio))
+            at = [place[row.tobytes()] for row in rows.x]
+            values["lengths"][j], values["noise_ratio"][j] = lengths, ratio
+            values["variance"][j] = (rows.y @ coefficients + rows.within / ratio) / rows.count
+            values["measured"][j, at] = weight
+            values["coefficients"][j, at] = coefficients
+        values["coefficients_rest"] = values["coefficients"] - values["coefficients"].astype(np.float32)
+        for weight in self.weights:
+            weight.assign(values[weight.name].astype(np.float32))
+
+
+def _array(weight: Any) -> FloatArray:
+    """Return a weight of a model as a NumPy array."""
+    return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(weight)), dtype=np.float64)
+
+
+def _solved(rows: Rows, weight: FloatArray, lengths: FloatArray, ratio: float) -> FloatArray:
+    """Return the (n,) coefficients of the covariances in the mean."""
+    covariance = matern(rows.x / lengths)
+    covariance.flat[:: len(covariance) + 1] += ratio / weight
+    _, coefficients, failed = lapack.dposv(covariance, rows.y)
+    if failed or not np.isfinite(coefficients).all():
+        raise TrainingError(
+            "the covariance matrix of the Gaussian process is singular in float64",
+            "use surrogate mlp, or look for rows that differ in the last digits only",
+        )
+    return np.asarray(coefficients)
+
+
+def _answer(
+    x: FloatArray,
+    points: FloatArray,
+    lengths: FloatArray,
+    variance: float,
+    noise_ratio: float,
+    measured: FloatArray,
+    coefficients: FloatArray,
+    rest: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the (r,) mean and standard deviation of one output."""
+    known = measured > 0
+    points = points[known] / lengths
+    covariance = matern(points)
+    covariance.flat[:: len(covariance) + 1] += noise_ratio / measured[known]
+    across = matern(points, x / lengths)
+    explained = solve_triangular(np.linalg.cholesky(covariance), across, lower=True)
+    left = np.maximum(1 - np.einsum("ir,ir->r", explained, explained), LEAST_VARIANCE)
+    return across.T @ (coefficients + rest)[known], np.sqrt(variance * left)
+
+
+def _matern(a: Any, b: Any) -> Any:
+    """Return the (r, n) covariances of (r, e) and (n, e) designs that are divided by their lengths."""
+    square = ops.sum(a * a, axis=1)[:, None] + ops.sum(b * b, axis=1) - 2 * ops.matmul(a, ops.transpose(b))
+    r = ops.sqrt(ops.maximum(5 * square, 1e-30))  # the root has no derivative at 0, and none is needed there
+    return (1 + r + r * r / 3) * ops.exp(-r)
+
+
+def _mean(x: Any, points: Any, lengths: Any, coefficients: Any, rest: Any) -> Any:
+    """Return the (r,) mean of one output."""
+    return ops.matmul(_matern(x / lengths, points / lengths), coefficients + rest)
+
+
+def _deviation(x: Any, points: Any, lengths: Any, variance: Any, noise_ratio: Any, measured: Any) -> Any:
+    """Return the (r,) standard deviation of one output; a row of weight 0 in `measured` takes no part."""
+    known = ops.cast(measured > 0, x.dtype)
+    noise = ops.where(measured > 0, noise_ratio / ops.maximum(measured, 1e-30), 1.0)
+    covariance = _matern(points / lengths, points / lengths) * known * known[:, None] + ops.diag(noise)
+    across = _matern(points / lengths, x / lengths) * known[:, None]
+    explained = ops.solve_triangular(ops.cholesky(covariance), across, lower=True)
+    return ops.sqrt(variance * ops.maximum(1 - ops.sum(explained * explained, axis=0), LEAST_VARIANCE))

@@ -1,0 +1,127 @@
+"""A Gaussian process as a Keras model: the numbers of scikit-learn's, on either backend, saved and loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+from invdesign_core.errors import DataError
+from invdesign_core.surrogate import backend
+from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_plugins.surrogates.process_fit import Likelihood, Rows
+from invdesign_plugins.surrogates.process_model import GaussianProcess
+
+
+def problem(seed: int, noise: float) -> tuple[Any, Any, Any]:
+    """Return (n, e) designs and (n, 2) outputs of random shapes and lengths, and new designs, all of float32's grid."""
+    rng = np.random.default_rng(seed)
+    e, n = int(rng.integers(1, 6)), int(rng.integers(8, 80))
+    x, new = rng.normal(size=(n, e)).astype(np.float32), rng.normal(size=(20, e)).astype(np.float32)
+    y = np.stack([np.sin(x @ rng.normal(size=e)), x @ rng.normal(size=e) + np.cos(x[:, 0])], axis=1)
+    y += noise * rng.normal(size=y.shape)
+    return x.astype(np.float64), (y - y.mean(axis=0)) / y.std(axis=0), new.astype(np.float64)
+
+
+def compiled(model: Any, columns: int) -> Any:
+    """Return the model's mean and deviation and the mean's Jacobian, as a solver has them."""
+    x = keras.Input((columns,))
+    net = keras.Model(x, model(x))
+    both = backend.load().residuals_and_jacobian(lambda x: keras.ops.concatenate(net(x), axis=1), net.variables)
+    return lambda new: (*np.split(both(new)[0], 2, axis=1), both(new)[1])
+
+
+def scikit_learns(model: Any, j: int, x: Any, y: Any) -> Any:
+    """Return scikit-learn's regressor with the hyper-parameters of one output."""
+    lengths, variance, ratio = (np.asarray(part, np.float64)[j] for part in hyperparameters(model))
+    kernel = ConstantKernel(variance) * Matern(lengths, nu=2.5)
+    return GaussianProcessRegressor(kernel, alpha=variance * ratio, optimizer=None).fit(x, y[:, j])
+
+
+def hyperparameters(model: Any) -> list[Any]:
+    return [keras.ops.convert_to_numpy(w.value) for w in (model.lengths, model.variance, model.noise_ratio)]
+
+
+@pytest.mark.parametrize(("seed", "noise"), [(0, 0.3), (1, 0.01), (2, 1e-4), (3, 0.0)])
+def test_mean_and_deviation_are_those_of_scikit_learn(seed: int, noise: float) -> None:
+    x, y, new = problem(seed, noise)
+    model = GaussianProcess(x.shape[1], 2).fit(x, y)
+    mean, std = model.predict(new)
+    for j in range(2):
+        expected, deviation = scikit_learns(model, j, x, y).predict(new, return_std=True)
+        size = np.sqrt(hyperparameters(model)[1][j])
+        np.testing.assert_allclose(mean[:, j], expected, atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(std[:, j] / size, deviation / size, atol=1e-6)
+
+
+def test_the_compiled_model_answers_the_same_with_the_exact_gradient_though_coefficients_are_large() -> None:
+    x, y, new = problem(2, 1e-4)
+    model = GaussianProcess(x.shape[1], 1).fit(x, y[:, :1])
+    mean, std, jacobian = compiled(model, x.shape[1])(new)
+    expected, deviation = model.predict(new)
+    size = np.sqrt(hyperparameters(model)[1])
+    np.testing.assert_allclose(mean, expected, atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(std / size, deviation / size, atol=1e-6)
+    theirs, (lengths, variance, _) = scikit_learns(model, 0, x, y), hyperparameters(model)
+    away = (new[:, None] - x) / lengths[0]
+    r = np.sqrt(5) * np.linalg.norm(away, axis=2)
+    slope = -5 / 3 * variance[0] * ((1 + r) * np.exp(-r) * theirs.alpha_)[:, :, None] * away / lengths[0]
+    np.testing.assert_allclose(jacobian[:, 0], slope.sum(axis=1), atol=1e-5, rtol=1e-5)
+
+
+def test_the_likelihood_has_the_gradient_that_it_gives() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 4))
+    rows = Rows(x, np.sin(x[:, 0]), rng.integers(1, 4, 30).astype(float), within=0.3, count=70)
+    likelihood = Likelihood(rows, np.array([0, 1, 1, 2]), np.array([1.0, 0.5, 2.0, 1.0]))
+    at, step = np.array([0.1, 0.5, -0.3, -3.0]), 1e-6 * np.eye(4)
+    central = [(likelihood(at + s)[0] - likelihood(at - s)[0]) / 2e-6 for s in step]
+    np.testing.assert_allclose(likelihood(at)[1], central, rtol=1e-5)
+
+
+def test_repeated_designs_are_one_design_with_the_mean_of_their_measurements_and_less_noise() -> None:
+    x, y = np.array([[1.0], [2.0], [1.0]]), np.array([3.0, 5.0, 4.0])
+    rows = Rows.distinct(x, y, weight=np.array([1.0, 1.0, 2.0]))
+    assert rows.x.tolist() == [[1.0], [2.0]]
+    np.testing.assert_allclose(rows.y, [11 / 3, 5])
+    assert rows.weight.tolist() == [3.0, 1.0]
+    np.testing.assert_allclose(rows.within, (3 - 11 / 3) ** 2 + 2 * (4 - 11 / 3) ** 2)
+    assert rows.count == 3
+
+
+def test_each_output_learns_from_the_rows_where_it_was_measured() -> None:
+    x, y, new = problem(5, 0.2)
+    gaps = y.copy()
+    gaps[::3, 1] = np.nan
+    apart = GaussianProcess(x.shape[1], 1).fit(np.delete(x, np.s_[::3], 0), np.delete(y[:, 1:], np.s_[::3], 0))
+    together = GaussianProcess(x.shape[1], 2).fit(x, gaps)
+    for ours, alone in zip(together.predict(new), apart.predict(new), strict=True):
+        np.testing.assert_allclose(ours[:, 1:], alone, atol=1e-6)
+
+
+def test_a_design_far_from_all_rows_is_as_uncertain_as_one_can_be_and_ranks_last() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (60, 2))
+    y = np.sin(5 * X[:, 0]) * X[:, 1]
+    model = InverseDesign(surrogate="gaussian-process", bounds={"x1": [0, 4], "x2": [0, 4]}).fit(X, y)
+    std = model.surrogate_.predict(np.array([X[0], [4.0, 4.0]])).std
+    assert std[1] > 100 * std[0]
+    answers = model.invert({"y": 0.5})
+    beyond = (answers.starts[["design.x1", "design.x2"]] > 1.2).any(axis=1)
+    assert beyond.any()
+    assert answers.starts["variance"][beyond].min() > answers.starts["variance"].min()
+    assert (answers.designs.iloc[0][["design.x1", "design.x2"]] < 1.2).all()
+
+
+def test_more_distinct_designs_than_it_takes_are_refused_unless_it_may_choose_some() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (2100, 1))
+    y = np.sin(9 * X[:, 0])
+    with pytest.raises(DataError, match=r"2100 distinct designs.*2000 at most\n.*surrogate.rows = 2000"):
+        InverseDesign(surrogate="gaussian-process").fit(X, y)
+    model = InverseDesign(surrogate={"use": "gaussian-process", "rows": 60}).fit(X, y)
+    assert model.report_.test["y"].rmse < 1e-3
