@@ -172,6 +172,10 @@ class SurrogateReport(_Part):
     objective: str | None = Field(description="What the tuner compared the trials by.")
     score: Number = Field(description="The objective of the winner.")
     retrained: bool = Field(description="Whether the winner was trained again and became better.")
+    trained_again: int = Field(
+        0, description="Members that had not learnt what the others had, and were trained again from other weights."
+    )
+    left_out: int = Field(0, description="Members that failed in that, too, and are left out.")
     rows: dict[str, int] = Field(
         description="Rows for `train`, `validation` and `test`, and `left out` in turn by a cross-validation; of the "
         "`table` that was given with a model file."

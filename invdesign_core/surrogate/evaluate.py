@@ -12,7 +12,8 @@ from invdesign_core.context import Context, TrialEnded
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import ConfigError, PluginError, RunStoreError, TrainingError, near_or_all, plural
 from invdesign_core.space.digits import near
-from invdesign_core.surrogate.loop import Outcome
+from invdesign_core.surrogate.loop import Outcome, Part
+from invdesign_core.surrogate.members import cross_fitted, failed_members
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import Trainer
 from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable
@@ -42,7 +43,7 @@ class Evaluator:
         """Build a first model, for its hyper-parameters and metrics; `table` may hold trials of an earlier run."""
         import keras_tuner as kt
 
-        self._builder, self._settings, self._ctx = builder, settings, ctx
+        self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self._trainer = Trainer(builder, data, rows, settings, ctx)
         self.scaling = self._trainer.scaling
         self.table = table if table is not None else TrialTable()
@@ -106,7 +107,8 @@ class Evaluator:
         """Return the models that make the surrogate, each from raw x to raw y, and how they came about.
 
         The first is the best trial's, or the same configuration trained again where that was asked
-        for and is better; further members have weights and row orders of their own.
+        for and is better. Further members have weights, row orders and validation rows of their own; one that fails to
+        learn what the others learnt is trained again, and left out where that fails too.
         """
         best = self.best
         models: list[Any] = [self._model(best)]
@@ -115,10 +117,8 @@ class Evaluator:
         if self._builder.closed_form and (extra or retrain):
             self._ctx.note(f"{self._builder.label} is fitted in closed form: one member is all there is")
             extra, retrain = 0, False
-        count = int(retrain) + extra
-        again = self._train([Trial(best.values)] * count, range(count), "member", "train")
         if retrain:
-            model, outcome = again.pop(0)
+            ((model, outcome),) = self._train([Trial(best.values)], [0], "member", "train")
             before, after = best.metrics[self._watched], outcome.metrics.get(self._watched, np.nan)
             if not outcome.message and after <= before:
                 models[0] = model
@@ -129,11 +129,45 @@ class Evaluator:
                     f"training the winner again gave {self._watched} {near(after, unit)}, worse than the trial's "
                     f"{near(before, unit)}; the trial's weights are kept"
                 )
-        models += [model for model, outcome in again if outcome.ok]
-        if len(models) <= extra:
-            self._ctx.warn(f"{extra + 1 - len(models)} of {extra} further members failed to train and are left out")
-        report["objective"] = self._objective
+        report |= {"objective": self._objective, "trained_again": 0, "left_out": 0}
+        if extra:
+            models, again = self._ensemble(best, models[0], range(int(retrain), int(retrain) + extra))
+            report |= again
         return [self._trainer.member(model) for model in models], report
+
+    def _ensemble(self, best: TrialResult, first: Any, numbers: range) -> tuple[list[Any], dict[str, int]]:
+        """Return the first member and further ones, and how many were trained again or left out as they failed."""
+        rows, trial = self._rows, Trial(best.values)
+        parts = cross_fitted(self._data, rows, len(numbers), self._ctx)
+        made = self._train([trial] * len(numbers), numbers, "member", "train", parts=parts)
+        models = [first, *(model if outcome.ok else None for model, outcome in made)]
+        parts = [(rows.train, rows.validation)] + (parts or [(rows.train, rows.validation)] * len(numbers))
+        failed = self._failed(models, parts)
+        if not failed:
+            return models, {}
+        others = range(numbers.stop, numbers.stop + len(failed))
+        made = self._train([trial] * len(failed), others, "member", "train", parts=[parts[at] for at in failed])
+        for at, (model, outcome) in zip(failed, made, strict=True):
+            models[at] = model if outcome.ok else None
+        total, again, left_out = len(models), len(failed), self._failed(models, parts)
+        self._ctx.note(
+            f"{again} of {plural(total, 'member')} did not learn what the others learnt; trained again from a new start"
+        )
+        if left_out:
+            self._ctx.warn(
+                f"{len(left_out)} of {plural(total, 'member')} failed to learn, from a new start too; left out"
+            )
+        kept = [model for at, model in enumerate(models) if at not in left_out]
+        return kept, {"trained_again": again, "left_out": len(left_out)}
+
+    def _failed(self, models: Sequence[Any], parts: Sequence[Part]) -> list[int]:
+        """Return the positions of members that failed; None among the models is one whose training did."""
+        pool = np.sort(np.concatenate([self._rows.train, self._rows.validation]))
+        errors = np.full((len(models), len(pool)), np.inf)
+        for at, model in enumerate(models):
+            if model is not None:
+                errors[at] = self._trainer.squared_errors(model, pool)
+        return failed_members(errors, [np.flatnonzero(np.isin(pool, part[1])) for part in parts])
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Train trials, and keep each as it ends."""
@@ -173,8 +207,12 @@ class Evaluator:
         purpose: str,
         stage: str,
         ended: Callable[[int, Any, Outcome], None] = lambda at, model, outcome: None,
+        parts: Sequence[Part] | None = None,
     ) -> list[tuple[Any, Outcome]]:
-        """Build and train a model for each trial; `ended` is told each with its position as soon as it has ended."""
+        """Build and train a model for each trial, on rows of its own where `parts` has them.
+
+        `ended` is told each with its position as soon as it has ended.
+        """
         models: list[Any] = []
         for trial, number in zip(trials, numbers, strict=True):
             hp = self._with_values(trial.values)
@@ -187,7 +225,7 @@ class Evaluator:
         def told(at: int, outcome: Outcome) -> None:
             ended(at, models[at], outcome)
 
-        outcomes = self._trainer.train(models, numbers, purpose, stage, epochs, told)
+        outcomes = self._trainer.train(models, numbers, purpose, stage, epochs, told, parts)
         return list(zip(models, outcomes, strict=True))
 
     def _with_values(self, values: Mapping[str, Any]) -> kt.HyperParameters:

@@ -146,6 +146,15 @@ class Trainer:
             find = keras_answer if self._builder.differentiable else regressor_answer
             return find(model, self._h[rows], m, who)
 
+    def squared_errors(self, model: Any, rows: NDArray[np.intp]) -> FloatArray:
+        """Return a trained model's (k,) squared errors in z for k rows of the table, as much as each row counts."""
+        errors: FloatArray = np.nanmean((self.answer(model, rows) - self._z[rows]) ** 2, axis=1)
+        if self._data.weights is None:
+            return errors
+        counts = self._data.weights[rows]
+        weighted: FloatArray = errors * counts / counts.mean()
+        return weighted
+
     def _train_alike(
         self,
         nets: list[Any],

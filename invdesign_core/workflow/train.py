@@ -105,6 +105,8 @@ def fit_rows(
             objective=how["objective"],
             score=how["score"],
             retrained=how["retrained"],
+            trained_again=how["trained_again"],
+            left_out=how["left_out"],
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
