@@ -121,7 +121,7 @@ def watched(seeds=1, targets=20, ctx=None, **options):
         dataset={"use": "watched", **options},
         surrogate={"use": "selu-mlp", **TINY},
         training={"epochs": 20},
-        solver={"use": "least-squares", "starts": 8},
+        solver={"use": "least-squares"},
     )
     (task,) = run_benchmark([experiment], seeds=seeds, targets=targets, registry=registry, ctx=ctx).tasks
     return task, said
@@ -147,6 +147,7 @@ def test_the_truth_is_asked_once_and_after_the_last_target_is_solved(twice):
     assert second == len(order) - 1
     assert "progress solve" not in order[first + 1 : order.index("stage solve", first)]
     assert [seed.seed for seed in task.seeds] == [0, 1]
+    assert task.starts == 128, "enough for fifty designs, where nobody says how many"
 
 
 def test_another_truth_changes_no_design_and_what_is_not_chosen_is_that_of_the_held_out_row(twice):
