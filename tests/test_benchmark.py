@@ -113,13 +113,13 @@ class Watched(Dataset):
         return pd.DataFrame({"y": y.where(designs["x"] <= self.fails)})
 
 
-def watched(seeds=1, targets=20, ctx=None, **options):
+def watched(seeds=1, targets=20, ctx=None, surrogate=None, **options):
     """Benchmark `Watched`; return the report of the task, and what the truth was asked."""
     registry = Registry([*REGISTRY.entries, Entry(Watched, Provider("test", "1", "test"))])
     said = options.setdefault("said", [])
     experiment = Experiment(
         dataset={"use": "watched", **options},
-        surrogate={"use": "selu-mlp", **TINY},
+        surrogate=surrogate or {"use": "selu-mlp", **TINY},
         training={"epochs": 20},
         solver={"use": "least-squares"},
     )
@@ -169,6 +169,16 @@ def test_designs_for_which_the_truth_fails_are_counted():
     show(BenchmarkReport(tasks=[task], backend="jax", versions={}, machine="", seconds=1), text)
     assert f"the true model failed for {seed.failed} designs" in text.getvalue()
     assert f"{seed.unanswered['1']} of 20 targets count in no r_1: the true model failed" in text.getvalue()
+
+
+@pytest.mark.long
+def test_a_race_chooses_without_the_truth_too_and_the_winner_is_named():
+    race = {"use": "auto", "candidates": [{"use": "selu-mlp", **TINY}], "folds": 2, "learning_curve": False}
+    task, said = watched(surrogate=race, targets=4)
+    assert len(said) == 1
+    assert (task.plugins["surrogate"], task.seeds[0].surrogate) == ("auto", "selu-mlp")
+    assert task.held_out == 20, "rows held out by the dataset take no part in the race"
+    assert task.rows == 60
 
 
 # What is counted

@@ -78,7 +78,9 @@ def show(report: BenchmarkReport, stream: TextIO) -> None:
 def _task(task: TaskReport, console: Console) -> None:
     """Print what was measured for one dataset."""
     first, count = task.seeds[0], len(task.seeds)
-    network = task.plugins["surrogate"] + (f", {task.members} members" if task.members > 1 else "")
+    network, chosen = task.plugins["surrogate"], sorted({seed.surrogate for seed in task.seeds})
+    network += "" if chosen == [network] else f" ({', '.join(chosen)})"  # of a race who won
+    network += f", {task.members} members" if task.members > 1 else ""
     title = f"{task.dataset}: {task.rows} rows, {plural(first.targets, 'target')}; {network}; {task.plugins['solver']}"
     console.print(escape(f"{title} from {plural(task.starts, 'start')}"), style="italic")
     table = Table()

@@ -27,8 +27,9 @@ from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.inverse import invert_many, pose, time_limit_of
+from invdesign_core.workflow.race import learn
 from invdesign_core.workflow.result import noting
-from invdesign_core.workflow.train import ForwardModel, fit
+from invdesign_core.workflow.train import ForwardModel
 from invdesign_core.workflow.validate import load
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class _Part(BaseModel):
 class Seconds(_Part):
     """What one part of the work took."""
 
-    train: float = Field(description="Training, tuning included.")
+    train: float = Field(description="Training; tuning, and a race of surrogates, included.")
     solve: float = Field(description="The search for designs of all targets.")
 
 
@@ -59,6 +60,7 @@ class SeedReport(_Part):
     """What was measured with one seed, which draws the rows, the first weights and the starts."""
 
     seed: int = Field(description="The seed.")
+    surrogate: str = Field(description="The surrogate; where several raced, the one that was chosen.")
     error: dict[str, Number] = Field(
         description="r_T by T: the lowest mean squared error over the outputs, in their units, by the true model among "
         "the first T designs, averaged over the targets; null where the true model failed for all of them."
@@ -221,7 +223,7 @@ def _measured(
     if data.split is None and not training.test:
         training = training.model_copy(update={"test": HELD_OUT})
     with _spent() as trained:
-        model = fit(data, stages.surrogate, stages.tuner, training, ctx)
+        model = learn(data, stages.surrogate, stages.tuner, training, ctx, registry=registry)
     rows = _targets(data, model, count, ctx)
     conditions = [v.name for v in data.space.variables if v.condition]
     frame = data.frame.iloc[rows][[*data.outputs, *conditions]].reset_index(drop=True)
@@ -231,6 +233,7 @@ def _measured(
     assert truth is not None
     report = SeedReport(
         seed=ctx.seed,
+        surrogate=_name(model, stages),
         **best_of(ranked.of, ranked.rank, true_outputs(truth, ranked.designs, data.outputs), data.y[rows]),
         test=model.report.test,
         cpu=Seconds(train=trained[0], solve=solved[0]),
@@ -271,14 +274,19 @@ def _posed(
     """Return the inverse problem of all targets; nothing in it knows the true model, or the rows held out."""
 
     def choose(extremum: bool) -> Solver:
-        learner = stages.surrogate
-        found = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
+        name, smooth = _name(model, stages), model.surrogate.differentiable
+        found = experiment.pick_solver(registry, stages.objective, name, smooth, extremum)
         few = "starts" not in found.model_fields_set and found.starts < STARTS
         return found.model_copy(update={"starts": STARTS}) if few else found
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
     design = experiment.design.model_copy(update={"designs": max(DESIGNS)})
     return pose(blind, data.space, design, frame, stages.objective, choose)
+
+
+def _name(model: ForwardModel, stages: Stages) -> str:
+    """Name the surrogate that was trained: of a race it is the winner."""
+    return model.report.plugin or stages.surrogate.name
 
 
 def _ranked(problem: InverseProblem, ctx: Context) -> _Ranked:
