@@ -106,7 +106,7 @@ class Net(SurrogateBuilder):
         return model
 
     def recipe(self, rows):
-        return {"epochs": 60, "schedule": "cosine", "validation": 0.0, "members": 2}
+        return {"epochs": 200, "schedule": "cosine", "restore_best": False, "members": 2}
 
 
 class Contest(Race):

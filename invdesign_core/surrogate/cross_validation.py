@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 SHARES = (0.25, 0.5)
 """The parts of a fold's training rows that a learning curve is drawn through, beside all of them."""
+QUICK = 0.25
+"""The part of the epochs in which a training along a cosine tells good hyper-parameters from bad ones."""
+MOST_MEMBERS = 3
+"""Members that are trained for each fold at most: more lower the error by a few hundredths."""
+STEPS = 64
+"""Steps that an epoch should have: one of few takes longer to start than to run."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ class Pool:
 class Validated:
     """What a cross-validation found: the best hyper-parameters, and (r, n, m) predictions for rows never seen.
 
-    `alone` are the predictions of the first member, which the learning curve is compared with; `number` is that of
-    the trial that was best.
+    `alone` are the predictions of the trial that was best, whose number is `number`; the learning curve is compared
+    with them.
     """
 
     values: dict[str, Any]
@@ -98,6 +104,8 @@ class CrossValidation:
         self._predicted: dict[str, FloatArray] = {}
         self._wholes: dict[int, Any] = {}
         self._models: dict[int, list[Any]] = {}
+        # A training along a cosine that watches nothing can have any length.
+        self._elastic = not (self._trainer.in_one_go or settings.watches) and settings.schedule == "cosine"
         self.fault: BaseException | None = None
 
     def winner(self) -> Validated:
@@ -105,12 +113,12 @@ class CrossValidation:
         best = self._best()
         alone = self._predicted[best]
         values, number = dict(self._known[best].values), self._known[best].id
-        members = 1 if self._trainer.in_one_go else self._settings.members
-        predicted = [alone]
-        if members > 1:
-            predicted += self._further(values, members - 1)
-        mean = np.mean(predicted, axis=0)
-        return Validated(values, number, mean, alone, len(predicted))
+        members = 1 if self._trainer.in_one_go else min(self._settings.members, MOST_MEMBERS)
+        predicted = [] if self._elastic else [alone]  # that was a quick look
+        if members > len(predicted):
+            predicted += self._further(values, members - len(predicted))
+        mean = np.mean(predicted or [alone], axis=0)
+        return Validated(values, number, mean, alone, max(len(predicted), 1))
 
     def curve(self, found: Validated) -> FloatArray:
         """Return (s + 1, f) errors of one member that learnt from each of `SHARES` of a fold's rows, and from all."""
@@ -123,9 +131,9 @@ class CrossValidation:
             if not self._trainer.in_one_go:  # as many steps as with all rows
                 learns = np.resize(learns, len(self._part(folds[k].train, k)[0]))
             parts.append((learns, watched))
-        if self._trainer.in_one_go:
+        if self._builder.closed_form:
             self._start_from(models, self.whole(found.values, found.number))
-        outcomes = self._train(models, range(len(jobs)), "race-curve", parts)
+        outcomes = self._train(models, range(len(jobs)), "race-curve", parts, [self._first_look] * len(jobs))
         if not all(outcome.ok for outcome in outcomes):
             raise TrainingError("a model that learnt from a part of the rows failed to train")
         errors = []
@@ -178,7 +186,7 @@ class CrossValidation:
         folds, first = self._pool.folds, len(self._known)
         numbers = [(first + i) * len(folds) + k for i in range(len(trials)) for k in range(len(folds))]
         models = [self._build(trials[i // len(folds)].values, "race", number) for i, number in enumerate(numbers)]
-        if self._trainer.in_one_go:
+        if self._builder.closed_form:
             for i, trial in enumerate(trials):
                 self._start_from(models[i * len(folds) : (i + 1) * len(folds)], self.whole(trial.values, first + i))
         for i, trial in enumerate(trials):
@@ -186,7 +194,7 @@ class CrossValidation:
                 for model, before in zip(models[i * len(folds) :], self._models[trial.resume], strict=False):
                     model.set_weights(before.get_weights())
         parts = [self._part(fold.train, k) for _ in trials for k, fold in enumerate(folds)]
-        epochs = [trial.epochs or self._settings.epochs for trial in trials for _ in folds]
+        epochs = [trial.epochs or self._first_look for trial in trials for _ in folds]
         outcomes = self._train(models, numbers, "race", parts, epochs)
         for i, trial in enumerate(trials):
             mine = slice(i * len(folds), (i + 1) * len(folds))
@@ -236,6 +244,12 @@ class CrossValidation:
         share = 0.0 if self._trainer.in_one_go else self._settings.validation
         return validation_part(self._pool.group, rows, share, self._ctx, index)
 
+    @property
+    def _first_look(self) -> int:
+        """The epochs of a trial that doesn't say how many."""
+        epochs = self._settings.epochs
+        return max(1, round(QUICK * epochs)) if self._elastic else epochs
+
     def _train(
         self,
         models: Sequence[Any],
@@ -244,7 +258,13 @@ class CrossValidation:
         parts: Sequence[tuple[Indices, Indices]],
         epochs: Sequence[int] | None = None,
     ) -> list[Any]:
+        """Train models on parts of the rows; where epochs would be short, fewer that go over the rows several times."""
         epochs = epochs or [self._settings.epochs] * len(models)
+        if self._elastic:
+            steps = -(-max(len(learns) for learns, _ in parts) // self._settings.batch_size)
+            times = max(1, min(round(STEPS / steps), min(epochs) // 10))
+            parts = [(np.tile(learns, times), watched) for learns, watched in parts]
+            epochs = [-(-count // times) for count in epochs]
         return self._trainer.train(models, numbers, purpose, "race", epochs, parts=parts)
 
     def _build(self, values: Any, purpose: str, number: int) -> Any:

@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
     from invdesign_core.plugin import Evaluate
 
-MEMBERS = 5
-"""Members of an ensemble of networks, where neither the user nor the candidate's recipe says how many."""
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -114,13 +111,13 @@ def pool_of(data: Data, race: Race, training: Training, ctx: Context, asked: Seq
 
 
 def settings_of(builder: SurrogateBuilder, pool: Pool, training: Training) -> Training:
-    """Return how a candidate is trained: as the user says, else by its recipe; networks are several.
+    """Return how a candidate is trained: as the user says, else by its recipe.
 
     Rows that nothing would watch teach instead: hyper-parameters are chosen by the rows left out.
     """
     rows = round(float(np.mean([len(fold.train) for fold in pool.folds])))
     with plugin_errors(f"{builder.label}: its recipe"):
-        settings = training.with_recipe({"members": MEMBERS, **builder.recipe(rows)})
+        settings = training.with_recipe(builder.recipe(rows))
     return settings if settings.watches else settings.model_copy(update={"validation": 0.0})
 
 

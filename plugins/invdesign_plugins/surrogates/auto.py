@@ -9,8 +9,11 @@ from pydantic import Field
 from invdesign_core.plugin import Race
 
 OURS: list[str | dict[str, Any]] = [
+    "invdesign:ridge",
+    "invdesign:gaussian-process",
     "invdesign:mlp",
     {"use": "invdesign:selu-mlp", "learning_rate": [3e-3, 3e-3]},  # a good one; to try many would take most of the time
+    "invdesign:gradient-boosting",
 ]
 """The default candidates, the simplest first."""
 
