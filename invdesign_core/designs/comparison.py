@@ -93,7 +93,8 @@ def _lead(standings: Sequence[Standing], chosen: Standing, folds: int) -> str:
     less = 1 - chosen.error / second.error if second.error > 0 else 0.0
     if not ahead(chosen.errors, second.errors, folds):
         return f"{chosen.name} is chosen, though {second.name} is as good within the noise of the folds"
-    much = "clearly ahead" if ahead(chosen.errors, second.errors, folds, 2 * SURE) else "ahead"
+    clearly = less > 2 * LITTLE and ahead(chosen.errors, second.errors, folds, 2 * SURE)
+    much = "clearly ahead" if clearly else "ahead"
     return f"{chosen.name} is {much}: its error is {_percent(less)} smaller than that of the next, {second.name}"
 
 

@@ -232,7 +232,8 @@ def _processors(tasks: int) -> Iterator[ThreadPoolExecutor]:
     """Share the processors among tasks that run at once, each in a thread of its own."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = min(count, tasks)
-    with threadpool_limits(limits=count // threads, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    # Threads of BLAS wait for each other by spinning: on a busy machine two take ten times as long as one.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         yield pool
 
 
