@@ -65,6 +65,13 @@ def plugin_options(*kinds: str) -> Callable[[F], F]:
 design_options = in_order(
     repeatable("--bounds", "NAME=LOW..HIGH", "Bounds of a variable; several ranges with commas: NAME=1..2,4..5."),
     repeatable("--fixed", "NAME=VALUE", "Fix a variable at one value."),
+    repeatable(
+        "--condition",
+        "NAME=DISTRIBUTION",
+        "An input that is measured and not chosen: NAME=data, its measured values, NAME=A,B,…, values that are equally "
+        "likely, or 'NAME=mean 22, sd 3'. Designs meet the target on average over it.",
+        "conditions",
+    ),
     repeatable("--levels", "NAME=A,B,…", "The only values of a variable."),
     repeatable(
         "--step",

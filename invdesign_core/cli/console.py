@@ -270,6 +270,8 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
         cells.append((heading, output_text(design.prediction[name], target)))
         if design.spread:
             cells.append((f"spread {escape(name)}", _number(design.spread[name])))
+        if design.over_conditions:
+            cells.append((f"{escape(name)} over conditions", f"± {_number(design.over_conditions[name])}"))
         if design.truth:
             cells.append((f"true {escape(name)}", output_text(design.truth[name], target)))
         if design.nearest is not None and design.nearest.measured:

@@ -76,7 +76,7 @@ def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `[design]` keys that the options of `commands.design_options` name."""
     found: dict[str, Any] = {
         key: dict(_assigned(item, key) for item in options[key])
-        for key in ("bounds", "fixed", "levels", "step")
+        for key in ("bounds", "fixed", "conditions", "levels", "step")
         if options[key]
     }
     if options["log"]:
@@ -118,6 +118,7 @@ def _present(item: str) -> list[tuple[str, Any]]:
 EXAMPLES = {
     "bounds": "--bounds x=0..1",
     "fixed": "--fixed T=300",
+    "conditions": "--condition T=data",
     "levels": "--levels x=1,2,4",
     "step": "--step x=0.1",
 }
@@ -126,13 +127,16 @@ EXAMPLES = {
 
 def _assigned(item: str, key: str) -> tuple[str, Any]:
     """Read one ``NAME=VALUE`` item; the name ends at the last ``=``, since tables and models are not read yet."""
-    place = f"--{key} {item!r}"
-    name, sign, text = item.rpartition("=")
+    place = f"--{key.removesuffix('s') if key == 'conditions' else key} {item!r}"
+    name, sign, text = item.rpartition("=") if "{" not in item else item.partition("=")
     if not sign:
         raise ConfigError(f"{place}: expected NAME=VALUE", f"for example {EXAMPLES[key]}")
     name = name.strip().strip('"')
     if key == "fixed":
         return name, parse_value(text)
+    if key == "conditions":
+        whole = parse_value(text)
+        return name, whole if isinstance(whole, list | dict) else text.strip()
     if key == "step":
         by, counted, start = text.partition(" from ")
         if not counted:

@@ -40,12 +40,13 @@ def validate(
                 checked = check(chosen, registry, ctx, targets, build=True, stages=stages)
             found["plugins"]["solver"] = checked.stages.solver.name  # `auto` chooses it for the targets
             low, high = checked.space.bounds
+            varying = {} if checked.scenarios is None else checked.scenarios.said
             found["rows"] = len(checked.data.frame)
             found["variables"] = [
                 {"name": v.name, "kind": v.kind, "lower": float(low[s][0]), "upper": float(high[s][-1])}
                 | ({"levels": [str(level) for level in v.levels]} if v.kind in ("categorical", "levels") else {})
-                | {"values": v.span}
-                | ({"condition": True} if v.condition else {})
+                | {"values": str(varying[v.name]) if v.name in varying else v.span}
+                | ({"condition": True} if v.condition or v.name in varying else {})
                 for v, s in zip(checked.space.variables, checked.space.slices, strict=True)
             ]
             found["constraints"] = list(checked.space.constraints.texts)

@@ -28,7 +28,10 @@ RESULTS = (
     *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
-OF_A_NAME = ("prediction", "spread", "truth", "met", "miss", "guess", "from", "to", "levels", "error")
+OF_A_NAME = (
+    *("prediction", "spread", "over_conditions", "truth", "met", "miss"),
+    *("guess", "from", "to", "levels", "error"),
+)
 """Columns of results that belong to a design variable or an output, whose name follows after a dot."""
 
 

@@ -15,6 +15,7 @@ from invdesign_core.designs.distinct import pick
 from invdesign_core.errors import DataError, plugin_errors, plural
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
 
@@ -51,6 +52,8 @@ class Answers:
         Whether it was a time limit that cut the search short.
     tolerances : tuple, optional
         For each design how far each input may move alone, by name, and its free directions; None where it misses.
+    scenarios : Scenarios, optional
+        What conditions that vary may be: predictions are means over them. ``scenarios.frame`` is a DataFrame.
     """
 
     targets: Targets
@@ -61,6 +64,7 @@ class Answers:
     rows: Columns | None = None
     out_of_time: bool = False
     tolerances: tuple[tuple[dict[str, list[Any]], list[dict[str, float]]] | None, ...] = ()
+    scenarios: Scenarios | None = None
 
     @cached_property
     def designs(self) -> pd.DataFrame:
@@ -71,8 +75,9 @@ class Answers:
         for each asked output, ``met``, which has no value where nothing but a maximum or minimum is asked for,
         ``starts``; where training rows are known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance``,
         ``inside``, and of the target's best measured row ``measured.row``, ``measured.met`` and ``measured.answer``;
-        ``error.NAME``, the surrogate's typical error, where it was tested; for one target ``from.NAME`` and ``to.NAME``
-        of numbers, ``levels.NAME`` of other variables, and ``free_directions``.
+        ``error.NAME``, the surrogate's typical error, where it was tested; ``over_conditions.NAME``, the standard
+        deviation of the prediction over the scenarios, where conditions vary; for one target ``from.NAME`` and
+        ``to.NAME`` of numbers, ``levels.NAME`` of other variables, and ``free_directions``.
         """
         return laid_out(self.columns)
 
@@ -147,6 +152,7 @@ class Answers:
             found[0][1].search,
             None if found[0][1].rows is None else together("rows"),
             any(a.out_of_time for _, a in found),
+            scenarios=found[0][1].scenarios,
         )
 
     def reached(self, name: str, by: str) -> Any:
@@ -220,6 +226,9 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     picked = pick(reached.groups, unit, hit, keys, problem.wishes.designs, outside)
     designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
     designs |= {key: values[picked.rows] for key, values in columns.items()} | {("starts",): picked.starts}
+    over = surrogate.scenario_spread(reached.x[picked.rows])
+    if over is not None:
+        designs |= {("over_conditions", name): over[:, m] for m, name in named}
     if near is not None:
         row, distance = near.nearest(reached.x[picked.rows])
         if near.rows is not None:

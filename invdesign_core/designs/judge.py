@@ -12,6 +12,7 @@ from invdesign_core.designs.directions import free_directions
 from invdesign_core.designs.measured import measured_rows
 from invdesign_core.designs.tolerances import tolerance_ranges
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
+from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 
@@ -19,11 +20,24 @@ from invdesign_core.surrogate.surrogate import Surrogate
 def judge(problem: InverseProblem, result: SearchResult) -> Answers:
     """Judge what a search reached: the distinct designs, the measured rows beside them, and the typical errors."""
     found = answers(problem, result)
-    if problem.rows is not None:
+    if problem.rows is not None and problem.surrogate.scenarios is None:  # a row was measured in one scenario
         found = measured_rows(problem, problem.rows, found)
     n = len(found.columns["target",])
     errors = {("error", name): np.full(n, value) for name, value in problem.errors.items()}
     return replace(found, columns=found.columns | errors)
+
+
+def name_conditions(found: Answers, scenarios: Scenarios | None) -> Answers:
+    """Write conditions that vary as what they are: no design has a value of theirs."""
+    if scenarios is None:
+        return found
+    columns, starts = dict(found.columns), found.starts
+    for name, said in scenarios.said.items():
+        columns["design", name] = np.full(len(columns["target",]), str(said), dtype=object)
+        starts = starts.assign(**{f"design.{name}": str(said)})
+        guesses = [c for c in starts.columns if c == f"guess.{name}" or c.startswith(f"guess.{name}=")]
+        starts = starts.drop(columns=guesses)
+    return replace(found, columns=columns, starts=starts, scenarios=scenarios)
 
 
 def add_tolerances(found: Answers, surrogate: Surrogate, space: Space, near: DataDistance | None = None) -> Answers:

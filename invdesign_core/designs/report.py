@@ -58,6 +58,11 @@ class DesignReport(_Part):
         "test rows, on the rows left out by the cross-validation, or on the table's rows for a model file; null where "
         "there are none."
     )
+    over_conditions: dict[str, Number] | None = Field(
+        None,
+        description="Standard deviation of the prediction, which is a mean, over what conditions that vary may be; "
+        "null where none does.",
+    )
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
     variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
     met: dict[str, bool] = Field(
@@ -223,6 +228,12 @@ class Report(_Part):
         description="The best measured row, whether it meets the target or not; null where none lies inside the "
         "bounds and constraints."
     )
+    conditions: dict[str, str] | None = Field(
+        None, description="The distributions of conditions that vary, by name; null where none does."
+    )
+    scenarios: int | None = Field(
+        None, description="Number of scenarios that predictions are means over; null where no condition varies."
+    )
     starts: StartsReport | None = Field(description="Summary of the starts; null without a target.")
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumeration`, "
@@ -275,6 +286,11 @@ class PredictReport(_Part):
     prediction: list[dict[str, Number]] = Field(description="For each row the predicted outputs.")
     spread: list[dict[str, Number]] | None = Field(
         description="For each row the standard deviation over the members; null for one member."
+    )
+    over_conditions: list[dict[str, Number]] | None = Field(
+        None,
+        description="For each row the standard deviation of the prediction, which is a mean, over the scenarios of "
+        "conditions that vary; null where none does.",
     )
     backend: str = Field(description="What Keras ran on.")
     notes: list[str] = Field(description="What is worth knowing about these predictions.")
@@ -331,6 +347,7 @@ def _design(answers: Answers, row: int) -> DesignReport:
         prediction=part("prediction"),
         spread=part("spread") or None,
         error=part("error") or None,
+        over_conditions=part("over_conditions") or None,
         loss=own["loss"],
         variance=own["variance"],
         met=part("met"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from invdesign_core.space.space import Space
     from invdesign_core.surrogate.surrogate import Surrogate
 
+ROWS_AT_ONCE = 4096
+"""Rows that backends take at once; a surrogate may ask for fewer."""
 STEP = 6e-6
 """Step of central differences in float64: about the cube root of its precision."""
 
@@ -125,18 +127,23 @@ class LossFunctions:
 
     @cached_property
     def _value(self) -> Any:
-        return backend.load().value(self._trace_loss, self.surrogate.variables)
+        return self._in_pieces(backend.load().value(self._trace_loss, self.surrogate.variables))
 
     @cached_property
     def _value_and_grad(self) -> Any:
-        return backend.load().value_and_grad(self._trace_loss, self.surrogate.variables)
+        return self._in_pieces(backend.load().value_and_grad(self._trace_loss, self.surrogate.variables))
 
     @cached_property
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
             return self._asked("residuals", self.surrogate.trace(x), Goal(*goal))
 
-        return backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
+        return self._in_pieces(backend.load().residuals_and_jacobian(trace, self.surrogate.variables))
+
+    def _in_pieces(self, compiled: Any) -> Any:
+        """Return a compiled function that is given no more rows than the surrogate takes at once."""
+        most = self.surrogate.rows_at_once
+        return compiled if most >= ROWS_AT_ONCE else InPieces(compiled, most)
 
     @cached_property
     def _loss(self) -> Any:
@@ -157,6 +164,28 @@ class LossFunctions:
             if shape is None or len(shape) != rank:
                 raise ValueError(f"it returned shape {shape}, expected {expected}")
             return answer
+
+
+class InPieces:
+    """A compiled function of rows that gets some of them at a time, because each takes much memory."""
+
+    def __init__(self, compiled: Any, most: int) -> None:
+        self._compiled, self._most = compiled, most
+
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling it has taken so far."""
+        return float(self._compiled.compile_seconds)
+
+    def __call__(self, *args: Any) -> Any:
+        """Evaluate at any number of rows."""
+        pieces = [
+            self._compiled(*(a[at : at + self._most] for a in args))
+            for at in range(0, max(len(args[0]), 1), self._most)
+        ]
+        if isinstance(pieces[0], tuple):
+            return tuple(np.concatenate(part) for part in zip(*pieces, strict=True))
+        return np.concatenate(pieces)
 
 
 class PlainFunction:

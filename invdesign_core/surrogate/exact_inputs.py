@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Prediction
+
+if TYPE_CHECKING:
+    from invdesign_core.space.conditions import Scenarios
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,21 @@ class ExactInputs(Surrogate):
     def exact_inputs(self) -> tuple[str, ...]:
         """The outputs that are inputs."""
         return self.outputs[len(self.base.outputs) :]
+
+    @property
+    def scenarios(self) -> Scenarios | None:
+        """What conditions may be, where the base answers with means over that."""
+        return self.base.scenarios
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows to evaluate at once."""
+        return self.base.rows_at_once
+
+    def scenario_spread(self, x: FloatArray) -> FloatArray | None:
+        """Return the (n, m) standard deviations of the base's answers over the scenarios; inputs have none."""
+        found = self.base.scenario_spread(x)
+        return None if found is None else np.column_stack([found, np.zeros((len(x), len(self.columns)))])
 
     @property
     def variables(self) -> list[Any]:

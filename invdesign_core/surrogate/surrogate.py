@@ -31,6 +31,8 @@ from invdesign_core.targets import Prediction
 if TYPE_CHECKING:
     import keras
 
+    from invdesign_core.space.conditions import Scenarios
+
 CHUNK = 16384
 """Rows predicted at once."""
 FEW = 64
@@ -112,6 +114,20 @@ class Surrogate:
     def exact_inputs(self) -> tuple[str, ...]:
         """The outputs that are inputs, of which a target asks for the smallest or the largest value."""
         return ()
+
+    @property
+    def scenarios(self) -> Scenarios | None:
+        """What conditions may be, where the answers are means over that."""
+        return None
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows to evaluate at once, so that memory is bounded."""
+        return CHUNK
+
+    def scenario_spread(self, x: FloatArray) -> FloatArray | None:
+        """Return the (n, m) standard deviations of the answers over the scenarios, where they are means over these."""
+        return None
 
     @property
     def variables(self) -> list[Any]:

@@ -6,11 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from invdesign_core.context import Context
 from invdesign_core.data.own_columns import row_of
+from invdesign_core.errors import ConfigError
 from invdesign_core.registry import build_options
 from invdesign_core.search.proximity import NearTo
+from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.conditions import Distribution, Scenarios, any_value, distribution_of, draw
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.overrides import VariableOverrides
 from invdesign_core.space.space import Space, check_feasible
@@ -35,6 +40,12 @@ class Design(BaseModel):
         "default those of the data.",
     )
     fixed: dict[str, Any] = Field(default_factory=dict, description="Fixed values of variables, by name.")
+    conditions: dict[str, Any] = Field(
+        default_factory=dict,
+        description='Distributions of inputs that are measured and not chosen, by name: `"data"` for the measured '
+        "values, a list of values that are equally likely, or `{ mean = 22, sd = 3 }`. Designs meet the target on "
+        "average over them.",
+    )
     levels: dict[str, list[Any]] = Field(
         default_factory=dict,
         description="The only values that a variable may take, by name: numbers, or some of a category's labels.",
@@ -89,7 +100,9 @@ class Design(BaseModel):
         Variables that a table of targets holds are not fixed, and of their bounds only the outermost count, from which
         steps may be counted: their rows' values go beyond them.
         """
+        varying = self.distributions(space, held)
         fixed = {name: value for name, value in self.fixed.items() if name not in held}
+        fixed |= {name: any_value(space[name], said) for name, said in varying.items()}
         bounds = {name: value for name, value in self.bounds.items() if name not in held}
         for name in set(held) & set(self.bounds) - set(self.levels):
             if space[name].kind in ("continuous", "integer"):
@@ -110,12 +123,20 @@ class Design(BaseModel):
 
         Where no design satisfies the constraints, those that contradict each other are named.
         """
+        varying = self.distributions(space, held_names(space, frame))
+        for name in varying:
+            if name in limits:
+                raise ConfigError(
+                    f"target of {name!r}: it is a condition that varies ({varying[name]}), which is not searched",
+                    f"leave it out, or hold it at a value: --fixed '{name}=VALUE'",
+                )
         found = narrowed(self.restrict(space, held_names(space, frame)), limits)
         if frame is not None:
             found = hold(found, frame)[0]
         if not self.constraints:
             return found
         constrained = Space(found.variables, parse_constraints(self.constraints, found, outputs))
+        _refuse_varying(constrained, varying)
         check_feasible(constrained)
         return constrained
 
@@ -128,7 +149,29 @@ class Design(BaseModel):
 
     def present(self, space: Space) -> dict[str, Any]:
         """Return the present design by variable, with what a row of a table says of it."""
-        return {**(row_of(self.near_row, space) if self.near_row else {}), **self.near}
+        said = {**(row_of(self.near_row, space) if self.near_row else {}), **self.near}
+        return {name: value for name, value in said.items() if name not in self.conditions}
+
+    def distributions(self, space: Space, held: Collection[str] = ()) -> dict[str, Distribution]:
+        """Return the distributions of conditions, but for those that a table of targets holds at its rows' values."""
+        found = {}
+        for name, value in self.conditions.items():
+            found[name] = distribution_of(value, space[name])
+            for key in ("fixed", "bounds", "levels", "step", "log"):
+                if name in getattr(self, key):
+                    raise ConfigError(
+                        f"{name!r} is a condition that varies ({found[name]}), and it is in {key!r}, which is for "
+                        "what is chosen",
+                        "remove one of them",
+                    )
+        return {name: said for name, said in found.items() if name not in held}
+
+    def scenarios(
+        self, space: Space, x: FloatArray | None, ctx: Context, held: Collection[str] = ()
+    ) -> Scenarios | None:
+        """Draw what conditions may be, from (n, e) measured rows of `space` where the data say it; None without any."""
+        said = self.distributions(space, held)
+        return draw(said, space, x, ctx.rng("conditions")) if said else None
 
     def check_table(self, space: Space, frame: pd.DataFrame) -> None:
         """Refuse a table of targets whose values contradict what is said here of a variable."""
@@ -139,6 +182,23 @@ class Design(BaseModel):
         check_agreement(said, space, frame)
 
 
+def _refuse_varying(space: Space, varying: Mapping[str, Distribution]) -> None:
+    """Refuse a constraint on a condition that varies: it could hold in one scenario and not in another."""
+    rules = space.constraints
+    for name, columns in zip(space.names, space.slices, strict=True):
+        if name not in varying:
+            continue
+        rows = np.flatnonzero((rules.linear.matrix[:, columns] != 0).any(axis=1))
+        texts = [rules.texts[rules.origin[row]] for row in rows]
+        own = {*range(columns.start, columns.stop)}
+        texts += [limit.text for limit in rules.at_most if own & {*limit.columns}]
+        if texts:
+            raise ConfigError(
+                f"constraint {texts[0]!r}: {name!r} is a condition that varies ({varying[name]})",
+                f"write it for the worst case, with a number in the place of {name!r}",
+            )
+
+
 def _pairs(bounds: Any) -> list[Pair]:
     """Return bounds as a list of ranges; one is written as a pair of numbers."""
     return [bounds] if isinstance(bounds[0], int | float) else list(bounds)
@@ -147,7 +207,8 @@ def _pairs(bounds: Any) -> list[Pair]:
 def merge_design(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay one `[design]` section over another: name by name, and constraints beside those that are there.
 
-    Bounds or levels over a variable that the base holds fixed set it free again. An empty list takes all away.
+    Bounds or levels over a variable that the base holds fixed set it free again. Of a condition the last word counts,
+    whether it is a value or a distribution. An empty list takes all away.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -161,6 +222,18 @@ def merge_design(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
     if over.get("near_row"):  # a whole design of its own
         merged["near"] = dict(over.get("near", {}))
     freed = {*over.get("bounds", {}), *over.get("levels", {})} - set(over.get("fixed", {}))
-    if freed & set(merged.get("fixed", {})):
-        merged["fixed"] = {name: value for name, value in merged["fixed"].items() if name not in freed}
+    _forget(merged, "fixed", freed)
+    told, varying = freed | {*over.get("fixed", {})}, set(over.get("conditions", {}))
+    _forget(merged, "conditions", told - varying)
+    for key in ("fixed", "bounds", "levels", "step", "log"):
+        _forget(merged, key, varying - set(over.get(key, ())))
     return merged
+
+
+def _forget(section: dict[str, Any], key: str, names: Collection[str]) -> None:
+    """Take names out of a mapping or a list of a `[design]` section."""
+    said = section.get(key)
+    if isinstance(said, Mapping):
+        section[key] = {name: value for name, value in said.items() if name not in names}
+    elif isinstance(said, list):
+        section[key] = [name for name in said if name not in names]

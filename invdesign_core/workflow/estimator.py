@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from invdesign_core.context import Context, Event
 from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
 from invdesign_core.data.data import Data, TrainingRows
-from invdesign_core.data.own_columns import as_targets
+from invdesign_core.data.own_columns import as_targets, is_written_by_us
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, encode, join, out_of_x
 from invdesign_core.designs.answers import Answers
@@ -29,6 +29,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow import saved
+from invdesign_core.workflow.conditions import predicted_over
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
@@ -57,7 +58,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         solver ``auto`` is the first of the installed ones that can take the surrogate and the objective.
     training : mapping, optional
         Keys of the `[training]` section.
-    bounds, fixed, levels, step, log, margin, constraints, near, fewest_changes, stay_near_data, designs
+    bounds, fixed, conditions, levels, step, log, margin, constraints, near, fewest_changes, stay_near_data, designs
         Keys of the `[design]` section: what may vary and how, what answers are to be near to, and how many
         distinct designs to report.
     seed : int
@@ -117,6 +118,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         training: Mapping[str, Any] | None = None,
         bounds: Mapping[str, Sequence[Any]] | None = None,
         fixed: Mapping[str, Any] | None = None,
+        conditions: Mapping[str, Any] | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
         step: Mapping[str, float | Mapping[str, float]] | None = None,
         log: Sequence[str] = (),
@@ -133,6 +135,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.surrogate, self.tuner, self.objective, self.solver = surrogate, tuner, objective, solver
         self.training, self.seed, self.backend, self.registry = training, seed, backend, registry
         self.bounds, self.fixed, self.levels, self.step, self.log = bounds, fixed, levels, step, log
+        self.conditions = conditions
         self.margin, self.constraints, self.designs = margin, constraints, designs
         self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
 
@@ -188,6 +191,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             If X can't be used.
         """
         surrogate = self._fitted()
+        if hasattr(X, "columns") and is_written_by_us(map(str, X.columns)):
+            quiet = Context(self._context().seed)
+            surrogate, X = predicted_over(surrogate, self.known_, X.rename(columns=str), quiet)
         mean = surrogate.predict(encode(self, X, surrogate.space, surrogate.outputs)).mean
         return mean[:, 0] if mean.shape[1] == 1 else mean
 
@@ -241,7 +247,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
         model = ForwardModel(surrogate, self.report_, self.known_, self.truth_)
-        problem = pose(model, surrogate.space, self._design(), asked, objective, choose)
+        problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx)
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)
         return problem, ctx

@@ -41,7 +41,7 @@ def check_conditions(space: Space, held: Sequence[str] = ()) -> None:
     raise ConfigError(
         f"{names} {are}: say at which value",
         f"for example --fixed '{first.name}={value}', or [design] fixed = {{ {key} = {value} }}, or a column of that "
-        "name in a table of targets",
+        f"name in a table of targets; on average over its measured values: --condition '{first.name}=data'",
     )
 
 

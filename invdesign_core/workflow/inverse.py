@@ -10,7 +10,7 @@ import numpy as np
 
 from invdesign_core.context import Context, Event, Progress, StageStarted, within
 from invdesign_core.designs.answers import Answers
-from invdesign_core.designs.judge import add_tolerances, judge
+from invdesign_core.designs.judge import add_tolerances, judge, name_conditions
 from invdesign_core.designs.verdict import Quality
 from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
@@ -23,6 +23,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
+from invdesign_core.workflow.conditions import averaged, tell
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.fixed_inputs import check_conditions, held_names, hold
 from invdesign_core.workflow.input_limits import check_wanted
@@ -41,23 +42,29 @@ def pose(
     asked: Mapping[str, Target] | pd.DataFrame,
     objective: Objective,
     choose: Callable[[bool], Solver],
+    ctx: Context,
 ) -> InverseProblem:
     """Put an inverse problem together, for one target or a table of targets.
 
     `base` has the variables as the data say them. `choose` returns the solver, told whether an extremum is asked for.
     """
-    outputs, frame = model.surrogate.outputs, None
-    if isinstance(asked, Mapping):
-        space = design.apply(base, outputs, limits=asked)
-        model, targets = asked_of(model, asked)
+    frame, wanted = (None, asked) if isinstance(asked, Mapping) else (asked, {})
+    held = held_names(base, frame)
+    if frame is not None:
+        check_columns(frame, model.surrogate.outputs, base.names)
+        for name in sorted(set(held) & set(design.conditions)):
+            ctx.note(f"targets: each row holds {name!r} at its own value, whatever is said of its distribution")
+    space = design.apply(base, model.surrogate.outputs, frame, wanted)
+    scenarios = design.scenarios(base, None if model.rows is None else model.rows.measured.x, ctx, held)
+    tell(scenarios, base, ctx)
+    model = averaged(model, space, scenarios)
+    if frame is None:
+        model, targets = asked_of(model, wanted)
     else:
-        frame = asked
-        check_columns(frame, outputs, base.names)
-        targets = Targets.from_frame(frame, outputs, model.surrogate.spread)
-        space = design.apply(base, outputs, frame)
-    check_conditions(space, held_names(base, frame))
+        targets = Targets.from_frame(frame, model.surrogate.outputs, model.surrogate.spread)
+    check_conditions(space, held)
     solver = choose(bool(targets.extremum.any()))
-    wishes = Wishes(design.designs, design.near_to(space, held_names(base, frame)))
+    wishes = Wishes(design.designs, design.near_to(space, held))
     return inverse_problem(model, space, targets, objective, solver, wishes, frame)
 
 
@@ -127,6 +134,7 @@ def invert(problem: InverseProblem, ctx: Context) -> Answers:
         found = _solved(problem, plan, ctx)
         if not found.interrupted:
             found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
+    found = name_conditions(found, surrogate.scenarios)
     ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
     _note_violated(found, ctx)
     if found.out_of_time:
@@ -143,7 +151,8 @@ def invert_many(
     """
     ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
-    total, size = len(problem.targets), max(problem.solver.rows_at_once // plan.rows, 1)
+    each = plan.rows * len(problem.surrogate.scenarios or (None,))
+    total, size = len(problem.targets), max(problem.solver.rows_at_once // each, 1)
     ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
@@ -157,7 +166,7 @@ def invert_many(
             found = _solved(part, plan, quiet)
         ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
         ctx.emit(Progress("solve", min(first + size, total), total))
-        yield first, found
+        yield first, name_conditions(found, part.surrogate.scenarios)
         if found.interrupted:
             return
 

@@ -133,7 +133,7 @@ class Prepared:
         with self.ctx.clock.stage("load"):
             if not isinstance(asked, Mapping):
                 self.command.check_table(self.base, asked)
-            problem = pose(self.model, self.base, self.experiment.design, asked, self.objective, choose)
+            problem = pose(self.model, self.base, self.experiment.design, asked, self.objective, choose, self.ctx)
             if self.folder is not None:
                 for doubt in bounds_warnings(problem.space, self.base):
                     self.ctx.warn(doubt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import evaluated, load_model
 from invdesign_core.surrogate.signature import Signature, one_tensor
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.conditions import predicted_over
 from invdesign_core.workflow.load import imported
 from invdesign_core.workflow.own_model import name_tensors
 from invdesign_core.workflow.result import noting
@@ -64,13 +65,16 @@ def predict_table(
         raise ConfigError("--inputs and --outputs are for models; a run has its own", "leave them out")
     with imported(imports):
         if is_run or (run_or_model.is_dir() and (run_or_model / "surrogate").is_dir()):
-            surrogate, _ = RunFolder.open(run_or_model).read_surrogate(allow_code)
+            folder = RunFolder.open(run_or_model)
+            surrogate, known = folder.read_surrogate(allow_code)
             frame = read_designs(table, surrogate.space)
+            ctx = replace(ctx, seed=folder.read_settings()["experiment"]["seed"] if is_run else 0)
         else:
             frame = read_designs(table)
-            surrogate = _of_model(run_or_model, frame, table, inputs, outputs, allow_code)
+            surrogate, known = _of_model(run_or_model, frame, table, inputs, outputs, allow_code), None
     frame = frame.rename(columns=str)
-    designs = designs_of(frame, surrogate.space, surrogate.outputs, str(table))
+    surrogate, plain = predicted_over(surrogate, known, frame, ctx)
+    designs = designs_of(plain, surrogate.space, surrogate.outputs, str(table))
     x = surrogate.space.encode(designs)
     if is_run:
         _say_outside(surrogate, x, ctx)
@@ -79,6 +83,8 @@ def predict_table(
         answer = surrogate.predict(x)
     names = surrogate.outputs
     parts = {"prediction": answer.mean} | ({} if answer.std is None else {"spread": answer.std})
+    over = surrogate.scenario_spread(x)
+    parts |= {} if over is None else {"over_conditions": over}
     columns = {f"{part}.{name}": y[:, m] for part, y in parts.items() for m, name in enumerate(names)}
     listed = {part: [dict(zip(names, row, strict=True)) for row in y.tolist()] for part, y in parts.items()}
     strange = ~np.isfinite(answer.mean).all(axis=1)
@@ -100,6 +106,7 @@ def predict_table(
         outputs=list(names),
         prediction=listed["prediction"],
         spread=listed.get("spread"),
+        over_conditions=listed.get("over_conditions"),
         backend=running,
         notes=notes,
     )

@@ -57,6 +57,7 @@ def make_report(
 ) -> Report:
     """Put a report together."""
     measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
+    drawn = None if answers is None else answers.scenarios
     report = Report(
         run=None if run is None else str(run),
         status="no target" if answers is None else answers.status,
@@ -68,6 +69,8 @@ def make_report(
         measured=measured,
         measured_count=count,
         measured_best=best,
+        conditions=None if drawn is None else {name: str(said) for name, said in drawn.said.items()},
+        scenarios=None if drawn is None else len(drawn),
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
         search=None if answers is None else answers.search,
         surrogate=surrogate,

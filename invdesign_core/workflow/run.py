@@ -17,6 +17,7 @@ from invdesign_core.search.inverse_problem import Wishes
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.conditions import averaged
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.race import candidates_of, learn
@@ -113,7 +114,7 @@ def run_experiment(
             folder.write_surrogate(model.surrogate, model.known, model.report)
         answers = None
         if checked.targets:
-            asked, wanted = asked_of(model, checked.targets)
+            asked, wanted = asked_of(averaged(model, checked.space, checked.scenarios), checked.targets)
             wishes = Wishes(experiment.design.designs, checked.near_to)
             problem = inverse_problem(asked, checked.space, wanted, stages.objective, stages.solver, wishes)
             answers = invert(problem, ctx)

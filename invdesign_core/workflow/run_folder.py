@@ -248,6 +248,8 @@ class RunFolder:
         try:
             self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
             self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
+            if answers.scenarios is not None:
+                self._write_parquet(f"solve/{name}/scenarios.parquet", answers.scenarios.frame)
             with atomic_write(folder / "designs.csv") as partial:
                 answers.designs.to_csv(partial, index=False)
         except RunStoreError:  # half an answer is none

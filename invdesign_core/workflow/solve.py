@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.files.write import write_table
+from invdesign_core.context import Context
+from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.designs.report import StartsReport, TableReport
 from invdesign_core.designs.verdict import Quality, table_verdict_of
@@ -64,6 +65,8 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> R
         listed = ", ".join(map(repr, outputs))
         raise ConfigError("no target is given", f"for example --target '{outputs[0]}=1'; the outputs are {listed}")
     problem = p.problem(wanted)
+    if out is not None and problem.surrogate.scenarios is not None:
+        check_new(_beside(out))
     note_limits(wanted, p.base, ctx)
     if p.sampled is not None:
         describe(p.sampled, problem.space, outputs, wanted, ctx)
@@ -77,6 +80,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> R
         with put_off(faults):
             write_table(out, answers.designs.assign(target=answers.designs["target"] + 1))
             ctx.note(f"the designs are in {out}")
+            _write_scenarios(problem, out, ctx)
     where = None if folder is None or faults else folder.path
     report = make_report(answers, p.model.report, where, _plugins(p, problem), p.running, p.notes, ctx)
     if folder is not None and saved is not None:
@@ -100,6 +104,8 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     ctx, model = p.ctx, p.model
     frame = as_targets(frame, p.base, model.surrogate.outputs, ctx)
     problem = p.problem(frame)
+    if problem.surrogate.scenarios is not None:
+        check_new(_beside(out))
     known = model.report
     if "table" in known.rows:
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in known.test.items() if m.r2 is not None)
@@ -133,6 +139,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     fine = bool((reached | by_rows).all())
     asked = [targets.outputs[m] for m in np.flatnonzero(targets.asked.any(axis=0))]
     parts.join()
+    _write_scenarios(problem, out, ctx)
     report = TableReport(
         out=str(out),
         run=str(p.source),
@@ -152,6 +159,20 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     )
     doubt = Quality.of(known).doubt(asked) if model.truth is None else ""
     return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
+
+
+def _beside(designs: Path) -> Path:
+    """Return the file for the scenarios beside that for the designs."""
+    return designs.with_name(f"{designs.stem}.scenarios{designs.suffix}")
+
+
+def _write_scenarios(problem: InverseProblem, designs: Path, ctx: Context) -> None:
+    """Write what conditions that vary may be beside the file with the designs, whose predictions are means over it."""
+    scenarios = problem.surrogate.scenarios
+    if scenarios is not None:
+        path = _beside(designs)
+        write_table(path, scenarios.frame)
+        ctx.note(f"the scenarios that predictions are means over are in {path}")
 
 
 def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.intp]:
@@ -184,6 +205,7 @@ def _identity(p: Prepared, problem: InverseProblem, frame: pd.DataFrame) -> dict
         "variables or bounds": problem.space.to_json()["variables"],
         "constraints": list(problem.space.constraints.texts),
         "present design": identity.digest(near.present, near.fewest, near.to_data),
+        "conditions": None if (drawn := surrogate.scenarios) is None else identity.digest(drawn.columns, drawn.values),
         "measured designs": identity.digest(*(problem.rows or ())),
         "objective": [p.objective.name, p.objective.model_dump(mode="json")],
         # What was solved in time is the same whatever the time limit.

@@ -16,11 +16,14 @@ from invdesign_core.registry import Registry
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import TrustBoxes, measured
+from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.workflow.conditions import put_aside
+from invdesign_core.workflow.conditions import tell as tell_of_conditions
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
@@ -46,6 +49,7 @@ class Checked:
     training: Training
     race: Entered | None = None
     """What would race, where the surrogate is a race and a first model of each candidate was built."""
+    scenarios: Scenarios | None = None
 
 
 def check(
@@ -77,6 +81,8 @@ def check(
     space = experiment.design.apply(data.space, data.outputs, limits=wanted)
     for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
+    scenarios = experiment.design.scenarios(data.space, data.x, ctx)
+    tell_of_conditions(scenarios, data.space, ctx)
     note_limits(wanted, space, ctx)
     if not (wanted or targets or experiment.targets) and data.example:
         wanted = _example(data, stages.dataset)
@@ -94,7 +100,7 @@ def check(
         stages = stages.model_copy(update={"solver": solver})
     training, rows = settle(data, stages.surrogate, experiment.training, ctx)
     if wanted:
-        _check_search(space, stages, near_to, data, rows, ctx)
+        _check_search(space, stages, near_to, data, replace(rows, x=put_aside(rows.x, space, scenarios)), ctx)
     tell(data, ctx, space, training.scale)
     race = None
     if build and isinstance(stages.surrogate, Race):
@@ -106,7 +112,7 @@ def check(
         ):  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to, training, race)
+    return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios)
 
 
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:
