@@ -248,11 +248,12 @@ def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> A
         try:
             return model(**options)
         except ValidationError as error:
-            raise _refused(model, error.errors()[0], place) from None
+            raise refused(model, error, place) from None
 
 
-def _refused(model: type[Any], fault: Mapping[str, Any], place: str) -> ConfigError:
+def refused(model: type[Any], error: ValidationError, place: str) -> ConfigError:
     """Say in our words what pydantic complains about first."""
+    fault = error.errors()[0]
     where = ".".join(map(str, fault["loc"]))
     info = model.model_fields.get(where.split(".")[0])
     hint = f"{where}: {info.description}" if info is not None and info.description else None

@@ -345,6 +345,12 @@ class Targets:
             if name not in frame.columns:
                 continue
             column = frame[name]
+            if pd.api.types.is_bool_dtype(column.dtype):
+                raise ConfigError(
+                    f"targets, column {name!r}, row 1: found {bool(column.iloc[0])}, expected a number or a word such "
+                    "as '<=0.3'",
+                    "write 1 for true and 0 for false",
+                )
             if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
                 wanted = column.to_numpy(dtype=np.float64, na_value=np.nan)
                 infinite = np.isinf(wanted)

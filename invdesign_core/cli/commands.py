@@ -277,6 +277,9 @@ def solve(**given: Any) -> Any:
     help="The .csv, .parquet or .xlsx file for the table with its predictions; by default they are printed as CSV.",
 )
 @names_options
+@repeatable(
+    "--set", "KEY=VALUE", "How TABLE is written: an option of the table dataset, such as header=no.", "overrides"
+)
 @backend_option
 @code_options
 @json_option

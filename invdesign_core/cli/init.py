@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import tomlkit
 
 from invdesign_core.cli.console import Watcher
+from invdesign_core.cli.option_values import reading_of
 from invdesign_core.cli.output import check_printed, results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.context import Context
@@ -21,16 +23,15 @@ from invdesign_core.data.data import Data
 from invdesign_core.data.equations import equations_among, toml_text
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.load import load_table
-from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.several import find_files
 from invdesign_core.data.quality import data_notes, data_warnings
-from invdesign_core.errors import ConfigError, InvdesignError, RunStoreError, plural
+from invdesign_core.errors import InvdesignError, RunStoreError, plural
 from invdesign_core.registry import build_options
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.space.text import split_names
 from invdesign_core.workflow.design import Design
-from invdesign_core.workflow.experiment import apply_overrides
 from invdesign_core.workflow.validate import load
 
 NO_VALUES = "holds dates or other values that can't be used"
@@ -40,17 +41,18 @@ FOUND = ("inputs", "kinds")
 
 def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...], quiet: bool) -> None:
     """Read a table, and write an experiment file with what was found in it."""
-    if any(mark in str(table) for mark in "*?[") and not table.exists():
-        hint = option("path", [table.as_posix()])
-        raise ConfigError(f"{table}: init reads one file", f"draft it from one of them, then write {hint} into it")
-    path = out if out is not None else Path(f"{table.stem or 'experiment'}.toml")
+    several = any(mark in str(table) for mark in "*?[") and not table.exists()
+    first = find_files(Path.cwd(), [table])[0] if several else table
+    stem = re.sub(r"[*?[\]]+", "", table.stem).strip("_- ") if several else table.stem
+    path = out if out is not None else Path(f"{stem or 'experiment'}.toml")
     with results_only_on_stdout() as stdout:
-        given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
-        given = given.get("dataset", {})
+        given = reading_of(overrides)
         reading = build_options(Reading, {k: v for k, v in given.items() if k in Reading.model_fields}, "--set")
-        found = load_table(table, reading, columns=[], strict=False)
+        found = load_table(first, reading, columns=[], strict=False)
         names = split_names(outputs, found.names)
-        there = Path(os.path.relpath(table.resolve(), path.parent.resolve())).as_posix()  # as the file will mean it
+        # as the file will mean it
+        there: Any = Path(os.path.relpath(Path.cwd() / table, path.parent.resolve())).as_posix()
+        there = [there] if several else there
         options: dict[str, Any] = {"path": there, "outputs": names, **given}
         said = [*options.get("leave_out", ()), *names, *([] if "inputs" not in given else found.refused)]
         aside = {name: NO_VALUES for name in found.refused if name not in said}
@@ -60,7 +62,7 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
         def data_without(columns: Iterable[str], ctx: Context) -> Data:
             if columns:
                 options["leave_out"] = [*given.get("leave_out", ()), *columns]
-            return load(registry.create("dataset", use, {**options, "path": table.resolve()}), ctx)  # type: ignore[arg-type]
+            return load(registry.create("dataset", use, {**options, "path": Path.cwd() / table}), ctx)  # type: ignore[arg-type]
 
         with Watcher(quiet) as watcher:
             ctx = replace(Context(), emit=watcher)
@@ -183,6 +185,9 @@ def _wishes(data: Data) -> list[str]:
     )
     lines = ["", f"# {why}", "# [design.fixed]"]
     lines += [f"# {toml_key(name)} = {_cell(data, name)}" for name in told or data.space.names[:1]]
+    if told:
+        lines += ["", "# Or designs that meet the target on average over the measured values:", "# [design.conditions]"]
+        lines += [f'# {toml_key(name)} = "data"' for name in told]
     moving = [v for v in data.space.variables if v.kind in ("continuous", "integer") and v.upper > v.lower]
     if moving:  # a power of ten that cuts the range into 10 to 100 steps; a whole one for whole numbers
         v = moving[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from invdesign_core.data.files.contents import READERS
-from invdesign_core.data.files.load import load_table
+from invdesign_core.data.files.load import AUTOMATIC, load_table
+from invdesign_core.data.files.options import Reading
 from invdesign_core.data.own_columns import PREFIX, split_row
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.registry import OWN
@@ -27,13 +28,19 @@ def check_exists(run_or_model: Path) -> None:
         raise DataError(f"{run_or_model}: there is no such run or model", hint)
 
 
-def listed_names(text: str | None, table: Path | None) -> list[str] | None:
+def reading_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the options of the table dataset in items of `--set`, with or without the name of the section."""
+    given = apply_overrides({}, [f"dataset.{item.removeprefix('dataset.')}" for item in overrides])
+    return dict(given.get("dataset", {}))
+
+
+def listed_names(text: str | None, table: Path | None, reading: Reading = AUTOMATIC) -> list[str] | None:
     """Return the names in ``A,B``; those in double quotes, and the names of a table's columns, may hold commas."""
     if text is None:
         return None
     if table is None or "," not in text:
         return split_names(text)
-    columns = load_table(table, columns=[]).names
+    columns = load_table(table, reading, columns=[]).names
     return split_names(text, [*columns, *(name.removeprefix(PREFIX) for name in columns)])
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from invdesign_core.cli.option_values import check_exists, listed_names
+from invdesign_core.cli.option_values import check_exists, listed_names, reading_of
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.files.contents import ending_of
+from invdesign_core.data.files.load import AUTOMATIC
+from invdesign_core.data.files.options import Reading
 from invdesign_core.errors import DataError, InvdesignError, plural
+from invdesign_core.registry import build_options
 from invdesign_core.workflow.predict import predict_table
 
 
@@ -20,13 +23,16 @@ def predict(run_or_model: Path, table: Path, out: Path | None, as_json: bool, qu
     """Add the predicted outputs to a table of designs."""
     check_exists(run_or_model)
     registry = discover()
+    said = reading_of(given["overrides"])
+    reading = build_options(Reading, said, "--set") if said else AUTOMATIC
     with session(given["backend"], quiet) as (stdout, _, ctx), piped(table) as file:
         found = predict_table(
             run_or_model,
             file,
             out,
-            inputs=listed_names(given["inputs"], file),
-            outputs=listed_names(given["outputs"], file),
+            inputs=listed_names(given["inputs"], file, reading),
+            outputs=listed_names(given["outputs"], file, reading),
+            reading=said,
             registry=registry,
             backend_name=given["backend"],
             allow_code=given["allow_code"],

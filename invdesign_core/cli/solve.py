@@ -12,9 +12,12 @@ from invdesign_core.cli.option_values import check_exists, design_values, listed
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
+from invdesign_core.data.files.load import AUTOMATIC
+from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_ending, check_new
-from invdesign_core.data.own_columns import read_targets
+from invdesign_core.data.own_columns import read_designs, read_targets
 from invdesign_core.errors import ConfigError, ExitCode
+from invdesign_core.registry import build_options
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import apply_overrides
@@ -42,6 +45,10 @@ def solve(
     if target_table is not None and targets:
         raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
     sections = _sections(given, 1 if target_table is not None and given["designs"] is None else given["designs"])
+    said = sections.pop("dataset", {})
+    reading = build_options(Reading, said, "--set dataset") if said else AUTOMATIC
+    if said and target_table is None and given["table"] is None:
+        raise ConfigError("--set dataset: no table is read", "it says how the file of --targets or --table is written")
     design = merge_design(sections.pop("design", {}), design_values(given))
     registry = discover()
     for kind, section in sections.items():
@@ -54,7 +61,7 @@ def solve(
     with session(given["backend"], quiet) as (stdout, _, ctx):
         frame, table = None, given["table"]
         if target_table is not None:
-            frame = read_targets(target_table, saved_space(run_or_model) if is_run(run_or_model) else None)
+            frame = read_targets(target_table, saved_space(run_or_model) if is_run(run_or_model) else None, reading)
         prepared = prepare(
             run_or_model,
             registry=registry,
@@ -66,9 +73,9 @@ def solve(
             imports=given["imports"],
             frame=frame,
             targets=targets,
-            table=table,
-            inputs=listed_names(given["inputs"], table),
-            outputs=listed_names(given["outputs"], table),
+            table=read_designs(table, reading=reading) if said and table is not None else table,
+            inputs=listed_names(given["inputs"], table, reading),
+            outputs=listed_names(given["outputs"], table, reading),
             **design,
         )
         if frame is None or out is None:
@@ -91,9 +98,10 @@ def _sections(given: dict[str, Any], designs: int | None) -> dict[str, dict[str,
     sections: dict[str, Any] = {kind: {"use": given[kind]} for kind in PLUGINS if given[kind] is not None}
     sections = apply_overrides(sections, overrides_of(given))
     for name, section in sections.items():
-        if name not in (*PLUGINS, "design"):
+        if name not in (*PLUGINS, "design", "dataset"):
             raise ConfigError(
-                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design can be set",
+                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design and how a table is "
+                "written (dataset) can be set",
                 "use `invdesign run` to train again",
             )
         if isinstance(section, str) and name in PLUGINS:

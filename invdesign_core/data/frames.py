@@ -99,14 +99,28 @@ def _from_arrow(table: Any) -> pd.DataFrame:
     if isinstance(table, pa.ChunkedArray) or not (hasattr(table, "columns") or hasattr(table, "schema")):
         name = getattr(table, "name", None)
         table = pa.table({name if isinstance(name, str) and name else "y": pa.chunked_array(table)})
-    table = pa.table(table)
+    objects = _object_columns(table)
+    order = list(table.columns) if objects else None
+    table = pa.table(table.drop(list(objects)) if objects else table)
     columns = [decoded(column) for column in table.columns]
     read = [
         pd.Series(column, dtype=pd.ArrowDtype(column.type)) if unusable(column.type) else pd.Series(values_of(column))
         for column in columns
     ]
     frame = pd.concat(read, axis=1) if read else pd.DataFrame(index=range(table.num_rows))
-    return frame.set_axis(table.column_names, axis=1)
+    frame = frame.set_axis(table.column_names, axis=1)
+    return frame if order is None else frame.assign(**objects)[order]
+
+
+def _object_columns(table: Any) -> dict[str, Any]:
+    """Return the columns of a table of polars that hold Python's objects, of which Arrow would see addresses alone."""
+    import pandas as pd
+
+    schema: Any = getattr(table, "schema", None)
+    if not hasattr(schema, "items"):
+        return {}
+    names = [name for name, kind in schema.items() if str(kind) == "Object"]
+    return {name: pd.Series(table[name].to_list(), dtype=object) for name in names}
 
 
 def _from_interchange(table: Any) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
 from invdesign_core.data.files.contents import KINDS, TEXT
-from invdesign_core.data.files.load import load_table
-from invdesign_core.data.files.options import DESIGN, Automatic
+from invdesign_core.data.files.load import AUTOMATIC, load_table
+from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
 from invdesign_core.space.space import Space
@@ -79,30 +79,34 @@ def design_columns(names: Collection[str], said: Collection[str]) -> dict[str, s
     return found if ours or all(is_result(n, known) for n in others) else {}
 
 
-def read_designs(path: Path, space: Space | None = None, text: Sequence[str] = ()) -> pd.DataFrame:
+def read_designs(
+    path: Path, space: Space | None = None, text: Sequence[str] = (), reading: Reading = AUTOMATIC
+) -> pd.DataFrame:
     """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written.
 
-    Other columns may hold anything: dates are taken as text, and so are the columns that `text` names.
+    Other columns may hold anything: dates are taken as text, and so are the columns that `text` names. `reading` is
+    what the user says about the file.
     """
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
-    labels: list[str] = list(text)
+    labels: list[str] = [*reading.labels, *text]
     if labelled or KINDS.get(Path(path).suffix.lower()) != TEXT:
-        found = load_table(path, columns=[])
+        found = load_table(path, reading, columns=[])
         labels += [column for name in labelled for column in (name, PREFIX + name) if column in found.names]
         variables = space.names if space else ()
         labels += [name for name in found.refused if name.removeprefix(PREFIX) not in (*variables, *labels)]
-    return load_table(path, Automatic(labels=labels, leave_out=[""])).frame
+    said = {"labels": list(dict.fromkeys(labels)), "leave_out": [*reading.leave_out, ""]}
+    return load_table(path, reading.model_copy(update=said)).frame
 
 
-def read_targets(path: Path, space: Space | None = None) -> pd.DataFrame:
+def read_targets(path: Path, space: Space | None = None, reading: Reading = AUTOMATIC) -> pd.DataFrame:
     """Read a table of targets as `read_designs` does; where words such as ``0..1`` stand among numbers, as text."""
     try:
-        return read_designs(path, space)
+        return read_designs(path, space, (), reading)
     except DataError as error:
         inputs = {column for name in space.names for column in (name, PREFIX + name)} if space else set()
-        wanted = [name for name in load_table(path, columns=[]).names if name and name not in inputs]
         try:
-            return read_designs(path, space, wanted)
+            wanted = [name for name in load_table(path, reading, columns=[]).names if name and name not in inputs]
+            return read_designs(path, space, wanted, reading)
         except DataError:
             raise error from None
 
@@ -159,7 +163,12 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
     if not (exists | empty).all():
         row = int(np.argmin(exists | empty))
         expected = " or ".join(map(str, variable.levels)) if variable.kind == "binary" else "a number"
-        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected {expected}")
+        hint = None
+        if where == "targets":
+            hint = (
+                f"a row holds an input at one value; for a goal or limits, solve for one: --target '{variable.name}=…'"
+            )
+        raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected {expected}", hint)
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 

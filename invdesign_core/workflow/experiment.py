@@ -8,11 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from invdesign_core.errors import ConfigError, near_match, require, require_section
 from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
-from invdesign_core.registry import OWN, Registry, build_options
+from invdesign_core.registry import OWN, Registry, build_options, refused
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design as Design
@@ -76,8 +85,10 @@ class Experiment(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _use_defaults(cls, values: Any, handler: ModelWrapValidatorHandler[Experiment]) -> Experiment:
-        """Let a section leave out `use`, or be a bare name."""
+    def _use_defaults(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Experiment], info: ValidationInfo
+    ) -> Experiment:
+        """Let a section leave out `use`, or be a bare name; say what can't be used in our words."""
         if not isinstance(values, Mapping):
             return handler(values)
         filled, unnamed = dict(values), set()
@@ -90,7 +101,10 @@ class Experiment(BaseModel):
                 unnamed.add(kind)
             elif kind not in filled:
                 unnamed.add(kind)
-        experiment = handler(filled)
+        try:
+            experiment = handler(filled)
+        except ValidationError as error:
+            raise refused(cls, error, (info.context or {}).get("place", "Experiment")) from None
         experiment._unnamed = frozenset(unnamed)
         return experiment
 
@@ -127,8 +141,7 @@ class Experiment(BaseModel):
             if isinstance(values.get(section), Mapping):
                 build_options(model, values[section], f"{place}: [{section}]")
         extra = {} if folder is None else {"folder": folder}
-        experiment: Experiment = build_options(cls, {**values, **extra}, place)
-        return experiment
+        return cls.model_validate({**values, **extra}, context={"place": place})
 
     @classmethod
     def from_toml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context, StageStarted
+from invdesign_core.data.files.load import AUTOMATIC
+from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
 from invdesign_core.designs.report import PredictReport
 from invdesign_core.errors import ConfigError, plural
-from invdesign_core.registry import Registry
+from invdesign_core.registry import Registry, build_options
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import evaluated, load_model
@@ -49,12 +51,15 @@ def predict_table(
     backend_name: str | None = None,
     allow_code: bool = False,
     imports: Sequence[str] = (),
+    reading: Mapping[str, Any] | None = None,
     ctx: Context | None = None,
 ) -> Predicted:
     """Predict the outputs of a run or a .keras file for the designs of a table, other columns of which are kept.
 
-    `inputs` and `outputs` name a model's columns in its order; `out` is the .csv, .parquet or .xlsx file to write.
+    `inputs` and `outputs` name a model's columns in its order; `out` is the .csv, .parquet or .xlsx file to write;
+    `reading` has options of the `table` dataset that say how the table is written.
     """
+    how = build_options(Reading, reading, "reading") if reading else AUTOMATIC
     if out is not None:
         check_new(out)
     running = backend.select(backend_name)
@@ -67,10 +72,10 @@ def predict_table(
         if is_run or (run_or_model.is_dir() and (run_or_model / "surrogate").is_dir()):
             folder = RunFolder.open(run_or_model)
             surrogate, known = folder.read_surrogate(allow_code)
-            frame = read_designs(table, surrogate.space)
+            frame = read_designs(table, surrogate.space, (), how)
             ctx = replace(ctx, seed=folder.read_settings()["experiment"]["seed"] if is_run else 0)
         else:
-            frame = read_designs(table)
+            frame = read_designs(table, reading=how)
             surrogate, known = _of_model(run_or_model, frame, table, inputs, outputs, allow_code), None
     frame = frame.rename(columns=str)
     surrogate, plain = predicted_over(surrogate, known, frame, ctx)

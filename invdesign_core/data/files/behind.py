@@ -18,6 +18,7 @@ from invdesign_core.data.files.number_text import (
     LOST,
     PAIR,
     POWERED,
+    REAL_AND_IMAGINARY,
     Mask,
     Texts,
     among,
@@ -160,6 +161,15 @@ def doubtful_labels(grid: Grid, column: Texts, reading: Reading) -> list[str]:
     """Refuse a column of many different texts that look like numbers; say so of a column of few."""
     import pyarrow.compute as pc
 
+    pairs = column.match(REAL_AND_IMAGINARY)
+    if reading.adjustable and int(pairs.sum()) * 2 > column.values:
+        at = int(np.argmax(pairs))
+        told = f"found {shown(column.text(at))}, which looks like a complex number as LTspice exports it"
+        raise DataError(
+            f"{grid.path}: column {column.name!r}, {grid.place(at)}: {told}; expected a number",
+            "write the real and the imaginary part into a column each, or export a magnitude; "
+            + as_labels(column, reading),
+        )
     found = looks_like_number(column)
     count = int(found.sum())
     if count * 2 <= column.values:

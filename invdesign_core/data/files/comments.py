@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +112,16 @@ def names_in_comments(source: Source, separator: str, width: int, first: int, he
         said = zip(names, units or (), strict=False)
         return Named(number, tuple(names), {name: unit for name, unit in said if unit})
     return None
+
+
+def units_below(source: Source, separator: str, names: Sequence[str], line: int) -> dict[str, str]:
+    """Return the units of columns where the comment directly below their names, in line `line`, holds only such."""
+    if line + 1 not in source.comments:
+        return {}
+    found = [unit_of(text) for text in _split(source, line + 1, separator, len(names)) or ()]
+    if not any(found) or any(unit is None for unit in found):
+        return {}
+    return {name: unit for name, unit in zip(names, found, strict=True) if unit}
 
 
 def _split(source: Source, number: int, separator: str, width: int) -> list[str] | None:

@@ -27,6 +27,9 @@ WHOLE = 1e16
 """Whole numbers below are written without an exponent in Excel files, and are exact."""
 ERROR = re.compile(rb"(<(?:\w+:)?c\s[^>]*?\b)t=[\"']e[\"']")
 """The tag of a cell that shows an error."""
+ODS_ERROR = re.compile(rb"<table:table-cell\b[^>]*?\bcalcext:value-type=\"error\"[^>]*>")
+VALUE = re.compile(rb"\soffice:(?:value-type|string-value|value)=\"[^\"]*\"")
+"""The same in a sheet of LibreOffice, and what such a tag says of its value instead of the error."""
 
 
 def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
@@ -149,12 +152,31 @@ def _with_errors_as_text(data: bytes) -> bytes:
     if not data.startswith(ZIP):
         return data
     with zipfile.ZipFile(io.BytesIO(data)) as source:
-        sheets = {name: source.read(name) for name in source.namelist() if name.startswith("xl/worksheets/")}
-        changed = {name: new for name, old in sheets.items() if (new := ERROR.sub(rb'\1t="str"', old)) != old}
+        names = source.namelist()
+        changed = {name: new for name in names if (new := _errors_as_text(name, source)) is not None}
         if not changed:
             return data
         copy = io.BytesIO()
         with zipfile.ZipFile(copy, "w") as target:
-            for name in source.namelist():
+            for name in names:
                 target.writestr(name, changed[name] if name in changed else source.read(name))
     return copy.getvalue()
+
+
+def _errors_as_text(name: str, source: zipfile.ZipFile) -> bytes | None:
+    """Return a sheet in which errors are texts; None for other files, and where there are no errors."""
+    if name.startswith("xl/worksheets/"):
+        old = source.read(name)
+        new = ERROR.sub(rb'\1t="str"', old)
+    elif name == "content.xml":
+        old = source.read(name)
+        new = ODS_ERROR.sub(lambda tag: _as_text(tag[0]), old)
+    else:
+        return None
+    return None if new == old else new
+
+
+def _as_text(tag: bytes) -> bytes:
+    """Return the tag of a cell whose value is the text that it shows."""
+    end = b"/>" if tag.endswith(b"/>") else b">"
+    return VALUE.sub(b"", tag).removesuffix(end) + b' office:value-type="string"' + end

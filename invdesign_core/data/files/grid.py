@@ -61,6 +61,8 @@ class Grid:
     """Why some of the columns can't be used."""
     units: Mapping[str, str] = field(default_factory=dict)
     """The units that stand in the header, or in a line of their own, by column."""
+    row_names: bool = False
+    """Whether the first column holds names of rows, for which the header has no name."""
 
     def place(self, position: int) -> str:
         """Say where row `position` (from 0) stands in the file."""
@@ -117,7 +119,8 @@ def tidy(grid: Grid, reading: Reading, some_only: bool = False) -> Grid:
     if len(named) < len(grid.names):
         notes.append(f"{plural(len(grid.names) - len(named), 'column')} without a name and without values left out")
         grid = grid.at(named)
-    nameless = Nameless(reading.index, some_only, reading.leave_out, _line_of_names(grid))
+    index = reading.index or ("drop" if grid.row_names else None)
+    nameless = Nameless(index, some_only, reading.leave_out, _line_of_names(grid))
     names, kept, numbers, more = name_columns(grid.path, grid.names, grid.columns.__getitem__, nameless)
     return replace(grid.at(kept), names=names, index=numbers, notes=(*notes, *more))
 

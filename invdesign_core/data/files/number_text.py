@@ -76,6 +76,9 @@ LIMIT_WORD = (
 PAIR = rf"^{DIGITS}\s*(?:(?:±|\+/?-|\+−|–|-|to|\.\.+|…|/)\s*{DIGITS}\s*{SUFFIX}?|\(\d+\))$"
 """Two numbers: a value and its error, a range, a fraction."""
 COMPLEX = rf"^\(?{DIGITS}?[+-]{DIGITS}?[ijIJ]\)?$|^\(?{DIGITS}[ijIJ]\)?$"
+_PLAIN = rf"{SIGN}(?:\d+\.\d*{POWER}|\d+[eE][+-]?\d+)"
+REAL_AND_IMAGINARY = rf"^\(?{_PLAIN}(?:dB)?,\s?{_PLAIN}°?\)?$"
+"""A complex number as LTspice exports it: `9.9e-01,-1.2e-03`, or `(-0.5dB,-1.2°)`."""
 ABOUT = rf"^(?:[~≈>≥<≤=±]|ca\.?|>=|<=)\s*{DIGITS}\s*{SUFFIX}?$"
 DATE = (
     r"(?i)^\d{1,4}(?:-\d{1,2}-\d{1,4}|/\d{1,2}/\d{1,4}|\.\d{1,2}\.\d{1,4})|^\d{1,2}:\d\d|"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.data.files.comments import Source, names_in_comments, without_comments
+from invdesign_core.data.files.comments import Source, names_in_comments, units_below, without_comments
 from invdesign_core.data.files.contents import decode
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
-from invdesign_core.data.files.head import Named, find_head, numbers_below
+from invdesign_core.data.files.head import find_head, is_number, numbers_below
 from invdesign_core.data.files.messages import option, place, shown, some
 from invdesign_core.data.files.number_text import all_numbers
 from invdesign_core.data.files.options import Reading, Skipped
@@ -56,9 +56,14 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
     if separator is None:
         separator = _find_separator(source, start, reading)
     lines, rows = _first_rows(source, separator, start)
+    row_names = reading.header != "no" and _has_row_names(source, separator, start, lines, rows)
+    if row_names:
+        rows = [["", *rows[0]]]
+        lines = lines[:1]
     above = names_in_comments(source, separator, len(rows[0]), lines[0], told)
     head = find_head(path, rows, lines, reading, above)
     header = lines[head.at] if head.at >= 0 else 0
+    commented = {} if head.units or not header else units_below(source, separator, head.names, header)
     body = lines[0] if head.at < 0 else _line_below(source, separator, header)
     skipped = [1, *reading.skipped] if head.below else reading.skip_rows
     columns, numbers, places = _split_lines(source, separator, body, len(head.names), skipped) or _split_rows(
@@ -75,19 +80,24 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
         separator=None if separator == ONE_COLUMN else separator,
         understood=(
             *(part for part in parts if part),
-            *_left_out(source, above if head.commented else None),
+            *_left_out(
+                source, above.line if above is not None and head.commented else 0, header + 1 if commented else 0
+            ),
             *head.understood,
         ),
         notes=(*((note,) if note else ()), *head.notes),
-        units={clean_name(name): unit for name, unit in head.units.items()},
+        units={clean_name(name): unit for name, unit in (head.units or commented).items()},
+        row_names=row_names,
     )
 
 
-def _left_out(source: Source, above: Named | None) -> Iterator[str]:
-    """Say which comment lines were left out, and which one holds the names."""
-    left = [number for number in source.comments if above is None or number != above.line]
-    if above is not None:
-        yield f"names from the comment in line {above.line}"
+def _left_out(source: Source, names: int, units: int) -> Iterator[str]:
+    """Say which comment lines were left out, and which ones hold the names and the units; 0 where none does."""
+    left = [number for number in source.comments if number not in (names, units)]
+    if names:
+        yield f"names from the comment in line {names}"
+    if units:
+        yield f"units from the comment in line {units}"
     if left:
         at = min(left)
         yield f"{plural(len(left), 'comment line')} left out (first line {at}: {shown(source.comments[at])})"
@@ -212,6 +222,23 @@ def _first_rows(source: Source, separator: str, start: int) -> tuple[list[int], 
     width = len(found[0][1])
     same = list(takewhile(lambda item: len(item[1]) == width, found))
     return [line for line, _ in same], [[cell.strip() for cell in row] for _, row in same]
+
+
+def _has_row_names(
+    source: Source, separator: str, start: int, lines: Sequence[int], rows: Sequence[Sequence[str]]
+) -> bool:
+    """Say whether only the header lacks a name, that of a first column which names or numbers the rows, as R writes."""
+    width = len(rows[0]) + 1
+    below = [row for line, row in islice(_rows(source, separator, start), SAMPLE) if line > lines[0] and row]
+    if len(rows) > 1 or len(below) < 2 or any(len(row) != width for row in below) or any(map(is_number, rows[0])):
+        return False
+    first = [row[0].strip() for row in below]
+    if len(set(first)) < len(first) or not all(first):
+        return False
+    if not all_numbers(first):
+        return not any(map(is_number, first))
+    quoted = source.text.split("\n")[lines[0]].lstrip().startswith('"')
+    return [str(i) for i in range(1, len(first) + 1)] == first and (quoted or separator != ",")
 
 
 def _line_below(source: Source, separator: str, header: int) -> int:
