@@ -227,7 +227,7 @@ def _measured(
     rows = _targets(data, model, count, ctx)
     conditions = [v.name for v in data.space.variables if v.condition]
     frame = data.frame.iloc[rows][[*data.outputs, *conditions]].reset_index(drop=True)
-    problem = _posed(experiment, stages, model, data, frame, registry)
+    problem = _posed(experiment, stages, model, data, frame, registry, ctx)
     with _spent() as solved:
         ranked = _ranked(problem, ctx)
     assert truth is not None
@@ -270,6 +270,7 @@ def _posed(
     data: Data,
     frame: pd.DataFrame,
     registry: Registry,
+    ctx: Context,
 ) -> InverseProblem:
     """Return the inverse problem of all targets; nothing in it knows the true model, or the rows held out."""
 
@@ -281,7 +282,7 @@ def _posed(
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
     design = experiment.design.model_copy(update={"designs": max(DESIGNS)})
-    return pose(blind, data.space, design, frame, stages.objective, choose)
+    return pose(blind, data.space, design, frame, stages.objective, choose, ctx)
 
 
 def _name(model: ForwardModel, stages: Stages) -> str:
