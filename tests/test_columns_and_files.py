@@ -338,9 +338,3 @@ def test_init_writes_no_bounds_for_a_condition_and_shows_where_its_value_goes(in
     uncommented = text.replace("# [design.fixed]\n# ambient = 20\n", "[design.fixed]\nambient = 20\n")
     (tmp_path / "b.toml").write_text(uncommented)
     assert invdesign("validate", "b.toml", "--target", "y=9").code == 0
-
-
-def test_init_reads_one_file_and_says_where_the_others_go(invdesign):
-    done = invdesign("init", "runs/*.csv", "--outputs", "y")
-    assert done.code == ExitCode.CONFIG
-    assert 'path = ["runs/*.csv"]' in done.err

@@ -215,7 +215,7 @@ def test_an_empty_line_in_one_column_is_a_missing_value_and_shifts_nothing(save)
         ("a,b\n\n1,2\n\n3,4\nTotal: 2\n", "row 3 (line 6): found 1 value ('Total: 2')", "skip_rows = [3]"),
         ('a,b\n"x\ny",2\n3\n', "row 2 (line 4): found 1 value ", "skip_rows"),
         ("a,b\n0,5,1,5\n0,6,1,6\n", "row 1 (line 2): found 4 values", "decimal comma"),
-        ("a,b\nr1,1,2\nr2,3,4\n", "row 1 (line 2): found 3 values", "header"),
+        ("a,b\nr1,1,2\nr1,3,4\n", "row 1 (line 2): found 3 values", "header"),
         ("a,b\n1,2,\n3,4,\n", "row 1 (line 2): found 3 values", "ends with a separator"),
         ("by X\na,b\n1,2\n", "row 1 (line 2): found 2 values", "header = 2"),
         ('a,b\n1,"x\n2,y\n', "line 2: a quotation mark is opened and not closed", "close it"),

@@ -11,7 +11,9 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.data import refuse_cells
 from invdesign_core.data.files.contents import KINDS, TEXT
+from invdesign_core.data.files.head import NoHeaderError, numbered
 from invdesign_core.data.files.load import AUTOMATIC, load_table
+from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
@@ -87,6 +89,16 @@ def read_designs(
     Other columns may hold anything: dates are taken as text, and so are the columns that `text` names. `reading` is
     what the user says about the file.
     """
+    try:
+        return _read_designs(path, space, text, reading)
+    except NoHeaderError as error:
+        if reading.adjustable:
+            raise
+        names = option("names", numbered(error.width)[:2]).replace(" = ", "=", 1)
+        raise DataError(error.message, f"{error.hint}, or name the columns: --set 'dataset.{names}'") from None
+
+
+def _read_designs(path: Path, space: Space | None, text: Sequence[str], reading: Reading) -> pd.DataFrame:
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
     labels: list[str] = [*reading.labels, *text]
     if labelled or KINDS.get(Path(path).suffix.lower()) != TEXT:

@@ -130,12 +130,7 @@ def no_header(path: Path, found: Cells, at: int, line: str, adjustable: bool) ->
     only = "only numbers" if all(not text or is_number(text) for text in found) else "values like those below it"
     names = numbered(len(found))
     said = f"names = [{', '.join(map(repr, names[:2]))}, …]".replace("'", '"')
-    ways = [
-        "write a line of names above it",
-        f"""name the columns: --set 'dataset.{option("names", names[:2]).replace(" = ", "=", 1)}'""",
-    ]
-    if adjustable:
-        ways = ways[:1]
+    ways = ["write a line of names above it"]
     if adjustable:
         ways = [
             f"name the columns: {option('names', names) if len(names) <= SHORT else said}",
