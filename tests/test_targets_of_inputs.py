@@ -36,7 +36,9 @@ def solve(model, targets, space=None, solver="lbfgsb", rows=None, truth=None, **
     known = ForwardModel(surrogate, untested(surrogate), rows, truth)
     wanted = parse_targets(targets, ("y",), space=space)
     objective = REGISTRY.create("objective", "mse", {})
-    problem = pose(known, space, Design(**design), wanted, objective, lambda _: REGISTRY.create("solver", solver, {}))
+    problem = pose(
+        known, space, Design(**design), wanted, objective, lambda _: REGISTRY.create("solver", solver, {}), Context()
+    )
     return invert(problem, Context(0))
 
 
