@@ -84,7 +84,7 @@ def design_values(options: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: dict(_assigned(item, key) for item in options[key])
         for key in ("bounds", "fixed", "conditions", "levels", "step")
-        if options[key]
+        if options.get(key)
     }
     if options["log"]:
         found["log"] = [name.strip().strip('"') for name in options["log"]]

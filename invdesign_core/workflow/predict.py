@@ -22,7 +22,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import evaluated, load_model
 from invdesign_core.surrogate.signature import Signature, one_tensor
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.workflow.conditions import predicted_over
+from invdesign_core.workflow.conditions import predicted_over, read_back
 from invdesign_core.workflow.load import imported
 from invdesign_core.workflow.own_model import name_tensors
 from invdesign_core.workflow.result import noting
@@ -73,7 +73,8 @@ def predict_table(
             folder = RunFolder.open(run_or_model)
             surrogate, known = folder.read_surrogate(allow_code)
             frame = read_designs(table, surrogate.space, (), how)
-            ctx = replace(ctx, seed=folder.read_settings()["experiment"]["seed"] if is_run else 0)
+            if is_run and read_back(frame.rename(columns=str), surrogate.space, surrogate.outputs):
+                ctx = replace(ctx, seed=folder.read_settings()["experiment"].get("seed", 0))  # the run's scenarios
         else:
             frame = read_designs(table, reading=how)
             surrogate, known = _of_model(run_or_model, frame, table, inputs, outputs, allow_code), None
