@@ -76,7 +76,7 @@ def spread(net):
 
 
 @pytest.mark.parametrize("builder", [MLP, SeluMLP])
-@pytest.mark.parametrize(("activation", "variance"), [("swish", 2), ("relu", 2), ("selu", 1), ("tanh", 1)])
+@pytest.mark.parametrize(("activation", "variance"), [("swish", 1), ("relu", 2), ("leaky_relu", 2), ("selu", 1)])
 def test_initial_weights_suit_the_activation(builder, activation, variance):
     data = table()
     plugin = builder(widths=[200, 200], activation=activation)

@@ -6,7 +6,8 @@ from __future__ import annotations
 def initial_weights(activation: str) -> str:
     """Return the Keras name of an initializer under which signals neither die nor grow from layer to layer.
 
-    LeCun's variance, 1/n, suits activations that are near the identity at 0: `selu`, `tanh`, `linear`. He's, 2/n, suits
-    those that let half of their input pass: `relu`, `swish`, `gelu` and their like.
+    He's variance, 2/n for n inputs of a layer, suits `relu` and its kind, which let half of their input pass. LeCun's,
+    1/n, suits smooth activations. Glorot's, 2/(n + units), is too small for the first layer of a table of few columns:
+    some networks of `swish` layers never learn from it.
     """
-    return "lecun_normal" if activation in {"selu", "tanh", "softsign", "linear"} else "he_normal"
+    return "he_normal" if "relu" in activation else "lecun_normal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -24,15 +25,16 @@ class MLP(SurrogateBuilder):
 
     name: ClassVar[str] = "mlp"
 
-    widths: list[int] | None = Field(
-        None, min_length=1, description="Units of each hidden layer; by default chosen by the number of rows."
-    )
+    widths: list[int] = Field([64, 64, 64], min_length=1, description="Units of each hidden layer.")
     activation: str = Field("swish", description="Activation of the hidden layers, by its Keras name.")
-    learning_rate: float = Field(
-        3e-3, gt=0, allow_inf_nan=False, description="The highest learning rate, which the schedule begins from."
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="The highest learning rate, from which the schedule falls; by default it follows the rows.",
     )
     weight_decay: list[float] = Field(
-        [0.0, 0.01, 0.03, 0.1, 0.3],
+        [0.0, 0.03, 0.1, 0.3, 1.0],
         min_length=1,
         description="Weight decays to try: how strongly weights are drawn towards 0. One leaves nothing to tune.",
     )
@@ -43,8 +45,8 @@ class MLP(SurrogateBuilder):
 
     @field_validator("widths")
     @classmethod
-    def _positive(cls, widths: list[int] | None) -> list[int] | None:
-        if widths is not None and any(width < 1 for width in widths):
+    def _positive(cls, widths: list[int]) -> list[int]:
+        if any(width < 1 for width in widths):
             raise ValueError(f"found {widths}, expected positive numbers")
         return widths
 
@@ -57,11 +59,10 @@ class MLP(SurrogateBuilder):
 
     def recipe(self, rows: int) -> Mapping[str, Any]:
         """Return settings that suit this network for so many training rows."""
-        batch = 32 if rows < FEW else 64
-        steps = 5000 if rows < FEW else 15000
+        size = Size.of(rows)
         return {
-            "batch_size": batch,
-            "epochs": max(100, round(steps * batch / rows)),
+            "batch_size": size.batch,
+            "epochs": size.epochs(rows),
             "schedule": "cosine",
             "warmup": 0.02,
             "early_stopping": False,
@@ -75,18 +76,31 @@ class MLP(SurrogateBuilder):
 
         from invdesign_plugins.surrogates.decayed_adam import DecayedAdam
 
-        widths = self.widths or ([64, 64] if len(data.frame) < FEW else [128, 128, 128])
+        size = Size.of(len(data.frame))
         decays = sorted(set(self.weight_decay))
         decay = decays[0] if len(decays) == 1 else hp.Choice("weight_decay", decays, default=decays[len(decays) // 2])
         x = keras.Input((data.space.width,))
-        h = x
-        for width in widths:
-            initial = initial_weights(self.activation)
+        h, initial = x, initial_weights(self.activation)
+        for width in self.widths:
             h = keras.layers.Dense(width, activation=self.activation, kernel_initializer=initial)(h)
         model = keras.Model(x, keras.layers.Dense(len(data.outputs), kernel_initializer="lecun_normal")(h))
-        model.compile(DecayedAdam(self.learning_rate, decay), self.loss, metrics=list(self.metrics))
+        model.compile(DecayedAdam(self.learning_rate or size.rate, decay), self.loss, metrics=list(self.metrics))
         return model
 
 
-FEW = 2000
-"""Rows up to which a table counts as small."""
+@dataclass(frozen=True)
+class Size:
+    """What suits a number of rows, found by cross-validation over many tables."""
+
+    rate: float
+    batch: int
+    steps: int
+
+    @classmethod
+    def of(cls, rows: int) -> Size:
+        """Return what suits so many rows."""
+        return cls(1e-2, 32, max(2000, 10 * rows)) if rows < 2000 else cls(5e-3, 64, 25000)
+
+    def epochs(self, rows: int) -> int:
+        """Return in how many epochs of so many rows the steps are done."""
+        return max(20, round(self.steps * self.batch / rows))

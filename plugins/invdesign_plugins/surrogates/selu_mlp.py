@@ -26,8 +26,8 @@ class SeluMLP(SurrogateBuilder):
     widths: list[int] = Field([64, 32, 16], min_length=1, description="Units of each hidden layer.")
     activation: str = Field(
         "selu",
-        description="Activation of the hidden layers, by its Keras name; initial weights follow it: LeCun-normal for "
-        "`selu` and `tanh`, He-normal for `swish`, `relu` and others.",
+        description="Activation of the hidden layers, by its Keras name. Initial weights are He-normal for `relu` and "
+        "its kind, and LeCun-normal for all others.",
     )
     optimizer: str = Field("nadam", description="Optimizer, by its Keras name.")
     loss: str = Field("mae", description="Loss to train with, by its Keras name; in standardised units.")
