@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +17,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from invdesign_core.errors import DataError
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_plugins.surrogates.process_fit import Likelihood, Rows
 from invdesign_plugins.surrogates.process_model import GaussianProcess
@@ -125,3 +131,42 @@ def test_more_distinct_designs_than_it_takes_are_refused_unless_it_may_choose_so
         InverseDesign(surrogate="gaussian-process").fit(X, y)
     model = InverseDesign(surrogate={"use": "gaussian-process", "rows": 60}).fit(X, y)
     assert model.report_.test["y"].rmse < 1e-3
+
+
+READ = """
+import sys
+import numpy as np
+from pathlib import Path
+from invdesign_core.surrogate.surrogate import Surrogate
+answer = Surrogate.load(Path(sys.argv[1])).predict(np.load(sys.argv[2]))
+np.save(sys.argv[3], np.stack([answer.mean, answer.std]))
+"""
+
+
+@pytest.mark.long
+def test_a_saved_process_is_read_in_another_process_on_the_other_backend_without_naming_its_module(
+    tmp_path: Path,
+) -> None:
+    x, y, new = problem(2, 0.01)
+    model = InverseDesign(surrogate="gaussian-process").fit(x, y[:, 0])
+    model.surrogate_.save(tmp_path / "surrogate")
+    np.save(tmp_path / "x.npy", new)
+    subprocess.run(
+        [sys.executable, "-c", READ, tmp_path / "surrogate", tmp_path / "x.npy", tmp_path / "answer.npy"],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        check=True,
+    )
+    answer = model.surrogate_.predict(new)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), [answer.mean, answer.std], rtol=1e-4, atol=1e-5)
+
+
+def test_members_that_know_their_deviation_have_the_total_of_theirs_and_of_their_disagreement() -> None:
+    x, y, new = problem(2, 0.1)
+    one, other = (InverseDesign(surrogate="gaussian-process", seed=s).fit(x, y[:, 0]).surrogate_ for s in (0, 1))
+    both = replace(
+        one, members=(one.members[0], Surrogate.of_model(other.members[0], one.space, one.outputs).members[0])
+    )
+    first, second, answer = (each.predict(new) for each in (one, other, both))
+    means, variances = np.stack([first.mean, second.mean]), np.stack([first.std, second.std]) ** 2
+    np.testing.assert_allclose(answer.mean, means.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer.std**2, variances.mean(axis=0) + means.var(axis=0), rtol=1e-3, atol=1e-6)

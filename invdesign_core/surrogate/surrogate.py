@@ -227,13 +227,16 @@ class Surrogate:
 
     @cached_property
     def _z_nets(self) -> list[keras.Model]:
-        """The members up to z, with the standard deviation beside it where they know their own."""
+        """The members, up to z where they end in it, with their standard deviation beside it where they know it."""
         import keras
 
         nets = []
         for net in self.members:
-            z = net.get_layer(TO_UNITS).input if self._ends_in_z else net.outputs[0]
+            units = units_of(net)
+            z = net.outputs[0] if units is None else net.get_layer(TO_UNITS).input
             std = deviation_beside(z)
+            if not self._ends_in_z and units is not None:
+                z, std = net.outputs[0], None if std is None else std * units[1].astype(np.float32)
             nets.append(keras.Model(net.inputs, z if std is None else [z, std]))
         return nets
 

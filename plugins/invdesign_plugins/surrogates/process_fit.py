@@ -24,12 +24,14 @@ PRIOR_DEVIATION = np.sqrt(3.0)
 """Of the logarithm of a length."""
 FIRST_STARTS = ((1.0, 1e-2), (3.0, 1e-3))
 """Length, in units of the square root of the number of columns, and noise ratio where the first searches begin."""
-MANY = 500
+MANY = 1000
 """Rows beyond which a search begins on so many of them, and ends on all."""
-ITERATIONS, LAST_ITERATIONS = 200, 25
+ITERATIONS, LAST_ITERATIONS = 200, 50
 """Steps of a search, and of one that begins near its end."""
 TOLERANCE = 1e-7
-"""A search ends where a step lowers the negative log likelihood by less than this share of it."""
+"""A search ends where a step lowers the negative log likelihood per measurement by less than this."""
+UNLIKELY = 10.0
+"""The negative log likelihood per measurement where the covariance is singular: large, but a line search can use it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Hyperparameters:
 
 
 class Likelihood:
-    """The negative logarithm of the posterior density of the hyper-parameters, with its gradient.
+    """The negative logarithm of the posterior density of the hyper-parameters per measurement, with its gradient.
 
     The covariance is ``s² (M(r) + g diag(1 / weight))`` with a Matérn kernel M of order 5/2 of the distance r, each
     column divided by its length. The signal variance s² has its best value for any lengths and noise ratio g, so it is
@@ -130,7 +132,7 @@ class Likelihood:
         covariance.flat[:: n + 1] += noise
         factor, failed = lapack.dpotrf(covariance.T, overwrite_a=1, clean=0)
         if failed:
-            return 1e25, np.zeros_like(parameters)
+            return UNLIKELY, np.zeros_like(parameters)
         log_determinant = 2 * float(np.log(np.diag(factor)).sum())
         weights = lapack.dpotrs(factor, rows.y)[0]
         more = rows.count - n
@@ -148,7 +150,8 @@ class Likelihood:
         # The sum over pairs of inner * (x_i - x_j)², without a matrix for each column.
         by_column = inner.sum(axis=1) @ self._x**2 - np.einsum("ie,ie->e", self._x, inner @ self._x)
         by_length = np.bincount(self._blocks, by_column / lengths**2, minlength=self._count)
-        return float(value), np.append(by_length + deviation / PRIOR_DEVIATION, by_noise)
+        gradient = np.append(by_length + deviation / PRIOR_DEVIATION, by_noise)
+        return float(value) / rows.count, gradient / rows.count
 
 
 def matern(scaled: FloatArray, others: FloatArray | None = None) -> FloatArray:
@@ -246,6 +249,6 @@ def _minimise(likelihood: Likelihood, start: FloatArray, iterations: int) -> tup
         jac=True,
         method="L-BFGS-B",
         bounds=likelihood.bounds,
-        options={"maxiter": iterations, "ftol": TOLERANCE, "gtol": 1e-3},
+        options={"maxiter": iterations, "ftol": TOLERANCE, "gtol": 1e-5},
     )
     return float(found.fun), likelihood.hyperparameters(found.x)
