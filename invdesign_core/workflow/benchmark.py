@@ -61,6 +61,7 @@ class SeedReport(_Part):
 
     seed: int = Field(description="The seed.")
     surrogate: str = Field(description="The surrogate; where several raced, the one that was chosen.")
+    best: dict[str, Any] = Field(description="Its hyper-parameters, as they were tuned.")
     error: dict[str, Number] = Field(
         description="r_T by T: the lowest mean squared error over the outputs, in their units, by the true model among "
         "the first T designs, averaged over the targets; null where the true model failed for all of them."
@@ -234,6 +235,7 @@ def _measured(
     report = SeedReport(
         seed=ctx.seed,
         surrogate=_name(model, stages),
+        best=model.report.best,
         **best_of(ranked.of, ranked.rank, true_outputs(truth, ranked.designs, data.outputs), data.y[rows]),
         test=model.report.test,
         cpu=Seconds(train=trained[0], solve=solved[0]),
