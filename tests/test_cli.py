@@ -140,7 +140,7 @@ def test_the_schema_accepts_what_the_program_accepts(invdesign):
     schema = invdesign("schema", "--json").json
     assert schema["properties"]["training"]["properties"]["epochs"]["default"] == 2000
     uses = [c["properties"]["use"]["const"] for c in schema["properties"]["dataset"]["anyOf"] if "properties" in c]
-    assert uses == ["binary-decimal", "table"]
+    assert uses == ["binary-decimal", "robotic-arm", "sine-wave", "table"]
     text = invdesign("schema").out
     assert "[solver]" in text
     assert "plateau_patience" in text
@@ -265,7 +265,7 @@ def test_a_run_from_table_to_designs_and_another_target(invdesign, table, tmp_pa
     report = done.json
     assert report["designs"][0]["inputs"] == pytest.approx({"flow rate": 0.7, "x-1": 0.5}, abs=0.05)
     assert set(report["surrogate"]["test"]) == {"H2", "a=b"}
-    assert set(report["seconds"]) == {"import", "load", "tune", "train", "compile", "solve", "total"}
+    assert set(report["seconds"]) == {"import", "load", "race", "tune", "train", "compile", "solve", "total"}
     assert report == json.loads((tmp_path / "out" / "run.json").read_text())
     starts = pd.read_parquet(tmp_path / "out" / "solve" / "1" / "starts.parquet")
     assert len(starts) == report["starts"]["total"] == 8
