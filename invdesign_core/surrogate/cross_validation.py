@@ -26,8 +26,9 @@ SHARES = (0.25, 0.5)
 """The parts of a fold's training rows that a learning curve is drawn through, beside all of them."""
 QUICK = 0.25
 """The part of the epochs in which a training along a cosine tells good hyper-parameters from bad ones."""
-MOST_MEMBERS = 3
-"""Members that are trained for each fold at most: more lower the error by a few hundredths."""
+MOST_MEMBERS = ((1000, 3), (5000, 2))
+"""Members that are trained for each fold at most, below so many rows: more lower the error by a few hundredths. Of more
+rows the quick look tells enough."""
 STEPS = 64
 """Steps that an epoch should have: one of few takes longer to start than to run."""
 
@@ -113,8 +114,10 @@ class CrossValidation:
         best = self._best()
         alone = self._predicted[best]
         values, number = dict(self._known[best].values), self._known[best].id
-        members = 1 if self._trainer.in_one_go else min(self._settings.members, MOST_MEMBERS)
-        predicted = [] if self._elastic else [alone]  # that was a quick look
+        rows = len(self._pool.rows.train)
+        most = next((count for below, count in MOST_MEMBERS if rows < below), 1)
+        members = 1 if self._trainer.in_one_go else min(self._settings.members, most)
+        predicted = [] if self._elastic and rows < MOST_MEMBERS[-1][0] else [alone]  # else that was a quick look
         if members > len(predicted):
             predicted += self._further(values, members - len(predicted))
         mean = np.mean(predicted or [alone], axis=0)
