@@ -107,3 +107,22 @@ def test_few_changes_and_staying_near_the_data_exclude_each_other():
     design = Design(near={"a": 0.5}, fewest_changes=True, stay_near_data=True)
     with pytest.raises(ConfigError, match="cannot be combined"):
         design.near_to(space)
+
+
+@pytest.mark.parametrize(
+    ("values", "use"),
+    [
+        ({}, "selu-mlp"),
+        ({"dataset": {"digits": 3}}, "selu-mlp"),
+        ({"dataset": "table"}, "auto"),
+        ({"dataset": {"use": "sine-wave"}, "surrogate": {}}, "auto"),
+        ({"dataset": "table", "surrogate": {"folds": 10}}, "auto"),
+        ({"dataset": "table", "surrogate": {"widths": [8]}}, "selu-mlp"),
+        ({"surrogate": "mlp"}, "mlp"),
+    ],
+    ids=str,
+)
+def test_candidates_race_for_a_table_where_no_surrogate_is_named(values, use):
+    experiment = Experiment.from_mapping(values)
+    assert experiment.surrogate.use == use
+    assert experiment.choice("surrogate", Registry.discover())[0] == use

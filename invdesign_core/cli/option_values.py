@@ -14,7 +14,7 @@ from invdesign_core.data.own_columns import PREFIX, split_row
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.registry import OWN
 from invdesign_core.space.text import parse_number, parse_range, split_names
-from invdesign_core.workflow.defaults import DEFAULTS
+from invdesign_core.workflow.defaults import CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
 from invdesign_core.workflow.experiment_text import read_text, read_toml
@@ -67,6 +67,8 @@ def experiment_of(path: Path | None, given: Mapping[str, Any]) -> tuple[Experime
         name, section = given[kind], values.get(kind, {})
         section = {"use": section} if isinstance(section, str) else section
         if name is not None:
+            if kind == "surrogate" and section:
+                default = CLASSIC  # whose options they are where the file names none
             same = section.get("use", default) == name
             values[kind] = {**section, "use": name} if same else {"use": name}  # another plugin has other options
     values |= {key: given[key] for key in ("seed", "backend") if given.get(key) is not None}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 AUTO = "auto"
-"""The name that lets the core choose the solver."""
+"""The name that lets the core choose: a solver by what it can, or a surrogate by a race."""
+CLASSIC = "selu-mlp"
+"""The surrogate of the built-in example, and of a section with options but no name.
+
+Such options were this one's before there was a race, and a file keeps its meaning.
+"""
 DEFAULTS = {
     "dataset": "binary-decimal",
-    "surrogate": "selu-mlp",
+    "surrogate": AUTO,
     "tuner": "grid-search",
     "objective": "mse",
     "solver": AUTO,

@@ -110,7 +110,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        surrogate: PluginLike = f"{OWN}:selu-mlp",
+        surrogate: PluginLike = f"{OWN}:auto",
         tuner: PluginLike = f"{OWN}:grid-search",
         objective: PluginLike = f"{OWN}:mse",
         solver: PluginLike = "auto",

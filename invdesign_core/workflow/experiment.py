@@ -20,10 +20,10 @@ from pydantic import (
 )
 
 from invdesign_core.errors import ConfigError, near_match, require, require_section
-from invdesign_core.plugin import KINDS, Dataset, Objective, Solver, SurrogateBuilder, Tuner
+from invdesign_core.plugin import KINDS, Dataset, Objective, Race, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options, refused
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.workflow.defaults import DEFAULTS
+from invdesign_core.workflow.defaults import AUTO, CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import Design as Design
 from invdesign_core.workflow.experiment_text import read_toml
 from invdesign_core.workflow.solver_choice import Requirements, pick_solver
@@ -67,7 +67,11 @@ class Experiment(BaseModel):
     design: Design = Field(
         default_factory=Design, description="Design variables: bounds and constraints beyond those in the data."
     )
-    surrogate: Choice = Field(Choice(use=DEFAULTS["surrogate"]), description="The model of the forward map.")
+    surrogate: Choice = Field(
+        Choice(use=DEFAULTS["surrogate"]),
+        description="The model of the forward map; by default the best of several for a table of your own, and "
+        f"`{CLASSIC}` for the built-in example.",
+    )
     training: Training = Field(default_factory=Training, description="How the surrogate is trained.")
     tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="Proposes hyper-parameters.")
     objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
@@ -92,7 +96,10 @@ class Experiment(BaseModel):
         if not isinstance(values, Mapping):
             return handler(values)
         filled, unnamed = dict(values), set()
-        for kind, default in DEFAULTS.items():
+        surrogate = _surrogate_for(filled.get("dataset"), filled.get("surrogate"))
+        if "surrogate" not in filled:
+            filled["surrogate"] = {}
+        for kind, default in (DEFAULTS | {"surrogate": surrogate}).items():
             section = filled.get(kind)
             if isinstance(section, str):
                 filled[kind] = {"use": section}
@@ -195,6 +202,15 @@ class Stages(BaseModel):
     tuner: Tuner
     objective: Objective
     solver: Solver
+
+
+def _surrogate_for(dataset: Any, section: Any) -> str:
+    """Return the surrogate where none is named: a race for a user's data, unless its options are those of another."""
+    if isinstance(section, Mapping) and set(section) - {"use"}:
+        return AUTO if set(section) <= {"use", *Race.model_fields} else CLASSIC
+    use = dataset.get("use") if isinstance(dataset, Mapping) else getattr(dataset, "use", dataset)
+    example = DEFAULTS["dataset"]
+    return CLASSIC if str(use or example).removeprefix(f"{OWN}:") == example else AUTO
 
 
 SECTIONS = tuple(name for name in Experiment.model_fields if name != "folder")
