@@ -58,7 +58,7 @@ class Prediction:
     mean : (r, m) array or tensor
         Mean over the members.
     std : (r, m) array or tensor, optional
-        Spread of the members; None where there is one member only.
+        Standard deviation over the members, with what they know of their own; None for one that knows nothing.
     """
 
     mean: Tensor

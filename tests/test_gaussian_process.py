@@ -170,3 +170,13 @@ def test_members_that_know_their_deviation_have_the_total_of_theirs_and_of_their
     means, variances = np.stack([first.mean, second.mean]), np.stack([first.std, second.std]) ** 2
     np.testing.assert_allclose(answer.mean, means.mean(axis=0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(answer.std**2, variances.mean(axis=0) + means.var(axis=0), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.long
+def test_every_default_solver_works_on_it() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (50, 2))
+    model = InverseDesign(surrogate="gaussian-process").fit(X, np.sin(5 * X[:, 0]) * X[:, 1])
+    for solver in ("least-squares", "lbfgsb", "slsqp", "differential-evolution"):
+        model.solver = {"use": solver, "starts": 8}
+        assert abs(model.invert({"y": 0.5}).designs.iloc[0]["prediction.y"] - 0.5) < 1e-3, solver

@@ -52,7 +52,10 @@ class DesignReport(_Part):
 
     inputs: dict[str, Any] = Field(description="The design, rounded to the digits it needs.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
-    spread: dict[str, Number] | None = Field(description="Standard deviation over the members; null for one member.")
+    spread: dict[str, Number] | None = Field(
+        description="Standard deviation of the prediction: over the members, or by a model that knows its own; null "
+        "where there is none."
+    )
     error: dict[str, Number] | None = Field(
         description="The surrogate's typical error, for every output, in its units: the root mean squared error on the "
         "test rows, on the rows left out by the cross-validation, or on the table's rows for a model file; null where "
@@ -64,7 +67,9 @@ class DesignReport(_Part):
         "null where none does.",
     )
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
-    variance: Number = Field(description="Mean variance of the members over the asked outputs; 0 for one member.")
+    variance: Number = Field(
+        description="Mean variance of the prediction over the asked outputs; 0 where there is no spread."
+    )
     met: dict[str, bool] = Field(
         description="For each output with a value or limits to meet whether it is within its tolerance; a maximum or "
         "minimum without limits is not listed."
@@ -285,7 +290,7 @@ class PredictReport(_Part):
     outputs: list[str] = Field(description="The outputs.")
     prediction: list[dict[str, Number]] = Field(description="For each row the predicted outputs.")
     spread: list[dict[str, Number]] | None = Field(
-        description="For each row the standard deviation over the members; null for one member."
+        description="For each row the standard deviation, as `spread` of a design; null where there is none."
     )
     over_conditions: list[dict[str, Number]] | None = Field(
         None,

@@ -195,7 +195,7 @@ class SearchResult:
 
     @property
     def variance(self) -> FloatArray:
-        """(b,) the mean variance of the members in z over the asked outputs; infinite where it is not finite."""
+        """(b,) the mean variance of the prediction in z over the asked outputs; infinite where it is not finite."""
         if self.z.std is None:
             return np.zeros(len(self.x))
         asked = self.problem.targets.asked[self.groups]

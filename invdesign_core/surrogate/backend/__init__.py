@@ -41,7 +41,8 @@ def select(name: str | None = None) -> str:
 
 def load() -> Any:
     """Return the module that holds what differs between the backends."""
-    return import_module(f"invdesign_core.surrogate.backend.{select()}")
+    name = f"invdesign_core.surrogate.backend.{select()}"
+    return sys.modules.get(name) or import_module(name)  # TensorFlow warns of an import in a function that it traces
 
 
 def in_float64(fn: Callable[..., Any], x: Any, *weights: Any) -> Any:
@@ -62,7 +63,9 @@ def in_float64(fn: Callable[..., Any], x: Any, *weights: Any) -> Any:
     (r,) tensor
         In the precision of x.
     """
-    return load().in_float64(fn, x, *weights)
+    from keras import ops
+
+    return load().in_float64(fn, *map(ops.convert_to_tensor, (x, *weights)))
 
 
 @contextmanager

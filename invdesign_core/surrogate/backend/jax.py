@@ -103,24 +103,24 @@ def in_float64(fn: Function, x: Any, *weights: Any) -> Any:
     has traced outside of the context in which there is float64. There is none in the weights.
     """
 
-    def double(x: Any) -> Any:
-        return fn(x.astype(jnp.float64), *(jnp.asarray(w).astype(jnp.float64) for w in weights))
+    def double(x: Any, *weights: Any) -> Any:
+        return fn(x.astype(jnp.float64), *(w.astype(jnp.float64) for w in weights))
 
-    def rounded(x: Any) -> Any:
+    def rounded(x: Any, *weights: Any) -> Any:
         with _float64():
-            return double(x).astype(x.dtype)
+            return double(x, *weights).astype(x.dtype)
 
     def derivative(at: Any, along: Any) -> Any:
-        (x,), (tangent,) = at, along
+        x, *weights = at
         with _float64():
-            result, pull = jax.vjp(double, x)
+            result, pull = jax.vjp(lambda x: double(x, *weights), x)
             slope = pull(jnp.ones_like(result))[0]
             result = result.astype(x.dtype)
-        return result, jnp.sum(slope * tangent, axis=1)
+        return result, jnp.sum(slope * along[0], axis=1)
 
     evaluate = jax.custom_jvp(rounded)
     evaluate.defjvp(derivative)
-    return evaluate(x)
+    return evaluate(x, *weights)
 
 
 def _float64() -> Any:

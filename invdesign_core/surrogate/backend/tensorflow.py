@@ -77,6 +77,5 @@ def residuals_and_jacobian(fn: Function, variables: Sequence[Any]) -> Compiled:
 
 def in_float64(fn: Function, x: Any, *weights: Any) -> Any:
     """Evaluate ``fn(x, *weights) -> (r,)`` in float64 and return it in the precision of x; rows are independent."""
-    x = tf.convert_to_tensor(x)
     result = fn(tf.cast(x, tf.float64), *(tf.cast(w, tf.float64) for w in weights))
     return tf.cast(result, x.dtype)

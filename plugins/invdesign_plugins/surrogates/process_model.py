@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -89,18 +89,15 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
     def call(self, x: Any) -> Any:
         """Return mean and standard deviation."""
-        every = range(self.responses)
-        mean = [
-            in_float64(_mean, x, self.points, self.lengths[j], self.coefficients[j], self.coefficients_rest[j])
-            for j in every
-        ]
-        std = [
-            in_float64(
-                _deviation, x, self.points, self.lengths[j], self.variance[j], self.noise_ratio[j], self.measured[j]
-            )
-            for j in every
-        ]
-        return ops.stack(mean, axis=1), ops.stack(std, axis=1)
+        mean = self._each(_mean, x, self.lengths, self.coefficients, self.coefficients_rest)
+        return mean, self._each(_deviation, x, self.lengths, self.variance, self.noise_ratio, self.measured)
+
+    def _each(self, fn: Callable[..., Any], x: Any, *weights: Any) -> Any:
+        """Return (r, m) numbers of m outputs; the program for several is compiled once for all of them."""
+        weights = tuple(map(ops.convert_to_tensor, weights))
+        if self.responses == 1:
+            return ops.expand_dims(in_float64(fn, x, self.points, *(own[0] for own in weights)), 1)
+        return ops.transpose(ops.map(lambda own: in_float64(fn, x, self.points, *own), weights))
 
     def predict(self, x: Any, **options: Any) -> tuple[FloatArray, FloatArray]:  # type: ignore[override]
         """Return what `call` does, by NumPy: as (r, m) float64 arrays, and without compiling anything."""
