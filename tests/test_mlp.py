@@ -113,3 +113,21 @@ def test_the_tuner_is_asked_for_the_weight_decay_alone():
     results = run([Trial({"weight_decay": decay}) for decay in (0.0, 0.3)])
     assert results[0].score != results[1].score
     assert not Evaluator(MLP(weight_decay=[0.1]), data, rows, Tuner(), training, Context()).space.space
+
+
+@pytest.mark.long
+def test_five_of_five_members_learn_a_wave():
+    import keras_tuner as kt
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(-1, 1, (3000, 2)), columns=["a", "b"])
+    frame["y"] = np.sin(3 * np.pi * frame["a"]) + np.cos(3 * np.pi * frame["b"])
+    data, rows = Data.from_frame(frame, ["y"]), np.arange(3000)
+    builder = MLP(weight_decay=[0.0])
+    settings = Training(epochs=160).with_recipe(builder.recipe(1000))
+    trainer = Trainer(builder, data, Rows(data.x, data.y, rows[:1000], rows[:0], rows[1000:]), settings, Context())
+    nets = [trainer.build(kt.HyperParameters(), number) for number in range(5)]
+    trainer.train(nets, range(5), "member", "train", [settings.epochs] * 5)
+    errors = [float(np.sqrt(trainer.squared_errors(net, rows[1000:]).mean())) for net in nets]
+    assert max(errors) < 0.05
+    assert max(errors) < 4 * min(errors), "none is far from the others"

@@ -7,11 +7,14 @@ the text files of FOLDER where one is given; the last column of a file is its ou
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # networks train side by side there
 
 import keras
 import keras_tuner as kt
