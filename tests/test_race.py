@@ -333,6 +333,12 @@ def test_a_run_resumes_its_race_with_the_same_result(tmp_path):
         run_experiment(other, out=tmp_path / "run", resume=True, **run)
 
 
+def test_another_metric_to_tune_by_is_refused_as_nothing_would_follow_it():
+    tuner = OURS.create("tuner", "grid-search", {"objective": "val_mae"})
+    with pytest.raises(ConfigError, match="compared by the error on rows left out, and no metric reports"):
+        learn(table(y=line), Contest(), tuner, Training(), Context(0), registry=REGISTRY)
+
+
 def test_a_race_within_a_race_and_unknown_candidates_are_refused():
     with pytest.raises(ConfigError, match="is a race itself"):
         race(table(y=line), "contest")

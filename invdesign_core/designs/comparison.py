@@ -17,6 +17,8 @@ SURE = 1.645
 """Standard errors beyond which a difference is more than noise: one in twenty is so large by chance."""
 TINY = 1e-24
 """Below this a squared error in standardised units counts as none."""
+PERFECT = 1e-3
+"""An error in standard deviations below which nothing is left to learn."""
 LITTLE = 0.05
 """Shares of the error below which a difference, or what more rows bring, is not worth a number."""
 VAGUE = 0.15
@@ -118,7 +120,9 @@ def project(rows: Sequence[int], errors: FloatArray, folds: int) -> CurveReport:
         uncertainty = float(np.sqrt((folded - 1) / folded * ((others - others.mean()) ** 2).sum()))
     levels = np.sqrt(errors.mean(axis=1))
     falls = bool((levels[1:] <= (1 + LITTLE) * levels[:-1]).all())
-    if not (falls and np.isfinite(less) and uncertainty is not None and uncertainty <= VAGUE):
+    if levels[-1] < PERFECT:
+        text, value = "the error is next to nothing already", None
+    elif not (falls and np.isfinite(less) and uncertainty is not None and uncertainty <= VAGUE):
         text, value = "it can't be said what more rows would bring: the folds are too few or differ too much", None
     elif less < max(LITTLE, uncertainty or 0.0):
         text, value = "twice the rows would bring little", less
@@ -142,4 +146,4 @@ def _less(errors: FloatArray) -> float:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"

@@ -99,6 +99,16 @@ def candidates_of(race: Race, registry: Registry) -> list[Candidate]:
     return found
 
 
+def check_tuner(tuner: Tuner) -> None:
+    """Refuse a metric that trials of a race would have to be compared by: they are by the error on rows left out."""
+    if tuner.objective != type(tuner).model_fields["objective"].default:
+        raise ConfigError(
+            f"[tuner] objective: found {tuner.objective!r}, but in a race trials are compared by the error on "
+            "rows left out, and no metric reports anything else",
+            "leave it out, or name a surrogate (--surrogate NAME)",
+        )
+
+
 def pool_of(data: Data, race: Race, training: Training, ctx: Context, asked: Sequence[str] = ()) -> Pool:
     """Return the rows and folds of a race, for which the `asked` outputs decide; rows held out for a test stay out."""
     split = split_rows(data, training.held_out(raced=True), 0.0, ctx)
@@ -194,6 +204,7 @@ def learn(
     """
     if not isinstance(builder, Race):
         return fit(data, builder, tuner, training, ctx, table)
+    check_tuner(tuner)
     with ctx.clock.stage("race"):
         ctx.emit(StageStarted("race"))
         candidates = candidates_of(builder, registry)

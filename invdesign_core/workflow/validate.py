@@ -29,7 +29,7 @@ from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
-from invdesign_core.workflow.race import Entered, candidates_of, entered
+from invdesign_core.workflow.race import Entered, candidates_of, check_tuner, entered
 from invdesign_core.workflow.train import expects_validation, settle
 
 
@@ -72,7 +72,9 @@ def check(
         data = load(stages.dataset, ctx)
     racing = candidates_of(stages.surrogate, registry) if isinstance(stages.surrogate, Race) else []
     user_code = tuple(code for one in racing for code in user_code_of(one.builder, ctx))
-    if not racing:
+    if racing:
+        check_tuner(stages.tuner)
+    else:
         user_code = user_code_of(stages.surrogate, ctx)
         check_learnable(stages.surrogate, data)
     own = parse_targets(experiment.targets, data.outputs, space=data.space)
