@@ -390,3 +390,23 @@ def test_words_tell_a_lead_from_noise():
     ]
     equal = Standing("mlp", base)
     assert choose([simple, equal]) is simple
+
+
+def test_the_command_line_says_what_would_race_and_what_came_of_it(invdesign, tmp_path):
+    table(y=parabola, noise=0.1).frame.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "mine.toml").write_text(
+        'dataset = { use = "table", path = "table.csv", outputs = ["y"] }\n'
+        'surrogate = { use = "auto", candidates = ["ridge", "gaussian-process"], folds = 3, repeats = 1 }\n'
+        "solver = { starts = 4 }\ntargets = { y = 0.5 }\n"
+    )
+    checked = invdesign("validate", "mine.toml")
+    assert "race of ridge, gaussian-process by 3 folds" in checked.out
+    done = invdesign("run", "mine.toml")
+    assert done.code == 0, done.err
+    assert "surrogates compared by 3-fold cross-validation" in done.out
+    assert "42 rows, each left out in turn; trained on all of them" in done.out
+    assert "predicted y ± 0." in done.out
+    assert "comparing surrogates: gaussian-process (2 of 2)" in done.err
+    named = invdesign("run", "mine.toml", "--surrogate", "ridge", "--json")
+    assert (named.json["surrogate"]["plugin"], named.json["surrogate"]["race"]) == ("ridge", None)
+    assert named.json["surrogate"]["rows"]["test"] == 4

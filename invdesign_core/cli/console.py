@@ -146,9 +146,11 @@ def _surrogate(report: Report, console: Console) -> None:
     if s.race is not None:
         _race(s.race, console)
     if s.test:
-        title = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
+        title: str | None = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
         if s.rows.get("left out"):
-            title = f"{s.plugin} on {plural(s.rows['left out'], 'row')}, each left out in turn; trained on all of them"
+            rows = plural(s.rows["left out"], "row")
+            console.print(f"{s.plugin} on {rows}, each left out in turn; trained on all of them", style="italic")
+            title = None  # it would be broken to the width of the table
         if "table" in s.rows:
             title = f"the model on {plural(s.rows['table'], 'row')} of the table"
         table = Table(title=title, title_justify="left")
