@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner as kt
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
+from invdesign_core.context import Context, Note
+from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import DataError
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.trainer import Trainer
 from invdesign_core.workflow.estimator import InverseDesign
+from invdesign_plugins.surrogates.gaussian_process import GaussianProcess as Builder
 from invdesign_plugins.surrogates.process_fit import Likelihood, Rows
 from invdesign_plugins.surrogates.process_model import GaussianProcess
 
@@ -133,11 +140,24 @@ def test_more_distinct_designs_than_it_takes_are_refused_unless_it_may_choose_so
     assert model.report_.test["y"].rmse < 1e-3
 
 
+def test_that_it_learns_from_some_designs_is_said_once_however_many_models_are_built() -> None:
+    said: list[Any] = []
+    x, y, _ = problem(2, 0.1)
+    data = Data.from_frame(pd.DataFrame({"x": x[:, 0], "y": y[:, 0]}), ["y"])
+    ctx = Context(emit=said.append)
+    trainer = Trainer(Builder(rows=10), data, split_rows(data, 0.1, 0.0, ctx), Training(), ctx)
+    models = [trainer.build(kt.HyperParameters(), index) for index in (0, 0, 1)]
+    assert [model.limit for model in models] == [10, 10, 10]
+    assert said == [Note("surrogate 'gaussian-process' learns from at most 10 of 26 distinct designs")]
+
+
 READ = """
 import sys
 import numpy as np
 from pathlib import Path
+from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.surrogate.trainer import Trainer
 answer = Surrogate.load(Path(sys.argv[1])).predict(np.load(sys.argv[2]))
 np.save(sys.argv[3], np.stack([answer.mean, answer.std]))
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.context import Context
+from invdesign_core.context import Context, Event
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
 from invdesign_core.space.arrays import FloatArray
@@ -40,6 +40,7 @@ class Trainer:
     def __init__(self, builder: Builder, data: Data, rows: Rows, settings: Training, ctx: Context) -> None:
         """Take settings that the builder's recipe has gone into."""
         check_learnable(builder, data)
+        self._said: list[Event] = []
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
@@ -52,7 +53,7 @@ class Trainer:
         seed = self._ctx.seed_for(purpose, index)
         with seeded(seed):
             try:
-                net = call_build(self._builder, hp, self._data, replace(self._ctx, seed=seed))
+                net = call_build(self._builder, hp, self._data, replace(self._ctx, seed=seed, emit=self._once))
             except NOT_FAULTS:
                 raise
             except BaseException as error:
@@ -67,6 +68,12 @@ class Trainer:
                 if self._partial and not self._builder.closed_form:
                     ignore_missing(net)
         return net
+
+    def _once(self, event: Event) -> None:
+        """Pass on what a builder has to say, but not again for each model that it builds."""
+        if event not in self._said:
+            self._said.append(event)
+            self._ctx.emit(event)
 
     def metrics(self, net: Any) -> dict[str, str | None]:
         """Return what will be reported of a model, with ``"min"``, ``"max"``, or None where Keras knows neither."""

@@ -46,7 +46,8 @@ class GradientBoosting(SurrogateBuilder):
                 n_estimators=self.trees,
                 learning_rate=self.learning_rate,
                 max_depth=self.depth,
-                subsample=0.7,
+                subsample=0.5,
+                min_samples_leaf=3,
                 random_state=seed,
             )
         else:
