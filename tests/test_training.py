@@ -49,7 +49,7 @@ class Small(SurrogateBuilder):
 def evaluator(builder=None, tuner=None, training=None, seed=0, table_=None, emit=lambda event: None):
     data, ctx = table(), Context(seed, emit=emit)
     training = training or Training(epochs=5, batch_size=16)
-    rows = split_rows(data, training.test, training.validation, ctx)
+    rows = split_rows(data, training.held_out(raced=False), training.validation, ctx)
     return Evaluator(builder or Small(), data, rows, tuner or Tuner(), training, ctx, table_)
 
 

@@ -55,7 +55,7 @@ def search(tuner, builder=None, table=None, seed=0, training=None, **options):
     data, seen = Data.from_frame(frame, ["y"]), Watched(seed)
     training = training or Training()
     plugin = REGISTRY.create("tuner", tuner, options)
-    rows = split_rows(data, training.test, training.validation, seen.ctx)
+    rows = split_rows(data, training.held_out(raced=False), training.validation, seen.ctx)
     run = Evaluator(builder or Ridge(), data, rows, plugin, training, seen.ctx, table)
     plugin.search(run.space.copy(), run, seen.ctx)
     return seen, run
