@@ -148,6 +148,8 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         search = Search(blocks, factor, self.starts, self.seed)
         found = [Hyperparameters(np.ones(self.columns), 1.0)] * len(outputs)
         varied = [j for j, rows in enumerate(outputs) if rows.y.any() or rows.within]
+        if not varied:
+            return found
         near = None if self._near is None else [self._near[j] for j in varied]
         for j, best in zip(varied, search([outputs[j] for j in varied], near), strict=True):
             found[j] = best
