@@ -71,13 +71,13 @@ def choose(standings: Sequence[Standing]) -> Standing:
 
 def words(standings: Sequence[Standing], chosen: Standing, folds: int) -> list[str]:
     """Say how far the chosen candidate is ahead; `standings` begin with the simplest candidate."""
-    said = [_lead(standings, chosen, folds)]
     simpler = standings[: [s.name for s in standings].index(chosen.name)]
-    for other in simpler:
-        if other.eligible and other.name != MEAN and not ahead(chosen.errors, other.errors, folds):
-            meaning = f": {IN_WORDS[other.name]}" if other.name in IN_WORDS else ""
-            said.append(f"{other.name}, which is simpler, is as good within the noise{meaning}")
-            break
+    equal = [s for s in simpler if s.eligible and s.name != MEAN and not ahead(chosen.errors, s.errors, folds)]
+    said = [_lead(standings, chosen, folds)]
+    if equal:
+        name = equal[0].name
+        meaning = f": {IN_WORDS[name]}" if name in IN_WORDS else ""
+        said = [f"{chosen.name} is chosen, though {name}, which is simpler, is as good within the noise{meaning}"]
     for other in standings:
         if not other.eligible and other.name != MEAN and ahead(other.errors, chosen.errors, folds):
             said.append(
