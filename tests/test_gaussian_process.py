@@ -204,7 +204,7 @@ def test_every_default_solver_works_on_it() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 2.3])
 def test_an_output_that_is_one_number_in_all_rows_is_learnt_as_that_number(value: float) -> None:
-    x, y, new = problem(7, 0.1)
+    x, y, _ = problem(7, 0.1)
     constant = np.full((len(x), 1), value)
     for outputs in (constant, np.column_stack([constant, y])):
         mean, deviation = GaussianProcess(x.shape[1], outputs.shape[1]).fit(x, outputs).predict(x)
