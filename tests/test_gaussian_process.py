@@ -21,6 +21,7 @@ from invdesign_core.context import Context, Note
 from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import DataError
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trainer import Trainer
@@ -155,6 +156,7 @@ READ = """
 import sys
 import numpy as np
 from pathlib import Path
+from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trainer import Trainer
@@ -210,3 +212,14 @@ def test_an_output_that_is_one_number_in_all_rows_is_learnt_as_that_number(value
         mean, deviation = GaussianProcess(x.shape[1], outputs.shape[1]).fit(x, outputs).predict(x)
         np.testing.assert_allclose(mean[:, 0], value, atol=1e-2)
         assert np.isfinite(deviation).all()
+
+
+def test_means_alone_are_the_means_that_come_with_the_deviation() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (20, 2))
+    model = InverseDesign("gaussian-process").fit(x, x[:, 0] + x[:, 1] ** 2)
+    new = rng.uniform(0, 1, (7, 2))
+    for surrogate in (model.surrogate_, ExactInputs.beside(model.surrogate_, ["x1"])):
+        both = surrogate.predict_z(new)
+        assert both.std is not None
+        np.testing.assert_allclose(surrogate.mean_z(new), both.mean, atol=1e-6)

@@ -28,9 +28,9 @@ BATCH = 1024
 def predict(surrogate: Surrogate, x: FloatArray) -> FloatArray:
     """Return the (n, m) predictions in z of (n, e) designs, in batches of one size: another would be compiled anew."""
     if not surrogate.differentiable:
-        return np.asarray(surrogate.predict_z(x).mean)
+        return surrogate.mean_z(x)
     filled = np.concatenate([x, np.repeat(x[:1], -len(x) % BATCH, axis=0)])
-    parts = [surrogate.predict_z(filled[at : at + BATCH]).mean for at in range(0, len(filled), BATCH)]
+    parts = [surrogate.mean_z(filled[at : at + BATCH]) for at in range(0, len(filled), BATCH)]
     return np.concatenate(parts)[: len(x)]
 
 

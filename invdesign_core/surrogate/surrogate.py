@@ -163,6 +163,13 @@ class Surrogate:
         whole = [np.concatenate(part) for part in zip(*pieces, strict=True)]
         return Prediction(whole[0], whole[1] if len(whole) > 1 else None)
 
+    def mean_z(self, x: FloatArray) -> FloatArray:
+        """Return the (n, m) answers in z of (n, e) raw designs alone: the deviation of a process takes far longer."""
+        if not self._members_deviate:
+            return np.asarray(self.predict_z(x).mean)
+        step = self.rows_at_once
+        return np.concatenate([self._compiled_mean(x[at : at + step]) for at in range(0, max(len(x), 1), step)])
+
     def predict(self, x: FloatArray) -> Prediction:
         """Answer in the user's units for (n, e) raw designs, in chunks of bounded memory."""
         z = self.predict_z(np.asarray(x, dtype=np.float64))
@@ -248,6 +255,15 @@ class Surrogate:
 
         return backend.load().value(both, self.variables)
 
+    @cached_property
+    def _compiled_mean(self) -> Any:
+        return backend.load().value(lambda x: self.trace(x).mean, self.variables)
+
+    @cached_property
+    def _members_deviate(self) -> bool:
+        """Whether members know a standard deviation of their own."""
+        return self.differentiable and any(isinstance(net.output, list) for net in self._z_nets)
+
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """Return what a saved surrogate's JSON file says, if it is whole and of this version."""
@@ -328,7 +344,7 @@ def warn_of_flat(surrogate: Surrogate, space: Space, asked: Container[str], ctx:
         return
     unit = qmc.Sobol(space.width, rng=ctx.rng("flat")).random_base2(POINTS.bit_length() - 1)
     for count in (FEW, POINTS):  # a few points tell most outputs; the many are for those that seem flat
-        y = surrogate.predict(space.snap(low + unit[:count] * (high - low))).mean[:, named]
+        y = surrogate.units(surrogate.mean_z(space.snap(low + unit[:count] * (high - low))))[:, named]
         flat = np.ptp(y, axis=0) <= RESOLUTION * surrogate.spread[named]
         if not flat.any():
             return
