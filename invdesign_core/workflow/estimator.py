@@ -193,7 +193,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         surrogate = self._fitted()
         if hasattr(X, "columns") and is_written_by_us(map(str, X.columns)):
             quiet = Context(self._context().seed)
-            surrogate, X = predicted_over(surrogate, self.known_, X.rename(columns=str), quiet)
+            surrogate, X = predicted_over(surrogate, getattr(self, "known_", None), X.rename(columns=str), quiet)
         mean = surrogate.predict(encode(self, X, surrogate.space, surrogate.outputs)).mean
         return mean[:, 0] if mean.shape[1] == 1 else mean
 
