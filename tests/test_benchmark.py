@@ -160,6 +160,7 @@ def test_another_truth_changes_no_design_and_what_is_not_chosen_is_that_of_the_h
     assert set(designs["c"]) == set(held_out)
 
 
+@pytest.mark.long
 def test_designs_for_which_the_truth_fails_are_counted():
     task, (designs,) = watched(fails=0.5)
     (seed,) = task.seeds
@@ -242,6 +243,7 @@ def test_published_figures_stand_beside_those_of_this_run(made):
     assert [cell.strip() for cell in lines["published: tandem"].split("│")[2:5]] == ["2.3e-02", "–", "–"]
 
 
+@pytest.mark.long
 def test_any_dataset_with_a_truth_is_a_task_also_from_an_experiment_file(invdesign, tmp_path):
     (tmp_path / "digits.toml").write_text(
         "seed = 3\n[dataset]\nuse = 'binary-decimal'\nrows = 60\n[targets]\ndecimal = 1\n"

@@ -18,6 +18,9 @@ from invdesign_core.surrogate.members import cross_fitted, failed_members
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow.train import fit
 
+pytestmark = pytest.mark.long
+"""Whole trainings."""
+
 
 class Once(Tuner):
     """Asks for one trial."""

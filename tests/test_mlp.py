@@ -19,6 +19,9 @@ from invdesign_plugins.surrogates.decayed_adam import DecayedAdam
 from invdesign_plugins.surrogates.mlp import MLP
 from invdesign_plugins.surrogates.selu_mlp import SeluMLP
 
+pytestmark = pytest.mark.long
+"""Whole trainings."""
+
 
 def table(n=200, seed=0):
     rng = np.random.default_rng(seed)

@@ -258,6 +258,7 @@ def test_an_output_that_the_inputs_tell_nothing_about_is_warned_of():
     assert not any("'y'" in text for text in warned)
 
 
+@pytest.mark.long
 def test_hyper_parameters_are_chosen_by_the_error_out_of_fold_and_networks_are_several():
     model = race(table(y=line), "net")
     (net, mean) = model.report.race.candidates
@@ -301,7 +302,7 @@ def test_finished_candidates_are_not_run_again(tmp_path):
         race(data, memory=RaceMemory(tmp_path / "race"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_resumes_its_race_with_the_same_result(tmp_path):
     path = tmp_path / "table.csv"
     table(y=parabola, noise=0.1).frame.to_csv(path, index=False)
