@@ -17,7 +17,7 @@ from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets, is_written_by_us
 from invdesign_core.data.quality import bounds_warnings, tell
-from invdesign_core.data.sklearn_input import UnfittedError, encode, join, out_of_x
+from invdesign_core.data.sklearn_input import UnfittedError, bad_input, encode, join, out_of_x
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
@@ -193,7 +193,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         surrogate = self._fitted()
         if hasattr(X, "columns") and is_written_by_us(map(str, X.columns)):
             quiet = Context(self._context().seed)
-            surrogate, X = predicted_over(surrogate, getattr(self, "known_", None), X.rename(columns=str), quiet)
+            with bad_input():
+                surrogate, X = predicted_over(surrogate, getattr(self, "known_", None), X.rename(columns=str), quiet)
         mean = surrogate.predict(encode(self, X, surrogate.space, surrogate.outputs)).mean
         return mean[:, 0] if mean.shape[1] == 1 else mean
 
