@@ -16,10 +16,6 @@ FACTOR = 4.0
 """How many times the others' mean squared error a member's has to be, at least, for it to have failed."""
 FEW_ROWS = 0.1
 """The share of the rows, those of a member's largest errors, that tell nothing of it."""
-
-NEGLIGIBLE = 1e-6
-"""A mean squared error in z, a thousandth of an output's deviation squared, that is never called a failure."""
-
 NEGLIGIBLE = 1e-6
 """A mean squared error in z that is never called a failure: a thousandth of an output's standard deviation."""
 

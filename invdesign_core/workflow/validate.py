@@ -109,9 +109,8 @@ def check(
         deciding = [name for name in data.outputs if name in wanted]
         race = entered(data, stages.surrogate, racing, training, ctx, deciding)
     elif build:
-        for doubt in (
-            doubts_of_split(rows) if expects_validation(stages.surrogate, training) else []
-        ):  # which a run says
+        doubts = doubts_of_split(rows) if expects_validation(stages.surrogate, training) else []
+        for doubt in doubts:  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
     return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios)
