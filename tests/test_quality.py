@@ -16,7 +16,7 @@ REGISTRY = Registry.discover()
 
 def digits(seed, **options):
     dataset = REGISTRY.create("dataset", "binary-decimal", options)
-    return InverseDesign(seed=seed).fit_data(dataset.load(Context(seed)))
+    return InverseDesign("selu-mlp", seed=seed).fit_data(dataset.load(Context(seed)))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -215,7 +215,7 @@ def test_a_table_of_which_nothing_is_solved_in_time_says_what_to_do(model, regis
 @pytest.fixture(scope="module")
 def fitted():
     X = np.random.default_rng(0).random((40, 2))
-    return InverseDesign(training={"epochs": 1}).fit(X, X.sum(axis=1))
+    return InverseDesign("selu-mlp", training={"epochs": 1}).fit(X, X.sum(axis=1))
 
 
 def test_in_python_the_limit_is_an_option_of_the_solver(fitted, monkeypatch):
