@@ -16,7 +16,7 @@ from invdesign_core.surrogate.regressors import ScaledRegressor
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.estimator import InverseDesign
-from invdesign_core.workflow.train import _metrics
+from invdesign_core.workflow.train import output_metrics
 
 VALUES = [298.15, 0.1, 71.3, 1.2, -1e-20, 2.4e9, 0.0, 25.0]
 
@@ -114,7 +114,7 @@ def test_the_doubt_says_what_float32_leaves_of_an_input():
 @pytest.mark.parametrize("value", VALUES)
 def test_a_constant_output_has_no_r2_and_a_tolerance_that_rounding_meets(value):
     y = np.full(1000, value)
-    metrics = _metrics(y + 1e-6, y)
+    metrics = output_metrics(y + 1e-6, y)
     assert metrics.r2 is None
     assert metrics.mae == pytest.approx(1e-6, rel=1e-3, abs=1e-6)
     scaling = Scaling.of(np.zeros((1000, 1)), y[:, None])
