@@ -254,6 +254,10 @@ class Race(SurrogateBuilder):
     repeats: int | None = Field(
         None, ge=1, description="How many times rows are dealt out to folds; by default 2 below 60 designs, else 1."
     )
+    blend: bool = Field(
+        True,
+        description="Whether a weighted mean of the candidates may be chosen, where its error is clearly the smallest.",
+    )
     learning_curve: bool = Field(
         True, description="Whether the winner learns from a quarter and half of the rows too, to tell what more bring."
     )

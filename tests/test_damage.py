@@ -94,7 +94,7 @@ def changed(folder, **values):
         ),
         ({"space": [{"name": "a"}]}, "holds no design variables"),
         ({"members": ["member-9.keras"]}, "names of files that have a checksum"),
-        ({"format": 3}, "found format 3"),
+        ({"format": 4}, "found format 4"),
     ],
 )
 def test_numbers_that_do_not_fit_each_other_are_refused(folder, values, message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,10 @@ from invdesign_core.space.arrays import FloatArray
 
 MEAN = "mean"
 """The candidate that predicts the mean of the rows that it learnt from."""
+BLEND = "blend"
+"""The weighted mean of candidates."""
+WORTH_IT = 0.02
+"""The share of the error that a blend has to save: it is slower than the surrogates in it."""
 SURE = 1.645
 """Standard errors beyond which a difference is more than noise: one in twenty is so large by chance."""
 TINY = 1e-24
@@ -69,22 +73,49 @@ def choose(standings: Sequence[Standing]) -> Standing:
     return min((s for s in standings if s.eligible), key=lambda s: float(s.errors.mean()))
 
 
+def worth_blending(blend: Standing, best: Standing) -> bool:
+    """Whether a blend is that much better than the best candidate alone."""
+    return blend.error < (1 - WORTH_IT) * best.error
+
+
+def words_of_blend(
+    blend: Standing, best: Standing, weights: Mapping[str, FloatArray], standings: Sequence[Standing], folds: int
+) -> list[str]:
+    """Say what a blend is made of, from the (m,) weights of each part for the outputs that decide, and what it saves.
+
+    `best` is the best of the candidates alone, `standings` are those of all.
+    """
+    parts = []
+    for name, shares in weights.items():
+        low, high = round(100 * shares.min()), round(100 * shares.max())
+        parts.append(f"{low} % {name}" if low == high else f"{low} to {high} % {name}")
+    lead = (
+        f"a weighted mean of {len(parts)} surrogates is chosen ({', '.join(parts)}): its error is "
+        f"{_percent(1 - blend.error / best.error)} smaller than that of the best alone, {best.name}"
+    )
+    return [lead, *_better_yardsticks(standings, blend, folds)]
+
+
 def words(standings: Sequence[Standing], chosen: Standing, folds: int) -> list[str]:
     """Say how far the chosen candidate is ahead; `standings` begin with the simplest candidate."""
     simpler = standings[: [s.name for s in standings].index(chosen.name)]
     equal = [s for s in simpler if s.eligible and s.name != MEAN and not ahead(chosen.errors, s.errors, folds)]
-    said = [_lead(standings, chosen, folds)]
+    lead = _lead(standings, chosen, folds)
     if equal:
         name = equal[0].name
         meaning = f": {IN_WORDS[name]}" if name in IN_WORDS else ""
-        said = [f"{chosen.name} is chosen, though {name}, which is simpler, is as good within the noise{meaning}"]
-    for other in standings:
-        if not other.eligible and other.name != MEAN and ahead(other.errors, chosen.errors, folds):
-            said.append(
-                f"{other.name} has an error {_percent(1 - other.error / chosen.error)} smaller, but has no gradients "
-                f"to find designs by; to take it nevertheless: --surrogate {other.name}"
-            )
-    return said
+        lead = f"{chosen.name} is chosen, though {name}, which is simpler, is as good within the noise{meaning}"
+    return [lead, *_better_yardsticks(standings, chosen, folds)]
+
+
+def _better_yardsticks(standings: Sequence[Standing], chosen: Standing, folds: int) -> list[str]:
+    """Name those without gradients that are ahead of what is chosen."""
+    return [
+        f"{other.name} has an error {_percent(1 - other.error / chosen.error)} smaller, but has no gradients "
+        f"to find designs by; to take it nevertheless: --surrogate {other.name}"
+        for other in standings
+        if not other.eligible and other.name != MEAN and ahead(other.errors, chosen.errors, folds)
+    ]
 
 
 def _lead(standings: Sequence[Standing], chosen: Standing, folds: int) -> str:

@@ -131,7 +131,10 @@ class FoldMetrics(_Part):
 class CandidateReport(_Part):
     """One candidate of a race."""
 
-    name: str = Field(description="The surrogate; `mean` predicts the mean of the rows that it learnt from.")
+    name: str = Field(
+        description="The surrogate; `mean` predicts the mean of the rows that it learnt from, and `blend` is a "
+        "weighted mean of others."
+    )
     role: Literal["chosen", "beaten", "yardstick", "out"] = Field(
         description="`chosen`; `beaten`; `yardstick`, which could not be chosen; or `out`: it failed, or can't be used."
     )
@@ -165,7 +168,11 @@ class RaceReport(_Part):
     repeats: int = Field(description="How many times the rows were dealt out to folds.")
     rows: int = Field(description="Rows that took part.")
     outputs: list[str] = Field(description="The outputs that decided: those asked for, or all.")
-    chosen: str = Field(description="The surrogate that was chosen.")
+    chosen: str = Field(description="The surrogate that was chosen; `blend` is a weighted mean of several.")
+    weights: dict[str, dict[str, float]] | None = Field(
+        None,
+        description="Of a blend: how much each surrogate counts, for each output; they add up to 1. Else null.",
+    )
     candidates: list[CandidateReport] = Field(description="All candidates, the one with the smallest error first.")
     curve: CurveReport | None = Field(description="The learning curve; null where it was not drawn.")
     text: list[str] = Field(description="What came of it, in words.")

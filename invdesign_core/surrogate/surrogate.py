@@ -6,7 +6,7 @@ import json
 import pickle
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ CHUNK = 16384
 FEW = 64
 """Points at which most outputs are seen to change; the program for so many is compiled anyway."""
 META = "meta.json"
-FORMAT = 2
+FORMAT, WITHOUT_WEIGHTS = 3, 2
+"""The format that is written, and an earlier one, which differs only in that all members count alike."""
 ARRAYS = ("shift", "scale", "box", "spread")
 DAMAGED = "copy the folder again from where it is whole, or run the experiment again"
 """What to do where a file of a saved surrogate is damaged."""
@@ -50,6 +51,7 @@ class Surrogate:
 
     (m,) `shift` and `scale` give y = shift + scale * z; (2, e) `box` is the lowest and highest encoded training value,
     where u is 0 and 1; (m,) `spread` is each output's range over the training rows, a share of which is a tolerance.
+    (K, m) `weights` say how much each member counts for each output, and add up to 1; None is all alike.
     """
 
     members: tuple[Any, ...]
@@ -59,6 +61,7 @@ class Surrogate:
     scale: FloatArray
     box: FloatArray
     spread: FloatArray
+    weights: FloatArray | None = field(default=None, kw_only=True)
 
     @classmethod
     def trained(
@@ -140,18 +143,35 @@ class Surrogate:
 
         with plugin_errors("the surrogate's network", "this is a fault of its layers"):
             answers = [net(x, training=False) for net in self._z_nets]
-        means, deviations = [mean_of(a) for a in answers], [a[1] for a in answers if isinstance(a, list)]
-        if not self._ends_in_z:
-            shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in (self.shift, self.scale))
-            means, deviations = [(y - shift) / scale for y in means], [std / scale for std in deviations]
-        own = deviations if len(deviations) == len(means) else []
+        means: list[Any] = []
+        deviations: dict[int, Any] = {}
+        for k, (answer, own) in enumerate(zip(answers, self._own_units, strict=True)):
+            mean, std = mean_of(answer), answer[1] if isinstance(answer, list) else None
+            if own is not None:
+                shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in own)
+                mean, std = (mean - shift) / scale, None if std is None else std / scale
+            means.append(mean)
+            if std is not None:
+                deviations[k] = std
         if len(means) == 1:
-            return Prediction(means[0], *own)
+            return Prediction(means[0], deviations.get(0))
         stacked = ops.stack(means)
-        std = ops.std(stacked, axis=0)
-        if own:  # the law of total variance
-            std = ops.sqrt(ops.square(std) + ops.mean(ops.square(ops.stack(own)), axis=0))
-        return Prediction(ops.mean(stacked, axis=0), std)
+        mean = self._over_members(stacked)
+        variance = self._over_members(ops.square(stacked - mean))
+        if deviations:  # the law of total variance; of members that don't know theirs it is taken to be that of others
+            variance += self._over_members(ops.square(ops.stack(list(deviations.values()))), list(deviations))
+        return Prediction(mean, ops.sqrt(variance))
+
+    def _over_members(self, values: Any, members: Sequence[int] | None = None) -> Any:
+        """Return the (r, m) weighted mean of (k, r, m) values of some members, by default of all."""
+        from keras import ops
+
+        if self.weights is None:
+            return ops.mean(values, axis=0)
+        weights = self.weights if members is None else self.weights[list(members)]
+        total = weights.sum(axis=0)
+        weights = weights / np.where(total > 0, total, 1.0)
+        return ops.sum(values * ops.convert_to_tensor(weights[:, None, :].astype(np.float32)), axis=0)
 
     def predict_z(self, x: FloatArray) -> Prediction:
         """Answer in z for (n, e) raw designs, as float64 arrays."""
@@ -197,6 +217,7 @@ class Surrogate:
                 "space": self.space.to_json(),
                 "outputs": self.outputs,
                 **{key: getattr(self, key).tolist() for key in ARRAYS},
+                "weights": None if self.weights is None else self.weights.tolist(),
             }
             with atomic_write(folder / META, named=folder) as partial:
                 partial.write_text(json.dumps(seal(meta), indent=1, ensure_ascii=False), encoding="utf-8")
@@ -207,7 +228,9 @@ class Surrogate:
         meta = read_meta(folder)
         space, arrays = checked(meta, folder / META)
         members = [_load_member(folder / name, meta["files"][name], allow_code) for name in meta["members"]]
-        surrogate = cls(tuple(members), space, tuple(meta["outputs"]), **arrays)
+        surrogate = cls(
+            tuple(members), space, tuple(meta["outputs"]), **arrays, weights=_weights_of(meta, folder / META)
+        )
         for name, member in zip(meta["members"], members, strict=True):
             surrogate._check_widths(member, folder / name)
         return surrogate
@@ -227,10 +250,21 @@ class Surrogate:
             )
 
     @cached_property
-    def _ends_in_z(self) -> bool:
-        """Whether all members have z, in these units, before their last layer."""
-        found = [units_of(net) for net in self.members]
-        return all(units is not None and np.array_equal(units, (self.shift, self.scale)) for units in found)
+    def _own_units(self) -> list[tuple[FloatArray, FloatArray] | None]:
+        """Shift and scale that take what each of `_z_nets` answers to z in these units, None where it is that already.
+
+        z = (answer - shift) / scale; what a member answers may be z in units of its own, or y.
+        """
+        found: list[tuple[FloatArray, FloatArray] | None] = []
+        for net in self.members:
+            units = units_of(net)
+            if units is None:
+                found.append((self.shift, self.scale))
+            elif np.array_equal(units, (self.shift, self.scale)):
+                found.append(None)
+            else:
+                found.append(((self.shift - units[0]) / units[1], self.scale / units[1]))
+        return found
 
     @cached_property
     def _z_nets(self) -> list[keras.Model]:
@@ -239,11 +273,8 @@ class Surrogate:
 
         nets = []
         for net in self.members:
-            units = units_of(net)
-            z = net.outputs[0] if units is None else net.get_layer(TO_UNITS).input
+            z = net.outputs[0] if units_of(net) is None else net.get_layer(TO_UNITS).input
             std = deviation_beside(z)
-            if not self._ends_in_z and units is not None:
-                z, std = net.outputs[0], None if std is None else std * units[1].astype(np.float32)
             nets.append(keras.Model(net.inputs, z if std is None else [z, std]))
         return nets
 
@@ -280,7 +311,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
             "an earlier version of invdesign wrote it; run the experiment again",
         )
     meta = read_sealed(path, DAMAGED, ("format", "members", "files", "space", "outputs", *ARRAYS))
-    if meta["format"] != FORMAT:
+    if meta["format"] not in (FORMAT, WITHOUT_WEIGHTS):
         raise RunStoreError(
             f"{path}: found format {meta['format']!r}, expected {FORMAT}", "use the version that wrote it"
         )
@@ -317,6 +348,24 @@ def checked(meta: Mapping[str, Any], path: Path) -> tuple[Space, dict[str, Float
         if not fine.all() or (key == "scale" and not arrays[key].all()):
             raise RunStoreError(f"{path}: {key!r} holds {meta[key]!r}, expected finite numbers", DAMAGED)
     return space, arrays
+
+
+def _weights_of(meta: Mapping[str, Any], path: Path) -> FloatArray | None:
+    """Return how much each member of a saved surrogate counts for each output; None is all alike."""
+    if meta.get("weights") is None:
+        return None
+    shape = (len(meta["members"]), len(meta["outputs"]))
+    try:
+        weights = np.array(meta["weights"], dtype=np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if weights.shape != shape or not ((weights >= 0).all() and np.allclose(weights.sum(axis=0), 1)):
+        raise RunStoreError(
+            f"{path}: 'weights' holds {meta['weights']!r}, expected {shape[0]} rows of {shape[1]} numbers from 0 to 1, "
+            "each column adding up to 1",
+            DAMAGED,
+        )
+    return weights
 
 
 def _load_member(path: Path, sha256: str, allow_code: bool) -> Any:

@@ -65,6 +65,7 @@ def of_surrogate(surrogate: Surrogate) -> str:
 
     parts: list[Any] = [surrogate.shift, surrogate.scale, surrogate.box, surrogate.spread, list(surrogate.outputs)]
     parts.append(surrogate.space.to_json())
+    parts += [] if surrogate.weights is None else [surrogate.weights]
     for member in surrogate.members:
         if surrogate.differentiable:
             parts += [np.asarray(ops.convert_to_numpy(weight)) for weight in member.weights]

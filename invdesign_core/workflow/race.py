@@ -13,7 +13,17 @@ from pydantic import Field
 from invdesign_core.context import CandidateStarted, Context, StageStarted
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, split_rows, together
-from invdesign_core.designs.comparison import MEAN, Standing, choose, no_better_than_mean, project, words
+from invdesign_core.designs.comparison import (
+    BLEND,
+    MEAN,
+    Standing,
+    choose,
+    no_better_than_mean,
+    project,
+    words,
+    words_of_blend,
+    worth_blending,
+)
 from invdesign_core.designs.report import CandidateReport, CurveReport, FoldMetrics, OutputMetrics, RaceReport
 from invdesign_core.errors import ConfigError, InvdesignError, RunStoreError, TrainingError, plugin_errors, require
 from invdesign_core.plugin import Race, SurrogateBuilder, Tuner
@@ -25,6 +35,7 @@ from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trials import Trial, TrialTable
+from invdesign_core.workflow.chosen import Candidate, Chosen, Part, blended, weighted_mean
 from invdesign_core.workflow.race_memory import RaceMemory
 from invdesign_core.workflow.train import (
     ForwardModel,
@@ -45,19 +56,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One surrogate of a race; the name is the plugin's, with a number where it races more than once."""
-
-    name: str
-    builder: SurrogateBuilder
-
-    @property
-    def eligible(self) -> bool:
-        """Whether it may be chosen: solvers need its gradients."""
-        return self.builder.differentiable
-
-
-@dataclass(frozen=True)
 class Finished:
     """What came of a candidate: its cross-validation, or why it is out."""
 
@@ -67,7 +65,7 @@ class Finished:
     seconds: float
 
 
-class _Chosen(Tuner):
+class _Repeat(Tuner):
     """Asks for the one trial whose hyper-parameters a race has found."""
 
     name: ClassVar[str] = "race"
@@ -89,7 +87,7 @@ def candidates_of(race: Race, registry: Registry) -> list[Candidate]:
         builder: Any = registry.create("surrogate", use, section)
         if isinstance(builder, Race):
             raise ConfigError(f"[surrogate] {race.name}: the candidate {use!r} is a race itself", "name its candidates")
-        count = sum(other.builder.name == builder.name for other in found)
+        count = sum(other.builder.name == builder.name for other in found) + (builder.name in (MEAN, BLEND))
         found.append(Candidate(f"{builder.name}-{count + 1}" if count else builder.name, builder))
     if not any(candidate.eligible for candidate in found):
         raise ConfigError(
@@ -211,8 +209,8 @@ def learn(
         pool = pool_of(data, builder, training, ctx, asked)
         running = _Race(pool, tuner, training, ctx, memory or RaceMemory())
         finished = [running.validated(i, len(candidates), one) for i, one in enumerate(candidates)]
-        report, best = running.judged(finished, builder.learning_curve)
-    return running.trained(best, report, table)
+        report, chosen = running.judged(finished, builder)
+    return running.trained(chosen, report, table)
 
 
 class _Race:
@@ -260,27 +258,59 @@ class _Race:
             self._at_work[candidate.name] = CrossValidation(candidate.builder, self._pool, settings, self._ctx)
         return self._at_work[candidate.name]
 
-    def judged(self, finished: Sequence[Finished], curve: bool) -> tuple[RaceReport, Finished]:
-        """Return the report of the race, and the candidate that is chosen; warn of outputs that none predicts."""
-        running = [one for one in finished if one.found is not None]
-        if not any(one.candidate.eligible for one in running):
+    def judged(self, finished: Sequence[Finished], race: Race) -> tuple[RaceReport, Chosen]:
+        """Return the report of the race, and what is chosen; warn of outputs that it does not predict."""
+        found = {one.candidate.name: (one.candidate, one.found) for one in finished if one.found is not None}
+        if not any(candidate.eligible for candidate, _ in found.values()):
             raise _nobody({one.candidate.name: one.message for one in finished})
-        mean = self._mean()
-        predicted = {MEAN: mean} | {one.candidate.name: one.found.predicted for one in running if one.found}
-        errors = {name: self._pool.fold_errors(y) for name, y in predicted.items()}
-        eligible = {one.candidate.name for one in running if one.candidate.eligible}
-        standings = [Standing(name, self._pool.over_asked(e), name in eligible) for name, e in errors.items()]
-        chosen = choose(standings)
-        best = next(one for one in running if one.candidate.name == chosen.name)
-        self._doubts(errors[MEAN], errors[chosen.name], predicted[chosen.name])
-        drawn = self._curve(best) if curve else None
-        roles = {s.name: "chosen" if s is chosen else "beaten" if s.eligible else "yardstick" for s in standings}
+        predicted = {MEAN: self._mean()} | {name: validated.predicted for name, (_, validated) in found.items()}
+        standings = [self._standing(n, y, n in found and found[n][0].eligible) for n, y in predicted.items()]
+        best = choose(standings)
+        chosen = Chosen([Part(*found[best.name], np.ones(len(self._pool.data.outputs)))], predicted[best.name])
+        said = words(standings, best, self._folds)
+        mean = blended(standings, found, self._pool) if race.blend else None
+        if mean is not None and worth_blending(standing := self._standing(BLEND, mean.predicted, True), best):
+            said = words_of_blend(standing, best, mean.shares(self._pool.asked), standings, self._folds)
+            standings, best, chosen, predicted = (
+                [*standings, standing],
+                standing,
+                mean,
+                {**predicted, BLEND: mean.predicted},
+            )
+        self._doubts(predicted[MEAN], chosen.predicted)
+        curve = self._curve(chosen.heaviest(self._pool.asked)) if race.learning_curve else None
+        roles = {s.name: "chosen" if s is best else "beaten" if s.eligible else "yardstick" for s in standings}
+        report = RaceReport(
+            folds=self._folds,
+            repeats=self._repeats,
+            rows=len(self._pool.rows.train),
+            outputs=[self._pool.data.outputs[m] for m in self._pool.asked],
+            chosen=best.name,
+            weights=self._weights(chosen) if chosen is mean else None,
+            candidates=self._reports(sorted(standings, key=lambda s: s.error), roles, predicted, finished),
+            curve=curve,
+            text=[*said, *([] if curve is None else [curve.text])],
+        )
+        return report, chosen
+
+    def _standing(self, name: str, predicted: FloatArray, eligible: bool) -> Standing:
+        return Standing(name, self._pool.over_asked(self._pool.fold_errors(predicted)), eligible)
+
+    def _weights(self, chosen: Chosen) -> dict[str, dict[str, float]]:
+        outputs = self._pool.data.outputs
+        return {name: dict(zip(outputs, map(float, w), strict=True)) for name, w in chosen.shares().items()}
+
+    def _reports(
+        self,
+        standings: Sequence[Standing],
+        roles: Mapping[str, Any],
+        predicted: Mapping[str, FloatArray],
+        finished: Sequence[Finished],
+    ) -> list[CandidateReport]:
+        """Return what there is to say of all candidates, those that are out last."""
         by_name = {one.candidate.name: one for one in finished}
-        reports = [
-            self._report(s, roles[s.name], predicted[s.name], by_name.get(s.name))
-            for s in sorted(standings, key=lambda s: s.error)
-        ]
-        reports += [
+        running = [self._report(s, roles[s.name], predicted[s.name], by_name.get(s.name)) for s in standings]
+        return running + [
             CandidateReport(
                 name=one.candidate.name,
                 role="out",
@@ -294,17 +324,6 @@ class _Race:
             for one in finished
             if one.found is None
         ]
-        report = RaceReport(
-            folds=self._folds,
-            repeats=self._repeats,
-            rows=len(self._pool.rows.train),
-            outputs=[self._pool.data.outputs[m] for m in self._pool.asked],
-            chosen=chosen.name,
-            candidates=reports,
-            curve=drawn,
-            text=[*words(standings, chosen, self._folds), *([] if drawn is None else [drawn.text])],
-        )
-        return report, best
 
     def _report(self, standing: Standing, role: Any, predicted: FloatArray, one: Finished | None) -> CandidateReport:
         """Return what there is to say of a candidate that ended."""
@@ -346,9 +365,10 @@ class _Race:
             found[fold.repeat, fold.left_out] = mean
         return found
 
-    def _doubts(self, mean: FloatArray, chosen: FloatArray, predicted: FloatArray) -> None:
-        """Warn of outputs that the chosen candidate predicts no better than their mean, or badly."""
+    def _doubts(self, by_mean: FloatArray, predicted: FloatArray) -> None:
+        """Warn of outputs that what is chosen predicts no better than their mean, or badly."""
         metrics = self._metrics(predicted)
+        mean, chosen = self._pool.fold_errors(by_mean), self._pool.fold_errors(predicted)
         for m, name in enumerate(self._pool.data.outputs):
             if metrics[name].r2 is not None and no_better_than_mean(mean[:, m], chosen[:, m], self._folds):
                 self._ctx.warn(
@@ -358,53 +378,53 @@ class _Race:
                 del metrics[name]
         tell_of_test(metrics, self._ctx, "measured row")
 
-    def _curve(self, best: Finished) -> CurveReport | None:
-        """Return the learning curve of the chosen candidate; None where it could not be trained on fewer rows."""
-        assert best.found is not None
+    def _curve(self, part: Part) -> CurveReport | None:
+        """Return the learning curve of a candidate; None where it could not be trained on fewer rows."""
         try:
-            errors = self._work(best.candidate).curve(best.found)
+            errors = self._work(part.candidate).curve(part.found)
         except RunStoreError:
             raise
         except InvdesignError as error:
-            self._ctx.note(f"the learning curve of {best.candidate.name} could not be drawn: {error.message}")
+            self._ctx.note(f"the learning curve of {part.candidate.name} could not be drawn: {error.message}")
             return None
         rows = float(np.mean([len(fold.train) for fold in self._pool.folds]))
         return project([round(share * rows) for share in (*SHARES, 1.0)], errors, self._folds)
 
-    def trained(self, best: Finished, race: RaceReport, table: TrialTable | None) -> ForwardModel:
-        """Return the chosen surrogate, trained on all rows that are not held out for a test."""
-        assert best.found is not None
-        builder, found = best.candidate.builder, best.found
-        if builder.closed_form:
-            model = self._from_closed_form(best)
+    def trained(self, chosen: Chosen, race: RaceReport, table: TrialTable | None) -> ForwardModel:
+        """Return what is chosen, trained on all rows that are not held out for a test."""
+        models = [self._trained(part, table) for part in chosen.parts]
+        model = models[0] if len(models) == 1 else weighted_mean(chosen.parts, models)
+        rows = self._pool.rows
+        if len(rows.test):
+            test = test_metrics(model.surrogate, rows.x[rows.test], rows.y[rows.test])
+            tell_of_test(test, self._ctx)
+            known = {}
         else:
-            settings, rows = settings_of(builder, self._pool, self._training), self._pool.rows
-            if settings.watches:
-                rows = split_rows(self._pool.data, self._training.held_out(raced=True), settings.validation, self._ctx)
-            chosen = _Chosen(values=found.values)
-            model = fit_rows(self._pool.data, rows, builder, chosen, settings, self._ctx, table)
-        report = model.report.model_copy(update={"race": race})
-        if not report.test:
-            counts = report.rows | {"left out": len(self._pool.rows.train)}
-            report = report.model_copy(update={"rows": counts, "test": self._metrics(found.predicted)})
-        return replace(model, report=report)
+            test, known = self._metrics(chosen.predicted), {"left out": len(rows.train)}
+        update = {"race": race, "test": test, "rows": model.report.rows | known}
+        return replace(model, report=model.report.model_copy(update=update))
 
-    def _from_closed_form(self, best: Finished) -> ForwardModel:
+    def _trained(self, part: Part, table: TrialTable | None) -> ForwardModel:
+        """Return one candidate, trained on all rows."""
+        builder, rows = part.candidate.builder, self._pool.rows
+        if builder.closed_form:
+            return self._from_closed_form(part)
+        settings = settings_of(builder, self._pool, self._training)
+        if settings.watches:
+            rows = split_rows(self._pool.data, self._training.held_out(raced=True), settings.validation, self._ctx)
+        again = _Repeat(values=part.found.values)
+        return fit_rows(self._pool.data, rows, builder, again, settings, self._ctx, table)
+
+    def _from_closed_form(self, part: Part) -> ForwardModel:
         """Return the model of all rows, which the folds' models started from."""
-        assert best.found is not None
-        found, rows, data = best.found, self._pool.rows, self._pool.data
+        found, rows, data = part.found, self._pool.rows, self._pool.data
         with self._ctx.clock.stage("train"):
             self._ctx.emit(StageStarted("train"))
-            work = self._work(best.candidate)
+            work = self._work(part.candidate)
             member = work.member_of(work.whole(found.values, found.number))
-            known, test = known_rows(rows), rows.test
+            known = known_rows(rows)
             surrogate = Surrogate.trained([member], data.space, data.outputs, work.scaling, known.x, known.y)
-            report = untested(surrogate, best.candidate.builder.name).model_copy(
-                update={
-                    "best": found.values,
-                    "rows": {"train": len(known.x), "validation": 0, "test": len(test)},
-                    "test": test_metrics(surrogate, rows.x[test], rows.y[test]),
-                }
-            )
-        tell_of_test(report.test, self._ctx)
+        report = untested(surrogate, part.candidate.builder.name)
+        counts = {"train": len(known.x), "validation": 0, "test": len(rows.test)}
+        report = report.model_copy(update={"best": found.values, "rows": counts})
         return ForwardModel(surrogate, report, known, data.truth)

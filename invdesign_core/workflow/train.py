@@ -74,7 +74,9 @@ def fit(
     training, rows = settle(data, builder, training, ctx)
     for doubt in doubts_of_split(rows) if expects_validation(builder, training) else []:
         ctx.warn(doubt)
-    return fit_rows(data, rows, builder, tuner, training, ctx, table)
+    model = fit_rows(data, rows, builder, tuner, training, ctx, table)
+    tell_of_test(model.report.test, ctx)
+    return model
 
 
 def fit_rows(
@@ -110,7 +112,6 @@ def fit_rows(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
-    tell_of_test(report.test, ctx)
     return ForwardModel(surrogate, report, known, data.truth)
 
 
