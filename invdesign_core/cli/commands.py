@@ -300,6 +300,37 @@ def predict(**given: Any) -> None:
     _do("predict.predict", given)
 
 
+@cli.command(short_help="Propose experiments: the next ones of a run, or the first ones.")
+@click.argument("run", required=False, metavar="[RUN]", type=PATH)
+@click.option("--design", type=PATH, help="An experiment file: plan the first experiments, without any data.")
+@click.option("--batch", type=click.IntRange(1), default=6, show_default=True, help="How many experiments.")
+@click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file to write; by default they are printed as CSV.")
+@target_option
+@set_option
+@design_options
+@click.option("--repeats", is_flag=True, help="Also propose designs that are measured already.")
+@seed_option
+@backend_option
+@click.option(
+    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+)
+@json_option
+@quiet_option
+def propose(**given: Any) -> None:
+    """Write the experiments that teach most, with columns to fill in what is measured.
+
+    Of a RUN they come with predictions, intervals and the probability that a measurement meets the
+    target; without a target they are where the surrogate knows least. With --design they fill the
+    space that an experiment file describes, whose table need not be there yet.
+
+    \b
+    Examples:
+      invdesign propose --design draft.toml --batch 20 --out next.csv
+      invdesign propose runs/20260101-120000 --target H2=0.33 --batch 6 --out next.csv
+    """
+    _do("propose.propose", given)
+
+
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")
 @click.argument("tasks", nargs=-1, metavar="[DATASET|EXPERIMENT.toml]...")
 @plugin_options("surrogate", "tuner", "objective", "solver")

@@ -308,6 +308,29 @@ class PredictReport(_Part):
     notes: list[str] = Field(description="What is worth knowing about these predictions.")
 
 
+class ProposeReport(_Part):
+    """The result of `invdesign propose`."""
+
+    run: str | None = Field(description="The run folder that was asked; null for the first experiments.")
+    design: str | None = Field(description="The experiment file of the first experiments; null for those of a run.")
+    out: str | None = Field(description="The file with the experiments; null where none was asked for.")
+    experiments: list[dict[str, Any]] = Field(description="The inputs of each experiment.")
+    prediction: list[dict[str, Number]] | None = Field(
+        None, description="For each experiment the predicted outputs; null for the first experiments."
+    )
+    low: list[dict[str, Number]] | None = Field(
+        None, description="For each experiment the lower end of the interval that a measurement should lie in."
+    )
+    high: list[dict[str, Number]] | None = Field(None, description="The upper end of that interval.")
+    probability: list[Number] | None = Field(
+        None,
+        description="For each experiment the probability that a measurement meets the target; null where no value or "
+        "limit is asked for.",
+    )
+    seed: int = Field(description="The seed.")
+    notes: list[str] = Field(description="What is worth knowing about these experiments.")
+
+
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
     return [_design(answers, row) for row in range(len(answers.columns["target",]))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,11 +88,13 @@ def shortened(
     high: FloatArray,
     stays: Mask,
     as_good: Callable[[FloatArray, FloatArray], Mask],
+    to: Sequence[int] = DIGITS,
 ) -> FloatArray:
     """Return (n, e) designs with as few digits as leave them what they are, to be read and typed in again.
 
-    Continuous columns, but for those that stay as somebody typed them, are rounded to the first of `DIGITS` that breaks
-    no constraint and for which `as_good(tried, x)` is (n,) true, and lie on a bound that they miss by less than that.
+    Continuous columns, but for those that stay as somebody typed them, are rounded to the first number of digits `to`
+    that breaks no constraint and for which `as_good(tried, x)` is (n,) true, and lie on a bound that they miss by less
+    than that.
     """
     smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
@@ -102,7 +104,7 @@ def shortened(
     low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
     found, left = x, np.asarray(free.any(axis=1))
     before, lost = broken(space, x), ~allowed.holds(x)
-    for digits in DIGITS:
+    for digits in to:
         if not left.any():
             break
         tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits), x)

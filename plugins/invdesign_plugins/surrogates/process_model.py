@@ -12,9 +12,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from invdesign_core.plugin import FloatArray, TrainingError, in_float64
 from invdesign_plugins.surrogates.process_fit import Hyperparameters, Rows, Search, matern
-
-LEAST_VARIANCE = 1e-12
-"""In units of the signal variance: less than this is rounding."""
+from invdesign_plugins.surrogates.process_posterior import LEAST_VARIANCE, Posterior
 
 PER_OUTPUT = ("lengths", "variance", "noise_ratio", "measured", "coefficients", "coefficients_rest")
 
@@ -112,6 +110,14 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         """(m,) standard deviations of a measurement about the function, in standardised units."""
         ratio, variance = map(_array, (self.noise_ratio, self.variance))
         return np.asarray(np.sqrt(ratio * variance))
+
+    def posterior(self, x: FloatArray, y: FloatArray) -> Posterior:
+        """Return what (n, e) standardised designs and their (n, m) outputs say by the hyper-parameters of this process.
+
+        It can be told further rows, such as experiments that are under way.
+        """
+        lengths, ratio, variance = map(_array, (self.lengths, self.noise_ratio, self.variance))
+        return Posterior(lengths, variance, ratio * variance, x, y)
 
     def start_from(self, other: GaussianProcess) -> None:
         """Search near the hyper-parameters of another fitted process of the same columns and outputs only."""
