@@ -117,7 +117,7 @@ def _held(space: Space, held: FloatArray | None) -> tuple[tuple[FloatArray, Floa
 
 def _all(space: Space, held: FloatArray | None) -> FloatArray | None:
     """Return every design of a space in which nothing is continuous, where they are not too many."""
-    given = np.zeros(space.width, dtype=bool) if held is None else ~np.isnan(held)
+    given: Mask = np.zeros(space.width, dtype=bool) if held is None else np.asarray(~np.isnan(held))
     free = [i for i, s in enumerate(space.slices) if not given[s].all()]
     sizes = [space.variables[i].count for i in free]
     if any(size is None for size in sizes) or prod(size or 1 for size in sizes) > LISTED:
@@ -145,7 +145,7 @@ def _evenly_in_values(
     space: Space, x: FloatArray, low: FloatArray, high: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
     """Draw again, evenly among what exists, the columns that no constraint ties: values, ranges, logarithms."""
-    tied = space.constraints.linear.matrix.any(axis=0)
+    tied: Mask = np.asarray(space.constraints.linear.matrix.any(axis=0))
     for limit in space.constraints.at_most:
         tied[list(limit.columns)] = True
     for variable, columns in zip(space.variables, space.slices, strict=True):

@@ -14,8 +14,8 @@ from invdesign_core.space.arrays import FloatArray
 if TYPE_CHECKING:
     import keras
 
-FROM_UNITS, TO_UNITS = "from_units", "to_units"
-"""Names of the two layers, by which a loaded model shows where z is."""
+FROM_UNITS, TO_UNITS, CENTRED = "from_units", "to_units", "centred"
+"""Names of layers, by which a loaded model shows where z is."""
 CONSTANT, COLUMN = "constant", "as_column"
 """Names of the layers that may stand between a network and z."""
 
@@ -71,7 +71,7 @@ class Scaling:
         shift = self.x_shift
         if self.coarse is not None and self.coarse.any():
             # A product with 1 / scale would round away what float32 still tells apart; a difference is exact.
-            h = keras.layers.Rescaling(1.0, list(np.where(self.coarse, -shift, 0.0)), name="centred")(h)
+            h = keras.layers.Rescaling(1.0, list(np.where(self.coarse, -shift, 0.0)), name=CENTRED)(h)
             shift = np.where(self.coarse, 0.0, shift)
         h = keras.layers.Rescaling(list(1 / self.x_scale), list(-shift / self.x_scale), name=FROM_UNITS)(h)
         z = as_columns(mean_of(net(h)))
@@ -79,6 +79,29 @@ class Scaling:
             z = keras.layers.Rescaling(list(np.where(self.constant, 0.0, 1.0)), name=CONSTANT)(z)
         y = keras.layers.Rescaling(list(self.y_scale), list(self.y_shift), name=TO_UNITS)(z)
         return keras.Model(x, y, name="surrogate")
+
+
+def unwrapped(model: keras.Model) -> tuple[keras.Model, Scaling] | None:
+    """Return the network and the scaling that `Scaling.wrap` put a model together from; None for any other model."""
+    import keras
+
+    layers = {layer.name: layer for layer in model.layers}
+    nets = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if FROM_UNITS not in layers or units_of(model) is None or len(nets) != 1:
+        return None
+    own = layers[FROM_UNITS]
+    x_scale = 1 / np.asarray(own.scale, dtype=np.float64)
+    x_shift = -np.asarray(own.offset, dtype=np.float64) * x_scale
+    coarse = np.zeros(len(x_scale), dtype=np.bool_)
+    if CENTRED in layers:
+        centre = -np.asarray(layers[CENTRED].offset, dtype=np.float64)
+        coarse = centre != 0
+        x_shift = np.where(coarse, centre, x_shift)
+    y_shift, y_scale = units_of(model) or (np.zeros(0), np.zeros(0))
+    constant = np.zeros(len(y_shift), dtype=np.bool_)
+    if CONSTANT in layers:
+        constant = np.asarray(layers[CONSTANT].scale) == 0
+    return nets[0], Scaling(x_shift, x_scale, y_shift, y_scale, coarse, constant)
 
 
 def units_of(model: keras.Model) -> tuple[FloatArray, FloatArray] | None:

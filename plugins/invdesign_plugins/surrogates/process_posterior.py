@@ -48,6 +48,14 @@ class Posterior:
         mean, std = (np.stack(part, axis=1) for part in zip(*answers, strict=True))
         return mean, std
 
+    def influence(self, x: FloatArray, last: int) -> FloatArray:
+        """Return the (r, last, m) slopes of the means at (r, e) designs by the outputs of the last rows."""
+        slopes = []
+        for j, (known, factor, _) in enumerate(self._solved):
+            across = matern(known, x / self.lengths[j])
+            slopes.append(cho_solve((factor, True), across)[len(known) - last :].T)
+        return np.stack(slopes, axis=2)
+
     def given(self, x: FloatArray, y: FloatArray) -> Posterior:
         """Return what is known with (k, e) more rows and their (k, m) outputs."""
         return replace(self, x=np.concatenate([self.x, x]), y=np.concatenate([self.y, y]))
