@@ -37,7 +37,10 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage began: ``load``, ``race``, ``tune``, ``train`` or ``solve``; `solver` is named where one is asked."""
+    """A stage began: ``load``, ``race``, ``tune``, ``train``, ``solve`` or ``simulate``.
+
+    `solver` is named where one is asked.
+    """
 
     kind: ClassVar[str] = "stage"
     stage: str
@@ -106,7 +109,7 @@ class Warned(Event):
     text: str
 
 
-STAGES = ("import", "load", "race", "tune", "train", "compile", "solve")
+STAGES = ("import", "load", "race", "tune", "train", "compile", "solve", "simulate")
 """The stages whose seconds are reported."""
 
 

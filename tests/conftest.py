@@ -275,13 +275,15 @@ def posed(surrogate, targets, space, objective, solver, known, truth, designs, n
     from invdesign_core.search.inverse_problem import Wishes
     from invdesign_core.search.proximity import NearTo
     from invdesign_core.targets import Targets
+    from invdesign_core.truth.simulator import as_truth
     from invdesign_core.workflow.inverse import inverse_problem
     from invdesign_core.workflow.train import ForwardModel, untested
 
-    model = ForwardModel(surrogate, untested(surrogate), None if known is None else TrainingRows(*known), truth)
+    rows = None if known is None else TrainingRows(*known)
+    model = ForwardModel(surrogate, untested(surrogate), rows, as_truth(truth))
     frame = None if isinstance(targets, dict) else targets
-    build, rows = (Targets.build, [targets]) if frame is None else (Targets.from_frame, frame)
-    wanted, wishes = build(rows, surrogate.outputs, surrogate.spread), Wishes(designs, near_to or NearTo())
+    build, asked = (Targets.build, [targets]) if frame is None else (Targets.from_frame, frame)
+    wanted, wishes = build(asked, surrogate.outputs, surrogate.spread), Wishes(designs, near_to or NearTo())
     problem = inverse_problem(model, space, wanted, objective, solver, wishes, frame)
     return problem if quality is None else replace(problem, errors=quality.errors)
 

@@ -10,11 +10,17 @@ from pydantic import BaseModel
 from invdesign_core.cli.listing import markdown_table
 from invdesign_core.registry import Registry, schema_of
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 
 DOCS = Path(__file__).parents[1] / "docs"
-SECTIONS: dict[str, type[BaseModel]] = {"experiment": Experiment, "design": Design, "training": Training}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "experiment": Experiment,
+    "design": Design,
+    "training": Training,
+    "truth": TruthSettings,
+}
 TABLE = re.compile(r"(?<=<!-- options: )(?P<name>[\w-]+) -->\n(?:\|.*\n)*")
 
 

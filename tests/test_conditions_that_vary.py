@@ -22,6 +22,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.truth.simulator import as_truth
 from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.inverse import invert, invert_many, pose
 from invdesign_core.workflow.load import prepare
@@ -74,7 +75,7 @@ def ask(surrogate, rows):
         def choose(extremum):
             return REGISTRY.create("solver", "lbfgsb" if extremum else solver, {"starts": 4})
 
-        model = ForwardModel(surrogate, untested(surrogate), known, truth)
+        model = ForwardModel(surrogate, untested(surrogate), known, as_truth(truth))
         wanted = parse_targets(asked, ("y",), space=SPACE) if isinstance(asked, dict) else asked
         said, ctx = Design.from_mapping(design), ctx or Context()
         problem = pose(model, SPACE, said, wanted, REGISTRY.create("objective", "mse", {}), choose, ctx)

@@ -17,6 +17,7 @@ from invdesign_core.registry import Registry
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.sealed import read_sealed, seal
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.truth.simulator import as_truth
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.experiment import Experiment
@@ -134,7 +135,7 @@ def test_a_table_is_not_gone_on_with_by_what_computes_otherwise(model, cut_short
         "versions": {"versions": {**prepared.versions, "keras": "0.1"}},
         "code": {"code": "other"},
         "measured designs": {"model": replace(prepared.model, rows=TrainingRows(np.zeros((4, 2)), np.zeros((4, 2))))},
-        "true model": {"model": replace(prepared.model, truth=lambda frame: frame)},
+        "true model": {"model": replace(prepared.model, truth=as_truth(lambda frame: frame))},
         "backend": {"running": "tensorflow"},
     }
     with pytest.raises(RunStoreError, match=f"with different {what}"):

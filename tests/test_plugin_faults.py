@@ -70,9 +70,12 @@ def test_a_solver_that_fails_or_answers_nonsense_is_named(answer):
 
 
 @pytest.mark.parametrize("truth", [fails, lambda frame: 3])
-def test_a_true_model_that_fails_is_named(truth):
-    with pytest.raises(PluginError, match="true model failed"):
-        solve(truth=truth)
+def test_a_true_model_that_fails_costs_no_answer_and_its_designs_say_why(truth):
+    found = solve(truth=truth)
+    assert found.status == "not met"
+    assert len(found.designs) > 0
+    why = "RuntimeError: out of order" if truth is fails else "it returned 3, expected a DataFrame"
+    assert set(found.designs["failed"]) == {why}
 
 
 class Forest:

@@ -8,7 +8,6 @@ import pytest
 from conftest import invert, lin
 
 from invdesign_core.context import Context
-from invdesign_core.errors import DataError, PluginError
 from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -39,13 +38,20 @@ def test_a_true_model_that_works_in_its_table_changes_no_design():
     assert (designs["design.a"] + designs["design.b"]).to_numpy() == pytest.approx(designs["truth.y"].to_numpy())
 
 
-def test_answers_of_a_true_model_that_are_no_numbers_are_its_fault():
-    with pytest.raises(PluginError, match="true model: its answers as numbers failed"):
-        solve(lambda frame: pd.DataFrame({"y": ["high"] * len(frame)}))
-    with pytest.raises(DataError, match="fault of the dataset plugin"):
-        solve(lambda frame: pd.DataFrame(np.ones((len(frame), 2)), columns=["y", "y"]))
-    nothing = solve(lambda frame: pd.DataFrame({"y": pd.array([None] * len(frame), dtype="Float64")}))
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda n: pd.DataFrame({"y": ["high"] * n}), "y is 'high'"),
+        (lambda n: pd.DataFrame(np.ones((n, 2)), columns=["y", "y"]), "it gave the columns ['y', 'y'], expected each"),
+        (lambda n: pd.DataFrame({"y": pd.array([None] * n, dtype="Float64")}), "y is empty"),
+        (lambda n: pd.DataFrame({"y": np.ones(n + 1)}), "it gave 2 rows, expected 1 row"),
+    ],
+    ids=["text", "a name twice", "nothing", "another number of rows"],
+)
+def test_answers_of_a_true_model_that_are_no_numbers_are_none(answer, why):
+    nothing = solve(lambda frame: answer(len(frame)))
     assert (nothing.status, nothing.designs["truth.y"].isna().all()) == ("not met", True)
+    assert nothing.designs["failed"].str.startswith(why).all()
 
 
 def test_a_regressor_that_works_in_its_array_changes_no_design():

@@ -17,6 +17,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
+from invdesign_core.truth.simulator import as_truth
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.input_limits import narrowed
 from invdesign_core.workflow.inverse import invert, pose
@@ -33,7 +34,7 @@ def solve(model, targets, space=None, solver="lbfgsb", rows=None, truth=None, **
     """Invert a network as it is, as `solve` does."""
     space = space or Space((Variable("x1", lower=0, upper=1), Variable("x2", lower=0, upper=1)))
     surrogate = model if isinstance(model, Surrogate) else Surrogate.of_model(model, space, ("y",))
-    known = ForwardModel(surrogate, untested(surrogate), rows, truth)
+    known = ForwardModel(surrogate, untested(surrogate), rows, as_truth(truth))
     wanted = parse_targets(targets, ("y",), space=space)
     objective = REGISTRY.create("objective", "mse", {})
     problem = pose(

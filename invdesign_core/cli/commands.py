@@ -243,6 +243,11 @@ def run(**given: Any) -> Any:
 @click.option(
     "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
 )
+@click.option(
+    "--truth",
+    is_flag=True,
+    help="Put the designs through what the run's [truth] names: this runs its function or program.",
+)
 @seed_option
 @backend_option
 @time_limit_option

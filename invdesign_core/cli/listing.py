@@ -14,6 +14,7 @@ from invdesign_core.cli.session import discover
 from invdesign_core.designs.report import Report
 from invdesign_core.registry import Entry, Provider, Registry, schema_of, summary_of
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
@@ -106,7 +107,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
             choices.append(options)
         names = {"enum": list(registry.labels(kind))}
         properties[kind] = {"description": Experiment.model_fields[kind].description, "anyOf": [*choices, names]}
-    for name, model in (("training", Training), ("design", Design)):
+    for name, model in (("training", Training), ("design", Design), ("truth", TruthSettings)):
         properties[name] = model.model_json_schema() | {"description": Experiment.model_fields[name].description}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -151,7 +152,7 @@ def _print_sections(schema: Mapping[str, Any], registry: Registry) -> None:
                 if "properties" in choice:
                     click.echo(f'  # with use = "{choice["properties"].pop("use")["const"]}":')
                     _print_options(choice)
-        elif name in ("training", "design", "targets"):
+        elif name in ("training", "design", "truth", "targets"):
             click.echo(f"\n[{name}]  {item.get('description', '')}")
             _print_options(item)
         else:

@@ -71,6 +71,7 @@ def solve(
             backend_name=given["backend"],
             allow_code=given["allow_code"],
             imports=given["imports"],
+            truth=True if given["truth"] else None,
             frame=frame,
             targets=targets,
             table=read_designs(table, reading=reading) if said and table is not None else table,
@@ -98,10 +99,10 @@ def _sections(given: dict[str, Any], designs: int | None) -> dict[str, dict[str,
     sections: dict[str, Any] = {kind: {"use": given[kind]} for kind in PLUGINS if given[kind] is not None}
     sections = apply_overrides(sections, overrides_of(given))
     for name, section in sections.items():
-        if name not in (*PLUGINS, "design", "dataset"):
+        if name not in (*PLUGINS, "design", "truth", "dataset"):
             raise ConfigError(
-                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design and how a table is "
-                "written (dataset) can be set",
+                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design, truth and how a table "
+                "is written (dataset) can be set",
                 "use `invdesign run` to train again",
             )
         if isinstance(section, str) and name in PLUGINS:

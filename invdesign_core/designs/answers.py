@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.designs.distinct import pick
-from invdesign_core.errors import DataError, plugin_errors, plural
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF, Targets
+from invdesign_core.truth.simulated import Tally, sum_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
 Columns = dict[tuple[str, ...], Any]
 """The columns of a table by part and name, such as ("prediction", "H2") or ("loss",); lists are written as JSON."""
@@ -37,9 +35,8 @@ class Answers:
     targets : Targets
         What was asked for.
     starts : pandas.DataFrame
-        One row a start: ``target``, ``start``, ``guess.NAME``, ``design.NAME``, ``prediction.NAME``,
-        ``truth.NAME`` where it is known, ``loss``, ``variance``, ``hit``, ``status``, ``message``,
-        ``evaluations``, ``moved``.
+        One row a start: ``target``, ``start``, ``guess.NAME``, ``design.NAME``, ``prediction.NAME``, ``loss``,
+        ``variance``, ``hit``, ``status``, ``message``, ``evaluations``, ``moved``.
     columns : dict
         The distinct designs, as `designs` has them.
     interrupted : bool
@@ -54,6 +51,8 @@ class Answers:
         For each design how far each input may move alone, by name, and its free directions; None where it misses.
     scenarios : Scenarios, optional
         What conditions that vary may be: predictions are means over them. ``scenarios.frame`` is a DataFrame.
+    simulated : Tally, optional
+        How much work it was to ask the true model, where there is one.
     """
 
     targets: Targets
@@ -65,13 +64,15 @@ class Answers:
     out_of_time: bool = False
     tolerances: tuple[tuple[dict[str, list[Any]], list[dict[str, float]]] | None, ...] = ()
     scenarios: Scenarios | None = None
+    simulated: Tally | None = None
 
     @cached_property
     def designs(self) -> pd.DataFrame:
         """The distinct designs, best first.
 
-        ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``, ``spread.NAME`` of an ensemble, ``truth.NAME`` where
-        it is known, ``loss``, ``variance``, ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME``
+        ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``, ``spread.NAME`` of an ensemble; where there is a
+        true model ``truth.NAME``, ``difference.NAME``, the prediction minus the truth, and ``failed``, why there is no
+        truth; ``loss``, ``variance``, ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME``
         for each asked output, ``met``, which has no value where nothing but a maximum or minimum is asked for,
         ``starts``; where training rows are known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance``,
         ``inside``, and of the target's best measured row ``measured.row``, ``measured.met`` and ``measured.answer``;
@@ -153,6 +154,7 @@ class Answers:
             None if found[0][1].rows is None else together("rows"),
             any(a.out_of_time for _, a in found),
             scenarios=found[0][1].scenarios,
+            simulated=sum_of(a.simulated for _, a in found),
         )
 
     def reached(self, name: str, by: str) -> Any:
@@ -175,16 +177,14 @@ class Answers:
 
 
 def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
-    """Judge what the starts reached, and pick the distinct designs.
+    """Judge what the starts reached by the prediction, and pick the distinct designs.
 
-    A design meets a target by the truth where there is one, else by the prediction; where the true model gave no
-    value, it doesn't. Where any meets, only such are reported. They are ranked by loss plus the members' variance: an
-    exact solver brings the loss of many designs to nothing, and the spread tells which of them to trust.
+    Where any meets, only such are reported. They are ranked by loss plus the members' variance: an exact solver brings
+    the loss of many designs to nothing, and the spread tells which of them to trust.
     """
     surrogate, space, targets, near = problem.surrogate, problem.space, problem.targets, problem.nearness
     written = space.decode(reached.x)
-    true = None if problem.truth is None else true_outputs(problem.truth, written, surrogate.outputs)
-    judged = reached.prediction.mean if true is None else true
+    judged = reached.prediction.mean
     met = targets.met(judged, reached.groups)
     misses = targets.miss(judged, reached.groups)
     hit: NDArray[np.bool_] = np.asarray(met.all(axis=1))
@@ -192,7 +192,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
     columns: Columns = {("design", name): written[name].array for name in space.names}
     named = [(m, name) for m, name in enumerate(surrogate.outputs) if name not in surrogate.exact_inputs]
-    for part, values in (("prediction", reached.prediction.mean), ("spread", reached.prediction.std), ("truth", true)):
+    for part, values in (("prediction", reached.prediction.mean), ("spread", reached.prediction.std)):
         if values is not None:
             columns |= {(part, name): values[:, m] for m, name in named}
     columns |= {("loss",): reached.loss, ("variance",): reached.variance}
@@ -278,25 +278,6 @@ def _as_good(y: FloatArray, score: FloatArray, groups: NDArray[np.intp], targets
     less = targets.direction[groups] * (y[best[groups]] - y)
     tolerance = np.where(targets.tolerance > 0, targets.tolerance, DEFAULT_TOLERANCE * targets.spread)
     return np.asarray((less <= tolerance[groups]).all(axis=1))
-
-
-def true_outputs(truth: Truth, written: pd.DataFrame, outputs: tuple[str, ...]) -> FloatArray:
-    """Put designs through the true forward model; (b, m), NaN where it failed."""
-    import pandas as pd
-
-    with plugin_errors("the dataset's true model"):
-        answer = truth(written.copy())  # it may work in what it is given
-        if not isinstance(answer, pd.DataFrame):
-            raise TypeError(f"it returned {answer!r}, expected a DataFrame")
-    once = all(list(answer.columns).count(name) == 1 for name in outputs)
-    if not once or len(answer) != len(written):
-        raise DataError(
-            f"the dataset's true model returned {plural(len(answer), 'row')} with the columns {list(answer.columns)}, "
-            f"expected {plural(len(written), 'row')} with {list(outputs)}",
-            "this is a fault of the dataset plugin",
-        )
-    with plugin_errors("the dataset's true model: its answers as numbers"):
-        return np.asarray(answer[list(outputs)].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _encoded_names(space: Space) -> list[str]:

@@ -6,20 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from invdesign_core.context import Context
 from invdesign_core.data.distance import DataDistance
 from invdesign_core.designs.answers import Answers, answers, laid_out
 from invdesign_core.designs.directions import free_directions
 from invdesign_core.designs.measured import measured_rows
 from invdesign_core.designs.tolerances import tolerance_ranges
+from invdesign_core.designs.truth import by_truth
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 
 
-def judge(problem: InverseProblem, result: SearchResult) -> Answers:
-    """Judge what a search reached: the distinct designs, the measured rows beside them, and the typical errors."""
-    found = answers(problem, result)
+def judge(problem: InverseProblem, result: SearchResult, ctx: Context) -> Answers:
+    """Judge what a search reached: the distinct designs, the measured rows beside them, and the typical errors.
+
+    A true model, where there is one, is asked about these designs, and tells `ctx` of its progress.
+    """
+    found = by_truth(problem, result, answers(problem, result), ctx)
     if problem.rows is not None and problem.surrogate.scenarios is None:  # a row was measured in one scenario
         found = measured_rows(problem, problem.rows, found)
     n = len(found.columns["target",])

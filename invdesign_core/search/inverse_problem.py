@@ -22,6 +22,7 @@ from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Goal, Prediction, Targets
+from invdesign_core.truth.simulated import Truth
 
 FIRM = 1e6
 """So much heavier are limits beside an extremum where no slope is followed: no point that violates one looks better."""
@@ -49,7 +50,7 @@ class InverseProblem:
     objective: Objective
     solver: Solver
     rows: TrainingRows | None = None  # to start from, and to say how near to them a design is; some may be answers
-    truth: Any = None  # the true forward model, to judge designs by
+    truth: Truth | None = None  # the true forward model, to judge designs by
     wishes: Wishes = field(default_factory=Wishes)
     fixed_inputs: FloatArray | None = None  # (t, e) encoded values that targets come with, NaN where free
     errors: Mapping[str, float] = field(default_factory=dict)  # the surrogate's typical ones, where it was tested

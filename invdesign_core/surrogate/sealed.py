@@ -73,6 +73,20 @@ def read_bytes(path: Path, hint: str, sha256: str | None = None, salt: bytes = b
     return content
 
 
+def whole_lines(path: Path) -> list[str]:
+    """Return the whole lines of a log; a kill can leave half of one behind, which is cut off."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(path, error, "make it readable") from None
+    if not content.endswith(b"\n"):
+        content = content[: content.rfind(b"\n") + 1]
+        path.write_bytes(content)
+    return content.decode("utf-8", errors="replace").split("\n")[:-1]
+
+
 def check_file(path: Path, sha256: str, hint: str) -> None:
     """Hold a file that somebody else reads to its checksum."""
     try:

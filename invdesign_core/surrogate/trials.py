@@ -14,7 +14,7 @@ import numpy as np
 
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import RunStoreError, writing
-from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_bytes, seal, unreadable
+from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_bytes, seal, whole_lines
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -96,7 +96,7 @@ class TrialTable:
         self._folder = folder
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            for number, line in enumerate(_whole_lines(folder / LOG), 1):
+            for number, line in enumerate(whole_lines(folder / LOG), 1):
                 self._take(line, f"{folder / LOG}, line {number}")
 
     @property
@@ -188,17 +188,3 @@ class TrialTable:
         if weights is not None:
             self._weights[result.id] = weights
         self._ids[key], self._results[result.id] = result.id, result
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """Return the whole lines of a log; a kill can leave half of one behind, which is cut off."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise unreadable(path, error, "make it readable") from None
-    if not content.endswith(b"\n"):
-        content = content[: content.rfind(b"\n") + 1]
-        path.write_bytes(content)
-    return content.decode("utf-8", errors="replace").split("\n")[:-1]

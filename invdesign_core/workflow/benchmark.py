@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import cpu_count
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invdesign_core.context import Clock, Context, Event
 from invdesign_core.data.data import Data
-from invdesign_core.designs.answers import Answers, laid_out, true_outputs
+from invdesign_core.designs.answers import Answers, laid_out
 from invdesign_core.designs.report import Number, OutputMetrics
 from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, plural, require
 from invdesign_core.plugin import Solver
@@ -24,9 +24,11 @@ from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate import backend
+from invdesign_core.truth.simulated import Truth
+from invdesign_core.truth.simulator import find, of_dataset, simulator_of
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.experiment import Experiment, Stages
-from invdesign_core.workflow.inverse import invert_many, pose, time_limit_of
+from invdesign_core.workflow.inverse import invert_many, pose, tell_of_truth, time_limit_of
 from invdesign_core.workflow.race import learn
 from invdesign_core.workflow.result import noting
 from invdesign_core.workflow.train import ForwardModel
@@ -34,8 +36,6 @@ from invdesign_core.workflow.validate import load
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
 DESIGNS = (1, 10, 50)
 """The numbers T of designs for each target that r_T is measured for."""
@@ -143,7 +143,7 @@ def run_benchmark(
     running = backend.select(experiments[0].backend if experiments else None)
     prepared = [(experiment, experiment.stages(registry)) for experiment in experiments]
     for experiment, stages in prepared:  # refuse before the first training
-        _check(stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
+        _check(experiment, stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
     tasks = [_task(experiment, stages, seeds, targets, registry, outer) for experiment, stages in prepared]
     used = [plugin for _, stages in prepared for _, plugin in stages]
     return BenchmarkReport(
@@ -155,15 +155,22 @@ def run_benchmark(
     )
 
 
-def _check(stages: Stages, ctx: Context) -> None:
+def _true_model(experiment: Experiment, data: Data) -> Truth | None:
+    """Return what says how good a design is: the simulator of `[truth]`, else the dataset's true model."""
+    if experiment.truth:
+        return simulator_of(experiment.truth, find(experiment.truth, experiment.folder))
+    return of_dataset(data.truth)
+
+
+def _check(experiment: Experiment, stages: Stages, ctx: Context) -> None:
     """Refuse a dataset that can't be a task."""
     data = load(stages.dataset, ctx)
     label = stages.dataset.label
-    if data.truth is None:
+    if _true_model(experiment, data) is None:
         raise ConfigError(
             f"{label}: it knows no true model, so nobody can say how good a design is",
             "take a dataset with a truth, such as sine-wave or robotic-arm; one of your own is a dataset plugin that "
-            "returns Data(truth=...)",
+            "returns Data(truth=...), or an experiment file with a simulator in [truth]",
         )
     if data.split is not None and not (data.split == "test").any():
         raise DataError(
@@ -219,7 +226,7 @@ def _measured(
 ) -> tuple[SeedReport, dict[str, Any]]:
     """Train and search with one seed, without the true model, then ask it; also return what all seeds share."""
     data = load(stages.dataset, ctx)
-    truth, data = data.truth, replace(data, truth=None)
+    truth, data = _true_model(experiment, data), replace(data, truth=None)
     training = experiment.training
     if data.split is None and not training.test:
         training = training.model_copy(update={"test": HELD_OUT})
@@ -232,11 +239,15 @@ def _measured(
     with _spent() as solved:
         ranked = _ranked(problem, ctx)
     assert truth is not None
+    said = truth.evaluate(ranked.designs, data.outputs, ctx)
+    if said.interrupted:
+        raise KeyboardInterrupt
+    tell_of_truth(said.tally, truth, ctx)
     report = SeedReport(
         seed=ctx.seed,
         surrogate=_name(model, stages),
         best=model.report.best,
-        **best_of(ranked.of, ranked.rank, true_outputs(truth, ranked.designs, data.outputs), data.y[rows]),
+        **best_of(ranked.of, ranked.rank, said.y, data.y[rows]),
         test=model.report.test,
         cpu=Seconds(train=trained[0], solve=solved[0]),
         wall=Seconds(train=trained[1], solve=solved[1]),

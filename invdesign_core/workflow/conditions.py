@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
@@ -19,12 +17,11 @@ from invdesign_core.space.conditions import Distribution, Scenarios, any_value, 
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.over_scenarios import OverScenarios
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.truth.around import MeanTruth
 from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def averaged(model: ForwardModel, space: Space, scenarios: Scenarios | None) -> ForwardModel:
@@ -36,7 +33,7 @@ def averaged(model: ForwardModel, space: Space, scenarios: Scenarios | None) -> 
         return model
     surrogate = OverScenarios.averaging(model.surrogate, scenarios)
     rows = None if model.rows is None else _aside(model.rows, space, scenarios)
-    truth = None if model.truth is None else _mean_truth(model.truth, scenarios)
+    truth = None if model.truth is None else MeanTruth(model.truth, scenarios)
     return replace(model, surrogate=surrogate, rows=rows, truth=truth)
 
 
@@ -80,22 +77,6 @@ def predicted_over(
     tell(scenarios, space, ctx)
     written = {column: any_value(space[name], said[name]) for name, (column, _) in varying.items()}
     return OverScenarios.averaging(surrogate, scenarios), frame.assign(**written)
-
-
-def _mean_truth(truth: Truth, scenarios: Scenarios) -> Truth:
-    """Return a true model that answers with its mean over scenarios; where it fails in one, there is no mean."""
-
-    def mean(designs: pd.DataFrame) -> pd.DataFrame:
-        s, n = len(scenarios), len(designs)
-        asked = designs.loc[designs.index.repeat(s)].reset_index(drop=True)
-        asked = asked.assign(**{name: np.tile(scenarios.frame[name].to_numpy(), n) for name in scenarios.said})
-        answer = truth(asked)
-        if not hasattr(answer, "columns") or len(answer) != len(asked) or answer.columns.duplicated().any():
-            return answer  # refused where it is looked at
-        y = answer.to_numpy(dtype=np.float64, na_value=np.nan).reshape(n, s, -1)
-        return type(designs)(y.mean(axis=1), columns=answer.columns)
-
-    return mean
 
 
 def tell(scenarios: Scenarios | None, data: Space, ctx: Context) -> None:

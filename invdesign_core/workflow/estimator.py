@@ -28,6 +28,7 @@ from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.truth.simulated import Truth
 from invdesign_core.workflow import saved
 from invdesign_core.workflow.conditions import predicted_over
 from invdesign_core.workflow.design import Design
@@ -36,6 +37,7 @@ from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limi
 from invdesign_core.workflow.race import learn
 from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
 from invdesign_core.workflow.train import ForwardModel
+from invdesign_core.workflow.truths import truth_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +63,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     bounds, fixed, conditions, levels, step, log, margin, constraints, near, fewest_changes, stay_near_data, designs
         Keys of the `[design]` section: what may vary and how, what answers are to be near to, and how many
         distinct designs to report.
+    truth : callable, str or mapping, optional
+        A simulator, by which designs are judged: a function from a DataFrame of designs to one of outputs, its place
+        ``module:function``, or keys of the `[truth]` section. By default that of the data, where they have one.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -128,6 +133,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         fewest_changes: bool = False,
         stay_near_data: bool = False,
         designs: int = 5,
+        truth: Callable[[pd.DataFrame], pd.DataFrame] | str | Mapping[str, Any] | None = None,
         seed: int = 0,
         backend: str | None = None,
         registry: Registry | None = None,
@@ -138,6 +144,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.conditions = conditions
         self.margin, self.constraints, self.designs = margin, constraints, designs
         self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
+        self.truth = truth
 
     def fit(self, X: Any, y: Any) -> Self:
         """Tune and train a surrogate.
@@ -247,7 +254,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def choose(extremum: bool) -> Solver:
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
-        model = ForwardModel(surrogate, self.report_, self.known_, self.truth_)
+        model = ForwardModel(surrogate, self.report_, self.known_, self._true_model())
         problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx)
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)
@@ -278,7 +285,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Write the fitted estimator as plain files, under a temporary name that is then changed.
 
         Predictions and inversions are the same after `load`, in another process and on the other backend
-        too. Not written are `data_`, `truth_` and `registry`.
+        too. Not written are `data_`, `truth`, `truth_` and `registry`.
 
         Parameters
         ----------
@@ -297,7 +304,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         require(folder, (str, Path), "save", "the path of a folder")
         surrogate, registry = self._fitted(), self._registry()
         names = getattr(self, "feature_names_in_", None)
-        params = {k: v for k, v in self.get_params(deep=False).items() if k != "registry"}
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in ("registry", "truth")}
         about = {
             "params": {name: saved.plain(name, value, registry) for name, value in params.items()},
             "n_features_in": self.n_features_in_,
@@ -338,7 +345,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return model
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = {key: value for key, value in self.__dict__.items() if key != "_asked"}
         if "surrogate_" in state:
             # A copy has compiled nothing yet. As bytes, it is read after the backend is chosen.
             with backend.lean():
@@ -369,8 +376,17 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         model = learn(data, builder, tuner, training, ctx, registry=registry)
         self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
         self.race_ = model.report.race
-        self.known_, self.truth_ = model.known, model.truth
+        self.known_, self.truth_ = model.known, data.truth
         return self
+
+    def _true_model(self) -> Truth | None:
+        """Return the simulator, else the data's true model, with what it said before."""
+        given = self.truth_ if self.truth is None else self.truth
+        before, found = getattr(self, "_asked", (None, None))
+        if found is None or before is not given:
+            found = truth_of(given)
+            self._asked = (given, found)
+        return found
 
     def _design(self) -> Design:
         """Return what may vary, from the parameters."""

@@ -23,6 +23,7 @@ from invdesign_core.errors import ConfigError, near_match, require, require_sect
 from invdesign_core.plugin import KINDS, Dataset, Objective, Race, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options, refused
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import AUTO, CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import Design as Design
 from invdesign_core.workflow.experiment_text import read_toml
@@ -76,6 +77,10 @@ class Experiment(BaseModel):
     tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="Proposes hyper-parameters.")
     objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="Searches for designs.")
+    truth: TruthSettings = Field(
+        default_factory=TruthSettings,
+        description="A simulator, as a Python function or a program, which designs are judged by.",
+    )
     targets: dict[str, Any] = Field(
         default_factory=dict,
         description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table; of an "
@@ -144,7 +149,7 @@ class Experiment(BaseModel):
         for key in values:
             if key not in cls.model_fields or key == "folder":
                 raise ConfigError(f"{place}: there is no section or key {key!r}", near_match(key, SECTIONS))
-        for section, model in (("training", Training), ("design", Design)):
+        for section, model in (("training", Training), ("design", Design), ("truth", TruthSettings)):
             if isinstance(values.get(section), Mapping):
                 build_options(model, values[section], f"{place}: [{section}]")
         extra = {} if folder is None else {"folder": folder}

@@ -12,7 +12,7 @@ from invdesign_core.context import Context, Event, Progress, StageStarted, withi
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge, name_conditions
 from invdesign_core.designs.verdict import Quality
-from invdesign_core.errors import ConfigError, near_or_all
+from invdesign_core.errors import ConfigError, near_or_all, plural
 from invdesign_core.search.inverse_problem import InverseProblem, Wishes
 from invdesign_core.search.loss_functions import Objective
 from invdesign_core.search.plan import Plan
@@ -23,6 +23,8 @@ from invdesign_core.space.space import Space
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
+from invdesign_core.truth.around import WithInputs
+from invdesign_core.truth.simulated import Tally, Truth, sum_of
 from invdesign_core.workflow.conditions import averaged, tell
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.fixed_inputs import check_conditions, held_names, hold
@@ -31,8 +33,6 @@ from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Truth = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def pose(
@@ -76,7 +76,8 @@ def asked_of(model: ForwardModel, wanted: Mapping[str, Target]) -> tuple[Forward
     if goals:
         exact = ExactInputs.beside(surrogate, goals)
         rows = None if model.rows is None else exact.rows(model.rows)
-        model = replace(model, surrogate=exact, rows=rows, truth=_with_inputs(model.truth, goals))
+        truth = None if model.truth is None else WithInputs(model.truth, tuple(goals))
+        model = replace(model, surrogate=exact, rows=rows, truth=truth)
     outputs = model.surrogate.outputs
     asked = {
         name: replace(target, lower=-np.inf, upper=np.inf) if name in goals else target
@@ -84,20 +85,6 @@ def asked_of(model: ForwardModel, wanted: Mapping[str, Target]) -> tuple[Forward
         if name in outputs
     }
     return model, Targets.build([asked], outputs, model.surrogate.spread)
-
-
-def _with_inputs(truth: Truth | None, names: Sequence[str]) -> Truth | None:
-    """Return a true model that answers with some of the inputs too."""
-    if truth is None:
-        return None
-
-    def both(designs: pd.DataFrame) -> pd.DataFrame:
-        answer = truth(designs.copy())
-        return (
-            answer.assign(**{name: designs[name].to_numpy() for name in names}) if hasattr(answer, "assign") else answer
-        )
-
-    return both
 
 
 def inverse_problem(
@@ -136,6 +123,7 @@ def invert(problem: InverseProblem, ctx: Context) -> Answers:
             found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
     found = name_conditions(found, surrogate.scenarios)
     ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
+    tell_of_truth(found.simulated, problem.truth, ctx)
     _note_violated(found, ctx)
     if found.out_of_time:
         ctx.note(f"{time_limit_of(problem.solver)} ended the search")
@@ -153,9 +141,10 @@ def invert_many(
     plan = plan_for(problem, ctx)
     each = plan.rows * len(problem.surrogate.scenarios or (None,))
     total, size = len(problem.targets), max(problem.solver.rows_at_once // each, 1)
+    asked = list[Tally | None]()
     ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
-    quiet = replace(ctx, emit=lambda event: None if event.kind == "progress" else ctx.emit(event))
+    quiet = replace(ctx, emit=lambda event: None if event.kind in ("progress", "stage") else ctx.emit(event))
     for first in range(0, total, size):
         if first in skip:
             yield first, None
@@ -166,6 +155,9 @@ def invert_many(
             found = _solved(part, plan, quiet)
         ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
         ctx.emit(Progress("solve", min(first + size, total), total))
+        asked.append(found.simulated)
+        if found.interrupted or first + size >= total:
+            tell_of_truth(sum_of(asked), problem.truth, ctx)
         yield first, name_conditions(found, part.surrogate.scenarios)
         if found.interrupted:
             return
@@ -173,7 +165,7 @@ def invert_many(
 
 def _solved(problem: InverseProblem, plan: Plan, ctx: Context) -> Answers:
     """Search and judge; say whether it was the deadline, and not Ctrl-C, that cut the search short."""
-    found = judge(problem, search(problem, plan, ctx))
+    found = judge(problem, search(problem, plan, ctx), ctx)
     return replace(found, out_of_time=found.interrupted and ctx.out_of_time() and not ctx.stop.is_set())
 
 
@@ -187,12 +179,25 @@ def time_limit_of(solver: Solver) -> str:
     return "the deadline" if solver.time_limit is None else f"the time limit of {solver.time_limit:g} s"
 
 
+def tell_of_truth(tally: Tally | None, truth: Truth | None, ctx: Context) -> None:
+    """Say how many designs were put through the true model, how much work that was, and what failed."""
+    if tally is None or truth is None or not tally.designs:
+        return
+    if truth.told:
+        work = [f"{tally.simulated} simulated in {plural(tally.calls, 'call')}"] if tally.simulated else []
+        work += [f"{tally.known} known from before"] if tally.known else []
+        put = plural(tally.designs, "design was", "designs were")
+        ctx.note(f"{put} put through {tally.by}: {', '.join(work) or 'none simulated'}")
+    if tally.failed:
+        ctx.warn(f"{tally.by} gave no value for {tally.failed} of {plural(tally.designs, 'design')}: {tally.reason}")
+
+
 def _note_violated(found: Answers, ctx: Context) -> None:
     """Say which limits beside an extremum can't hold, by how much, even where a tolerance forgives it."""
     if not len(found.designs):
         return
     outputs = found.targets.outputs
-    y = np.array([[found.reached(name, "prediction")[0] for name in outputs]], dtype=np.float64)
+    y = np.array([[found.reached(name, found.judged_by)[0] for name in outputs]], dtype=np.float64)
     first = np.zeros(1, dtype=np.intp)
     violated = np.flatnonzero(np.abs(found.targets.excess(y, first)[0]) > ROUNDOFF)
     if len(violated):

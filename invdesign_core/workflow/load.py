@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
-from invdesign_core.errors import ConfigError, InvdesignError, require, require_section
+from invdesign_core.errors import ConfigError, require, require_section
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
@@ -31,7 +31,7 @@ from invdesign_core.workflow.own_model import contradictions, name_tensors
 from invdesign_core.workflow.result import noting
 from invdesign_core.workflow.run_folder import RunFolder, is_run
 from invdesign_core.workflow.train import ForwardModel, test_metrics, untested
-from invdesign_core.workflow.validate import load
+from invdesign_core.workflow.truths import truth_of_solve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class SolveOptions:
     """What a solve may be told besides its targets."""
 
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """The sections `objective` and `solver`, laid over those of a run."""
+    """The sections `objective` and `solver`, laid over those of a run, and keys of `[truth]`."""
     design: Mapping[str, Any] = field(default_factory=dict)
     """Keys of the section `[design]`, laid over those of a run."""
     seed: int | None = None
@@ -66,6 +66,8 @@ class SolveOptions:
     inputs: Sequence[str] | None = None
     """For a model: its names in its order; by default its own, or the table's columns, or x1, x2, …."""
     outputs: Sequence[str] | None = None
+    truth: Any = None
+    """The true model: a function, its place, or a `[truth]` section; True for that of the run; False for none."""
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> SolveOptions:
@@ -117,7 +119,7 @@ class Prepared:
     """The plugin of each kind, but for the solver, which is chosen for the targets."""
     versions: Mapping[str, str]
     code: str
-    """A digest of the modules that were imported for the model, and of where the true model is from."""
+    """A digest of the modules that were imported for the model."""
     folder: RunFolder | None = None
     sampled: ModelSample | None = None
     """What a model without data answers over its box."""
@@ -155,6 +157,8 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         objective: Any = registry.create("objective", *experiment.choice("objective", registry))
         import keras  # noqa: F401
     ctx, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
+    chosen = options.overrides.get("truth", {})
+    truth = truth_of_solve(options.truth, chosen, stored, experiment, registry, folder, ctx)
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
         with imported(options.imports) as code:
@@ -162,9 +166,8 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
                 model, base, sampled = _own_model(source, options, experiment.design, ctx)
             else:
                 surrogate, known = folder.read_surrogate(options.allow_code)
-                truth = _truth(experiment, registry, ctx) if stored["truth"] else None
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
-                model, base, sampled = ForwardModel(surrogate, report, known, truth), surrogate.space, None
+                model, base, sampled = ForwardModel(surrogate, report, known), surrogate.space, None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
         source,
@@ -175,11 +178,11 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         ctx,
         notes,
         objective,
-        model,
+        replace(model, truth=truth),
         base,
         plugins | {"objective": objective.name},
         identity.versions(running, registry, [objective]),
-        identity.digest(code, None if model.truth is None else stored["plugins"]["dataset"]),
+        identity.digest(code),
         folder,
         sampled,
     )
@@ -189,6 +192,8 @@ def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], 
     """Return a run's settings with the options over them: key by key, but another plugin starts from its defaults."""
     settings = dict(stored["experiment"])
     for section, values in options.overrides.items():
+        if section == "truth":  # not the run's own, unless the user says so
+            continue
         before = dict(settings.get(section, {}))
         another = "use" in values and values["use"] != before.get("use")
         settings[section] = dict(values) if another else before | dict(values)
@@ -233,16 +238,6 @@ def _own_model(
         for doubt in doubts:
             ctx.warn(doubt)
     return ForwardModel(surrogate, report, named.rows), named.space, sampled
-
-
-def _truth(experiment: Experiment, registry: Registry, ctx: Context) -> Any:
-    """Return the dataset's true model, or None where the dataset can't be loaded any more."""
-    try:
-        dataset: Any = registry.create("dataset", *experiment.choice("dataset", registry))
-        return load(dataset, replace(ctx, emit=lambda event: None)).truth
-    except InvdesignError as error:
-        ctx.warn(f"the dataset can't be loaded, so designs are judged by the prediction: {error.message}")
-        return None
 
 
 @contextmanager

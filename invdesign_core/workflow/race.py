@@ -427,4 +427,4 @@ class _Race:
         report = untested(surrogate, part.candidate.builder.name)
         counts = {"train": len(known.x), "validation": 0, "test": len(rows.test)}
         report = report.model_copy(update={"best": found.values, "rows": counts})
-        return ForwardModel(surrogate, report, known, data.truth)
+        return ForwardModel(surrogate, report, known)

@@ -23,6 +23,7 @@ from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.race import candidates_of, learn
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
 from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.truths import method_of, truth_of_run
 from invdesign_core.workflow.validate import Checked, check
 
 
@@ -93,7 +94,8 @@ def run_experiment(
         decides = _decides_training(experiment, checked, registry, running)
         if resume:
             _check_same_search(folder, decides)
-        _write_settings(folder, experiment, checked, registry, running, source, decides)
+        plugins = _described(checked, registry)
+        _write_settings(folder, experiment, checked, plugins, running, source, decides)
         emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
@@ -114,6 +116,7 @@ def run_experiment(
             folder.write_surrogate(model.surrogate, model.known, model.report)
         answers = None
         if checked.targets:
+            model = replace(model, truth=truth_of_run(experiment, checked, folder, plugins["dataset"]))
             asked, wanted = asked_of(averaged(model, checked.space, checked.scenarios), checked.targets)
             wishes = Wishes(experiment.design.designs, checked.near_to)
             problem = inverse_problem(asked, checked.space, wanted, stages.objective, stages.solver, wishes)
@@ -211,21 +214,26 @@ def _check_same_search(folder: RunFolder, decides: Mapping[str, Any]) -> None:
         )
 
 
-def _write_settings(
-    folder: RunFolder,
-    experiment: Experiment,
-    checked: Checked,
-    registry: Registry,
-    running: str,
-    source: str | None,
-    decides: Mapping[str, Any],
-) -> None:
-    """Write down what is about to run: the settings as given and in full, and what they run on."""
+def _described(checked: Checked, registry: Registry) -> dict[str, dict[str, Any]]:
+    """Return the plugin of each kind: its name, where it is from, and its options."""
     plugins = {}
     for kind, plugin in checked.stages:
         provider = registry.entry_of(plugin).provider
         named = {"name": plugin.name, "distribution": provider.distribution, "version": provider.version}
         plugins[kind] = named | {"options": _options(plugin)}
+    return plugins
+
+
+def _write_settings(
+    folder: RunFolder,
+    experiment: Experiment,
+    checked: Checked,
+    plugins: Mapping[str, Any],
+    running: str,
+    source: str | None,
+    decides: Mapping[str, Any],
+) -> None:
+    """Write down what is about to run: the settings as given and in full, and what they run on."""
     values = experiment.model_dump(mode="json")
     values["design"]["near"] = plain(experiment.design.present(checked.space))
     values["training"] = checked.training.model_dump(mode="json")
@@ -237,7 +245,7 @@ def _write_settings(
             "plugins": plugins,
             "folder": str(experiment.folder),
             "backend": running,
-            "truth": checked.data.truth is not None,
+            "truth": method_of(checked.stages.dataset, checked.data.truth),
             "trials depend on": decides,
         },
     )

@@ -40,8 +40,8 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
         As `--target` takes them; of a run, without any, its own.
     **options
         `registry`, `ctx`, `objective` and `solver` as in an experiment file, such as
-        ``solver={"use": "lbfgsb", "starts": 16}``, fields of `SolveOptions`, and keys of the `[design]` section,
-        such as ``bounds={"x1": (0, 1)}``.
+        ``solver={"use": "lbfgsb", "starts": 16}``, fields of `SolveOptions`, such as ``truth=simulate``, and keys
+        of the `[design]` section, such as ``bounds={"x1": (0, 1)}``.
 
     Raises
     ------
@@ -211,7 +211,7 @@ def _identity(p: Prepared, problem: InverseProblem, frame: pd.DataFrame) -> dict
         # What was solved in time is the same whatever the time limit.
         "solver": [solver.name, solver.model_dump(mode="json", exclude={"time_limit"})],
         "designs": problem.wishes.designs,
-        "true model": problem.truth is not None,
+        "true model": None if problem.truth is None else problem.truth.identity,
         "code": p.code,
         "seed": p.ctx.seed,
         "backend": p.running,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,9 @@ from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trials import TrialTable
+from invdesign_core.truth.simulated import Truth
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from invdesign_core.plugin import SurrogateBuilder, Tuner
 
 
@@ -38,7 +37,7 @@ class ForwardModel:
     """How good it is."""
     rows: TrainingRows | None = None
     """The rows that it learnt from, and those held out for the test."""
-    truth: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    truth: Truth | None = None
     """The true model, by which designs are judged."""
 
     @property
@@ -112,7 +111,7 @@ def fit_rows(
             rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
-    return ForwardModel(surrogate, report, known, data.truth)
+    return ForwardModel(surrogate, report, known)
 
 
 def tune(tuner: Tuner, evaluate: Evaluator | CrossValidation, ctx: Context) -> None:

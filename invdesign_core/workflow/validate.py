@@ -22,6 +22,9 @@ from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import check_learnable
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.truth.command import Command
+from invdesign_core.truth.function import Function
+from invdesign_core.truth.simulator import find
 from invdesign_core.workflow.conditions import put_aside
 from invdesign_core.workflow.conditions import tell as tell_of_conditions
 from invdesign_core.workflow.defaults import AUTO
@@ -50,6 +53,8 @@ class Checked:
     race: Entered | None = None
     """What would race, where the surrogate is a race and a first model of each candidate was built."""
     scenarios: Scenarios | None = None
+    truth: Function | Command | None = None
+    """What `[truth]` names: it is there, and was not called."""
 
 
 def check(
@@ -67,6 +72,7 @@ def check(
     `stages` are the experiment's plugins, where they were made before.
     """
     stages = stages or experiment.stages(registry)
+    truth = find(experiment.truth, experiment.folder) if experiment.truth else None
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
@@ -113,7 +119,7 @@ def check(
         for doubt in doubts:  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios)
+    return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios, truth)
 
 
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:

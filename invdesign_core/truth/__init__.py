@@ -1,0 +1,1 @@
+"""Simulators as the truth: settings, calls of functions and commands, and what they answered, kept by design."""

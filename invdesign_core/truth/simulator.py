@@ -1,0 +1,267 @@
+"""A true model at work: what is known is looked up, the rest is called for in batches, and all of it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from invdesign_core.context import Progress, StageStarted
+from invdesign_core.errors import ConfigError
+from invdesign_core.surrogate.user_code import UserObject
+from invdesign_core.truth.command import Command
+from invdesign_core.truth.function import Function
+from invdesign_core.truth.kept import Entry, KeptDesigns, key_of
+from invdesign_core.truth.settings import TruthSettings
+from invdesign_core.truth.simulated import CallError, Simulated, Tally, Truth, as_outputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invdesign_core.context import Context
+
+INTERRUPTED = "interrupted"
+"""Why a design has no outputs that was not simulated before Ctrl-C."""
+
+
+class Caller(Protocol):
+    """What is called: a function or a command."""
+
+    @property
+    def words(self) -> str:
+        """What to call it, in messages."""
+
+    @property
+    def parallel(self) -> int:
+        """Calls at the same time, each in a thread; 0 for calls in the thread that asks."""
+
+    def __call__(self, designs: pd.DataFrame, stop: threading.Event) -> Any:
+        """Return the answer for some designs, or raise a CallError."""
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A true model that is called for the designs that nothing is known of.
+
+    Attributes
+    ----------
+    caller : Caller
+        The function or the command.
+    kept : KeptDesigns
+        What was simulated before.
+    identity : str
+        A digest of what its answers depend on; empty where that is not known.
+    batch : int or None
+        Designs of a call at most; None for all, or an equal share for parallel calls.
+    retries : int
+        How many times a design that failed is simulated again.
+    told : bool
+        Whether it is said that it works, and how much: a dataset's formula is not worth that.
+    """
+
+    caller: Caller
+    kept: KeptDesigns = field(default_factory=KeptDesigns)
+    identity: str = ""
+    batch: int | None = None
+    retries: int = 0
+    told: bool = True
+
+    @property
+    def words(self) -> str:
+        """What to call it, in messages."""
+        return self.caller.words
+
+    def evaluate(self, designs: pd.DataFrame, outputs: Sequence[str], ctx: Context) -> Simulated:
+        """Return the outputs of n designs; each value of a design is simulated once, and those known not at all.
+
+        Parameters
+        ----------
+        designs : DataFrame
+            (n, d) a column for each design variable.
+        outputs : sequence of str
+            The m outputs.
+        ctx : Context
+            Is told of the progress; where it is told to stop, nothing more is simulated.
+        """
+        names, columns = list(map(str, designs.columns)), (designs[name].tolist() for name in designs.columns)
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        found = [self.kept.find(row, outputs) for row in rows]
+        work = _Work(self, designs, rows, tuple(outputs), ctx)
+        unknown = [i for i, entry in enumerate(found) if entry is None]
+        if unknown:
+            with ctx.clock.stage("simulate"):
+                try:
+                    work.do(unknown)
+                except KeyboardInterrupt:
+                    work.interrupted = True
+        entries = [self.kept.find(row, outputs) for row in rows]
+        y = np.full((len(rows), len(outputs)), np.nan)
+        for i, entry in enumerate(entries):
+            if entry is not None and entry.outputs is not None:
+                y[i] = [entry.outputs[name] for name in outputs]
+        failed = tuple(INTERRUPTED if entry is None else entry.failed for entry in entries)
+        missing = int((~np.isfinite(y)).any(axis=1).sum())
+        known = len(rows) - len(unknown)
+        tally = Tally(len(rows), work.simulated, known, work.calls, missing, self.words, next(filter(None, failed), ""))
+        if self.kept.lost is not None and work.simulated:
+            ctx.warn(f"{self.kept.lost.message}; what {self.words} says is not kept")
+        return Simulated(y, failed, tally, work.interrupted)
+
+
+@dataclass
+class _Work:
+    """The calls for one set of designs."""
+
+    simulator: Simulator
+    designs: pd.DataFrame
+    rows: list[dict[str, Any]]
+    outputs: tuple[str, ...]
+    ctx: Context
+    simulated: int = 0
+    calls: int = 0
+    interrupted: bool = False
+
+    def do(self, unknown: Sequence[int]) -> None:
+        """Simulate some rows, alike ones once: in batches, then each row alone of batches that failed, then again."""
+        once = list({key_of(self.rows[i]): i for i in reversed(unknown)}.values())[::-1]
+        if self.ctx.stop.is_set():
+            self.interrupted = True
+            return
+        if self.simulator.told:
+            self.ctx.emit(StageStarted("simulate"))
+        size = self.simulator.batch or -(-len(once) // max(self.simulator.caller.parallel, 1))
+        batches = [once[at : at + size] for at in range(0, len(once), size)]
+        failed = self._run(batches, len(once), alone=size == 1)
+        again = [[i] for batch in failed for i in batch]
+        if size > 1:
+            again = [[i] for batch in self._run(again, len(once), alone=True) for i in batch]
+        for _ in range(self.simulator.retries):
+            again = self._run(again, len(once), alone=True)
+
+    def _run(self, batches: list[list[int]], total: int, alone: bool) -> list[list[int]]:
+        """Call for some batches, and remember what came of them; return those that another call may do better for."""
+        failed = []
+        for batch, answer in self._answers(batches):
+            if isinstance(answer, CallError) and answer.interrupted:
+                self.interrupted = True
+                continue
+            self.calls += 1
+            try:
+                entries = self._entries(answer, len(batch))
+            except CallError as error:
+                entries = [Entry(None, error.reason)] * len(batch)
+                if error.repeat:
+                    failed.append(batch)
+                    if not alone:
+                        continue  # each of them alone has a say yet
+            for i, entry in zip(batch, entries, strict=True):
+                self.simulated += self.simulator.kept.find(self.rows[i], self.outputs) is None
+                self.simulator.kept.add(self.rows[i], entry)
+            if self.simulator.told:
+                self.ctx.emit(Progress("simulate", self.simulated, total))
+        return failed
+
+    def _entries(self, answer: Any, count: int) -> list[Entry]:
+        """Return what an answer says of each of its designs."""
+        if isinstance(answer, CallError):
+            raise answer
+        y, reasons = as_outputs(answer, count, self.outputs)
+        values = (dict(zip(self.outputs, map(float, row), strict=True)) for row in y)
+        return [Entry(one, why) for one, why in zip(values, reasons, strict=True)]
+
+    def _answers(self, batches: list[list[int]]) -> Iterator[tuple[list[int], Any]]:
+        """Yield each batch with its answer or a CallError, as they come."""
+        if self.interrupted or not batches:
+            return
+        stop = threading.Event()
+
+        def call(batch: list[int]) -> Any:
+            try:
+                return self.simulator.caller(self.designs.iloc[batch].reset_index(drop=True), stop)
+            except CallError as error:
+                return error
+
+        if not self.simulator.caller.parallel:
+            for batch in batches:
+                yield batch, call(batch)
+                if self.interrupted or self.ctx.stop.is_set():
+                    self.interrupted = True
+                    return
+            return
+        yield from self._side_by_side(batches, call, stop)
+
+    def _side_by_side(
+        self, batches: list[list[int]], call: Callable[[list[int]], Any], stop: threading.Event
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Do the same in threads, and end them all at Ctrl-C."""
+        with ThreadPoolExecutor(self.simulator.caller.parallel) as pool:
+            running: dict[Future[Any], list[int]] = {pool.submit(call, batch): batch for batch in batches}
+            try:
+                while running:
+                    done: set[Future[Any]] = set()
+                    try:
+                        done = wait(running, timeout=0.2, return_when=FIRST_COMPLETED).done
+                    except KeyboardInterrupt:
+                        self.interrupted = True
+                    if self.ctx.stop.is_set() or self.interrupted:
+                        self.interrupted = True
+                        stop.set()
+                    for future in done:
+                        yield running.pop(future), future.result()
+            finally:
+                stop.set()
+
+
+def find(settings: TruthSettings, folder: Path) -> Function | Command:
+    """Return what a `[truth]` section names, found in the folder of its file; a ConfigError says what is wrong."""
+    if settings.function:
+        return Function.find(settings.function, folder)
+    return Command.find(settings.command, folder, settings.timeout, settings.parallel)
+
+
+def simulator_of(settings: TruthSettings, caller: Function | Command, kept: Path | None = None) -> Simulator:
+    """Return the simulator of a `[truth]` section; what it says is kept in a folder, where there is one."""
+    identity = digest(*caller.parts())
+    if isinstance(caller, Command):
+        caller = replace(caller, kept=kept)
+    return Simulator(caller, KeptDesigns(kept, identity), identity, settings.batch, settings.retries)
+
+
+def as_truth(given: Any) -> Truth | None:
+    """Return a function, handed over in Python, as a true model; None, and what is one already, as it is."""
+    if given is None or hasattr(given, "evaluate"):
+        return given  # type: ignore[no-any-return]
+    require_callable(given)
+    return Simulator(Function(given, f"the true model {UserObject.of(given).place.rpartition(':')[2]}"))
+
+
+def of_dataset(function: Callable[..., Any] | None, identity: str = "", kept: Path | None = None) -> Simulator | None:
+    """Return the true model that came with a dataset, whose answers are kept under the dataset's `identity`."""
+    if function is None:
+        return None
+    return Simulator(Function(function, "the dataset's true model"), KeptDesigns(kept, identity), identity, told=False)
+
+
+def require_callable(given: Any) -> None:
+    """Refuse what is no function."""
+    if isinstance(given, type) or not callable(given):
+        raise ConfigError(
+            f"truth: found {given!r}, expected a function from a DataFrame of designs to one of outputs",
+            "or a mapping such as {'command': ['./simulate', '{input}', '{output}']}",
+        )
+
+
+def digest(*parts: Any) -> str:
+    """Return a digest of bytes and plain values."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+        found.update(f"{len(content)} ".encode() + content)
+    return found.hexdigest()[:16]
