@@ -34,7 +34,15 @@ OUTPUTS_SHOWN = 3
 """Outputs up to which the race's table has a column for each; the report has all."""
 ROWS_SHOWN = 3
 """Measured rows on the screen at most; the report has more."""
-WORDS = {"load": "loading", "race": "comparing surrogates", "tune": "tuning", "train": "training", "solve": "solving"}
+WORDS = {
+    "load": "loading",
+    "race": "comparing surrogates",
+    "tune": "tuning",
+    "train": "training",
+    "solve": "solving",
+    "simulate": "simulating",
+}
+"""What a stage is called."""
 
 
 class Watcher:
@@ -276,6 +284,8 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
             cells.append((f"{escape(name)} over conditions", f"± {_number(design.over_conditions[name])}"))
         if design.truth:
             cells.append((f"true {escape(name)}", output_text(design.truth[name], target)))
+        if design.difference:
+            cells.append((f"error {escape(name)}", _signed(design.difference[name])))
         if design.nearest is not None and design.nearest.measured:
             cells.append((f"nearest row's {escape(name)}", measured_text(design.nearest.measured[name], target)))
     cells += [("met", _met(design, report)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
@@ -342,6 +352,11 @@ def _target(name: str, target: TargetReport) -> str:
     if target.goal is None and low == high:
         return text + (f" ± {size_of_tolerance(target)}" if target.tolerance else "")
     return text + tolerance_text(target)
+
+
+def _signed(value: float | None) -> str:
+    """Write a difference with its sign."""
+    return ("+" if value is not None and value > 0 else "") + _number(value)
 
 
 def _number(value: Any) -> str:

@@ -52,6 +52,8 @@ def validate(
             found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
+            if checked.truth is not None:
+                found["truth"] = chosen.truth.words
             if checked.race is not None:
                 found["race"] = asdict(checked.race)
             found["notes"] = notes
@@ -71,6 +73,8 @@ def validate(
         for v in found["variables"]:
             role = "condition" if v.get("condition") else "input "
             stdout.write(f"  {role} {v['name']}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n")
+        if "truth" in found:
+            stdout.write(f"designs are judged by the {found['truth']}\n")
         for text in found["constraints"]:
             stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:

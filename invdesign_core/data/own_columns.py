@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
-    *("evaluations", "moved", "inside", "free_directions", "nearest.row", "nearest.distance"),
+    *("evaluations", "moved", "inside", "failed", "free_directions", "nearest.row", "nearest.distance"),
     *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = (
-    *("prediction", "spread", "over_conditions", "truth", "met", "miss"),
+    *("prediction", "spread", "over_conditions", "truth", "difference", "met", "miss"),
     *("guess", "from", "to", "levels", "error"),
 )
 """Columns of results that belong to a design variable or an output, whose name follows after a dot."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from invdesign_core.designs.answers import Answers, part_of
+from invdesign_core.truth.simulated import Tally
 
 
 def _or_none(value: Any) -> Any:
@@ -78,7 +79,13 @@ class DesignReport(_Part):
         description="How far outside the wanted interval: negative below, 0 inside; null where no value is known, as "
         "where the true model failed."
     )
-    truth: dict[str, Number] | None = Field(description="The true outputs, where the dataset knows them.")
+    truth: dict[str, Number] | None = Field(
+        description="The true outputs, by the simulator or by a dataset that knows them; null where there is neither."
+    )
+    difference: dict[str, Number] | None = Field(
+        None, description="The prediction minus the true output, for every output; null where there is no truth."
+    )
+    failed: str | None = Field(None, description="Why a true output is missing; null where none is.")
     starts: int = Field(description="How many starts led here.")
     nearest: NearestReport | None = Field(description="The nearest training row; null where none are known.")
     tolerance_range: dict[str, list[Any]] | None = Field(
@@ -98,11 +105,25 @@ class StartsReport(_Part):
     total: int = Field(description="Number of starts.")
     converged: int = Field(description="Starts that the solver calls converged, less those that did not move and miss.")
     hit: int | None = Field(
-        description="Starts whose design meets the target, or holds all limits beside a maximum or minimum; null where "
-        "nothing else is asked for."
+        description="Starts whose design meets the target by the prediction, or holds all limits beside a maximum or "
+        "minimum; null where nothing else is asked for."
     )
     unmoved: int = Field(description="Starts that ended where they began.")
     not_finite: int = Field(description="Starts whose design has no finite prediction.")
+
+
+class TruthReport(_Part):
+    """What it took to judge the designs by a true model."""
+
+    by: str = Field(description="The simulator, or the dataset's true model, in words.")
+    designs: int = Field(description="Designs that were put through it.")
+    simulated: int = Field(
+        description="Rows that were computed for them: one for each design, or for each in each scenario where "
+        "conditions vary."
+    )
+    known: int = Field(description="Rows that were known from before.")
+    calls: int = Field(description="Calls of the function or the program.")
+    failed: int = Field(description="Designs that lack a true value of an output with a target.")
 
 
 class OutputMetrics(_Part):
@@ -247,6 +268,9 @@ class Report(_Part):
         None, description="Number of scenarios that predictions are means over; null where no condition varies."
     )
     starts: StartsReport | None = Field(description="Summary of the starts; null without a target.")
+    truth: TruthReport | None = Field(
+        None, description="What it took to judge the designs by a true model; null where there is none."
+    )
     search: str | None = Field(
         description="How variables of which only some values exist were searched: `enumeration`, "
         "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
@@ -258,7 +282,8 @@ class Report(_Part):
     backend: str = Field(description="What Keras ran on.")
     notes: list[str] = Field(description="What is worth knowing about this result.")
     seconds: dict[str, float] = Field(
-        description="Seconds in `import`, `load`, `race`, `tune`, `train`, `compile`, `solve`, and in `total`."
+        description="Seconds in `import`, `load`, `race`, `tune`, `train`, `compile`, `solve`, `simulate`, and in "
+        "`total`."
     )
 
 
@@ -280,6 +305,9 @@ class TableReport(_Part):
     )
     beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
     starts: StartsReport = Field(description="Summary of the starts of this call.")
+    truth: TruthReport | None = Field(
+        None, description="What it took to judge the designs of this call by a true model; null where there is none."
+    )
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     seed: int = Field(description="The seed.")
     backend: str = Field(description="What Keras ran on.")
@@ -354,6 +382,13 @@ def measured_reports(answers: Answers) -> tuple[list[MeasuredReport], int, Measu
     return listed, int(rows["answers",][0]), found[0]
 
 
+def truth_report(tally: Tally | None) -> TruthReport | None:
+    """Return what it took to judge designs by a true model."""
+    if tally is None:
+        return None
+    return TruthReport(**{name: getattr(tally, name) for name in TruthReport.model_fields})
+
+
 def target_reports(answers: Answers) -> dict[str, TargetReport]:
     """Return what was asked for, output by output."""
     t = answers.targets
@@ -388,6 +423,8 @@ def _design(answers: Answers, row: int) -> DesignReport:
         met=part("met"),
         miss=part("miss"),
         truth=part("truth") or None,
+        difference=part("difference") or None,
+        failed=own.get("failed") or None,
         starts=own["starts"],
         nearest=nearest,
         tolerance_range=None if around is None else around[0],

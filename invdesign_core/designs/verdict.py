@@ -173,12 +173,13 @@ def table_verdict_of(report: TableReport, doubt: str) -> str:
 def misses(report: Report) -> list[str]:
     """Say by how much the best design misses each output."""
     best = report.designs[0]
+    why = f" ({best.failed})" if best.failed else ""
     return [
         miss_of(name, best, report.target[name])
-        + ("" if best.miss[name] is None else tolerance_text(report.target[name]))
+        + (why if best.miss[name] is None else tolerance_text(report.target[name]))
         for name, met in best.met.items()
         if not met
-    ] or [f"no finite {name} {'by the true model' if best.truth else 'predicted'}" for name in report.target]
+    ] or [f"no finite {name} {'by the true model' if best.truth else 'predicted'}{why}" for name in report.target]
 
 
 def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:

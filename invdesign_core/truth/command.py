@@ -86,7 +86,7 @@ class Command:
     @property
     def words(self) -> str:
         """What to call it, in messages."""
-        return f"the true model {self.arguments[0]}"
+        return f"the true model {' '.join(part for part in self.arguments if '{' not in part) or self.arguments[0]}"
 
     def parts(self) -> list[Any]:
         """Return what its answers depend on: its arguments, and the files that they name."""

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from invdesign_core.errors import plural
 from invdesign_core.surrogate.user_code import UserObject
 
 OF_COMMANDS = ("timeout", "parallel")
@@ -42,7 +43,7 @@ class TruthSettings(BaseModel):
     @classmethod
     def _known_form(cls, function: str) -> str:
         if function and not UserObject.is_place(function):
-            near = function.replace(".py:", ":").replace("/", ".")
+            near = function.replace(".py:", ":").removeprefix("./").replace("/", ".")
             example = near if UserObject.is_place(near) else "simulator:simulate"
             raise ValueError(f"found {function!r}, expected 'module:function', such as {example!r}")
         return function
@@ -76,6 +77,15 @@ class TruthSettings(BaseModel):
         if alone:
             raise ValueError(f"found {alone[0]!r} beside 'function', expected it beside 'command' alone")
         return self
+
+    @property
+    def words(self) -> str:
+        """What it names, and how that is called."""
+        named = f"function {self.function}" if self.function else f"command {' '.join(self.command)}"
+        said = [f"at most {plural(self.batch, 'design')} a call"] if self.batch else []
+        said += [f"at most {self.timeout:g} s"] if self.timeout else []
+        said += [f"{self.parallel} at the same time"] if self.parallel > 1 else []
+        return ", ".join([named, *said])
 
     def __bool__(self) -> bool:
         return bool(self.function or self.command)

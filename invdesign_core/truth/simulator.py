@@ -130,7 +130,10 @@ class _Work:
 
     def do(self, unknown: Sequence[int]) -> None:
         """Simulate some rows, alike ones once: in batches, then each row alone of batches that failed, then again."""
-        once = list({key_of(self.rows[i]): i for i in reversed(unknown)}.values())[::-1]
+        places = dict[str, int]()
+        for i in unknown:
+            places.setdefault(key_of(self.rows[i]), i)
+        once = list(places.values())
         if self.ctx.stop.is_set():
             self.interrupted = True
             return

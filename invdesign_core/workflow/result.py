@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, Event
-from invdesign_core.designs.report import Report, SurrogateReport, design_reports, measured_reports, target_reports
+from invdesign_core.designs.report import (
+    Report,
+    SurrogateReport,
+    design_reports,
+    measured_reports,
+    target_reports,
+    truth_report,
+)
 from invdesign_core.designs.verdict import Quality, verdict_of
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import Registry
@@ -72,6 +79,7 @@ def make_report(
         conditions=None if drawn is None else {name: str(said) for name, said in drawn.said.items()},
         scenarios=None if drawn is None else len(drawn),
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
+        truth=None if answers is None else truth_report(answers.simulated),
         search=None if answers is None else answers.search,
         surrogate=surrogate,
         plugins=dict(plugins),

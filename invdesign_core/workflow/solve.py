@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from invdesign_core.context import Context
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets
-from invdesign_core.designs.report import StartsReport, TableReport
+from invdesign_core.designs.report import StartsReport, TableReport, truth_report
 from invdesign_core.designs.verdict import Quality, table_verdict_of
 from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
 from invdesign_core.targets import parse_targets
+from invdesign_core.truth.simulated import Tally, sum_of
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.input_limits import note_limits
@@ -111,7 +112,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
         r2 = ", ".join(f"{m.r2:.5g} for {name!r}" for name, m in known.test.items() if m.r2 is not None)
         ctx.note(f"R² of the model on {plural(known.rows['table'], 'row')} of the table: {r2 or 'unknown'}")
     parts = ChunkedTable(out, _identity(p, problem, frame))
-    solved, counts = 0, list[Mapping[str, int | None]]()
+    solved, counts, asked = 0, list[Mapping[str, int | None]](), list[Tally | None]()
     for first, answers in invert_many(problem, ctx, parts.done):
         if answers is None:
             continue
@@ -125,6 +126,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
             raise KeyboardInterrupt
         solved += len(answers.targets)
         counts.append(answers.counts())
+        asked.append(answers.simulated)
         parts.write(first, answers.designs.assign(target=answers.designs["target"] + first + 1))
     resumed = len(frame) - solved
     if resumed:
@@ -137,7 +139,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     answered = np.isin(every, _targets_of(written, "measured.answer", gaps=False))
     by_rows = ~reached & answered
     fine = bool((reached | by_rows).all())
-    asked = [targets.outputs[m] for m in np.flatnonzero(targets.asked.any(axis=0))]
+    deciding = [targets.outputs[m] for m in np.flatnonzero(targets.asked.any(axis=0))]
     parts.join()
     _write_scenarios(problem, out, ctx)
     report = TableReport(
@@ -151,13 +153,14 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
         measured=int(by_rows.sum()),
         beaten=int((reached & extremum & answered).sum()),
         starts=_summed(counts),
+        truth=truth_report(sum_of(asked)),
         plugins=_plugins(p, problem),
         seed=ctx.seed,
         backend=p.running,
         notes=list(p.notes),
         seconds=ctx.clock.report(),
     )
-    doubt = Quality.of(known).doubt(asked) if model.truth is None else ""
+    doubt = Quality.of(known).doubt(deciding) if model.truth is None else ""
     return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
 
 

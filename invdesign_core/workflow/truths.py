@@ -99,7 +99,7 @@ def truth_of_solve(
         return as_truth(said)
     if experiment.truth:
         ctx.note(
-            f"the run's [truth] ({_named(experiment.truth)}) is not asked, so its say is missing here; --truth has the "
+            f"the run's [truth] ({experiment.truth.words}) is not asked, so its say is missing here; --truth has the "
             "designs put through it; in Python truth=True"
         )
     return _of_plugin(stored, experiment, registry, folder, ctx) if stored.get("truth") and folder else None
@@ -113,7 +113,7 @@ def _recorded(allowed: bool, own: Mapping[str, Any], experiment: Experiment, kep
         )
     if not allowed:
         raise ConfigError(
-            f"[truth] {next(iter(own))} is set, but nothing says that the run's {_named(experiment.truth)} may be run",
+            f"[truth] {next(iter(own))} is set, but nothing says that what the run names there may be run",
             "add --truth; in Python truth=True",
         )
     values = experiment.truth.model_dump() | dict(own)
@@ -149,8 +149,3 @@ def _of_dataset(function: Formula | None, dataset: Mapping[str, Any], seed: int,
 def _may_be(name: str) -> bool:
     """Whether a method of that name can be a true model: it is no part of what every dataset has."""
     return bool(name) and not name.startswith("_") and not hasattr(Dataset, name)
-
-
-def _named(settings: TruthSettings) -> str:
-    """Name what a section names."""
-    return f"function {settings.function}" if settings.function else f"command {' '.join(settings.command)}"
