@@ -265,7 +265,17 @@ def test_a_run_from_table_to_designs_and_another_target(invdesign, table, tmp_pa
     report = done.json
     assert report["designs"][0]["inputs"] == pytest.approx({"flow rate": 0.7, "x-1": 0.5}, abs=0.05)
     assert set(report["surrogate"]["test"]) == {"H2", "a=b"}
-    assert set(report["seconds"]) == {"import", "load", "race", "tune", "train", "compile", "solve", "total"}
+    assert set(report["seconds"]) == {
+        "import",
+        "load",
+        "race",
+        "tune",
+        "train",
+        "compile",
+        "solve",
+        "simulate",
+        "total",
+    }
     assert report == json.loads((tmp_path / "out" / "run.json").read_text())
     starts = pd.read_parquet(tmp_path / "out" / "solve" / "1" / "starts.parquet")
     assert len(starts) == report["starts"]["total"] == 8
