@@ -150,7 +150,8 @@ def as_a_process(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iter
             from keras.src.saving import object_registration
 
             for registered in ("GLOBAL_CUSTOM_OBJECTS", "GLOBAL_CUSTOM_NAMES"):
-                patch.setattr(object_registration, registered, {})
+                own = getattr(object_registration, registered)
+                patch.setattr(object_registration, registered, Registered(own))
         imported = imported_from(cwd)
         variables = dict(os.environ)
         os.environ.update(env)
@@ -161,6 +162,26 @@ def as_a_process(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iter
             os.environ.update(variables)
             imported_from(cwd)
             sys.modules.update(imported)
+
+
+class Registered(dict[Any, Any]):
+    """What is registered with Keras in a process of its own: at first what the installed plugins, once imported, have.
+
+    What they register meanwhile stays, since they are not imported again.
+    """
+
+    def __init__(self, before: dict[Any, Any]) -> None:
+        super().__init__({key: item for key, item in before.items() if self.ours(key, item)})
+        self.before = before
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        super().__setitem__(key, item)
+        if self.ours(key, item):
+            self.before[key] = item
+
+    @staticmethod
+    def ours(key: Any, item: Any) -> bool:
+        return any(getattr(each, "__module__", "").startswith("invdesign_plugins") for each in (key, item))
 
 
 def imported_from(folder: Path) -> dict[str, Any]:

@@ -127,10 +127,11 @@ names_options = in_order(
     ),
     click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order."),
 )
+allow_code_option = click.option(
+    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+)
 code_options = in_order(
-    click.option(
-        "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
-    ),
+    allow_code_option,
     repeatable(
         "--import",
         "MODULE|FILE.py",
@@ -334,6 +335,43 @@ def propose(**given: Any) -> None:
       invdesign propose runs/20260101-120000 --target H2=0.33 --batch 6 --out next.csv
     """
     _do("propose.propose", given)
+
+
+@cli.command(short_help="Learn what was measured, and propose the next experiments.")
+@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("table", metavar="TABLE", type=PATH)
+@target_option
+@click.option(
+    "--batch", type=click.IntRange(0), help="How many experiments to propose next; by default as many as were learnt."
+)
+@click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the next experiments.")
+@click.option(
+    "--afresh",
+    is_flag=True,
+    help="Train from the beginning, as the run did; done anyway once the rows have doubled since.",
+)
+@set_option
+@design_options
+@seed_option
+@backend_option
+@click.option(
+    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+)
+@json_option
+@quiet_option
+def learn(**given: Any) -> None:
+    """Add measured rows to a run, train its surrogate on, and propose again.
+
+    TABLE has a column for each design variable and output, as `invdesign propose` writes it. Rows in which
+    nothing is filled in are skipped. What is measured is shown beside what was predicted. The run keeps
+    what it had: the rows make a new round below it, which other commands then use.
+
+    \b
+    Examples:
+      invdesign learn runs/20260101-120000 next.csv --out next2.csv
+      invdesign learn runs/20260101-120000 measured.xlsx --target H2=0.33 --batch 4
+    """
+    _do("learn.learn", given)
 
 
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")

@@ -199,6 +199,10 @@ class Data:
         return self.frame[list(self.outputs)].to_numpy(dtype=np.float64)
 
 
+OWN = ("x", "y", "rows", "watched", "weights", "groups")
+"""The arrays of `TrainingRows`, by the names that files keep them under."""
+
+
 class TrainingRows(NamedTuple):
     """The rows that a surrogate learnt from: (n, e) encoded designs and (n, m) outputs, in the user's units."""
 
@@ -208,6 +212,12 @@ class TrainingRows(NamedTuple):
     """(n,) their numbers in the user's table, of which the first is 1."""
     held_out: TrainingRows | None = None
     """Measured rows of the same table that it did not learn from: no starts, but answers where they meet a target."""
+    watched: NDArray[np.bool_] | None = None
+    """(n,) which of them a training watched only; None where that is not known."""
+    weights: FloatArray | None = None
+    """(n,) how much each row counts, where the data say it."""
+    groups: NDArray[np.str_] | None = None
+    """(n,) which rows belong together, where the data say it."""
 
     @property
     def measured(self) -> TrainingRows:
@@ -223,21 +233,18 @@ class TrainingRows(NamedTuple):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what a file keeps, by name; `from_arrays` is the way back."""
-        own: dict[str, NDArray[Any]] = {"x": self.x, "y": self.y}
-        if self.rows is not None:
-            own["rows"] = self.rows
+        own = {name: value for name in OWN if (value := getattr(self, name)) is not None}
         beside = {} if self.held_out is None else self.held_out.arrays()
         return own | {f"held_out_{name}": array for name, array in beside.items()}
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> TrainingRows:
         """Build from what `arrays` returned; older versions kept fewer."""
-        sides = [
-            (stored[f"{prefix}x"], stored[f"{prefix}y"], stored.get(f"{prefix}rows"))
-            for prefix in ("", "held_out_")
-            if f"{prefix}x" in stored
-        ]
-        return cls(*sides[0], *(cls(*side) for side in sides[1:]))
+        sides: list[TrainingRows] = []
+        for prefix in ("", "held_out_"):
+            own: dict[str, Any] = {name: stored[prefix + name] for name in OWN if prefix + name in stored}
+            sides += [cls(**own)] if own else []
+        return sides[0]._replace(held_out=sides[1]) if len(sides) > 1 else sides[0]
 
 
 @dataclass(frozen=True)

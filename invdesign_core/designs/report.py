@@ -359,6 +359,42 @@ class ProposeReport(_Part):
     notes: list[str] = Field(description="What is worth knowing about these experiments.")
 
 
+class MeasurementReport(_Part):
+    """One measured row that was learnt, beside what had been predicted of it."""
+
+    row: int = Field(description="Its number in the table, the first being 1.")
+    inputs: dict[str, Any] = Field(description="Its design.")
+    measured: dict[str, Number] = Field(description="What was measured, for every output; null where it was not.")
+    prediction: dict[str, Number] = Field(description="What was predicted before.")
+    low: dict[str, Number] = Field(description="The lower ends of the intervals for a measurement.")
+    high: dict[str, Number] = Field(description="Their upper ends.")
+    inside: dict[str, bool] = Field(description="Whether the measurement lies in the interval, where there is one.")
+    met: bool | None = Field(description="Whether the measurement meets the target; null without one.")
+
+
+class LearnReport(_Part):
+    """The result of `invdesign learn`."""
+
+    run: str = Field(description="The run.")
+    round: int = Field(description="The number of the new round, from 1.")
+    folder: str = Field(description="Its folder.")
+    table: str = Field(description="The table of measured rows.")
+    added: int = Field(description="Rows that were added.")
+    skipped: dict[str, int] = Field(description="Rows that were not, by the reason.")
+    rows: dict[str, int] = Field(description="Rows to train with, to watch and held out, after that.")
+    measured: list[MeasurementReport] = Field(description="The added rows, and what was predicted of them.")
+    inside: dict[str, tuple[int, int]] = Field(
+        description="For each output, how many measurements lie in their intervals, and how many there are."
+    )
+    level: float = Field(description="The share of measurements that the intervals are made to hold.")
+    afresh: bool = Field(description="Whether the surrogate was trained from the beginning, and not on from before.")
+    before: dict[str, OutputMetrics] = Field(description="The surrogate on the rows held out, before it learnt more.")
+    after: dict[str, OutputMetrics] = Field(description="And now; both are empty where no row is held out.")
+    next: ProposeReport | None = Field(description="The next experiments; null where none were asked for.")
+    seconds: dict[str, float] = Field(description="Seconds in each stage, and in total.")
+    notes: list[str] = Field(description="What is worth knowing.")
+
+
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
     return [_design(answers, row) for row in range(len(answers.columns["target",]))]

@@ -92,7 +92,7 @@ def to_unit(space: Space, x: FloatArray) -> FloatArray:
 def from_unit(space: Space, u: FloatArray) -> FloatArray:
     """Return the (n, e) designs at shares of the ranges: the way back of `to_unit`, inside the bounds."""
     low, length = _ranges(space)
-    value = low + u * length
+    value = low + np.where(np.isfinite(length), u * np.where(np.isfinite(length), length, 0.0), 0.0)
     return np.asarray(
         np.clip(np.where(space.logarithmic, np.exp(np.where(space.logarithmic, value, 0)), value), *space.bounds)
     )

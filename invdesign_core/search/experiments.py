@@ -9,9 +9,10 @@ from typing import Protocol, Self
 import numpy as np
 
 from invdesign_core.search.acquisition import Worth
-from invdesign_core.search.candidates import DIGITS, around, drawn, to_unit
+from invdesign_core.search.candidates import DIGITS, around, drawn
 from invdesign_core.space.arrays import FloatArray, Mask
 from invdesign_core.space.rounding import shortened
+from invdesign_core.space.rules import lengths
 from invdesign_core.space.space import Space
 
 DRAWN = 1024
@@ -118,6 +119,7 @@ class Choice:
         x = np.unique(x, axis=0) if len(x) else x
         taken = np.concatenate([self.taken, chosen])
         if len(taken) and len(x):
-            away = cKDTree(to_unit(self.space, taken)).query(to_unit(self.space, x), p=np.inf)[0]
+            unit = lengths(*self.space.bounds)
+            away = cKDTree(taken / unit).query(x / unit, p=np.inf)[0]
             x = x[away > SAME]
         return x if self.fits is None or not len(x) else x[self.fits(x)]

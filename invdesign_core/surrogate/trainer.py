@@ -37,12 +37,20 @@ if TYPE_CHECKING:
 class Trainer:
     """Trains what a builder builds; seeds are of a purpose and an index, never of a position in a batch."""
 
-    def __init__(self, builder: Builder, data: Data, rows: Rows, settings: Training, ctx: Context) -> None:
-        """Take settings that the builder's recipe has gone into."""
+    def __init__(
+        self,
+        builder: Builder,
+        data: Data,
+        rows: Rows,
+        settings: Training,
+        ctx: Context,
+        scaling: Scaling | None = None,
+    ) -> None:
+        """Take settings that the builder's recipe has gone into; units are those of the rows, unless they are given."""
         check_learnable(builder, data)
         self._said: list[Event] = []
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
-        self.scaling = Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
+        self.scaling = scaling or Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
         self._partial = bool(np.isnan(rows.y).any())

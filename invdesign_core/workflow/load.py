@@ -165,6 +165,8 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
             if folder is None:
                 model, base, sampled = _own_model(source, options, experiment.design, ctx)
             else:
+                if folder.path != source:
+                    ctx.note(f"the newest round of the run is used: {folder.path}")
                 surrogate, known = folder.read_surrogate(options.allow_code)
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
                 model, base, sampled = ForwardModel(surrogate, report, known), surrogate.space, None

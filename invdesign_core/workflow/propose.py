@@ -103,7 +103,7 @@ def propose_for(
             fits=None if problem.data is None else problem.data.holds,
         )
         x = choice.experiments(count, near, worth, ctx.rng(purpose, number))
-        found.append(_described(x, near, targets))
+        found.append(described(x, near, targets))
     return found
 
 
@@ -122,10 +122,11 @@ def propose_anywhere(space: Space, belief: Belief, count: int, ctx: Context, rep
     taken = np.zeros((0, space.width)) if repeats else belief.known.measured.x
     worth = Worth.of(None, belief.scaling.y_scale, np.zeros((0, len(belief.noise))), 0)
     choice = Choice(space, np.zeros((0, space.width)), taken)
-    return _described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None)
+    return described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None)
 
 
-def _described(x: FloatArray, belief: Any, targets: Targets | None) -> Proposed:
+def described(x: FloatArray, belief: Any, targets: Targets | None) -> Proposed:
+    """Return designs with what is believed of them."""
     mean, std = belief.predict(x)
     probability = None
     if targets is not None and targets.limited.any():
@@ -173,14 +174,19 @@ def _for_target(
 
 def table_of(inputs: pd.DataFrame, outputs: Sequence[str], found: Proposed) -> pd.DataFrame:
     """Return experiments as a table to fill in: inputs, empty outputs, and what is expected of them."""
-    low, high = found.interval
+    mean, low, high = map(_legible, (found.mean, *found.interval))
     table = inputs.assign(**dict.fromkeys(outputs, np.nan))
     for m, name in enumerate(outputs):
-        table[f"prediction.{name}"] = found.mean[:, m]
-        table[f"low.{name}"], table[f"high.{name}"] = low[:, m], high[:, m]
+        table[f"prediction.{name}"] = mean[:, m]
+        table[f"low_new.{name}"], table[f"high_new.{name}"] = low[:, m], high[:, m]
     if found.probability is not None:
-        table["probability"] = found.probability
+        table["probability"] = _legible(found.probability)
     return table
+
+
+def _legible(values: FloatArray) -> FloatArray:
+    """Return numbers with six digits, which is more than is known of them."""
+    return np.array([float(f"{value:.6g}") for value in values.ravel()]).reshape(values.shape)
 
 
 def _report(

@@ -422,7 +422,7 @@ class _Race:
             self._ctx.emit(StageStarted("train"))
             work = self._work(part.candidate)
             member = work.member_of(work.whole(found.values, found.number))
-            known = known_rows(rows)
+            known = known_rows(rows, data)
             surrogate = Surrogate.trained([member], data.space, data.outputs, work.scaling, known.x, known.y)
         report = untested(surrogate, part.candidate.builder.name)
         counts = {"train": len(known.x), "validation": 0, "test": len(rows.test)}

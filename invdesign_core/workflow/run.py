@@ -247,6 +247,7 @@ def _write_settings(
             "backend": running,
             "truth": method_of(checked.stages.dataset, checked.data.truth),
             "trials depend on": decides,
+            "training as set": sorted(experiment.training.model_fields_set),
         },
     )
     folder.write_environment()

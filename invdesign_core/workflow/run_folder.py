@@ -7,8 +7,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from invdesign_core.context import Event
-from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.data import OWN, TrainingRows
 from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport
@@ -40,6 +40,22 @@ SETTINGS = "settings.sha256"
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+ROUNDS = "rounds"
+"""The folder below a run with its rounds, each of which is a run with more rows."""
+
+
+def rounds_of(path: Path) -> list[int]:
+    """Return the numbers of the rounds of a run, the first first."""
+    found = [p for p in (path / ROUNDS).glob("*") if p.name.isdecimal() and (p / "surrogate" / META).exists()]
+    return sorted(int(p.name) for p in found)
+
+
+def newest(path: Path) -> Path:
+    """Return the folder of the newest round of a run, or the run's own where it has none."""
+    numbers = rounds_of(path)
+    return path / ROUNDS / str(numbers[-1]) if numbers else path
 
 
 def is_run(path: Path) -> bool:
@@ -89,7 +105,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return a finished run."""
+        """Return a finished run: its newest round, where rows were learnt after it."""
         if not path.exists():
             raise RunStoreError(f"{path}: there is no such run or model file")
         if not (path / "resolved.json").exists():
@@ -103,7 +119,17 @@ class RunFolder:
                 f"{path}: this run is unfinished",
                 f"resume it with the command that started it plus --out {path} --resume",
             )
-        return cls(path)
+        return cls(newest(path))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process write into the run meanwhile."""
+        with writing(self.path):
+            self._lock()
+        try:
+            yield
+        finally:
+            self.close()
 
     def has(self, name: str) -> bool:
         """Whether the run has a file of that name."""
@@ -219,7 +245,7 @@ class RunFolder:
             known = TrainingRows.from_arrays(stored)
         for prefix, part in (("", known), ("held_out_", known.held_out)):
             n = 0 if part is None else len(part.x)
-            shapes = {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs)), "rows": (n,)}
+            shapes = dict.fromkeys(OWN, (n,)) | {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs))}
             for name, shape in shapes.items() if part is not None else ():
                 found = getattr(part, name)
                 if found is not None and found.shape != shape:

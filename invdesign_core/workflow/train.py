@@ -16,7 +16,7 @@ from invdesign_core.designs.report import OutputMetrics, SurrogateReport
 from invdesign_core.designs.verdict import few_rows, metric_warnings, r2_range
 from invdesign_core.errors import PluginError, plugin_errors
 from invdesign_core.plugin import Race
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.cross_validation import CrossValidation
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.settings import Training
@@ -95,7 +95,7 @@ def fit_rows(
     with ctx.clock.stage("train"):
         ctx.emit(StageStarted("train"))
         members, how = evaluator.winner()
-        known, test = known_rows(rows), rows.test
+        known, test = known_rows(rows, data), rows.test
         surrogate = Surrogate.trained(members, data.space, data.outputs, evaluator.scaling, known.x, known.y)
         report = SurrogateReport(
             plugin=builder.name,
@@ -125,11 +125,17 @@ def tune(tuner: Tuner, evaluate: Evaluator | CrossValidation, ctx: Context) -> N
         raise
 
 
-def known_rows(rows: Rows) -> TrainingRows:
+def known_rows(rows: Rows, data: Data) -> TrainingRows:
     """Return the rows that teach, with those held out for the test."""
     seen, test = np.concatenate([rows.train, rows.validation]), rows.test
-    held_out = TrainingRows(rows.x[test], rows.y[test], test + 1) if len(test) else None
-    return TrainingRows(rows.x[seen], rows.y[seen], seen + 1, held_out)
+
+    def part(chosen: IndexArray) -> TrainingRows:
+        weights = None if data.weights is None else np.asarray(data.weights[chosen], dtype=np.float64)
+        groups = None if data.groups is None else np.asarray(data.groups)[chosen].astype(str)
+        return TrainingRows(rows.x[chosen], rows.y[chosen], chosen + 1, weights=weights, groups=groups)
+
+    watched = np.isin(seen, rows.validation)
+    return part(seen)._replace(watched=watched, held_out=part(test) if len(test) else None)
 
 
 def tell_of_test(test: Mapping[str, OutputMetrics], ctx: Context, row: str = "test row") -> None:

@@ -1,0 +1,293 @@
+"""`learn`: measured rows are checked, compared with what was predicted of them, and learnt in a new round of a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.files.atomic import atomic_write
+from invdesign_core.data.files.load import AUTOMATIC
+from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.write import check_new, of_one_type_each
+from invdesign_core.data.own_columns import designs_of, read_designs
+from invdesign_core.designs.report import LearnReport, MeasurementReport
+from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, writing
+from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import plain
+from invdesign_core.surrogate.settings import Training
+from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.workflow.load import Prepared
+from invdesign_core.workflow.propose import LEVEL, Proposed, belief_of, described, propose_one
+from invdesign_core.workflow.rounds import Trainers, on_or_again, widened, with_rows
+from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
+from invdesign_core.workflow.train import ForwardModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ABOUT = "round.json"
+"""What a round says of itself."""
+ROWS = "measured.csv"
+"""The rows that a round has learnt, as they were measured."""
+EMPTY, KNOWN = "nothing was filled in", "known already"
+"""Why rows are skipped."""
+TWICE = 2.0
+"""So many times the rows of the last training from the beginning make another one."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rows that were measured: (k, e) designs, (k, m) outputs, NaN where one was not, and (k,) numbers in the table."""
+
+    frame: pd.DataFrame
+    x: FloatArray
+    y: FloatArray
+    rows: IndexArray
+    space: Space
+    skipped: Mapping[str, int]
+
+
+def learn_table(
+    p: Prepared,
+    table: Path,
+    *,
+    targets: Sequence[str] = (),
+    reading: Reading = AUTOMATIC,
+    afresh: bool = False,
+    batch: int | None = None,
+    out: Path | None = None,
+) -> LearnReport:
+    """Learn the measured rows of a table in a new round of a run, and propose the next experiments.
+
+    Rows without a measured output, and rows that are known already, are skipped. The surrogate is trained on from
+    where it is, or from the beginning where that is asked for (`afresh`) or the rows have doubled since. `batch` is how
+    many experiments to propose, by default as many as were added, and 0 for none; `out` is the file to write them to.
+
+    Raises
+    ------
+    DataError
+        If a row can't be used, or none is new.
+    """
+    if p.folder is None:
+        raise ConfigError(f"{p.source}: only a run learns more rows, and this is a model", "name a run folder")
+    if out is not None:
+        check_new(out)
+    ctx, model = p.ctx, p.model
+    measured = checked(read_designs(table, p.base, reading=reading), p, table)
+    root = RunFolder(p.source)
+    wanted = parse_targets(targets or p.experiment.targets, model.surrogate.outputs, space=p.base)
+    with root.locked():
+        number = (rounds_of(p.source) or [0])[-1] + 1
+        belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
+        before = described(measured.x, belief, None)
+        since = rows_at_the_beginning(p)
+        total = len(model.known.x) + len(measured.x)
+        if not afresh and total >= TWICE * since:
+            ctx.note(f"{total} rows, {since} when the surrogate was last trained from the beginning: it is again now")
+            afresh = True
+        found, again = learnt(p, measured, tuple(wanted), afresh)
+        folder = p.source / ROUNDS / str(number)
+        after = replace(p, model=found, base=found.surrogate.space, folder=RunFolder(folder))
+        following = None
+        if batch is None or batch:
+            following, _ = propose_one(after, targets, batch or len(measured.x), out)
+        report = LearnReport(
+            run=str(p.source),
+            round=number,
+            folder=str(folder),
+            table=str(table),
+            added=len(measured.x),
+            skipped=dict(measured.skipped),
+            rows={part: found.report.rows.get(part, 0) for part in ("train", "validation", "test")},
+            measured=_compared(measured, before, wanted, model),
+            inside=_inside(measured, before, model.surrogate.outputs),
+            level=LEVEL,
+            afresh=again,
+            before=model.report.test if _held_out(model) else {},
+            after=found.report.test if _held_out(found) else {},
+            next=following,
+            seconds=ctx.clock.report(),
+            notes=list(p.notes),
+        )
+        about = {"rows at the beginning": len(found.known.x) if again else since, **report.model_dump()}
+        write_round(folder, p.folder, found, measured, before, about)
+    return report
+
+
+def learnt(p: Prepared, measured: Measured, asked: tuple[str, ...], afresh: bool) -> tuple[ForwardModel, bool]:
+    """Return the model of a run once it has learnt measured rows, and whether it began from the beginning."""
+    data = with_rows(p.model, measured.x, measured.y, measured.space)
+    return on_or_again(p.model, data, trainers_of(p), asked, afresh, p.ctx)
+
+
+def trainers_of(p: Prepared) -> Trainers:
+    """Return what the surrogate of a run was trained by."""
+    assert p.folder is not None
+    stages = p.experiment.stages(p.registry)
+    builder: Any = stages.surrogate
+    tuner: Any = stages.tuner
+    kept = p.experiment.training
+    said = p.folder.read_settings().get("training as set")
+    default = Training()
+    # An older run does not say which settings were the user's: those that differ from the defaults.
+    keys = said if said is not None else [k for k in Training.model_fields if getattr(kept, k) != getattr(default, k)]
+    training = Training(**{key: getattr(kept, key) for key in keys})
+    return Trainers(builder, tuner, training, p.registry)
+
+
+def checked(frame: pd.DataFrame, p: Prepared, table: Path | str) -> Measured:
+    """Return the rows of a table that can be learnt, and refuse what can't be meant."""
+    frame = frame.rename(columns=str)
+    surrogate, ctx = p.model.surrogate, p.ctx
+    names = [name for name in surrogate.outputs if name in frame.columns]
+    if not names:
+        raise DataError(f"{table}: no column is an output", near_or_all(surrogate.outputs[0], list(frame.columns)))
+    y = np.full((len(frame), len(surrogate.outputs)), np.nan)
+    for m, name in enumerate(surrogate.outputs):
+        if name in names:
+            y[:, m] = _numbers(frame[name], f"{table}, column {name!r}")
+    filled = np.isfinite(y).any(axis=1)
+    skipped = {EMPTY: int((~filled).sum())}
+    rows = np.flatnonzero(filled)
+    if not len(rows):
+        raise DataError(f"{table}: {EMPTY} in {', '.join(map(repr, names))}", "write what was measured into the table")
+    designs = designs_of(frame.iloc[rows], p.base, surrogate.outputs, str(table)).reset_index(drop=True)
+    space = widened(p.base, designs)
+    x, y = space.encode(designs), y[rows]
+    if np.isnan(y).any() and not surrogate.differentiable:
+        gaps = np.isnan(y).any(axis=1)
+        raise DataError(
+            f"{table}, row {rows[np.argmax(gaps)] + 1}: not all outputs are filled in, and surrogate "
+            f"{p.plugins['surrogate']!r} needs them all",
+            "fill them in, or clear all outputs of that row",
+        )
+    new = _new(x, y, p.model.known)
+    skipped[KNOWN] = int((~new).sum())
+    for reason, count in skipped.items():
+        if count:
+            ctx.note(f"{table}: {plural(count, 'row')} skipped: {reason}")
+    if not new.any():
+        raise DataError(f"{table}: no row is new: all that are filled in are known already", None)
+    x, y, rows, designs = x[new], y[new], rows[new], designs[new].reset_index(drop=True)
+    _tell_outside(p, designs, rows, table)
+    return Measured(designs, x, y, rows + 1, space, {key: count for key, count in skipped.items() if count})
+
+
+def _numbers(column: pd.Series, place: str) -> FloatArray:
+    """Return the numbers of an output's column, NaN where a cell is empty; refuse text."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    blank = column.isna().to_numpy() | np.array([isinstance(c, str) and not c.strip() for c in column], dtype=bool)
+    wrong = ~blank & ~np.isfinite(numbers)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(
+            f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected a number, or an empty cell where "
+            "nothing was measured"
+        )
+    return np.asarray(numbers)
+
+
+def _new(x: FloatArray, y: FloatArray, known: TrainingRows) -> Any:
+    """(k,) whether a row is not among those known, nor the same as one before it."""
+    everything = known.measured
+    both = np.concatenate([np.hstack([everything.x, everything.y]), np.hstack([x, y])])
+    size = np.nanmax(np.abs(both), axis=0, initial=0.0)
+    both = (both / np.where(size > 0, size, 1.0)).round(12) + 0.0  # as text keeps them
+    first = np.unique(both, axis=0, return_index=True, equal_nan=True)[1]
+    return np.isin(len(everything.x) + np.arange(len(x)), first)
+
+
+def _tell_outside(p: Prepared, designs: pd.DataFrame, rows: IndexArray, table: Path | str) -> None:
+    """Warn of rows that the bounds or constraints of the run do not allow; they teach all the same."""
+    space = p.experiment.design.apply(p.base, p.model.surrogate.outputs)
+    x = widened(p.base, designs).encode(designs)
+    places = rows[np.flatnonzero(~space.feasible_set.holds(x))] + 1
+    if len(places):
+        where = ", ".join(map(str, places[:5])) + ("" if len(places) <= 5 else ", …")
+        p.ctx.warn(
+            f"{table}: outside the bounds or constraints of the run: {plural(len(places), 'row')} ({where}); "
+            "learnt all the same"
+        )
+
+
+def _held_out(model: ForwardModel) -> bool:
+    return model.known.held_out is not None and len(model.known.held_out.x) > 0
+
+
+def _compared(
+    measured: Measured, before: Proposed, wanted: Mapping[str, Target], model: ForwardModel
+) -> list[MeasurementReport]:
+    """Return measured rows beside what was predicted of them."""
+    outputs = model.surrogate.outputs
+    low, high = before.interval
+    met: Mask | None = None
+    asked = {name: target for name, target in wanted.items() if name in outputs}
+    if asked:
+        targets = Targets.build([asked], outputs, model.surrogate.spread)
+        if targets.limited.any():
+            met = np.asarray(targets.met(measured.y, np.zeros(len(measured.y), dtype=np.intp)).all(axis=1))
+
+    def row(values: FloatArray) -> dict[str, float | None]:
+        return dict(zip(outputs, values.tolist(), strict=True))
+
+    inside = np.asarray(measured.y >= low) & np.asarray(measured.y <= high)
+    return [
+        MeasurementReport(
+            row=int(measured.rows[i]),
+            inputs={name: plain(value) for name, value in record.items()},
+            measured=row(measured.y[i]),
+            prediction=row(before.mean[i]),
+            low=row(low[i]),
+            high=row(high[i]),
+            inside={n: bool(inside[i, m]) for m, n in enumerate(outputs) if np.isfinite(measured.y[i, m])},
+            met=None if met is None else bool(met[i]),
+        )
+        for i, record in enumerate(measured.frame.to_dict("records"))
+    ]
+
+
+def _inside(measured: Measured, before: Proposed, outputs: Sequence[str]) -> dict[str, tuple[int, int]]:
+    low, high = before.interval
+    there = np.isfinite(measured.y)
+    inside = there & (measured.y >= low) & (measured.y <= high)
+    return {name: (int(inside[:, m].sum()), int(there[:, m].sum())) for m, name in enumerate(outputs)}
+
+
+def rows_at_the_beginning(p: Prepared) -> int:
+    """Return how many rows the surrogate was last trained on from the beginning."""
+    assert p.folder is not None
+    path = p.folder.path / ABOUT
+    if path.exists():
+        return int(json.loads(path.read_text(encoding="utf-8"))["rows at the beginning"])
+    return len(p.model.known.x)
+
+
+def write_round(
+    folder: Path, before: RunFolder, model: ForwardModel, measured: Measured, said: Proposed, about: Mapping[str, Any]
+) -> None:
+    """Write a round whole or not at all: a run folder of its own, with the rows that it has learnt."""
+    outputs = model.surrogate.outputs
+    low, high = said.interval
+    rows = measured.frame.assign(**dict(zip(outputs, measured.y.T, strict=True)))
+    for m, name in enumerate(outputs):
+        rows[f"prediction.{name}"] = said.mean[:, m]
+        rows[f"low_new.{name}"], rows[f"high_new.{name}"] = low[:, m], high[:, m]
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder) as partial:
+        partial.mkdir()
+        shutil.copyfile(before.path / "resolved.json", partial / "resolved.json")
+        files = RunFolder(partial)
+        files.write_surrogate(model.surrogate, model.known, model.report)
+        of_one_type_each(rows).to_csv(partial / ROWS, index=False)
+        files.write_json(ABOUT, about)
