@@ -19,7 +19,7 @@ from invdesign_core.data.files.write import check_new, of_one_type_each
 from invdesign_core.data.own_columns import designs_of, read_designs
 from invdesign_core.designs.report import LearnReport, MeasurementReport
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, writing
-from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate.settings import Training
