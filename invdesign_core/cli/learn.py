@@ -56,6 +56,7 @@ def learn(
             backend_name=given["backend"],
             allow_code=given["allow_code"],
             targets=targets,
+            truth=False,
             **design,
         )
         report = learn_table(prepared, table, targets=targets, reading=reading, afresh=afresh, batch=batch, out=out)

@@ -55,6 +55,7 @@ def _next(
             backend_name=given["backend"],
             allow_code=given["allow_code"],
             targets=targets,
+            truth=False,
             **design,
         )
         report, table = propose_one(prepared, targets, batch, out, given["repeats"])

@@ -70,7 +70,7 @@ def with_rows(model: ForwardModel, x: FloatArray, y: FloatArray, space: Space) -
     frame = space.decode(np.concatenate([before, x]))
     frame = frame.assign(**dict(zip(model.surrogate.outputs, outputs.T, strict=True)))
     partial = bool(np.isnan(outputs).any())
-    return Data(frame, space, model.surrogate.outputs, truth=model.truth, partial=partial, **options)
+    return Data(frame, space, model.surrogate.outputs, partial=partial, **options)
 
 
 def _or(values: Any, otherwise: Any) -> Any:
@@ -127,7 +127,7 @@ def trained_again(model: ForwardModel, data: Data, by: Trainers, asked: tuple[st
     assert data.split is not None
     open_ = replace(data, split=np.where(data.split == "test", "test", ""))
     found = learn(open_, by.builder, by.tuner, by.training, ctx, registry=by.registry, asked=asked)
-    return replace(found, rows=renumbered(found.known, model.known))
+    return replace(found, rows=renumbered(found.known, model.known), truth=model.truth)
 
 
 def renumbered(found: TrainingRows, before: TrainingRows) -> TrainingRows:
