@@ -120,7 +120,7 @@ def test_small_spaces_are_tried_whole_and_the_result_says_so():
     assert inputs(answers)[0].tolist() == [4, 2, 3]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_integers_take_little_time_and_memory():
     code = """
 import json, resource, sys, time
@@ -374,7 +374,7 @@ def test_bounds_hold_to_the_last_bit_on_a_log_scale_too():
 # With a trained surrogate
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_targets_of_a_mixed_table_are_all_met_by_the_truth():
     from invdesign_core.data.data import Data
     from invdesign_core.workflow.estimator import InverseDesign

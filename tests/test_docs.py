@@ -208,12 +208,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-FOLLOWED = [pytest.param(page, marks=pytest.mark.long) if page.parent == DOCS else page for page in PAGES]
-"""The guides train one surrogate after another, so that they are followed in the slow step."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", FOLLOWED, ids=name_of)
+@pytest.mark.long  # the pages train one surrogate after another
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_example_runs(page: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()

@@ -26,7 +26,7 @@ REGISTRY = Registry.discover()
 SOLVERS = sorted(REGISTRY.labels("solver"))
 KINDS = ["continuous", "ranges", "log", "integer", "step", "levels", "binary", "labels", "categorical"]
 OUTPUTS = ("y1", "y2")
-PROBLEMS = 14
+PROBLEMS = [5, pytest.param(14, marks=pytest.mark.long)]
 """Random problems for each solver."""
 HARD = (24, 32, 34, 39, 42, 67, 86)
 """Seeds of problems in which boxes, ranges or rows of the data hold no feasible design; they come first."""
@@ -291,8 +291,9 @@ def rows_of(case, space, surrogate, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("problems", PROBLEMS)
 @pytest.mark.parametrize("name", SOLVERS)
-def test_no_design_is_ever_infeasible(name):
+def test_no_design_is_ever_infeasible(name, problems):
     count = 0
     for seed in itertools.chain(HARD, itertools.count()):
         case, targets = problem(seed)
@@ -312,5 +313,5 @@ def test_no_design_is_ever_infeasible(name):
             wrong = wrong_guess(case, {n: row[f"guess.{n}"] for n in case.allowed if f"guess.{n}" in row})
             assert not wrong, (seed, case.design, wrong)
         count += 1
-        if count == PROBLEMS:
+        if count == problems:
             return
