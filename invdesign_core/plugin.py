@@ -202,6 +202,8 @@ class SurrogateBuilder(Plugin):
     """False where `build` returns a `Regressor`; solvers that need gradients are refused then."""
     closed_form: ClassVar[bool] = False
     """True where `build` returns a Keras model whose own `fit` finds its weights in one go, without epochs."""
+    second: ClassVar[str] = "gaussian-process"
+    """The surrogate of another family that tells how far answers of this one can be trusted."""
 
     def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model | Regressor:
         """Return a compiled Keras model for ``data.space.width`` inputs and ``len(data.outputs)`` outputs.
@@ -228,6 +230,10 @@ class SurrogateBuilder(Plugin):
         What the user sets wins over them, and they win over the defaults.
         """
         return {}
+
+    def as_second(self, rows: int) -> SurrogateBuilder:
+        """Return this builder as it suits a second model, which is to be quick, for so many distinct designs."""
+        return self
 
     def user_code(self, ctx: Context) -> Sequence[UserObject]:
         """Return the code of the user's own that `build` works with; a search is resumed only while it is the same.

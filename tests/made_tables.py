@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from invdesign_core.cli.listing import markdown_table
 from invdesign_core.registry import Registry, schema_of
-from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
@@ -20,6 +20,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "design": Design,
     "training": Training,
     "truth": TruthSettings,
+    "confidence": Confidence,
 }
 TABLE = re.compile(r"(?<=<!-- options: )(?P<name>[\w-]+) -->\n(?:\|.*\n)*")
 

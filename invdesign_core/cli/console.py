@@ -14,10 +14,12 @@ from rich.table import Table
 
 from invdesign_core.designs.verdict import (
     as_written,
+    confidence_lines,
     measured_text,
     miss_of,
     number_text,
     output_text,
+    percent,
     r2_text,
     size_of_tolerance,
     tolerance_text,
@@ -115,7 +117,7 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
         _measured(report, console)
     if report.designs:
         _designs(report, console)
-        _around(report.designs[0], console)
+        _around(report.designs[0], report, console)
     if report.starts is not None:
         goal = any(target.goal for target in report.target.values())
         console.print(_counts(report.starts, "hold all limits" if goal else "hit the target"))
@@ -288,15 +290,18 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
             cells.append((f"error {escape(name)}", _signed(design.difference[name])))
         if design.nearest is not None and design.nearest.measured:
             cells.append((f"nearest row's {escape(name)}", measured_text(design.nearest.measured[name], target)))
+    if any(other.probability is not None for other in report.designs):
+        unsure = " ?" if design.no_guarantee else ""
+        cells.append(("probability", f"{percent(design.probability)}{unsure}"))
     cells += [("met", _met(design, report)), ("loss", _number(design.loss)), ("starts", str(design.starts))]
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
     return cells
 
 
-def _around(best: DesignReport, console: Console) -> None:
-    """Say what is known of the best design's surroundings."""
-    lines = []
+def _around(best: DesignReport, report: Report, console: Console) -> None:
+    """Say how sure the best design is, and what is known of its surroundings."""
+    lines = confidence_lines(best, report)
     if best.nearest is not None:
         n = best.nearest
         which = "nearest row" if n.row is None else f"nearest row: {n.row},"

@@ -13,7 +13,7 @@ from invdesign_core.cli.init import toml
 from invdesign_core.cli.session import discover
 from invdesign_core.designs.report import Report
 from invdesign_core.registry import Entry, Provider, Registry, schema_of, summary_of
-from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design
@@ -107,7 +107,8 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
             choices.append(options)
         names = {"enum": list(registry.labels(kind))}
         properties[kind] = {"description": Experiment.model_fields[kind].description, "anyOf": [*choices, names]}
-    for name, model in (("training", Training), ("design", Design), ("truth", TruthSettings)):
+    sections = (("training", Training), ("confidence", Confidence), ("design", Design), ("truth", TruthSettings))
+    for name, model in sections:
         properties[name] = model.model_json_schema() | {"description": Experiment.model_fields[name].description}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -152,7 +153,7 @@ def _print_sections(schema: Mapping[str, Any], registry: Registry) -> None:
                 if "properties" in choice:
                     click.echo(f'  # with use = "{choice["properties"].pop("use")["const"]}":')
                     _print_options(choice)
-        elif name in ("training", "design", "truth", "targets"):
+        elif name in ("training", "confidence", "design", "truth", "targets"):
             click.echo(f"\n[{name}]  {item.get('description', '')}")
             _print_options(item)
         else:

@@ -99,10 +99,10 @@ def _sections(given: dict[str, Any], designs: int | None) -> dict[str, dict[str,
     sections: dict[str, Any] = {kind: {"use": given[kind]} for kind in PLUGINS if given[kind] is not None}
     sections = apply_overrides(sections, overrides_of(given))
     for name, section in sections.items():
-        if name not in (*PLUGINS, "design", "truth", "dataset"):
+        if name not in (*PLUGINS, "design", "confidence", "truth", "dataset"):
             raise ConfigError(
-                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design, truth and how a table "
-                "is written (dataset) can be set",
+                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design, confidence, truth and "
+                "how a table is written (dataset) can be set",
                 "use `invdesign run` to train again",
             )
         if isinstance(section, str) and name in PLUGINS:

@@ -27,12 +27,14 @@ PREFIX = DESIGN
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
     *("evaluations", "moved", "inside", "failed", "free_directions", "nearest.row", "nearest.distance"),
+    *("probability", "guarantee", "no_guarantee"),
     *("measured.row", "measured.met", "measured.answer"),
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = (
     *("prediction", "spread", "over_conditions", "truth", "difference", "met", "miss"),
     *("guess", "from", "to", "levels", "error"),
+    *(f"{end}{kind}" for end in ("low", "high") for kind in ("", "_new", "_joint", "_new_joint")),
 )
 """Columns of results that belong to a design variable or an output, whose name follows after a dot."""
 

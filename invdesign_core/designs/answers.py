@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.designs.distinct import pick
+from invdesign_core.designs.intervals import interval_columns, intervals
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.conditions import Scenarios
@@ -22,6 +23,8 @@ from invdesign_core.truth.simulated import Tally, sum_of
 if TYPE_CHECKING:
     import pandas as pd
 
+SHORTLIST = 3
+"""So many times the designs that are wanted are compared by the probability that they meet the target."""
 Columns = dict[tuple[str, ...], Any]
 """The columns of a table by part and name, such as ("prediction", "H2") or ("loss",); lists are written as JSON."""
 
@@ -53,6 +56,10 @@ class Answers:
         What conditions that vary may be: predictions are means over them. ``scenarios.frame`` is a DataFrame.
     simulated : Tally, optional
         How much work it was to ask the true model, where there is one.
+    level : float, optional
+        The level of the intervals; None where there are none.
+    second : str, optional
+        The plugin of the second model that tells them.
     """
 
     targets: Targets
@@ -65,6 +72,8 @@ class Answers:
     tolerances: tuple[tuple[dict[str, list[Any]], list[dict[str, float]]] | None, ...] = ()
     scenarios: Scenarios | None = None
     simulated: Tally | None = None
+    level: float | None = None
+    second: str | None = None
 
     @cached_property
     def designs(self) -> pd.DataFrame:
@@ -77,8 +86,11 @@ class Answers:
         ``starts``; where training rows are known ``nearest.row``, ``nearest.measured.NAME``, ``nearest.distance``,
         ``inside``, and of the target's best measured row ``measured.row``, ``measured.met`` and ``measured.answer``;
         ``error.NAME``, the surrogate's typical error, where it was tested; ``over_conditions.NAME``, the standard
-        deviation of the prediction over the scenarios, where conditions vary; for one target ``from.NAME`` and
-        ``to.NAME`` of numbers, ``levels.NAME`` of other variables, and ``free_directions``.
+        deviation of the prediction over the scenarios, where conditions vary; where a second model tells, ``low.NAME``
+        and ``high.NAME``, between which the true mean lies, ``low_new.NAME`` and ``high_new.NAME`` for a single new
+        measurement, the same with ``_joint`` for all asked outputs together, ``probability``, that a measurement meets
+        the target, ``guarantee`` and ``no_guarantee``, whether all this is to hold and why not; for one target
+        ``from.NAME`` and ``to.NAME`` of numbers, ``levels.NAME`` of other variables, and ``free_directions``.
         """
         return laid_out(self.columns)
 
@@ -155,11 +167,18 @@ class Answers:
             any(a.out_of_time for _, a in found),
             scenarios=found[0][1].scenarios,
             simulated=sum_of(a.simulated for _, a in found),
+            level=found[0][1].level,
+            second=found[0][1].second,
         )
 
     def reached(self, name: str, by: str) -> Any:
         """Return the column of an output as it is known by ``truth`` or ``prediction``, or that of an input itself."""
         return self.columns[(by, name) if (by, name) in self.columns else ("design", name)]
+
+    @property
+    def without_guarantee(self) -> int | None:
+        """How many designs have intervals that may not hold; None where there are none."""
+        return None if self.level is None else int((~self.columns["guarantee",]).sum())
 
     def counts(self) -> dict[str, int | None]:
         """Return how many starts there were, converged, hit, stayed where they began, and were not finite.
@@ -223,9 +242,14 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
         keys = np.stack([hit & ~fine, *np.where(fine, reached.distances, keys)])
     outside = None if near is None else near.sample.outside(reached.x)
+    if problem.second is not None and reached.distances is None:
+        shortlist = pick(reached.groups, unit, hit, keys, SHORTLIST * problem.wishes.designs, outside).rows
+        keys = np.stack([_improbable(reached, shortlist, hit), *keys])
     picked = pick(reached.groups, unit, hit, keys, problem.wishes.designs, outside)
     designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
     designs |= {key: values[picked.rows] for key, values in columns.items()} | {("starts",): picked.starts}
+    few = reached.take(picked.rows)
+    designs |= interval_columns(problem, few.x, few.prediction, few.groups)
     over = surrogate.scenario_spread(reached.x[picked.rows])
     if over is not None:
         designs |= {("over_conditions", name): over[:, m] for m, name in named}
@@ -236,7 +260,21 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         if near.y is not None:
             designs |= {("nearest", "measured", name): near.y[row, m] for m, name in named}
         designs |= {("nearest", "distance"): distance, ("inside",): near.inside(reached.x[picked.rows])}
-    return Answers(targets, laid_out(starts), designs, reached.interrupted, reached.search)
+    found = Answers(targets, laid_out(starts), designs, reached.interrupted, reached.search)
+    return found if (second := problem.second) is None else replace(found, level=second.level, second=second.plugin)
+
+
+def _improbable(reached: SearchResult, shortlist: IndexArray, hit: NDArray[np.bool_]) -> FloatArray:
+    """Return (b,) keys by which designs that meet their target are ranked: how improbable it is that they do.
+
+    That is looked at for the best designs alone, since it takes longer than a prediction, and not beside an extremum.
+    """
+    few = reached.take(shortlist)
+    probability = intervals(reached.problem, few.x, few.prediction, few.groups).probability
+    keys = np.where(hit, 1.0, 0.0)
+    keys[shortlist] = np.where(hit[shortlist], -np.round(np.nan_to_num(probability), 2), 0.0)
+    extremum = reached.problem.targets.extremum[reached.groups].any(axis=1)
+    return np.where(extremum, 0.0, keys)
 
 
 def laid_out(columns: Columns) -> pd.DataFrame:

@@ -67,6 +67,22 @@ class DesignReport(_Part):
         description="Standard deviation of the prediction, which is a mean, over what conditions that vary may be; "
         "null where none does.",
     )
+    interval: dict[str, tuple[Number, Number]] | None = Field(
+        None,
+        description="Between which values the true mean of each output lies, at the report's `level`; null where there "
+        "is no second model to tell.",
+    )
+    interval_new: dict[str, tuple[Number, Number]] | None = Field(
+        None, description="Between which values a single new measurement of each output lies; null as `interval` is."
+    )
+    probability: Number = Field(
+        None,
+        description="The probability that a measurement of the design meets the target; null where nothing can be met, "
+        "or no second model tells.",
+    )
+    no_guarantee: str | None = Field(
+        None, description="Why intervals and probability may not hold for this design; null where they are to hold."
+    )
     loss: Number = Field(description="The objective at exactly these inputs, in standardised units.")
     variance: Number = Field(
         description="Mean variance of the prediction over the asked outputs; 0 where there is no spread."
@@ -252,6 +268,12 @@ class Report(_Part):
     target: dict[str, TargetReport] = Field(description="What was asked for.")
     distinct: int = Field(description="Number of distinct designs.")
     designs: list[DesignReport] = Field(description="Distinct designs, best first.")
+    level: float | None = Field(
+        None, description="The level of the designs' intervals; null where there are none: no second model tells them."
+    )
+    without_guarantee: int | None = Field(
+        None, description="Number of designs whose intervals may not hold; null where there are none."
+    )
     measured: list[MeasuredReport] = Field(
         description="Measured rows that meet the target themselves, or beat the best design where a maximum or minimum "
         "is asked for; best first, at most as many as designs are asked for."
@@ -304,6 +326,11 @@ class TableReport(_Part):
         description="Targets for which no design, but a measured row is an answer: `measured.answer` in the file."
     )
     beaten: int = Field(description="Of those optimised, the targets for which a measured row beats the best design.")
+    without_guarantee: int | None = Field(
+        None,
+        description="Designs in the file whose intervals may not hold (`guarantee` is false); null where there are no "
+        "intervals.",
+    )
     starts: StartsReport = Field(description="Summary of the starts of this call.")
     truth: TruthReport | None = Field(
         None, description="What it took to judge the designs of this call by a true model; null where there is none."
@@ -425,6 +452,40 @@ def truth_report(tally: Tally | None) -> TruthReport | None:
     return TruthReport(**{name: getattr(tally, name) for name in TruthReport.model_fields})
 
 
+def interval_report(answers: Answers) -> dict[str, Any]:
+    """Return the intervals of all designs as JSON holds them."""
+    columns, names = answers.columns, [key[1] for key in answers.columns if key[0] == "low"]
+    kinds = {"true_mean": "", "measurement": "_new", "true_mean_jointly": "_joint", "measurement_jointly": "_new_joint"}
+    designs = []
+    for row in range(len(columns["target",])):
+        own = part_of(columns, row)
+        outputs = {
+            name: {"prediction": _or_none(float(columns["prediction", name][row]))}
+            | {
+                key: [_or_none(float(columns[f"{end}{kind}", name][row])) for end in ("low", "high")]
+                for key, kind in kinds.items()
+                if (f"low{kind}", name) in columns
+            }
+            for name in names
+        }
+        designs.append(
+            {
+                "target": own["target"],
+                "rank": own["rank"],
+                "outputs": outputs,
+                "probability": _or_none(own["probability"]),
+                "guarantee": own["guarantee"],
+                "no_guarantee": own["no_guarantee"] or None,
+            }
+        )
+    return {
+        "level": answers.level,
+        "second_model": answers.second,
+        "without_guarantee": answers.without_guarantee,
+        "designs": designs,
+    }
+
+
 def target_reports(answers: Answers) -> dict[str, TargetReport]:
     """Return what was asked for, output by output."""
     t = answers.targets
@@ -442,6 +503,11 @@ def target_reports(answers: Answers) -> dict[str, TargetReport]:
     }
 
 
+def _ends(low: dict[str, Any], high: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:
+    """Return intervals by name from their ends."""
+    return {name: (value, high[name]) for name, value in low.items()} or None
+
+
 def _design(answers: Answers, row: int) -> DesignReport:
     part = partial(part_of, answers.columns, row)
     own, nearest, around = part(), None, answers.tolerances[row] if answers.tolerances else None
@@ -454,6 +520,10 @@ def _design(answers: Answers, row: int) -> DesignReport:
         spread=part("spread") or None,
         error=part("error") or None,
         over_conditions=part("over_conditions") or None,
+        interval=_ends(part("low"), part("high")),
+        interval_new=_ends(part("low_new"), part("high_new")),
+        probability=own.get("probability"),
+        no_guarantee=own.get("no_guarantee") or None,
         loss=own["loss"],
         variance=own["variance"],
         met=part("met"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -247,6 +248,40 @@ def number_text(value: Any) -> str:
     if value is None:
         return "–"
     return near(value, 1e-4 * abs(value)) if isinstance(value, float) else str(value)
+
+
+def confidence_lines(best: DesignReport, report: Report) -> list[str]:
+    """Say between which values the outputs of the best design lie, and for how many designs that may not hold."""
+    if report.level is None or best.interval is None or best.interval_new is None:
+        return []
+    lines = []
+    for name in (name for name in report.target if name in best.interval):
+        true, new = interval_text(best.interval[name]), interval_text(best.interval_new[name])
+        lines.append(f"with {percent(report.level)} confidence {name} is {true}, and {new} in a single measurement")
+    if best.probability is not None:
+        lines.append(f"a measurement meets the target with a probability of {percent(best.probability)}")
+    unsure = Counter(design.no_guarantee for design in report.designs if design.no_guarantee)
+    if best.no_guarantee is not None:
+        lines.append(f"no guarantee for this: {best.no_guarantee}")
+    if unsure:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in unsure.items())
+        lines.append(f"no guarantee for {unsure.total()} of {plural(len(report.designs), 'design')}: {reasons}")
+    return lines
+
+
+def interval_text(ends: tuple[float | None, float | None]) -> str:
+    """Write an interval to about a hundredth of its length."""
+    low, high = ends
+    if low is None or high is None:
+        return "anything"
+    return f"{near(low, (high - low) / 100)} to {near(high, (high - low) / 100)}"
+
+
+def percent(share: float | None) -> str:
+    """Write a probability in percent, never as certain."""
+    if share is None:
+        return "–"
+    return "> 99 %" if share > 0.99 else "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
 def size_of_tolerance(target: TargetReport) -> str:

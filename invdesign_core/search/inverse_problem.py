@@ -20,6 +20,7 @@ from invdesign_core.search.solver import Solver
 from invdesign_core.search.trust_boxes import measured
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Goal, Prediction, Targets
 from invdesign_core.truth.simulated import Truth
@@ -53,6 +54,7 @@ class InverseProblem:
     truth: Truth | None = None  # the true forward model, to judge designs by
     wishes: Wishes = field(default_factory=Wishes)
     fixed_inputs: FloatArray | None = None  # (t, e) encoded values that targets come with, NaN where free
+    second: SecondModel | None = None  # tells how far the surrogate's answers can be trusted
     errors: Mapping[str, float] = field(default_factory=dict)  # the surrogate's typical ones, where it was tested
     first: int = 0  # number of the first target in the whole of the work, where targets are solved in chunks
     whole: Targets | None = None  # all targets of the work, where these are some of them

@@ -1,4 +1,4 @@
-"""The `[training]` section: how the core trains whatever a builder builds."""
+"""The sections `[training]`, how the core trains whatever a builder builds, and `[confidence]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+LEVEL = 0.9
+"""The share of cases in which intervals hold, where nobody says another."""
 
 
 class Training(BaseModel):
@@ -88,3 +91,23 @@ class Training(BaseModel):
     def stops_early(self) -> bool:
         """Whether a training may stop before its last epoch; one that follows a cosine is best at its end."""
         return self.early_stopping and self.schedule != "cosine"
+
+
+class Confidence(BaseModel):
+    """The `[confidence]` section: intervals at the designs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(
+        LEVEL, gt=0, lt=1, description="The share of designs whose true value lies inside its interval."
+    )
+    model: str | None = Field(
+        "auto",
+        description="The second model, which takes no part in the search and tells how far the answers can be trusted: "
+        "`auto` is the one that the surrogate's plugin names; with `none` there are no intervals.",
+    )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be a second model."""
+        return self.model not in (None, "none")

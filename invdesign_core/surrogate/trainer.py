@@ -161,6 +161,12 @@ class Trainer:
             find = keras_answer if self._builder.differentiable else regressor_answer
             return find(model, self._h[rows], m, who)
 
+    def left_out(self, model: Any, rows: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        """Return means and standard deviations that a model tells of k rows as if it had not learnt from them, in z."""
+        with plugin_errors(self._builder.label):
+            mean, std = model.left_out(self._h[rows])
+        return np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+
     def squared_errors(self, model: Any, rows: NDArray[np.intp]) -> FloatArray:
         """Return a trained model's (k,) squared errors in z for k rows of the table, as much as each row counts."""
         errors: FloatArray = np.nanmean((self.answer(model, rows) - self._z[rows]) ** 2, axis=1)

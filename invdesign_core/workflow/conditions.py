@@ -34,7 +34,10 @@ def averaged(model: ForwardModel, space: Space, scenarios: Scenarios | None) -> 
     surrogate = OverScenarios.averaging(model.surrogate, scenarios)
     rows = None if model.rows is None else _aside(model.rows, space, scenarios)
     truth = None if model.truth is None else MeanTruth(model.truth, scenarios)
-    return replace(model, surrogate=surrogate, rows=rows, truth=truth)
+    second = model.second
+    if second is not None:
+        second = replace(second, surrogate=OverScenarios.averaging(second.surrogate, scenarios))
+    return replace(model, surrogate=surrogate, rows=rows, truth=truth, second=second)
 
 
 def put_aside(x: FloatArray, space: Space, scenarios: Scenarios | None) -> FloatArray:

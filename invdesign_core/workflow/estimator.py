@@ -26,11 +26,14 @@ from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.second_model import SecondModel
+from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.truth.simulated import Truth
 from invdesign_core.workflow import saved
 from invdesign_core.workflow.conditions import predicted_over
+from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
@@ -66,6 +69,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     truth : callable, str or mapping, optional
         A simulator, by which designs are judged: a function from a DataFrame of designs to one of outputs, its place
         ``module:function``, or keys of the `[truth]` section. By default that of the data, where they have one.
+    confidence : mapping, optional
+        Keys of the `[confidence]` section: the `level` of the intervals at the designs, and the second `model` that
+        they come from. It is trained when designs are first asked for.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -89,6 +95,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         the rows for the test.
     truth_ : callable or None
         The true forward model that came with the data, by which designs are judged.
+    second_ : SecondModel or None
+        The model that tells how far answers can be trusted; not there before the first `invert`.
     n_features_in_ : int
         Number d of design variables.
     feature_names_in_ : ndarray of str
@@ -112,6 +120,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     data_: Data
     known_: TrainingRows
     truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
+    second_: SecondModel | None
 
     def __init__(
         self,
@@ -134,6 +143,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         stay_near_data: bool = False,
         designs: int = 5,
         truth: Callable[[pd.DataFrame], pd.DataFrame] | str | Mapping[str, Any] | None = None,
+        confidence: Mapping[str, Any] | None = None,
         seed: int = 0,
         backend: str | None = None,
         registry: Registry | None = None,
@@ -141,7 +151,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.surrogate, self.tuner, self.objective, self.solver = surrogate, tuner, objective, solver
         self.training, self.seed, self.backend, self.registry = training, seed, backend, registry
         self.bounds, self.fixed, self.levels, self.step, self.log = bounds, fixed, levels, step, log
-        self.conditions = conditions
+        self.conditions, self.confidence = conditions, confidence
         self.margin, self.constraints, self.designs = margin, constraints, designs
         self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
         self.truth = truth
@@ -254,11 +264,25 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def choose(extremum: bool) -> Solver:
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
-        model = ForwardModel(surrogate, self.report_, self.known_, self._true_model())
+        model = ForwardModel(surrogate, self.report_, self.known_, self._true_model(), self._second(ctx, registry))
         problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx)
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)
         return problem, ctx
+
+    def _second(self, ctx: Context, registry: Registry) -> SecondModel | None:
+        """Return the second model, trained where that has not been done; None where there is to be none."""
+        confidence = self._confidence()
+        if not confidence.wanted:
+            return None
+        if not hasattr(self, "second_") and hasattr(self, "data_"):
+            model = ForwardModel(self._fitted(), self.report_, self.known_)
+            self.second_ = second_model(model, self.data_, confidence, ctx, registry)
+        found = getattr(self, "second_", None)
+        return None if found is None else replace(found, level=confidence.level)
+
+    def _confidence(self) -> Confidence:
+        return Experiment.from_mapping({"confidence": self.confidence or {}}).confidence
 
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
         """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
@@ -311,7 +335,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "feature_names_in": None if names is None else list(names),
             "report": self.report_.model_dump(mode="json"),
         }
-        saved.write(Path(folder), about, surrogate, self.known_)
+        saved.write(Path(folder), about, surrogate, self.known_, self._second(self._context(), registry))
 
     @classmethod
     def load(cls, folder: str | Path, allow_code: bool = False) -> Self:
@@ -336,6 +360,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         model = cls(**about["params"])
         _start_keras(model.backend)
         model.surrogate_, model.known_ = saved.read_surrogate(Path(folder), allow_code)
+        model.second_ = saved.read_second(Path(folder), model._confidence())
         model.report_ = SurrogateReport.model_validate(about["report"])
         model.race_ = model.report_.race
         model.truth_ = None
@@ -346,18 +371,23 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {key: value for key, value in self.__dict__.items() if key != "_asked"}
-        if "surrogate_" in state:
-            # A copy has compiled nothing yet. As bytes, it is read after the backend is chosen.
-            with backend.lean():
+        # Copies have compiled nothing yet. As bytes, they are read after the backend is chosen.
+        with backend.lean():
+            if "surrogate_" in state:
                 state["surrogate_"] = pickle.dumps(replace(self.surrogate_))
+            second: SecondModel | None = state.get("second_")
+            if second is not None:
+                state["second_"] = pickle.dumps(replace(second, surrogate=replace(second.surrogate)))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "surrogate_" in state:
             _start_keras(self.backend)
-            with backend.lean():
-                self.surrogate_ = pickle.loads(state["surrogate_"])
+        for name in ("surrogate_", "second_"):
+            if state.get(name) is not None:
+                with backend.lean():
+                    setattr(self, name, pickle.loads(state[name]))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -375,6 +405,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tell(data, ctx, space, training.scale, leave_out)
         model = learn(data, builder, tuner, training, ctx, registry=registry)
         self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
+        if hasattr(self, "second_"):
+            del self.second_
         self.race_ = model.report.race
         self.known_, self.truth_ = model.known, data.truth
         return self

@@ -22,7 +22,7 @@ from pydantic import (
 from invdesign_core.errors import ConfigError, near_match, require, require_section
 from invdesign_core.plugin import KINDS, Dataset, Objective, Race, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options, refused
-from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import AUTO, CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import Design as Design
@@ -75,6 +75,7 @@ class Experiment(BaseModel):
     )
     training: Training = Field(default_factory=Training, description="How the surrogate is trained.")
     tuner: Choice = Field(Choice(use=DEFAULTS["tuner"]), description="Proposes hyper-parameters.")
+    confidence: Confidence = Field(default_factory=Confidence, description="How far answers can be trusted.")
     objective: Choice = Field(Choice(use=DEFAULTS["objective"]), description="How far a prediction is from the goal.")
     solver: Choice = Field(Choice(use=DEFAULTS["solver"]), description="Searches for designs.")
     truth: TruthSettings = Field(
@@ -149,7 +150,8 @@ class Experiment(BaseModel):
         for key in values:
             if key not in cls.model_fields or key == "folder":
                 raise ConfigError(f"{place}: there is no section or key {key!r}", near_match(key, SECTIONS))
-        for section, model in (("training", Training), ("design", Design), ("truth", TruthSettings)):
+        sections = (("training", Training), ("confidence", Confidence), ("design", Design), ("truth", TruthSettings))
+        for section, model in sections:
             if isinstance(values.get(section), Mapping):
                 build_options(model, values[section], f"{place}: [{section}]")
         extra = {} if folder is None else {"folder": folder}

@@ -103,9 +103,18 @@ def inverse_problem(
     check_bounds(space)
     if held is not None:
         check_held(space, held)
-    errors = Quality.of(model.report).errors
     return InverseProblem(
-        model.surrogate, space, targets, objective, solver, model.rows, model.truth, wishes, held, errors
+        model.surrogate,
+        space,
+        targets,
+        objective,
+        solver,
+        model.rows,
+        model.truth,
+        wishes,
+        held,
+        second=model.second,
+        errors=Quality.of(model.report).errors,
     )
 
 

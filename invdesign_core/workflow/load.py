@@ -124,6 +124,17 @@ class Prepared:
     sampled: ModelSample | None = None
     """What a model without data answers over its box."""
 
+    def note_intervals(self) -> None:
+        """Say why there are no intervals, where there are none and nobody asked for that."""
+        if self.model.second is not None or not self.experiment.confidence.wanted:
+            return
+        why = "the run has no second model: run the experiment again to have one"
+        if self.folder is None:
+            why = (
+                "a model without rows to learn from has no second model to tell; give it a table (--table) to have some"
+            )
+        self.ctx.note(f"designs have no intervals: {why}")
+
     def problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
         """Return the inverse problem of one target, or of a table, whose values win over what a run says of them."""
         surrogate = self.model.surrogate
@@ -169,7 +180,8 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
                     ctx.note(f"the newest round of the run is used: {folder.path}")
                 surrogate, known = folder.read_surrogate(options.allow_code)
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
-                model, base, sampled = ForwardModel(surrogate, report, known), surrogate.space, None
+                second = folder.read_second(experiment.confidence)
+                model, base, sampled = ForwardModel(surrogate, report, known, second=second), surrogate.space, None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     return Prepared(
         source,

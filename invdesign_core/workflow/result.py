@@ -73,6 +73,8 @@ def make_report(
         target={} if answers is None else target_reports(answers),
         distinct=0 if answers is None else len(answers.designs),
         designs=[] if answers is None else design_reports(answers),
+        level=None if answers is None else answers.level,
+        without_guarantee=None if answers is None else answers.without_guarantee,
         measured=measured,
         measured_count=count,
         measured_best=best,

@@ -18,6 +18,7 @@ from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.conditions import averaged
+from invdesign_core.workflow.confidence import check_second, second_model
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.race import candidates_of, learn
@@ -73,6 +74,7 @@ def run_experiment(
         running = backend.select(experiment.backend)
         registry = registry or Registry.discover()
         stages = experiment.stages(registry)  # refuse before the heavy imports
+        check_second(experiment.confidence, registry)
         import keras
         import pandas  # noqa: F401
     told, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
@@ -114,12 +116,23 @@ def run_experiment(
             folder.write_trials(table.results)
         with put_off(faults):
             folder.write_surrogate(model.surrogate, model.known, model.report)
+        model = replace(model, second=second_model(model, data, experiment.confidence, ctx, registry))
+        if model.second is not None:
+            with put_off(faults):
+                folder.write_second(model.second)
         answers = None
         if checked.targets:
             model = replace(model, truth=truth_of_run(experiment, checked, folder, plugins["dataset"]))
             asked, wanted = asked_of(averaged(model, checked.space, checked.scenarios), checked.targets)
             wishes = Wishes(experiment.design.designs, checked.near_to)
-            problem = inverse_problem(asked, checked.space, wanted, stages.objective, stages.solver, wishes)
+            problem = inverse_problem(
+                asked,
+                checked.space,
+                wanted,
+                stages.objective,
+                stages.solver,
+                wishes,
+            )
             answers = invert(problem, ctx)
             with put_off(faults):
                 folder.write_answers(answers, "1")

@@ -21,10 +21,12 @@ from invdesign_core.context import Event
 from invdesign_core.data.data import OWN, TrainingRows
 from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import of_one_type_each
-from invdesign_core.designs.report import Report, SurrogateReport
+from invdesign_core.designs.report import Report, SurrogateReport, interval_report
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
+from invdesign_core.surrogate.second_model import SecondModel
+from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import DAMAGED, META, Surrogate, checked, read_meta
 from invdesign_core.surrogate.trials import TrialTable
 from invdesign_core.workflow.race_memory import RaceMemory
@@ -37,6 +39,8 @@ KNOWN = "known.npz"
 REPORT = "report.json"
 SETTINGS = "settings.sha256"
 """Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
+SECOND = "second"
+"""The folder of the second model."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
@@ -231,6 +235,17 @@ class RunFolder:
                 (partial / REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
             surrogate.save(partial)  # last, since it takes down the checksums of what is there
 
+    def write_second(self, second: SecondModel) -> None:
+        """Write the second model."""
+        with atomic_write(self.path / SECOND) as partial:
+            second.save(partial)
+
+    def read_second(self, confidence: Confidence) -> SecondModel | None:
+        """Return the second model; None where the run has none, or none is wanted."""
+        if not (confidence.wanted and self.has(SECOND)):
+            return None
+        return SecondModel.load(self.path / SECOND, confidence.level)
+
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, TrainingRows | None]:
         """Return the surrogate and the measured rows: those it learnt from, and those held out."""
         content = self._surrogate_file(KNOWN)  # quicker than the members, so damage is told sooner
@@ -276,6 +291,8 @@ class RunFolder:
             self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
             if answers.scenarios is not None:
                 self._write_parquet(f"solve/{name}/scenarios.parquet", answers.scenarios.frame)
+            if answers.level is not None:
+                self.write_json(f"solve/{name}/intervals.json", interval_report(answers))
             with atomic_write(folder / "designs.csv") as partial:
                 answers.designs.to_csv(partial, index=False)
         except RunStoreError:  # half an answer is none

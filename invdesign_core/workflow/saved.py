@@ -19,6 +19,8 @@ from invdesign_core.workflow.run_folder import RunFolder
 if TYPE_CHECKING:
     from invdesign_core.data.data import TrainingRows
     from invdesign_core.registry import Registry
+    from invdesign_core.surrogate.second_model import SecondModel
+    from invdesign_core.surrogate.settings import Confidence
     from invdesign_core.surrogate.surrogate import Surrogate
 
 ABOUT = "estimator.json"
@@ -27,7 +29,9 @@ FORMAT = 2
 DAMAGED = "copy the folder again from where it is whole, or save the estimator again"
 
 
-def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: TrainingRows) -> None:
+def write(
+    folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: TrainingRows, second: SecondModel | None
+) -> None:
     """Write an estimator into a folder that is new, empty, or holds an earlier save, which is replaced."""
     folder = folder.resolve()  # "." has no name to put a temporary one beside
     with atomic_write(folder, "choose another folder") as partial:
@@ -36,6 +40,8 @@ def write(folder: Path, about: Mapping[str, Any], surrogate: Surrogate, known: T
         partial.mkdir(parents=True)
         files = RunFolder(partial)
         files.write_surrogate(surrogate, known)
+        if second is not None:
+            files.write_second(second)
         meta = {"surrogate": file_digest(partial / "surrogate" / META)}
         files.write_sealed(ABOUT, {"format": FORMAT, "invdesign": own_version(), **meta, **about})
 
@@ -68,6 +74,11 @@ def read_surrogate(folder: Path, allow_code: bool) -> tuple[Surrogate, TrainingR
     if known is None:
         raise RunStoreError(f"{folder}: its training rows are missing (surrogate/known.npz)")
     return surrogate, known
+
+
+def read_second(folder: Path, confidence: Confidence) -> SecondModel | None:
+    """Return the second model of a saved estimator; None where it has none."""
+    return RunFolder(folder).read_second(confidence)
 
 
 def plain(name: str, value: Any, registry: Registry) -> Any:

@@ -69,6 +69,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> R
     if out is not None and problem.surrogate.scenarios is not None:
         check_new(_beside(out))
     note_limits(wanted, p.base, ctx)
+    p.note_intervals()
     if p.sampled is not None:
         describe(p.sampled, problem.space, outputs, wanted, ctx)
     answers = invert(problem, ctx)
@@ -105,6 +106,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     ctx, model = p.ctx, p.model
     frame = as_targets(frame, p.base, model.surrogate.outputs, ctx)
     problem = p.problem(frame)
+    p.note_intervals()
     if problem.surrogate.scenarios is not None:
         check_new(_beside(out))
     known = model.report
@@ -131,7 +133,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     resumed = len(frame) - solved
     if resumed:
         ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
-    needed = ("target", "met", "measured.answer")
+    needed = ("target", "met", "measured.answer", "guarantee")
     written = pd.concat(part[[name for name in needed if name in part]] for part in parts.tables())
     targets = problem.targets
     extremum, every = targets.extremum.any(axis=1), np.arange(1, len(frame) + 1)
@@ -152,6 +154,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
         optimised=int((reached & extremum).sum()),
         measured=int(by_rows.sum()),
         beaten=int((reached & extremum & answered).sum()),
+        without_guarantee=int((~written["guarantee"].astype(bool)).sum()) if "guarantee" in written else None,
         starts=_summed(counts),
         truth=truth_report(sum_of(asked)),
         plugins=_plugins(p, problem),
@@ -215,6 +218,7 @@ def _identity(p: Prepared, problem: InverseProblem, frame: pd.DataFrame) -> dict
         "solver": [solver.name, solver.model_dump(mode="json", exclude={"time_limit"})],
         "designs": problem.wishes.designs,
         "true model": None if problem.truth is None else problem.truth.identity,
+        "confidence": None if (second := problem.second) is None else [second.level, second.digest],
         "code": p.code,
         "seed": p.ctx.seed,
         "backend": p.running,

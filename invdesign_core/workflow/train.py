@@ -19,6 +19,7 @@ from invdesign_core.plugin import Race
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.cross_validation import CrossValidation
 from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trials import TrialTable
@@ -39,6 +40,8 @@ class ForwardModel:
     """The rows that it learnt from, and those held out for the test."""
     truth: Truth | None = None
     """The true model, by which designs are judged."""
+    second: SecondModel | None = None
+    """Another model of the same rows, which tells how far the answers can be trusted."""
 
     @property
     def known(self) -> TrainingRows:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 2000
 """Distinct designs that are taken unless the user says how many: time goes with the cube of their number."""
 
+SEARCH_ROWS = 400
+"""Distinct designs that tell the hyper-parameters of a second model well enough."""
+NEIGHBOURS = 128
+"""Rows nearest to a design that tell nearly as much of it as all do."""
+
 
 class GaussianProcess(SurrogateBuilder):
     """A Gaussian process with a Matérn 5/2 kernel and a length for each variable; it knows its standard deviation.
@@ -27,11 +32,23 @@ class GaussianProcess(SurrogateBuilder):
 
     name: ClassVar[str] = "gaussian-process"
     closed_form: ClassVar[bool] = True
+    second: ClassVar[str] = "mlp"
 
     rows: int | None = Field(
         None,
         ge=4,
         description=f"Learn from so many distinct designs, drawn at random. By default from all, up to {MOST_ROWS}.",
+    )
+    neighbours: int | None = Field(
+        None,
+        ge=8,
+        description="Predict each design from so many rows that are nearest to it, which takes tables of any size; by "
+        "default from all rows at once.",
+    )
+    search_rows: int | None = Field(
+        None,
+        ge=4,
+        description="Look for the hyper-parameters on so many distinct designs, drawn at random; by default on all.",
     )
     starts: int = Field(
         2, ge=1, description="Searches for the hyper-parameters of each output, of which the best counts."
@@ -41,26 +58,38 @@ class GaussianProcess(SurrogateBuilder):
         """Return that it needs no rows to watch, and that another member would be the same."""
         return {"members": 1, "validation": 0.0}
 
+    def as_second(self, rows: int) -> SurrogateBuilder:
+        """Return a process that is quick to fit: one search on a few hundred rows, and neighbours where many are."""
+        quick = {"starts": 1, "search_rows": SEARCH_ROWS}
+        return self.model_copy(update=quick if rows <= MOST_ROWS else quick | {"neighbours": NEIGHBOURS})
+
     def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
         """Return the model, whose `fit` finds hyper-parameters and coefficients."""
         from invdesign_plugins.surrogates.process_model import GaussianProcess as Model
 
         count = len(np.unique(data.x, axis=0))
-        if self.rows is None and count > MOST_ROWS:
+        if self.rows is None and self.neighbours is None and count > MOST_ROWS:
             raise DataError(
                 f"the table has {count} distinct designs, and surrogate {self.name!r} takes {MOST_ROWS} at most",
-                f"use surrogate mlp, or let it learn from some of them: surrogate.rows = {MOST_ROWS}",
+                f"use surrogate mlp, or let it predict from the rows nearest to a design (surrogate.neighbours = "
+                f"{NEIGHBOURS}), or learn from some of them (surrogate.rows = {MOST_ROWS})",
             )
         if self.rows is not None and count > self.rows:
             ctx.note(f"surrogate {self.name!r} learns from at most {self.rows} of {count} distinct designs")
-        return Model(
-            columns=data.space.width,
-            responses=len(data.outputs),
-            limit=self.rows,
-            blocks=blocks_of(data),
-            starts=self.starts,
-            seed=ctx.seed_for("process"),
-        )
+        options: dict[str, Any] = {
+            "columns": data.space.width,
+            "responses": len(data.outputs),
+            "limit": self.rows,
+            "blocks": blocks_of(data),
+            "starts": self.starts,
+            "search_rows": self.search_rows,
+            "seed": ctx.seed_for("process"),
+        }
+        if self.neighbours is None:
+            return Model(**options)
+        from invdesign_plugins.surrogates.process_local import LocalProcess
+
+        return LocalProcess(neighbours=self.neighbours, **options)
 
 
 def blocks_of(data: Data) -> list[int]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner as kt
 
+SECOND_DECAY = 0.1
+"""Weight decay of a second model, for which none is tuned."""
+
 
 class MLP(SurrogateBuilder):
     """A fully connected network for one's own table, with its weight decay to be tuned.
@@ -69,6 +72,10 @@ class MLP(SurrogateBuilder):
             "restore_best": False,
             "members": 5,
         }
+
+    def as_second(self, rows: int) -> SurrogateBuilder:
+        """Return a network with nothing to tune."""
+        return self.model_copy(update={"weight_decay": [SECOND_DECAY]})
 
     def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
         """Return the compiled network."""

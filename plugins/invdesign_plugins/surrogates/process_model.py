@@ -38,6 +38,8 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         (e,) a number for each column, from 0: the columns of one categorical variable share theirs, and a length.
     starts, seed : int
         How many searches for the hyper-parameters there are, and what is drawn is drawn from.
+    search_rows : int, optional
+        Look for the hyper-parameters on so many distinct designs at most, drawn by the seed.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         blocks: Sequence[int] | None = None,
         starts: int = 2,
         seed: int = 0,
+        search_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.search_rows = search_rows
         self.columns, self.responses, self.rows = columns, responses, rows
         self.limit, self.starts, self.seed = limit, starts, seed
         self.blocks = list(range(columns)) if blocks is None else [int(block) for block in blocks]
@@ -59,7 +63,7 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        names = ("columns", "responses", "rows", "limit", "blocks", "starts", "seed")
+        names = ("columns", "responses", "rows", "limit", "blocks", "starts", "seed", "search_rows")
         return {"name": self.name, **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: Any = None) -> None:
@@ -99,16 +103,33 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
     def predict(self, x: Any, **options: Any) -> tuple[FloatArray, FloatArray]:  # type: ignore[override]
         """Return what `call` does, by NumPy: as (r, m) float64 arrays, and without compiling anything."""
-        kept = {weight.name: _array(weight) for weight in self.weights}
+        kept = {weight.name: array_of(weight) for weight in self.weights}
         x = np.asarray(x, np.float32).astype(np.float64)
         answers = [_answer(x, kept["points"], *(kept[name][j] for name in PER_OUTPUT)) for j in range(self.responses)]
         mean, std = (np.stack(part, axis=1) for part in zip(*answers, strict=True))
         return mean, std
 
+    def left_out(self, x: Any) -> tuple[FloatArray, FloatArray]:
+        """Return what `predict` would say of each of (r, e) designs, had the process not learnt from that design.
+
+        The hyper-parameters stay. Of a design that it did not learn from it says what `predict` does. See Rasmussen and
+        Williams, "Gaussian processes for machine learning", 2006, section 5.4.2.
+        """
+        kept = {weight.name: array_of(weight) for weight in self.weights}
+        x = np.asarray(x, np.float32).astype(np.float64)
+        mean, std = self.predict(x)
+        places = {row.tobytes(): i for i, row in enumerate(kept["points"])}
+        at = np.array([places.get(row.tobytes(), -1) for row in x])
+        for j in range(self.responses):
+            there = np.flatnonzero((at >= 0) & (kept["measured"][j, at] > 0))
+            without = _without_each(kept["points"], *(kept[name][j] for name in PER_OUTPUT))
+            mean[there, j], std[there, j] = (part[at[there]] for part in without)
+        return mean, std
+
     @property
     def noise(self) -> FloatArray:
         """(m,) standard deviations of a measurement about the function, in standardised units."""
-        ratio, variance = map(_array, (self.noise_ratio, self.variance))
+        ratio, variance = map(array_of, (self.noise_ratio, self.variance))
         return np.asarray(np.sqrt(ratio * variance))
 
     def posterior(self, x: FloatArray, y: FloatArray) -> Posterior:
@@ -116,12 +137,12 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
         It can be told further rows, such as experiments that are under way.
         """
-        lengths, ratio, variance = map(_array, (self.lengths, self.noise_ratio, self.variance))
+        lengths, ratio, variance = map(array_of, (self.lengths, self.noise_ratio, self.variance))
         return Posterior(lengths, variance, ratio * variance, x, y)
 
     def start_from(self, other: GaussianProcess) -> None:
         """Search near the hyper-parameters of another fitted process of the same columns and outputs only."""
-        lengths, ratios = map(_array, (other.lengths, other.noise_ratio))
+        lengths, ratios = map(array_of, (other.lengths, other.noise_ratio))
         self._near = [Hyperparameters(*each) for each in zip(lengths, map(float, ratios), strict=True)]
 
     def fit(self, x: Any, y: Any, sample_weight: Any = None) -> GaussianProcess:  # type: ignore[override]
@@ -147,6 +168,7 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
     def _search(self, x: FloatArray, outputs: Sequence[Rows]) -> list[Hyperparameters]:
         """Return the hyper-parameters of each output; one that is 0 in every row has none worth looking for."""
+        outputs = [self._some(rows) for rows in outputs]
         blocks = np.asarray(self.blocks)
         shared = np.bincount(blocks)[blocks] > 1
         # Two categories differ by as much as two standard deviations of a number do, however rare they are.
@@ -161,6 +183,13 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
             found[j] = best
         return found
 
+    def _some(self, rows: Rows) -> Rows:
+        """Return the rows that hyper-parameters are looked for on."""
+        if self.search_rows is None or len(rows.x) <= self.search_rows:
+            return rows
+        drawn = np.random.default_rng(self.seed).permutation(len(rows.x))[: self.search_rows]
+        return rows.some(np.sort(drawn))
+
     def _keep(self, points: FloatArray, outputs: Sequence[Rows], found: Sequence[Hyperparameters]) -> None:
         """Keep what predictions need."""
         self.rows = len(points)
@@ -171,23 +200,28 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         for j, (rows, best) in enumerate(zip(outputs, found, strict=True)):
             lengths, ratio = (np.asarray(v, np.float32).astype(np.float64) for v in (best.lengths, best.noise_ratio))
             weight = rows.weight.astype(np.float32).astype(np.float64)
-            coefficients = _solved(rows, weight, lengths, float(ratio))
+            coefficients, variance = self._learnt(rows, weight, lengths, float(ratio))
             at = [place[row.tobytes()] for row in rows.x]
             values["lengths"][j], values["noise_ratio"][j] = lengths, ratio
-            values["variance"][j] = (rows.y @ coefficients + rows.within / ratio) / rows.count
+            values["variance"][j] = variance
             values["measured"][j, at] = weight
             values["coefficients"][j, at] = coefficients
         values["coefficients_rest"] = values["coefficients"] - values["coefficients"].astype(np.float32)
         for weight in self.weights:
             weight.assign(values[weight.name].astype(np.float32))
 
+    def _learnt(self, rows: Rows, weight: FloatArray, lengths: FloatArray, ratio: float) -> tuple[FloatArray, float]:
+        """Return the (n,) numbers of one output that are kept for predictions, and its signal variance."""
+        coefficients = solved(rows, weight, lengths, ratio)
+        return coefficients, signal_variance(rows, coefficients, ratio)
 
-def _array(weight: Any) -> FloatArray:
+
+def array_of(weight: Any) -> FloatArray:
     """Return a weight of a model as a NumPy array."""
     return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(weight)), dtype=np.float64)
 
 
-def _solved(rows: Rows, weight: FloatArray, lengths: FloatArray, ratio: float) -> FloatArray:
+def solved(rows: Rows, weight: FloatArray, lengths: FloatArray, ratio: float) -> FloatArray:
     """Return the (n,) coefficients of the covariances in the mean."""
     covariance = matern(rows.x / lengths)
     covariance.flat[:: len(covariance) + 1] += ratio / weight
@@ -198,6 +232,11 @@ def _solved(rows: Rows, weight: FloatArray, lengths: FloatArray, ratio: float) -
             "use surrogate mlp, or look for rows that differ in the last digits only",
         )
     return np.asarray(coefficients)
+
+
+def signal_variance(rows: Rows, coefficients: FloatArray, ratio: float) -> float:
+    """Return the best variance of the signal for such hyper-parameters."""
+    return float((rows.y @ coefficients + rows.within / ratio) / rows.count)
 
 
 def _answer(
@@ -219,6 +258,30 @@ def _answer(
     explained = solve_triangular(np.linalg.cholesky(covariance), across, lower=True)
     left = np.maximum(1 - np.einsum("ir,ir->r", explained, explained), LEAST_VARIANCE)
     return across.T @ (coefficients + rest)[known], np.sqrt(variance * left)
+
+
+def _without_each(
+    points: FloatArray,
+    lengths: FloatArray,
+    variance: float,
+    noise_ratio: float,
+    measured: FloatArray,
+    coefficients: FloatArray,
+    rest: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the (n,) mean and standard deviation of one output at each point, by all others; 0 where unmeasured."""
+    known = measured > 0
+    covariance = matern(points[known] / lengths)
+    noise = noise_ratio / measured[known]
+    covariance.flat[:: len(covariance) + 1] += noise
+    weights = (coefficients + rest)[known]
+    values = covariance @ weights
+    factor = lapack.dpotrf(covariance, lower=1)[0]
+    precision = np.diag(lapack.dpotri(factor, lower=1)[0])
+    mean, std = np.zeros(len(points)), np.zeros(len(points))
+    mean[known] = values - weights / precision
+    std[known] = np.sqrt(variance * np.maximum(1 / precision - noise, LEAST_VARIANCE))
+    return mean, std
 
 
 def _matern(a: Any, b: Any) -> Any:
