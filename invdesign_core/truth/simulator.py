@@ -140,15 +140,13 @@ class _Work:
         if self.simulator.told:
             self.ctx.emit(StageStarted("simulate"))
         size = self.simulator.batch or -(-len(once) // max(self.simulator.caller.parallel, 1))
-        batches = [once[at : at + size] for at in range(0, len(once), size)]
-        failed = self._run(batches, len(once), alone=size == 1)
-        again = [[i] for batch in failed for i in batch]
-        if size > 1:
-            again = [[i] for batch in self._run(again, len(once), alone=True) for i in batch]
+        failed = self._run([once[at : at + size] for at in range(0, len(once), size)], len(once))
+        again = [batch for batch in failed if len(batch) == 1]
+        again += self._run([[i] for batch in failed if len(batch) > 1 for i in batch], len(once))
         for _ in range(self.simulator.retries):
-            again = self._run(again, len(once), alone=True)
+            again = self._run(again, len(once))
 
-    def _run(self, batches: list[list[int]], total: int, alone: bool) -> list[list[int]]:
+    def _run(self, batches: list[list[int]], total: int) -> list[list[int]]:
         """Call for some batches, and remember what came of them; return those that another call may do better for."""
         failed = []
         for batch, answer in self._answers(batches):
@@ -162,7 +160,7 @@ class _Work:
                 entries = [Entry(None, error.reason)] * len(batch)
                 if error.repeat:
                     failed.append(batch)
-                    if not alone:
+                    if len(batch) > 1:
                         continue  # each of them alone has a say yet
             for i, entry in zip(batch, entries, strict=True):
                 self.simulated += self.simulator.kept.find(self.rows[i], self.outputs) is None

@@ -72,7 +72,8 @@ def truth_of_solve(
     Parameters
     ----------
     said : object
-        True for what the run's `[truth]` names; a function, its place, or a section; False for none at all.
+        True for what the run's `[truth]` names, or else for its dataset's; a function, its place, or a section; False
+        for none at all.
     options : mapping
         Keys of `[truth]` that the command line sets.
     stored : mapping
@@ -86,17 +87,19 @@ def truth_of_solve(
     ctx : Context
         Is told what is not asked.
     """
-    own = {"function": said} if isinstance(said, str) else dict(said) if isinstance(said, Mapping) else {}
-    own |= options
     kept = None if folder is None else folder.path / KEPT
     if said is False:
         return None
-    if own.get("function") or own.get("command"):
-        return truth_of(own, kept)
-    if said is True or own:
-        return _recorded(said is True, own, experiment, kept)
-    if said is not None:
-        return as_truth(said)
+    if options.get("function") or options.get("command"):
+        return truth_of(options, kept)
+    if said is not None and said is not True:
+        return truth_of(said, kept)
+    if experiment.truth and (said or options):
+        return _recorded(bool(said), options, experiment, kept)
+    if options or (said and not stored.get("truth")):
+        raise ConfigError(
+            "the run names no [truth]", "name one: --set truth.function=MODULE:FUNCTION, or --set 'truth.command=[…]'"
+        )
     if experiment.truth:
         ctx.note(
             f"the run's [truth] ({experiment.truth.words}) is not asked, so its say is missing here; --truth has the "
@@ -107,10 +110,6 @@ def truth_of_solve(
 
 def _recorded(allowed: bool, own: Mapping[str, Any], experiment: Experiment, kept: Path | None) -> Truth:
     """Return what the `[truth]` of a run names, which somebody else may have written: the user has to say so."""
-    if not experiment.truth:
-        raise ConfigError(
-            "the run names no [truth]", "name one: --set truth.function=MODULE:FUNCTION, or --set 'truth.command=[…]'"
-        )
     if not allowed:
         raise ConfigError(
             f"[truth] {next(iter(own))} is set, but nothing says that what the run names there may be run",
