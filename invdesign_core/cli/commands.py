@@ -374,6 +374,41 @@ def learn(**given: Any) -> None:
     _do("learn.learn", given)
 
 
+@cli.command(short_help="Ask a true model about the designs that teach most, until a target is met.")
+@click.argument("run", metavar="RUN", type=PATH)
+@target_option
+@click.option("--targets", "target_table", type=PATH, help="A table of targets, as `invdesign solve` takes it.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="How many rounds at most.")
+@click.option(
+    "--budget", type=click.IntRange(1), default=20, show_default=True, help="True evaluations for each target at most."
+)
+@click.option(
+    "--batch", type=click.IntRange(1), help="Designs for each target in a round; by default the budget over the rounds."
+)
+@click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the best design of each target.")
+@click.option("--truth", is_flag=True, help="Ask what the run's [truth] names: this runs its function or program.")
+@set_option
+@design_options
+@seed_option
+@backend_option
+@time_limit_option
+@allow_code_option
+@json_option
+@quiet_option
+def refine(**given: Any) -> Any:
+    """Solve, put the designs that teach most through the true model, learn them, and so on.
+
+    It ends when every target is met within its tolerance by the true model, or its budget is spent. The
+    rounds are kept below the run; the same command goes on where it was stopped.
+
+    \b
+    Examples:
+      invdesign refine runs/20260101-120000 --target y=2 --rounds 4 --budget 20
+      invdesign refine runs/20260101-120000 --truth --targets wanted.csv --out best.csv
+    """
+    return _do("refine.refine_run", given)
+
+
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")
 @click.argument("tasks", nargs=-1, metavar="[DATASET|EXPERIMENT.toml]...")
 @plugin_options("surrogate", "tuner", "objective", "solver")

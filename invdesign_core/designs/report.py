@@ -422,6 +422,44 @@ class LearnReport(_Part):
     notes: list[str] = Field(description="What is worth knowing.")
 
 
+class RefinedReport(_Part):
+    """What came of one target of `invdesign refine`."""
+
+    target: int = Field(description="Its number, from 1.")
+    met: bool | None = Field(description="Whether it is met; null where nothing but a maximum or minimum is asked for.")
+    experiments: int = Field(description="True evaluations that were spent on it.")
+    inputs: dict[str, Any] | None = Field(description="The best design whose true outputs are known; null without one.")
+    outputs: dict[str, Number] | None = Field(description="Its true outputs.")
+    miss: dict[str, Number] | None = Field(description="By how much each asked output misses; 0 inside its limits.")
+
+
+class RoundReport(_Part):
+    """One round of `invdesign refine`."""
+
+    round: int = Field(description="Its number among the rounds of the run.")
+    folder: str = Field(description="Its folder.")
+    evaluated: int = Field(description="Designs that were put through the true model.")
+    failed: int = Field(description="Those of them that it gave no value for.")
+    met: int = Field(description="Targets that are met by then.")
+    afresh: bool = Field(description="Whether the surrogate was trained from the beginning.")
+
+
+class RefineReport(_Part):
+    """The result of `invdesign refine`."""
+
+    run: str = Field(description="The run.")
+    out: str | None = Field(description="The file with the best design of each target; null where none was asked for.")
+    status: Literal["met", "not met", "optimised"] = Field(description="As `status` of a run.")
+    verdict: str = Field(description="What came of it, in words.")
+    targets: list[RefinedReport] = Field(description="What came of each target.")
+    rounds: list[RoundReport] = Field(description="The rounds of this command, those resumed too.")
+    evaluated: int = Field(description="Designs that were put through the true model in all of these rounds.")
+    plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    seed: int = Field(description="The seed.")
+    notes: list[str] = Field(description="What is worth knowing.")
+    seconds: dict[str, float] = Field(description="Seconds in each stage, and in total.")
+
+
 def design_reports(answers: Answers) -> list[DesignReport]:
     """Return the designs of an inversion, best first."""
     return [_design(answers, row) for row in range(len(answers.columns["target",]))]

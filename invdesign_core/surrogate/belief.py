@@ -12,7 +12,7 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data, Rows, TrainingRows
 from invdesign_core.errors import TrainingError
-from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.protocols import Builder
 from invdesign_core.surrogate.scaling import Scaling, unwrapped
 from invdesign_core.surrogate.settings import Training
@@ -21,7 +21,7 @@ from invdesign_core.surrogate.trainer import Trainer
 
 FITTED = 400
 """Rows that the hyper-parameters of a process beside the surrogate are found on, at most."""
-NEAREST = 600
+NEAREST = 300
 """Rows that a process looks at, at most: those nearest to the designs in question."""
 
 
@@ -45,8 +45,8 @@ class Posterior(Protocol):
         """Return what it says with more rows."""
         ...
 
-    def of(self, x: FloatArray, y: FloatArray, /) -> Self:
-        """Return what it says from other rows."""
+    def of(self, x: FloatArray, y: FloatArray, variance: FloatArray | None = None, /) -> Self:
+        """Return what it says from other rows, where the functions have another (m,) variance too."""
         ...
 
 
@@ -55,7 +55,8 @@ class Belief:
     """Mean and standard deviation of the outputs of designs, in the user's units.
 
     A process with the hyper-parameters of all rows tells how sure it is. Where the surrogate is another model than
-    that, its mean counts, and by how much the two differ is part of the standard deviation.
+    that, its mean counts, with what a process makes of its misses of the rows near by; by how much that differs from
+    the process alone is part of the standard deviation.
 
     Attributes
     ----------
@@ -69,6 +70,8 @@ class Belief:
         From rows alone, where experiments are under way.
     count : int
         How many experiments are under way.
+    misses : Posterior, optional
+        What is missing to the surrogate's mean.
     """
 
     posterior: Posterior
@@ -77,6 +80,19 @@ class Belief:
     surrogate: Surrogate | None
     first: Posterior | None = None
     count: int = 0
+    misses: Posterior | None = None
+
+    def from_rows(self, rows: IndexArray) -> Belief:
+        """Return what some of the rows say."""
+        x, y = self.known.x[rows], self.known.y[rows]
+        h, z = self.scaling.inputs(x), self.scaling.outputs(y)
+        posterior, misses = self.posterior.of(h, z), None
+        if self.surrogate is not None:
+            left = z - self.scaling.outputs(self.surrogate.units(self.surrogate.mean_z(x)))
+            size = np.nanmean(left**2, axis=0)
+            variance = np.maximum(size - self.posterior.noise**2, 1e-2 * size) + 1e-12
+            misses = posterior.of(h, left, variance)
+        return replace(self, posterior=posterior, misses=misses)
 
     @property
     def noise(self) -> FloatArray:
@@ -91,6 +107,8 @@ class Belief:
         if self.surrogate is None:
             return mean, deviation
         own = self.surrogate.units(self.surrogate.mean_z(x))
+        if self.misses is not None:
+            own = own + self.misses.predict(h)[0] * self.scaling.y_scale
         if self.first is not None:  # what experiments under way leave of the doubt, in the same share
             z, before = self.first.predict(h)
             share = np.where(before > 0, std / np.where(before > 0, before, 1.0), 1.0)
@@ -116,8 +134,7 @@ class Belief:
 
         h = self.scaling.inputs(self.known.x)
         away = cKDTree(self.scaling.inputs(x)).query(h)[0]
-        rows = np.argsort(away, kind="stable")[:NEAREST]
-        return replace(self, posterior=self.posterior.of(h[rows], self.scaling.outputs(self.known.y[rows])))
+        return self.from_rows(np.argsort(away, kind="stable")[:NEAREST])
 
     def _units(self, z: FloatArray) -> FloatArray:
         return np.asarray(self.scaling.y_shift + self.scaling.y_scale * z)
@@ -131,12 +148,12 @@ def believe(surrogate: Surrogate, known: TrainingRows, builder: Builder, ctx: Co
     """
     found = _own_process(surrogate)
     process, scaling = found if found is not None else _fitted(surrogate, known, builder, ctx)
-    h, z = scaling.inputs(known.x), scaling.outputs(known.y)
-    rows = np.arange(len(h))
-    if len(h) > NEAREST:  # until it is known which designs are in question
-        rows = np.sort(ctx.rng("belief").permutation(len(h))[:NEAREST])
+    rows = np.arange(len(known.x))
+    if len(rows) > NEAREST:  # until it is known which designs are in question
+        rows = np.sort(ctx.rng("belief").permutation(len(rows))[:NEAREST])
     alone = found is not None and len(surrogate.members) == 1
-    return Belief(process.posterior(h[rows], z[rows]), scaling, known, None if alone else surrogate)
+    posterior = process.posterior(scaling.inputs(known.x[:1]), scaling.outputs(known.y[:1]))
+    return Belief(posterior, scaling, known, None if alone else surrogate).from_rows(rows)
 
 
 def _own_process(surrogate: Surrogate) -> tuple[Any, Scaling] | None:
