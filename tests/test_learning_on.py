@@ -211,6 +211,7 @@ def forward(surrogate, frame, training=None, **options):
     return fit(data, builder, tuner, by.training, Context(1)), by
 
 
+@pytest.mark.long
 def test_networks_go_on_from_their_weights():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.random(80), "b": rng.random(80)})

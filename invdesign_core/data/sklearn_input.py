@@ -78,6 +78,30 @@ def join(estimator: Any, X: Any, y: Any) -> Data:
         return Data.from_frame(frame, list(responses.columns), list(designs.columns))
 
 
+def further(estimator: Any, X: Any, y: Any, space: Space, outputs: Sequence[str]) -> tuple[pd.DataFrame, FloatArray]:
+    """Check (k, d) further designs against those of the fit, and their responses, NaN where one was not measured."""
+    with bad_input():
+        X = as_frame(X, "X") if is_foreign(X) else X
+        if hasattr(X, "columns") and _has_designs(X.columns, space):
+            X = designs_of(X.rename(columns=str), space, outputs, "X")
+        elif hasattr(X, "columns") and set(space.names) <= set(map(str, X.columns)):
+            X = X.rename(columns=str)[list(space.names)]  # as `propose` gives them
+        X = X if hasattr(estimator, "feature_names_in_") or not hasattr(X, "columns") else X.to_numpy(dtype=np.float64)
+        designs = design_table(estimator, X, reset=False).set_axis(list(space.names), axis=1).reset_index(drop=True)
+        designs = designs_of(designs, space, outputs, "X")
+        responses = _response_table(y)
+        if hasattr(y, "columns") and set(outputs) <= set(responses.columns):
+            responses = responses[list(outputs)]
+        if responses.shape != (len(designs), len(outputs)):
+            raise InputError(
+                f"X has {plural(len(designs), 'row')}, y is {responses.shape}, expected {len(outputs)} columns"
+            )
+        values = responses.to_numpy(dtype=np.float64)
+        if np.isinf(values).any() or np.isnan(values).all(axis=1).any():
+            raise InputError("y contains infinity, or rows in which nothing was measured", "leave those rows out")
+        return designs, values
+
+
 def encode(estimator: Any, X: Any, space: Space, outputs: Sequence[str] = ()) -> FloatArray:
     """Check (n, d) designs against those of the fit, and return them encoded, (n, e).
 

@@ -19,7 +19,7 @@ DRAWN = 1024
 """Designs drawn evenly, for each experiment."""
 BEST, EACH = 8, 32
 """So many of the best designs are looked around, at so many each."""
-REACHES = (0.1, 0.03, 0.01, 0.003)
+REACHES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 """How far from them, in ranges, in one round after another."""
 SAME = 1e-9
 """Designs whose columns differ by less than this share of the ranges are one."""

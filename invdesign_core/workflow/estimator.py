@@ -17,7 +17,7 @@ from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets, is_written_by_us
 from invdesign_core.data.quality import bounds_warnings, tell
-from invdesign_core.data.sklearn_input import UnfittedError, bad_input, encode, join, out_of_x
+from invdesign_core.data.sklearn_input import UnfittedError, bad_input, encode, further, join, out_of_x
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
@@ -37,7 +37,9 @@ from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
+from invdesign_core.workflow.propose import belief_of, propose_anywhere, propose_for, table_of
 from invdesign_core.workflow.race import learn
+from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
 from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
 from invdesign_core.workflow.train import ForwardModel
 from invdesign_core.workflow.truths import truth_of
@@ -188,6 +190,79 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.feature_names_in_ = np.array(data.space.names, dtype=object)
         return self._fit(data)
 
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """Learn further rows, from where the surrogate is; before a fit it is `fit`.
+
+        Networks train on from their weights, and processes are fitted again. Rows held out for the test stay so. Once
+        the rows have doubled since, all is trained from the beginning.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like
+            (k, d) designs, with the columns of the fit; or a table of designs as `propose` and `invert` give them.
+        y : DataFrame, Series or array-like
+            (k,) or (k, m) responses, NaN where one was not measured.
+
+        Returns
+        -------
+        InverseDesign
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If X or y can't be used.
+        """
+        if not hasattr(self, "surrogate_"):
+            return self.fit(X, y)
+        surrogate, registry, ctx = self.surrogate_, self._registry(), self._context()
+        designs, responses = further(self, X, y, surrogate.space, surrogate.outputs)
+        before = ForwardModel(surrogate, self.report_, self.known_)
+        space = widened(surrogate.space, designs)
+        data = with_rows(before, space.encode(designs), responses, space)
+        builder, tuner = (self._plugin(kind, registry) for kind in ("surrogate", "tuner"))
+        training = Experiment.from_mapping({"training": self.training or {}}).training
+        by = Trainers(builder, tuner, training, registry)
+        since = getattr(self, "_rows_at_the_beginning", len(self.known_.x))
+        twice = len(self.known_.x) + len(designs) >= TWICE * since
+        model, again = on_or_again(before, data, by, (), twice, ctx)
+        self._rows_at_the_beginning = len(model.known.x) if again else since
+        self.data_, self.surrogate_, self.report_, self.known_ = data, model.surrogate, model.report, model.known
+        self.race_ = model.report.race
+        return self
+
+    def propose(self, n: int = 6, target: Any = None, repeats: bool = False) -> pd.DataFrame:
+        """Propose the experiments that teach most.
+
+        Parameters
+        ----------
+        n : int
+            How many, different from each other.
+        target : mapping, number or str, optional
+            As `invert` takes it: they are where they may come nearest to it. Without one they are where least is known.
+        repeats : bool
+            Whether designs that were measured may be proposed again.
+
+        Returns
+        -------
+        DataFrame
+            A column for each design variable, and of each output ``prediction.NAME``, ``low_new.NAME`` and
+            ``high_new.NAME``, between which a measurement should lie; ``probability`` that it meets the target.
+        """
+        require(n, (int, np.integer), "n", "a whole number")
+        if n < 1:
+            raise ConfigError(f"n: found {n}, expected 1 or more")
+        surrogate = self._fitted()
+        belief = belief_of(surrogate, self.known_, self._registry(), self._context())
+        if target is None:
+            space = self._design().apply(surrogate.space, surrogate.outputs)
+            found = propose_anywhere(space, belief, n, self._context(), repeats)
+        else:
+            problem, ctx = self._problem(self._wanted(target))
+            space, (found,) = problem.space, propose_for(problem, belief, n, ctx, repeats)
+        outputs = list(surrogate.outputs)
+        return table_of(space.decode(found.x), outputs, found).drop(columns=outputs)
+
     def predict(self, X: Any) -> Any:
         """Return the surrogate's answer.
 
@@ -240,9 +315,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         OutOfTimeError
             If the solver's `time_limit` passed before any target of a table was solved.
         """
-        surrogate = self._fitted()
+        self._fitted()
         if hasattr(target, "columns"):
             return self._invert_table(target)
+        return invert(*self._problem(self._wanted(target)))
+
+    def _wanted(self, target: Any) -> dict[str, Target]:
+        """Return one target from a mapping or a bare value."""
+        surrogate = self._fitted()
         outputs = surrogate.outputs
         if not isinstance(target, Mapping):
             if len(outputs) != 1:
@@ -254,7 +334,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         wanted = parse_targets(target, outputs, space=surrogate.space)
         if not wanted:
             raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
-        return invert(*self._problem(wanted))
+        return wanted
 
     def _problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> tuple[InverseProblem, Context]:
         """Return the inverse problem of one target or a table; say where its space goes beyond the data."""

@@ -26,7 +26,7 @@ from invdesign_core.surrogate.settings import Training
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import LEVEL, Proposed, belief_of, described, propose_one
-from invdesign_core.workflow.rounds import Trainers, on_or_again, widened, with_rows
+from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
 from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
 from invdesign_core.workflow.train import ForwardModel
 
@@ -39,8 +39,6 @@ ROWS = "measured.csv"
 """The rows that a round has learnt, as they were measured."""
 EMPTY, KNOWN = "nothing was filled in", "known already"
 """Why rows are skipped."""
-TWICE = 2.0
-"""So many times the rows of the last training from the beginning make another one."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ PROCESS = f"{OWN}:gaussian-process"
 """The surrogate that tells how sure a prediction is, where the run's own is another one."""
 LEVEL = 0.9
 """The share of measurements that are to lie in the intervals."""
+FEW_COLUMNS = 12
+"""Encoded columns up to which designs drawn and moved come near enough to the best."""
 BEST_ROWS = 200
 """Measured rows that the best loss is looked for among, by what is believed of them."""
 
@@ -83,7 +85,7 @@ def propose_for(
     view: Any = belief
     if isinstance(problem.surrogate, ExactInputs):
         view = WithInputs(belief, problem.surrogate.columns)
-    result = search(problem, plan_for(problem, ctx), ctx)
+    result = search(problem, plan_for(problem, ctx), ctx) if _needs_search(problem, belief) else None
     known = problem.rows or TrainingRows(
         np.zeros((0, problem.space.width)), np.zeros((0, len(problem.surrogate.outputs)))
     )
@@ -91,7 +93,7 @@ def propose_for(
     found = []
     for t in range(len(problem.targets)):
         targets, number = problem.targets.take(slice(t, t + 1)), problem.first + t
-        starts = result.x[result.groups == t]
+        starts = known.x[:0] if result is None else result.x[result.groups == t]
         near = view.near(starts) if len(starts) else view
         worth = _worth(targets, problem.surrogate.scale, known, near, ctx.seed_for(purpose, number))
         choice = Choice(
@@ -105,6 +107,16 @@ def propose_for(
         x = choice.experiments(count, near, worth, ctx.rng(purpose, number))
         found.append(described(x, near, targets))
     return found
+
+
+def _needs_search(problem: InverseProblem, belief: Belief) -> bool:
+    """Whether designs have to be found by the solver first.
+
+    A process that is the surrogate itself answers for many designs at once, without anything being compiled for the
+    rows that it has learnt: designs drawn and moved do where columns are few and answers may be anywhere.
+    """
+    alone = belief.surrogate is None and problem.space.width <= FEW_COLUMNS
+    return not alone or problem.near_to.present is not None or problem.data is not None
 
 
 def _worth(targets: Targets, scale: FloatArray, known: TrainingRows, belief: Any, seed: int) -> Worth:

@@ -20,10 +20,10 @@ from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.variables import plain
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity
-from invdesign_core.workflow.learn import ABOUT, TWICE, Measured, learnt, rows_at_the_beginning, write_round
+from invdesign_core.workflow.learn import ABOUT, Measured, learnt, rows_at_the_beginning, write_round
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import Proposed, belief_of, propose_for
-from invdesign_core.workflow.rounds import widened
+from invdesign_core.workflow.rounds import TWICE, widened
 from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
 
 if TYPE_CHECKING:

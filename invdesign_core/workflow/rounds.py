@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from invdesign_core.plugin import Tuner
 
+TWICE = 2.0
+"""So many times the rows of the last training from the beginning make another one."""
 ADDED = "added"
 """The group of each row that was added, where rows have groups."""
 
