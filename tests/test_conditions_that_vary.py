@@ -186,8 +186,11 @@ def test_designs_are_judged_by_the_mean_of_the_true_model(ask):
         y = true(frame["x"], frame["heat"], frame["wet"], frame["shift"] == "night") + 0.5
         return pd.DataFrame({"y": y})
 
-    best = ask({"y": 3}, truth, conditions=ALL).designs.iloc[0]
+    found = ask({"y": 3}, truth, conditions=ALL)
+    best, asked = found.designs.iloc[0], found.simulated
     assert best["truth.y"] == pytest.approx(best["prediction.y"] + 0.5, abs=1e-4)
+    assert asked.designs == len(found.designs)
+    assert asked.simulated + asked.known == len(found.designs) * len(found.scenarios), "each design in each scenario"
     failing = ask({"y": 3}, lambda f: truth(f).where(f[["heat"]].to_numpy() < 25), conditions=ALL)
     assert failing.designs["truth.y"].isna().all(), "where it fails in a scenario there is no mean"
 

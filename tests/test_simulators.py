@@ -110,6 +110,22 @@ def test_what_is_kept_is_found_by_another_process_and_not_after_the_simulator_ch
     assert (changed.tally.known, changed.tally.calls) == (0, 1)
 
 
+def test_a_function_whose_file_was_changed_since_it_was_imported_is_refused(tmp_path):
+    settings, file = TruthSettings(function="edited:simulate"), tmp_path / "edited.py"
+    file.write_text("def simulate(frame):\n    return frame\n")
+    find(settings, tmp_path)
+    file.write_text("def simulate(frame):\n    return 2 * frame\n")
+    with pytest.raises(ConfigError, match="was changed since it was imported"):
+        find(settings, tmp_path)
+
+
+def test_outputs_that_nobody_asks_for_may_be_left_out():
+    two = Surrogate.of_model(lin([[1, 2], [1, 0]]), SPACE, ("y", "z"))
+    found = invert(two, parse_targets(["y=1"], ("y", "z")), SPACE, *PLUGINS, Context(), truth=off)
+    assert found.designs["truth.z"].isna().all()
+    assert (set(found.designs["failed"]), found.simulated.failed) == ({""}, 0)
+
+
 def test_a_line_that_was_changed_is_refused_and_half_a_line_is_cut_off(tmp_path):
     design = {"n": 1, "x": 0.1 + 0.2, "label": "010"}
     KeptDesigns(tmp_path, "one").add(design, Entry({"y": 1.5, "z": np.nan}, "z is empty"))

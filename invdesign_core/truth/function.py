@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from invdesign_core.errors import ConfigError, InvdesignError, described
 from invdesign_core.surrogate.user_code import UserObject
@@ -15,6 +16,10 @@ from invdesign_core.truth.simulated import CallError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_AS_IMPORTED: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+"""The text of the file of each function when it was first found: what is kept must be of the code that runs."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Function:
         found = UserObject.find(place, folder, what)
         if isinstance(found.value, type) or not callable(found.value):
             raise ConfigError(f"{what}: {place!r} is {found.value!r}, expected a function of a DataFrame of designs")
+        with suppress(TypeError):  # what can't be remembered so is no plain function
+            if _AS_IMPORTED.setdefault(found.value, found.code()) != found.code():
+                raise ConfigError(
+                    f"{what}: the file of {place!r} was changed since it was imported", "start Python anew"
+                )
         return cls(found.value, f"the true model {place}", found)
 
     def parts(self) -> list[Any]:

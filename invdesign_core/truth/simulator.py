@@ -239,8 +239,13 @@ def as_truth(given: Any) -> Truth | None:
     """Return a function, handed over in Python, as a true model; None, and what is one already, as it is."""
     if given is None or hasattr(given, "evaluate"):
         return given  # type: ignore[no-any-return]
-    require_callable(given)
-    return Simulator(Function(given, f"the true model {UserObject.of(given).place.rpartition(':')[2]}"))
+    if isinstance(given, type) or not callable(given):
+        raise ConfigError(
+            f"truth: found {given!r}, expected a function from a DataFrame of designs to one of outputs",
+            "or a mapping such as {'command': ['./simulate', '{input}', '{output}']}",
+        )
+    name = UserObject.of(given).place.rpartition(":")[2].rpartition(".")[2]
+    return Simulator(Function(given, f"the true model {name}"))
 
 
 def of_dataset(function: Callable[..., Any] | None, identity: str = "", kept: Path | None = None) -> Simulator | None:
@@ -248,15 +253,6 @@ def of_dataset(function: Callable[..., Any] | None, identity: str = "", kept: Pa
     if function is None:
         return None
     return Simulator(Function(function, "the dataset's true model"), KeptDesigns(kept, identity), identity, told=False)
-
-
-def require_callable(given: Any) -> None:
-    """Refuse what is no function."""
-    if isinstance(given, type) or not callable(given):
-        raise ConfigError(
-            f"truth: found {given!r}, expected a function from a DataFrame of designs to one of outputs",
-            "or a mapping such as {'command': ['./simulate', '{input}', '{output}']}",
-        )
 
 
 def digest(*parts: Any) -> str:
