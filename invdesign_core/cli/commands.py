@@ -241,6 +241,7 @@ def run(**given: Any) -> Any:
     "design.NAME are the same variable.",
 )
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the designs.")
+@click.option("--report", "page", type=PATH, help="The .html file for a report of one target, to be looked at.")
 @click.option(
     "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
 )
@@ -407,6 +408,25 @@ def refine(**given: Any) -> Any:
       invdesign refine runs/20260101-120000 --truth --targets wanted.csv --out best.csv
     """
     return _do("refine.refine_run", given)
+
+
+@cli.command(short_help="Write the report of a run as one HTML file.")
+@click.argument("run", metavar="RUN", type=PATH)
+@click.option("--out", type=PATH, help="The .html file; by default report.html in that folder.")
+@click.option("--allow-code", is_flag=True, help="Let code stored in the surrogate's files run.")
+@backend_option
+def report(**given: Any) -> None:
+    """Write the designs, curves to play with, and how good the model is, as one HTML file.
+
+    RUN is a run folder, or the folder of a later solve in it. A run and a solve write this file
+    themselves; the file needs neither Python nor a network, and may be mailed.
+
+    \b
+    Examples:
+      invdesign report runs/20260101-120000
+      invdesign report runs/20260101-120000/solve/2 --out for-the-lab.html
+    """
+    _do("report.report", given)
 
 
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")

@@ -10,6 +10,7 @@ import click
 from invdesign_core.cli.console import show_table
 from invdesign_core.cli.option_values import check_exists, design_values, listed_names, overrides_of
 from invdesign_core.cli.output import check_printed
+from invdesign_core.cli.report import check_page
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.files.load import AUTOMATIC
@@ -33,6 +34,7 @@ def solve(
     targets: tuple[str, ...],
     target_table: Path | None,
     out: Path | None,
+    page: Path | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -40,6 +42,9 @@ def solve(
     """Find the inputs that give another target, without training."""
     if target_table is not None and out is None:
         raise ConfigError("--targets needs a file for the designs: --out", "for example --out designs.csv")
+    check_page(page, "--report")
+    if page is not None and target_table is not None:
+        raise ConfigError("--report is for one target, and --targets is a table of them", "leave one of them out")
     if out is not None:
         (check_new if target_table is None else check_ending)(out)  # a table that was begun is gone on with
     if target_table is not None and targets:
@@ -80,7 +85,7 @@ def solve(
             **design,
         )
         if frame is None or out is None:
-            return finish(lambda: solve_one(prepared, targets, out), as_json, stdout, quiet)
+            return finish(lambda: solve_one(prepared, targets, out, page), as_json, stdout, quiet)
         try:
             report = solve_table(prepared, frame, out)
         except KeyboardInterrupt:

@@ -199,7 +199,7 @@ class Data:
         return self.frame[list(self.outputs)].to_numpy(dtype=np.float64)
 
 
-OWN = ("x", "y", "rows", "watched", "weights", "groups")
+OWN = ("x", "y", "rows", "watched", "weights", "groups", "left_out")
 """The arrays of `TrainingRows`, by the names that files keep them under."""
 
 
@@ -218,6 +218,8 @@ class TrainingRows(NamedTuple):
     """(n,) how much each row counts, where the data say it."""
     groups: NDArray[np.str_] | None = None
     """(n,) which rows belong together, where the data say it."""
+    left_out: FloatArray | None = None
+    """(n, m) what models that had not learnt from a row say of it; None where there was no cross-validation."""
 
     @property
     def measured(self) -> TrainingRows:

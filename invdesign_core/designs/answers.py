@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from invdesign_core.data.files.atomic import write_text
 from invdesign_core.designs.distinct import pick
 from invdesign_core.designs.intervals import interval_columns, intervals
+from invdesign_core.errors import ConfigError, require
 from invdesign_core.search.inverse_problem import InverseProblem, SearchResult
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.conditions import Scenarios
@@ -60,6 +63,8 @@ class Answers:
         The level of the intervals; None where there are none.
     second : str, optional
         The plugin of the second model that tells them.
+    html : callable, optional
+        Makes the page that `report` writes.
     """
 
     targets: Targets
@@ -74,6 +79,40 @@ class Answers:
     simulated: Tally | None = None
     level: float | None = None
     second: str | None = None
+    html: Callable[[], str] | None = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What makes the page holds compiled programs, which can't be pickled.
+        return {**self.__dict__, "html": None}
+
+    def report(self, file: str | Path) -> Path:
+        """Write the report as one HTML file: the designs, curves around them to play with, and how good the model is.
+
+        Parameters
+        ----------
+        file : path
+            The file to write, such as ``"report.html"``.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            If these are answers to a table of targets, or were read from a pickle.
+        RunStoreError
+            If the file can't be written.
+        """
+        require(file, (str, Path), "report", "the path of a file")
+        if self.html is None:
+            raise ConfigError(
+                "there is nothing to make a report of: these answers are for a table of targets, or come from a pickle",
+                "ask for one target, and write the report in the same process",
+            )
+        write_text(Path(file), self.html(), "choose another file")
+        return Path(file)
 
     @cached_property
     def designs(self) -> pd.DataFrame:

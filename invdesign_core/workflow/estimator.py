@@ -23,6 +23,7 @@ from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
 from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
+from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
@@ -37,9 +38,12 @@ from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
+from invdesign_core.workflow.pages import with_page
 from invdesign_core.workflow.propose import belief_of, propose_anywhere, propose_for, table_of
 from invdesign_core.workflow.race import learn
+from invdesign_core.workflow.result import make_report
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
+from invdesign_core.workflow.run_folder import installed
 from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
 from invdesign_core.workflow.train import ForwardModel
 from invdesign_core.workflow.truths import truth_of
@@ -318,7 +322,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._fitted()
         if hasattr(target, "columns"):
             return self._invert_table(target)
-        return invert(*self._problem(self._wanted(target)))
+        problem, ctx = self._problem(self._wanted(target))
+        return self._with_page(invert(problem, ctx), problem, ctx)
 
     def _wanted(self, target: Any) -> dict[str, Target]:
         """Return one target from a mapping or a bare value."""
@@ -335,6 +340,14 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if not wanted:
             raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
         return wanted
+
+    def _with_page(self, answers: Answers, problem: InverseProblem, ctx: Context) -> Answers:
+        """Return answers that can write their report."""
+        plugins = {"surrogate": self.report_.plugin or "surrogate", "solver": problem.solver.name}
+        running = backend.select(None)
+        report = make_report(answers, self.report_, None, plugins, running, [], ctx)
+        material = Material(report, self.surrogate_, problem.space, self.known_, answers.scenarios, answers.starts)
+        return with_page(answers, replace(material, versions=installed()))
 
     def _problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> tuple[InverseProblem, Context]:
         """Return the inverse problem of one target or a table; say where its space goes beyond the data."""

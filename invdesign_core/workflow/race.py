@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -402,7 +403,12 @@ class _Race:
         else:
             test, known = self._metrics(chosen.predicted), {"left out": len(rows.train)}
         update = {"race": race, "test": test, "rows": model.report.rows | known}
-        return replace(model, report=model.report.model_copy(update=update))
+        learnt = model.known
+        assert learnt.rows is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a row of which no candidate says anything
+            left_out = np.nanmean(chosen.predicted, axis=0)[learnt.rows - 1]
+        return replace(model, report=model.report.model_copy(update=update), rows=learnt._replace(left_out=left_out))
 
     def _trained(self, part: Part, table: TrialTable | None) -> ForwardModel:
         """Return one candidate, trained on all rows."""

@@ -21,9 +21,10 @@ from invdesign_core.workflow.conditions import averaged
 from invdesign_core.workflow.confidence import check_second, second_model
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
+from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
 from invdesign_core.workflow.race import candidates_of, learn
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
-from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.run_folder import PAGE, RunFolder
 from invdesign_core.workflow.truths import method_of, truth_of_run
 from invdesign_core.workflow.validate import Checked, check
 
@@ -135,7 +136,7 @@ def run_experiment(
             )
             answers = invert(problem, ctx)
             with put_off(faults):
-                folder.write_answers(answers, "1")
+                folder.write_answers(answers, "1", checked.space, command())
         else:
             name = data.outputs[0]
             ctx.note(
@@ -154,6 +155,10 @@ def run_experiment(
         if not faults:
             with put_off(faults):
                 folder.finish(report)
+            material = in_folder(folder, report, model.surrogate, model.rows, None if answers is None else "1")
+            answers = None if answers is None else with_page(answers, material)
+            with put_off(faults):
+                write_page(folder, PAGE, material, told)
     except InvdesignError:
         folder.discard_if_empty()
         raise
@@ -263,6 +268,6 @@ def _write_settings(
             "training as set": sorted(experiment.training.model_fields_set),
         },
     )
-    folder.write_environment()
+    folder.write_environment(command())
     if source is not None:
         folder.write("experiment.toml", source)

@@ -23,6 +23,7 @@ from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport, interval_report
 from invdesign_core.errors import RunStoreError, reason, writing
+from invdesign_core.space.space import Space
 from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.second_model import SecondModel
@@ -33,7 +34,6 @@ from invdesign_core.workflow.race_memory import RaceMemory
 
 if TYPE_CHECKING:
     from invdesign_core.designs.answers import Answers
-    from invdesign_core.space.space import Space
 
 KNOWN = "known.npz"
 REPORT = "report.json"
@@ -41,6 +41,8 @@ SETTINGS = "settings.sha256"
 """Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
 SECOND = "second"
 """The folder of the second model."""
+ASKED, PAGE = "asked.json", "report.html"
+"""Files beside the answers: what was searched and by which command, and the report to be looked at."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
@@ -60,6 +62,15 @@ def newest(path: Path) -> Path:
     """Return the folder of the newest round of a run, or the run's own where it has none."""
     numbers = rounds_of(path)
     return path / ROUNDS / str(numbers[-1]) if numbers else path
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of the main packages."""
+    versions = {}
+    for name in PACKAGES:
+        with suppress(Exception):  # it is not installed, or its metadata are damaged
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def is_run(path: Path) -> bool:
@@ -193,14 +204,11 @@ class RunFolder:
         files = read_meta(self.path / "surrogate")["files"]
         return read_bytes(self.path / "surrogate" / name, DAMAGED, files[name]) if name in files else None
 
-    def write_environment(self) -> None:
-        """Write down what the run ran on."""
-        versions = {}
-        for name in PACKAGES:
-            with suppress(Exception):  # it is not installed, or its metadata are damaged
-                versions[name] = metadata.version(name)
+    def write_environment(self, command: str = "") -> None:
+        """Write down what the run ran on, and the command that began it."""
+        versions = installed()
         machine = {"python": platform.python_version(), "platform": platform.platform(), "processors": os.cpu_count()}
-        self.write_json("environment.json", machine | {"packages": versions})
+        self.write_json("environment.json", machine | {"packages": versions, "command": command})
 
     def event(self, event: Event) -> None:
         """Append an event to the log; the first that can't be written is the last."""
@@ -260,7 +268,8 @@ class RunFolder:
             known = TrainingRows.from_arrays(stored)
         for prefix, part in (("", known), ("held_out_", known.held_out)):
             n = 0 if part is None else len(part.x)
-            shapes = dict.fromkeys(OWN, (n,)) | {"x": (n, surrogate.space.width), "y": (n, len(surrogate.outputs))}
+            m = len(surrogate.outputs)
+            shapes = dict.fromkeys(OWN, (n,)) | {"x": (n, surrogate.space.width), "y": (n, m), "left_out": (n, m)}
             for name, shape in shapes.items() if part is not None else ():
                 found = getattr(part, name)
                 if found is not None and found.shape != shape:
@@ -281,8 +290,8 @@ class RunFolder:
         ]
         self._write_parquet("trials.parquet", pd.DataFrame(rows))
 
-    def write_answers(self, answers: Answers, name: str) -> Path:
-        """Write the starts and designs of one inversion below ``solve/NAME``; return that folder."""
+    def write_answers(self, answers: Answers, name: str, space: Space, command: str = "") -> Path:
+        """Write the starts and designs of one inversion in a space below ``solve/NAME``; return that folder."""
         folder = self.path / "solve" / name
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -295,10 +304,19 @@ class RunFolder:
                 self.write_json(f"solve/{name}/intervals.json", interval_report(answers))
             with atomic_write(folder / "designs.csv") as partial:
                 answers.designs.to_csv(partial, index=False)
+            self.write_sealed(f"solve/{name}/{ASKED}", {"space": space.to_json(), "command": command})
         except RunStoreError:  # half an answer is none
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return folder
+
+    def read_asked(self, name: str) -> tuple[Space, str] | None:
+        """Return the space that an inversion searched, and its command; None where an older version wrote neither."""
+        path = self.path / "solve" / name / ASKED
+        if not path.exists():
+            return None
+        asked = read_sealed(path, DAMAGED, ("space", "command"))
+        return Space.from_json(asked["space"]), str(asked["command"])
 
     def next_solve(self) -> str:
         """Return a name for the next inversion of this run."""

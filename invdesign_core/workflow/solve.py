@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from invdesign_core.context import Context
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets
-from invdesign_core.designs.report import StartsReport, TableReport, truth_report
+from invdesign_core.designs.answers import Answers
+from invdesign_core.designs.report import Report, StartsReport, TableReport, truth_report
 from invdesign_core.designs.verdict import Quality, table_verdict_of
 from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
+from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
 from invdesign_core.targets import parse_targets
@@ -24,7 +26,9 @@ from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
+from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
 from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off
+from invdesign_core.workflow.run_folder import PAGE, installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +56,11 @@ def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
     return solve_one(prepare(path, targets=targets, **options), targets)
 
 
-def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> Result:
+def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page: Path | None = None) -> Result:
     """Find the designs that meet one target, given as `--target` takes them; without any, those of the run.
 
-    `out` is the .csv, .parquet or .xlsx file for the designs, where they are wanted in one.
+    `out` is the .csv, .parquet or .xlsx file for the designs, where they are wanted in one, and `page` the .html file
+    for the report.
 
     UnsavedError means that the answers could not be written; its `result` is what would have been returned.
     """
@@ -76,7 +81,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> R
     saved, faults = None, list[RunStoreError]()
     if folder is not None:
         with put_off(faults):
-            saved = folder.write_answers(answers, folder.next_solve())
+            saved = folder.write_answers(answers, folder.next_solve(), problem.space, command())
             ctx.note(f"every start and design is in {saved}")
     if out is not None:
         with put_off(faults):
@@ -88,11 +93,33 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None) -> R
     if folder is not None and saved is not None:
         with put_off(faults):
             folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
+            material = in_folder(folder, report, surrogate, p.model.rows, saved.name)
+            answers = with_page(answers, material)
+            write_page(folder, f"solve/{saved.name}/{PAGE}", material, ctx)
+    elif folder is None:
+        answers = with_page(answers, _material(p, problem, report, answers))
+    if page is not None and answers.html is not None:
+        with put_off(faults):
+            answers.report(page)
     result = Result(report, answers, surrogate, saved)
     if faults:
         hint = "free some disk space and solve again, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
+
+
+def _material(p: Prepared, problem: InverseProblem, report: Report, answers: Answers) -> Material:
+    """Return what the page of a model of the user's own is made of."""
+    return Material(
+        report,
+        p.model.surrogate,
+        problem.space,
+        p.model.rows,
+        answers.scenarios,
+        answers.starts,
+        command=command(),
+        versions=installed(),
+    )
 
 
 def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:

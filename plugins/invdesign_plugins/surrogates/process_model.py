@@ -126,6 +126,18 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
             mean[there, j], std[there, j] = (part[at[there]] for part in without)
         return mean, std
 
+    def page_formula(self) -> dict[str, Any]:
+        """Return how a browser computes the mean: coefficients in float64, all else as it is kept."""
+        kept = {weight.name: array_of(weight) for weight in self.weights}
+        return {
+            "op": "matern52",
+            "columns": self.columns,
+            "responses": self.responses,
+            "points": kept["points"].astype(np.float32),
+            "lengths": kept["lengths"].astype(np.float32),
+            "coefficients": kept["coefficients"] + kept["coefficients_rest"],
+        }
+
     @property
     def noise(self) -> FloatArray:
         """(m,) standard deviations of a measurement about the function, in standardised units."""

@@ -56,6 +56,19 @@ class Polynomial(keras.Model):  # type: ignore[misc]
         """Return the values."""
         return ops.matmul(self._terms(x), self.kernel) + self.bias
 
+    def page_formula(self) -> dict[str, Any]:
+        """Return how a browser computes the values."""
+        kernel, bias = (np.asarray(ops.convert_to_numpy(w), dtype=np.float32) for w in (self.kernel, self.bias))
+        return {
+            "op": "polynomial",
+            "columns": self.columns,
+            "responses": self.responses,
+            "left": self._left.tolist(),
+            "right": self._right.tolist(),
+            "kernel": kernel,
+            "bias": bias,
+        }
+
     def _terms(self, x: Any) -> Any:
         """Return the columns, and their squares and products."""
         products = ops.take(x, self._left, axis=1) * ops.take(x, self._right, axis=1)

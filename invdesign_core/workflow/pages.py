@@ -1,0 +1,160 @@
+"""The report as one HTML file: of a run folder, and of answers that are not kept in one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from invdesign_core.context import Context
+from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.files.atomic import write_text
+from invdesign_core.designs.report import Report
+from invdesign_core.errors import RunStoreError, described, require
+from invdesign_core.report.page import page
+from invdesign_core.report.payload import Material, payload
+from invdesign_core.space.conditions import Scenarios
+from invdesign_core.space.space import Space
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.sealed import read_bytes
+from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate
+from invdesign_core.workflow.run_folder import PAGE, RunFolder
+
+if TYPE_CHECKING:
+    from invdesign_core.designs.answers import Answers
+
+
+def write_report(
+    run: Path | str, out: Path | str | None = None, *, allow_code: bool = False, backend_name: str | None = None
+) -> Path:
+    """Write the report of a finished run, or of a later solve in it, as one HTML file, and return its path.
+
+    Parameters
+    ----------
+    run : path
+        The run folder, or the folder of one inversion in it, such as ``runs/first/solve/2``.
+    out : path, optional
+        The file; by default ``report.html`` in that folder.
+    allow_code : bool
+        Whether code in the surrogate's files may run.
+    backend_name : str, optional
+        What Keras runs on.
+
+    Raises
+    ------
+    RunStoreError
+        If the folder holds no finished run, is damaged, or the file can't be written.
+    """
+    require(run, (str, Path), "write_report: run", "the path of a run folder")
+    require(out, (str, Path, type(None)), "write_report: out", "the path of a file")
+    backend.select(backend_name)
+    path = Path(run)
+    inside = path.parent.name == "solve" and not (path / "resolved.json").exists()
+    folder = RunFolder.open(path.parent.parent if inside else path)
+    name = path.name if inside else None
+    report = _stored_report(folder, name)
+    surrogate, rows = folder.read_surrogate(allow_code)
+    material = in_folder(folder, report, surrogate, rows, name or ("1" if report.target else None))
+    file = path / PAGE if out is None else Path(out)
+    write_text(file, html_of(material))
+    return file
+
+
+def html_of(material: Material) -> str:
+    """Return the page of some material."""
+    return page(payload(material))
+
+
+def in_folder(
+    folder: RunFolder, report: Report, surrogate: Surrogate, rows: TrainingRows | None, name: str | None
+) -> Material:
+    """Return what a page is made of, with what a run folder holds of its trials and of the inversion `name`."""
+    import pandas as pd
+
+    asked = None if name is None else folder.read_asked(name)
+    space, command = (surrogate.space, "") if asked is None else asked
+    environment = _environment(folder)
+    starts = folder.path / "solve" / (name or "") / "starts.parquet"
+    drawn = folder.path / "solve" / (name or "") / "scenarios.parquet"
+    trials = folder.path / "trials.parquet"
+    return Material(
+        report,
+        surrogate,
+        space,
+        rows,
+        None if name is None or not drawn.exists() else _scenarios(pd.read_parquet(drawn), space, report),
+        pd.read_parquet(starts) if name is not None and starts.exists() else None,
+        _trials(pd.read_parquet(trials)) if trials.exists() else (),
+        command or str(environment.get("command", "")),
+        {**environment.get("packages", {}), "python": str(environment.get("python", ""))},
+    )
+
+
+def write_page(folder: RunFolder, file: str, material: Material, ctx: Context) -> None:
+    """Write the page of a run or a solve; that it could not be made is said, and spoils no result."""
+    try:
+        html = html_of(material)
+    except Exception as error:
+        ctx.warn(f"{file} could not be made ({described(error)}); all else of the result is there")
+        return
+    folder.write(file, html)
+
+
+def with_page(answers: Answers, material: Material) -> Answers:
+    """Return answers that can write their report."""
+    return replace(answers, html=partial(html_of, material))
+
+
+def command() -> str:
+    """Return the command line that is running; empty where another program than ours is."""
+    if not sys.argv or Path(sys.argv[0]).stem != "invdesign":
+        return ""
+    return shlex.join(["invdesign", *sys.argv[1:]])
+
+
+def _stored_report(folder: RunFolder, name: str | None) -> Report:
+    """Return the report of a run, or of a later solve in it; the first inversion has the run's."""
+    path = folder.path / "run.json"
+    if name is not None:
+        own = folder.path / "solve" / name / "report.json"
+        if own.exists() or name != "1":
+            path = own
+    if not path.exists():
+        hint = "name the run folder, or one of the folders solve/1, solve/2, … in it"
+        raise RunStoreError(f"{path}: there is no report of a finished run or solve", hint)
+    try:
+        return Report.model_validate(json.loads(read_bytes(path, DAMAGED)))
+    except (ValueError, ValidationError) as error:
+        raise RunStoreError(f"{path}: found no report of a run ({described(error)})", DAMAGED) from None
+
+
+def _environment(folder: RunFolder) -> dict[str, Any]:
+    try:
+        found = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # versions are for information only
+    return found if isinstance(found, dict) else {}
+
+
+def _scenarios(frame: Any, space: Space, report: Report) -> Scenarios:
+    """Return the scenarios that are kept beside answers."""
+    columns, values = list[int](), []
+    for variable, part in zip(space.variables, space.slices, strict=True):
+        if variable.name in frame.columns:
+            columns += range(part.start, part.stop)
+            values.append(variable.encode(frame[variable.name].tolist()))
+    said: Any = dict(report.conditions or {})
+    return Scenarios(said, np.array(columns, dtype=np.intp), np.hstack(values), frame)
+
+
+def _trials(frame: Any) -> list[dict[str, Any]]:
+    """Return trials as plain values."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records"))
+    return rows
