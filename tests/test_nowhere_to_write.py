@@ -79,7 +79,7 @@ WRITERS = {
     "the surrogate of a run": lambda path, s: RunFolder(path).write_surrogate(s, KNOWN),
     "a surrogate": lambda path, s: s.save(path / "x"),
     "trials": lambda path, s: RunFolder(path).write_trials([RESULT]),
-    "answers": lambda path, s: RunFolder(path).write_answers(Tables(), "1"),
+    "answers": lambda path, s: RunFolder(path).write_answers(Tables(), "1", s.space),
     "a part of a table": lambda path, s: ChunkedTable(path / "x.csv", {}),
 }
 

@@ -194,6 +194,7 @@ def test_the_page_computes_every_layer_and_activation_as_keras_does() -> None:
     same(html_of(surrogate), surrogate, points(MIXED))
 
 
+@pytest.mark.long
 def test_the_page_computes_weighted_members_of_all_kinds_as_keras_does() -> None:
     nets = [*in_closed_form(), dense(MIXED.width), dense(MIXED.width, seed=5)]
     weights = np.array([[0.5, 0.1], [0.1, 0.2], [0.4, 0.3], [0.0, 0.4]])
@@ -405,7 +406,7 @@ def test_a_hundred_inputs_and_outputs_fit_into_a_mail() -> None:
     surrogate = trained([dense(100, 100, seed) for seed in range(3)], space, 100)
     x = points(space, 3000)
     y = np.repeat(table(space, 1, 3000)[1], 100, axis=1)
-    known = TrainingRows(x, y, np.arange(3000) + 1, None, y + 1.0)
+    known = TrainingRows(x, y, np.arange(3000) + 1, left_out=y + 1.0)
     html = html_of(surrogate, rows=known)
     assert len(html.encode()) < 6e6
     content = json.loads(embedded(html))
@@ -415,7 +416,7 @@ def test_a_hundred_inputs_and_outputs_fit_into_a_mail() -> None:
 
 def test_rows_left_out_in_turn_are_kept_with_the_surrogate(tmp_path: Path) -> None:
     x, y = table()
-    known = TrainingRows(x, y, np.arange(len(x)) + 1, None, y + 0.5)
+    known = TrainingRows(x, y, np.arange(len(x)) + 1, left_out=y + 0.5)
     again = TrainingRows.from_arrays(known.arrays())
     assert np.array_equal(again.left_out, y + 0.5)
     assert again.held_out is None
@@ -438,6 +439,7 @@ def test_answers_in_python_write_their_report(tmp_path: Path) -> None:
         answers.report(tmp_path / "nowhere" / "mine.html")
 
 
+@pytest.mark.long
 def test_a_model_file_has_a_report_too(tmp_path: Path, invdesign: Any) -> None:
     from conftest import lin
 
