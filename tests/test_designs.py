@@ -139,6 +139,7 @@ def test_both_elbows_of_an_arm_are_found():
     assert np.abs(found[:, None] - ELBOWS).max(axis=2).min(axis=0).max() < 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ISOLATED)
 def test_five_seeds_give_the_same_set_in_the_same_order(name):
     model, target, box, exact = ISOLATED[name]

@@ -27,6 +27,7 @@ def fit(frame, outputs, training=None, **options):
     return model.fit_data(data), " ".join(said)
 
 
+@pytest.mark.long
 def test_each_output_is_fitted_to_its_own_rows_when_asked():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.uniform(0, 1, (400, 2)), columns=["x1", "x2"])

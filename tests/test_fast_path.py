@@ -72,6 +72,13 @@ CASES = [(layer, "nadam", "mse") for layer in LAYERS] + [("dense", optimizer, "m
 CASES += [("skip", "adam", cubic), ("dense", "adam", "huber")]
 CASES = [(*case, "together") for case in CASES]
 CASES += [(layer, "nadam", "mse", way) for layer in ("dense", "batch-norm", "dropout") for way in ("alone", "steps")]
+OFTEN = {("dense", "together"), ("batch-norm", "steps"), ("dropout", "alone")}
+"""The layers and ways that every run of the tests tries; the others are for the slow step."""
+CASES = list(dict.fromkeys(CASES))
+CASES = [
+    case if (case[0], case[3]) in OFTEN and case[1] == "nadam" else pytest.param(*case, marks=pytest.mark.long)
+    for case in CASES
+]
 
 
 def build(layer, optimizer, loss, seed, rate):

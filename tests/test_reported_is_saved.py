@@ -54,7 +54,7 @@ def test_a_level_called_na_is_a_level(invdesign, tmp_path):
     frame["y"] = frame["region"].map({"NA": 10.0, "EU": 20.0, "AS": 30.0}) + frame["x"]
     frame.to_csv(tmp_path / "regions.csv", index=False)
     (tmp_path / "regions.toml").write_text(
-        '[dataset]\nuse = "table"\npath = "regions.csv"\noutputs = ["y"]\n[surrogate]\nuse = "selu-mlp"\nlearning_rate = [0.005, 0.005]\n[training]\nepochs = 200\n'
+        '[dataset]\nuse = "table"\npath = "regions.csv"\noutputs = ["y"]\n[surrogate]\nuse = "selu-mlp"\n'
     )
     done = invdesign("run", "regions.toml", "--target", "y=10.5", "--json")
     assert done.code == 0, done.err
@@ -69,7 +69,7 @@ def test_half_of_two_categories_is_no_answer(invdesign, tmp_path):
     frame["y"] = frame["level"].map({"A": 0.0, "B": 1.0, "C": 5.0, "D": 9.0}) + frame["x"]
     frame.to_csv(tmp_path / "levels.csv", index=False)
     (tmp_path / "levels.toml").write_text(
-        '[dataset]\nuse = "table"\npath = "levels.csv"\noutputs = ["y"]\n[surrogate]\nuse = "selu-mlp"\nlearning_rate = [0.005, 0.005]\n[training]\nepochs = 200\n'
+        '[dataset]\nuse = "table"\npath = "levels.csv"\noutputs = ["y"]\n[surrogate]\nuse = "selu-mlp"\n'
     )
     done = invdesign("run", "levels.toml", "--target", "y=3", "--json")
     assert done.code == 1, done.err

@@ -119,7 +119,7 @@ def test_a_table_with_text_is_learnt_with_its_names_and_left_as_it_was(fitted, t
     assert best["design.heated"] in (True, False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cross_validation_keeps_batches_together(table):
     X, y, batch = table
     scores = cross_val_score(InverseDesign(NET, training=QUICK), X, y, groups=batch, cv=GroupKFold(3))
@@ -127,7 +127,7 @@ def test_cross_validation_keeps_batches_together(table):
     assert scores.min() > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pipeline_scales_before_it(table):
     X = table[0][["flow rate", "pumps"]].to_numpy()
     y = X.sum(axis=1)
@@ -137,7 +137,7 @@ def test_a_pipeline_scales_before_it(table):
     assert pipe[0].inverse_transform(designs.to_numpy())[0].sum() == pytest.approx(8, abs=0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:output 'yield' is not predictable")
 def test_a_grid_search_chooses_how_to_train(table):
     X, y, _ = table
@@ -146,7 +146,7 @@ def test_a_grid_search_chooses_how_to_train(table):
     assert search.best_estimator_.invert(15).met
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_outputs_are_scored_together(table):
     X, y, _ = table
     Y = pd.DataFrame({"yield": y, "cost": 20 - y + X["pumps"]})
@@ -211,7 +211,7 @@ def test_a_saved_model_answers_as_the_original(fitted, table, tmp_path):
     assert clone(loaded).get_params() == loaded.get_params()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_saved_model_runs_in_another_process_on_the_other_backend(fitted, table, tmp_path):
     X, _, _ = table
     fitted.save(tmp_path / "model")

@@ -92,6 +92,7 @@ def test_lock_step_reaches_what_minimize_reaches_on_a_network():
     assert losses[0].mean() <= losses[1].mean() + 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["least-squares", "lbfgsb", "slsqp"])
 @pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (1, 3), (3, 3), (6, 2)])
 def test_more_or_fewer_outputs_than_inputs(name, inputs, outputs):

@@ -200,7 +200,7 @@ def network_of(inputs, outputs):
     return net
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_again_keeps_the_better_of_the_two():
     notes = []
     for seed in range(6):
