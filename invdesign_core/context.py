@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +96,58 @@ class TrialEnded(Event):
 
 
 @dataclass(frozen=True)
+class DesignsReady(Event):
+    """A search ended; `answers` are its designs and starts, as `InverseDesign.invert` returns them."""
+
+    kind: ClassVar[str] = "designs"
+    answers: Any
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What became of the search, and how many distinct designs there are."""
+        return {"status": self.answers.status, "designs": len(self.answers.designs)}
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """A run or a solve has its result, as `run_experiment` returns it."""
+
+    kind: ClassVar[str] = "finished"
+    result: Any
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The status and the verdict of the report."""
+        return {"status": self.result.report.status, "verdict": self.result.report.verdict}
+
+
+@dataclass(frozen=True)
+class RunFailed(Event):
+    """A run or a solve ended with an error: its class, its message, and the whole traceback."""
+
+    kind: ClassVar[str] = "failed"
+    error: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> RunFailed:
+        """Describe an exception with all that caused it."""
+        text = "".join(traceback.format_exception(error))
+        return cls(type(error).__name__, str(error) or type(error).__name__, text)
+
+
+@dataclass(frozen=True)
+class Reported(Event):
+    """A plugin or an observer added something to the report."""
+
+    kind: ClassVar[str] = "report"
+    source: str
+    text: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Note(Event):
     """Something worth knowing."""
 
@@ -150,6 +204,14 @@ class Clock:
         self._since = now
 
 
+class RunRecord:
+    """What becomes known of a run while it goes on: where its folder is, and what plugins add to its report."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self.added: list[Reported] = []
+
+
 def _ignore(event: Event) -> None:
     """Take an event and do nothing."""
 
@@ -175,6 +237,8 @@ class Context:
     stop : threading.Event
         Set from outside (Ctrl-C) to end the run at the next epoch or evaluation. An exception alone
         would not do: one that is raised inside a callback of the garbage collector is lost.
+    record : RunRecord
+        The run's folder, once it is there, and what plugins add to the report: see `folder_for` and `report`.
     """
 
     seed: int = 0
@@ -184,6 +248,7 @@ class Context:
     folder: Path = field(default_factory=Path.cwd)
     clock: Clock = field(default_factory=Clock)
     stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    record: RunRecord = field(default_factory=RunRecord, repr=False)
 
     def seed_for(self, purpose: str, index: int = 0) -> int:
         """Return a 31-bit seed keyed by the run's seed, what it is for, and an index."""
@@ -204,6 +269,24 @@ class Context:
     def warn(self, text: str) -> None:
         """Tell the user something to worry about."""
         self.emit(Warned(text))
+
+    def report(self, source: Any, text: str = "", metrics: Mapping[str, float] | None = None) -> None:
+        """Add a section of text, and numbers by name, to the report; `source` is the plugin, or a name."""
+        added = Reported(str(getattr(source, "label", source)), text, {k: float(v) for k, v in (metrics or {}).items()})
+        self.record.added.append(added)
+        self.emit(added)
+
+    def folder_for(self, plugin: Any) -> Path | None:
+        """Return a folder of a plugin's own in the run folder, or None where there is no run folder (yet).
+
+        `plugin` is the plugin, or a name. The folder is made when it is first asked for.
+        """
+        if self.record.path is None:
+            return None
+        name = f"{plugin.kind}-{plugin.name}" if hasattr(plugin, "kind") else str(plugin)
+        folder = self.record.path / "plugins" / re.sub(r"[^\w.-]", "-", name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def check_stop(self) -> None:
         """Raise KeyboardInterrupt where the run was told to stop."""

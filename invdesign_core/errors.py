@@ -15,7 +15,10 @@ from difflib import get_close_matches
 from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from invdesign_core.faults import USE_OPS, is_symbolic, told
+from invdesign_core.faults import described as described
 
 
 class ExitCode(IntEnum):
@@ -106,29 +109,35 @@ NOT_FAULTS = (InvdesignError, KeyboardInterrupt, StopSolving)
 """What may pass through the code of a plugin without being its fault; `sys.exit` is one."""
 
 
+FAULT = "this is a fault of the plugin, or an option that it should have refused"
+
+
 @contextmanager
 def plugin_errors(
-    who: str,
-    hint: str = "this is a fault of the plugin, or an option that it should have refused",
-    kind: type[InvdesignError] = PluginError,
+    who: str, hint: str = FAULT, kind: type[InvdesignError] = PluginError, code: Iterable[Any] = ()
 ) -> Iterator[None]:
-    """Turn whatever a plugin raises into an error that names the plugin; `sys.exit` too, which must not end us."""
+    """Turn whatever a plugin raises into an error that names the plugin; `sys.exit` too, which must not end us.
+
+    `code` are objects of the plugin's: the message shows the innermost line of their package.
+    """
     try:
         yield
     except NOT_FAULTS:
         raise
     except BaseException as error:
-        raise kind(f"{who} failed: {described(error)}", hint) from error
+        raise fault_of(who, error, hint, kind, code) from error
 
 
-def described(error: BaseException) -> str:
-    """Return an exception's type and text; whatever its own text raises is left out."""
-    name = type(error).__name__
-    try:
-        text = str(error).strip()
-    except Exception:
-        text = ""
-    return (f"{name}: {text}" if text else name) + (" (it called sys.exit)" if isinstance(error, SystemExit) else "")
+def fault_of(
+    who: str,
+    error: BaseException,
+    hint: str = FAULT,
+    kind: type[InvdesignError] = PluginError,
+    code: Iterable[Any] = (),
+    what: str = "failed",
+) -> InvdesignError:
+    """Return the error that names a plugin, what it raised, and where."""
+    return kind(f"{who} {what}: {told(error, code)}", USE_OPS if is_symbolic(error) else hint)
 
 
 def reason(error: BaseException) -> str:

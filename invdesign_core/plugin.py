@@ -11,9 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from invdesign_core.context import (
     CandidateStarted,
     Context,
+    DesignsReady,
     Event,
     Note,
     Progress,
+    Reported,
+    RunFailed,
+    RunFinished,
     RunStarted,
     StageStarted,
     TrialEnded,
@@ -61,8 +65,12 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "Context",
     "Event",
     "CandidateStarted",
+    "DesignsReady",
     "Note",
     "Progress",
+    "Reported",
+    "RunFailed",
+    "RunFinished",
     "RunStarted",
     "StageStarted",
     "TrialEnded",
@@ -144,11 +152,20 @@ class Plugin(BaseModel):
     """What users call it."""
     kind: ClassVar[str]
     """Set by the five classes below."""
+    brought_by: ClassVar[str] = ""
+    """The distribution and its version, which the registry fills in; empty for invdesign's own."""
 
     @property
     def label(self) -> str:
-        """The kind and the name, for messages."""
-        return f"{self.kind} {self.name!r}"
+        """The kind and the name, for messages, and the distribution where it isn't invdesign itself."""
+        made_by = type(self).__dict__.get("brought_by", "")
+        return f"{self.kind} {self.name!r}" + (f" ({made_by})" if made_by else "")
+
+    def check(self, data: Data, ctx: Context) -> None:
+        """Refuse data that the plugin can't work with, before anything is trained; by default all are fine.
+
+        A `ConfigError` is shown as it is, and a `ValueError` becomes one.
+        """
 
     @classmethod
     def served_by_core(cls) -> frozenset[str]:

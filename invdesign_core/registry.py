@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -15,11 +18,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
+from invdesign_core.contract import hold_to
 from invdesign_core.errors import (
     ConfigError,
     PluginError,
     damaged,
-    described,
     identity,
     installed,
     near_match,
@@ -30,10 +33,12 @@ from invdesign_core.errors import (
     require_section,
     said,
 )
-from invdesign_core.plugin import KINDS, Objective, Plugin
+from invdesign_core.faults import told
+from invdesign_core.plugin import KINDS, Plugin
+from invdesign_core.surrogate.user_code import import_named
 
 if TYPE_CHECKING:
-    from invdesign_core.plugin import Dataset, Event, Solver, SurrogateBuilder, Tuner
+    from invdesign_core.plugin import Context, Dataset, Event, Objective, Solver, SurrogateBuilder, Tuner
 
 GROUP = "invdesign"
 OWN = "invdesign"
@@ -70,8 +75,8 @@ def invdesign_solvers() -> Sequence[type[Solver]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def invdesign_event(event: Event) -> None:
-    """Observe a run: called with each event, on the thread of the run."""
+def invdesign_event(event: Event, ctx: Context) -> None:
+    """Observe a run: called with each event, on the thread of the run, and with the run's context."""
 
 
 @dataclass(frozen=True, order=True)
@@ -82,6 +87,16 @@ class Provider:
     version: str
     entry_point: str
     error: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is invdesign itself."""
+        return canonicalize_name(self.distribution) == OWN
+
+    @property
+    def label(self) -> str:
+        """The distribution and its version, or the name of the file."""
+        return self.distribution if self.distribution.endswith(".py") else f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,20 @@ def schema_of(plugin: type[Plugin]) -> dict[str, Any]:
         return {"type": "object", "properties": described_only, "required": required}
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """What an experiment or a command says of plugins beyond those installed."""
+
+    files: tuple[Path, ...] = ()
+    """Python files with plugins in them."""
+    require: tuple[str, ...] = ()
+    """Distributions that have to be installed, with versions: ``invdesign-thinfilm>=0.1``."""
+    prefer: tuple[str, ...] = ()
+    """Distributions or plugins by others that `auto` may choose before the defaults."""
+    exclude: tuple[str, ...] = ()
+    """Plugins, or distributions, that count as not installed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Registry:
     """The plugins of one environment: those that work, those that don't, and who observes runs, through `manager`."""
@@ -138,12 +167,12 @@ class Registry:
     broken: Sequence[Provider] = ()
     observers: Sequence[Provider] = ()
     manager: pluggy.PluginManager | None = None
+    arrangement: Arrangement = field(default_factory=Arrangement)
 
     @classmethod
     def discover(cls) -> Registry:
         """Walk the installed entry points; one that fails costs nothing but its own line."""
-        manager = pluggy.PluginManager("invdesign")
-        manager.add_hookspecs(sys.modules[__name__])
+        manager = _manager()
         entries: list[Entry] = []
         observers: list[Provider] = []
         broken: list[Provider] = []
@@ -166,7 +195,7 @@ class Registry:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: a plugin must not end the program
-                text = str(error) if isinstance(error, PluginError) else described(error)
+                text = str(error) if isinstance(error, PluginError) else _import_fault(error, point)
                 broken.append(replace(provider, error=text))
         return cls(entries, sorted(broken), observers, manager)
 
@@ -176,9 +205,72 @@ class Registry:
 
     def __reduce__(self) -> Any:
         """Pickle as a fresh discovery, where it came from one: the plugin manager holds modules."""
-        return (
-            (Registry, (self.entries, self.broken, self.observers)) if self.manager is None else (Registry.discover, ())
-        )
+        if self.manager is None:
+            return Registry, (self.entries, self.broken, self.observers)
+        return _rediscovered, (self.arrangement,)
+
+    def arranged(self, wanted: Arrangement) -> Registry:
+        """Return these plugins with those of files, without those excluded, and with what is preferred.
+
+        Raises
+        ------
+        PluginError, ConfigError
+            If a distribution is required that isn't installed, a file can't be used, or a name is nobody's.
+        """
+        if wanted == self.arrangement:
+            return self
+        _check_required(wanted.require)
+        entries, observers, manager = list(self.entries), list(self.observers), _manager()
+        for name, module in self.manager.list_name_plugin() if self.manager is not None else ():
+            manager.register(module, name)
+        for path in wanted.files:
+            if any(entry.provider.entry_point == str(path) for entry in self.entries):
+                continue
+            provider, found, observes = _load_file(path, manager)
+            entries += found
+            observers += [provider] if observes else []
+        for name in (name for name in wanted.exclude if name not in self.arrangement.exclude):
+            left = [entry for entry in entries if not _is_meant(name, entry.provider, entry.name)]
+            out = [provider for provider in observers if _is_meant(name, provider, provider.entry_point)]
+            known = {entry.name for entry in entries} | {entry.provider.distribution for entry in entries}
+            if len(left) == len(entries) and not out:
+                known |= {p.entry_point for p in observers} | {p.distribution for p in observers}
+                raise PluginError(f"[plugins] exclude: there is no plugin {name!r}", near_or_all(name, known))
+            for provider in out:
+                manager.unregister(name=_key(provider))
+            entries, observers = left, [provider for provider in observers if provider not in out]
+        for name in wanted.prefer:
+            if not any(_is_meant(name, entry.provider, entry.name) for entry in entries):
+                known = {entry.name for entry in entries} | {entry.provider.distribution for entry in entries}
+                raise PluginError(f"[plugins] prefer: there is no plugin {name!r}", near_or_all(name, known))
+        return Registry(entries, self.broken, observers, manager, wanted)
+
+    def is_preferred(self, plugin: type[Plugin]) -> bool:
+        """Whether `auto` may choose a plugin by its rank: it is invdesign's own, or the experiment prefers it."""
+        entry = next((entry for entry in self.entries if entry.plugin is plugin), None)
+        if entry is None or entry.provider.is_own:
+            return True
+        return any(_is_meant(name, entry.provider, entry.name) for name in self.arrangement.prefer)
+
+    def warnings(self, entry: Entry) -> list[str]:
+        """Return what the author of a plugin should mend, and what its users should know, though it works."""
+        own = [other for other in self.entries if other.provider.is_own and other.kind == entry.kind]
+        if entry.provider.is_own:
+            return entry.warnings
+        told = list(entry.warnings)
+        if any(other.name == entry.name for other in own):
+            told.append(
+                f"invdesign has a {entry.kind} of that name: write '{entry.provider.distribution}:{entry.name}' or "
+                f"'{OWN}:{entry.name}'"
+            )
+        rank = getattr(entry.plugin, "rank", None)
+        ranks = [other.plugin.rank for other in own if getattr(other.plugin, "rank", None) is not None]  # type: ignore[attr-defined]
+        if rank is not None and ranks and rank < max(ranks):
+            told.append(
+                f"its rank {rank} is before that of default solvers ({min(ranks)} to {max(ranks)}): `auto` only heeds "
+                f'it with [plugins] prefer = ["{entry.provider.distribution}"]'
+            )
+        return told
 
     def labels(self, kind: str) -> dict[str, type[Plugin]]:
         """Return the plugins of one kind by the name that picks each: ``dist:name`` where two share a name."""
@@ -230,21 +322,24 @@ class Registry:
         created: Plugin = build_options(self.find(name, kind).plugin, options, f"[{kind}] {name}")
         return created
 
-    def emit(self, event: Event) -> None:
-        """Tell the observers; whatever one raises, the run goes on."""
+    def emit(self, event: Event, ctx: Context | None = None) -> list[tuple[str, str]]:
+        """Tell the observers, and return who failed and how; whatever one raises, the run goes on."""
+        failed = []
         for implementation in self.manager.hook.invdesign_event.get_hookimpls() if self.manager else ():
+            offered = {"event": event, "ctx": ctx}
             try:
-                implementation.function(*([event] if implementation.argnames else []))
+                implementation.function(*(offered[name] for name in implementation.argnames))
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # SystemExit too
-                continue
+            except BaseException as error:  # SystemExit too
+                failed.append((implementation.plugin_name, told(error, [implementation.function])))
+        return failed
 
 
 def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
     """Validate options against a pydantic model, turning its complaints into ours."""
     require_section(options, place)
-    with plugin_errors(place) if issubclass(model, Plugin) else nullcontext():
+    with plugin_errors(place, code=[model]) if issubclass(model, Plugin) else nullcontext():
         try:
             return model(**options)
         except ValidationError as error:
@@ -273,36 +368,113 @@ def _load(point: metadata.EntryPoint, provider: Provider, manager: pluggy.Plugin
     """Import one entry point and call its hooks one by one; any fault is an exception."""
     _check_core_version(point)
     module = point.load()
+    entries, observes = _called(module, provider)
+    if not entries and not observes:
+        raise PluginError("it implements no hook; mark its functions with @hookimpl")
+    manager.register(module, name=_key(provider))
+    return entries, observes
+
+
+def _called(module: Any, provider: Provider) -> tuple[list[Entry], bool]:
+    """Return what the hooks of a module bring, and whether it observes runs."""
     known = [*HOOKS, "invdesign_event"]
     for name in dir(module):
         marked = name.startswith("invdesign_") and hasattr(getattr(module, name), "invdesign_impl")
         if marked and name not in known:
             raise PluginError(f"unknown hook {name!r}: {near_match(name, known)}")
-    scratch = pluggy.PluginManager("invdesign")
-    scratch.add_hookspecs(sys.modules[__name__])
+    scratch = _manager()
     scratch.register(module)
     entries: list[Entry] = []
     for hook, kind in HOOKS.items():
         for implementation in getattr(scratch.hook, hook).get_hookimpls():
             for plugin in implementation.function():
-                entries.append(Entry(_checked(plugin, kind), provider))
-    observes = bool(scratch.hook.invdesign_event.get_hookimpls())
+                entries.append(_entry(plugin, kind, provider))
+    return entries, bool(scratch.hook.invdesign_event.get_hookimpls())
+
+
+def _entry(plugin: Any, kind: str, provider: Provider) -> Entry:
+    """Hold a class to the contract of its kind, and let it say who brings it."""
+    checked = hold_to(plugin, kind)
+    if not provider.is_own:
+        checked.brought_by = provider.label
+    return Entry(checked, provider)
+
+
+def _load_file(path: Path, manager: pluggy.PluginManager) -> tuple[Provider, list[Entry], bool]:
+    """Import a Python file with plugins: those that its hooks return, or, without hooks, the classes defined in it."""
+    if path.suffix != ".py":
+        raise ConfigError(f"[plugins] files: found {str(path)!r}, expected a Python file", "its name ends in .py")
+    module = import_named(path.name, path.parent, "[plugins] files")
+    provider = Provider(path.name, hashlib.sha256(path.read_bytes()).hexdigest()[:12], str(path))
+    try:
+        entries, observes = _called(module, provider)
+        entries = entries or [_entry(plugin, plugin.kind, provider) for plugin in _defined(module)]
+    except PluginError as error:
+        raise PluginError(f"{path.name}: {error.message}", error.hint) from None
     if not entries and not observes:
-        raise PluginError("it implements no hook; mark its functions with @hookimpl")
-    manager.register(module, name=f"{provider.distribution}:{point.name}")
-    return entries, observes
+        raise PluginError(
+            f"{path.name}: there is no plugin in it",
+            "a plugin is a subclass of Dataset, Objective, Solver, … with a name",
+        )
+    manager.register(module, name=_key(provider))
+    return provider, entries, observes
 
 
-def _checked(plugin: Any, kind: str) -> type[Plugin]:
-    """Hold a class to the contract of its kind."""
-    if not (isinstance(plugin, type) and issubclass(plugin, KINDS[kind])):
-        raise PluginError(f"invdesign_{kind}s returned {plugin!r}, expected subclasses of {KINDS[kind].__name__}")
-    name = getattr(plugin, "name", None)
-    if not isinstance(name, str) or not name or ":" in name:
-        raise PluginError(f"{plugin.__name__} has no name (a ClassVar[str] without ':')")
-    if issubclass(plugin, Objective) and plugin.loss is Objective.loss and plugin.residuals is Objective.residuals:
-        raise PluginError(f"{plugin.__name__} implements neither loss nor residuals")
-    return plugin
+def _defined(module: ModuleType) -> list[type[Plugin]]:
+    """Return the plugin classes that a module defines and names."""
+    classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Plugin)]
+    return [item for item in classes if item.__module__ == module.__name__ and "name" in vars(item)]
+
+
+def _manager() -> pluggy.PluginManager:
+    """Return a plugin manager that knows the hooks."""
+    manager = pluggy.PluginManager("invdesign")
+    manager.add_hookspecs(sys.modules[__name__])
+    return manager
+
+
+def _rediscovered(arrangement: Arrangement) -> Registry:
+    """Return the installed plugins as an experiment arranged them."""
+    return Registry.discover().arranged(arrangement)
+
+
+def _key(provider: Provider) -> str:
+    """Return what a module of plugins is called among the observers."""
+    return f"{provider.distribution} {provider.version} ({provider.entry_point})"
+
+
+def _is_meant(name: str, provider: Provider, plugin: str) -> bool:
+    """Whether a name is that of a plugin, of its distribution, or of both with a colon between."""
+    distribution, _, bare = name.rpartition(":")
+    if distribution:
+        return bare == plugin and canonicalize_name(distribution) == canonicalize_name(provider.distribution)
+    return bare == plugin or canonicalize_name(bare) == canonicalize_name(provider.distribution)
+
+
+def _import_fault(error: BaseException, point: metadata.EntryPoint) -> str:
+    """Return why an entry point failed, with the line of its package where it did."""
+    module = sys.modules.get(point.module.partition(".")[0])
+    return told(error, [] if module is None else [module])
+
+
+def _check_required(texts: Iterable[str]) -> None:
+    """Refuse a request for distributions of which one isn't installed in the version that is asked for."""
+    for text in texts:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement as error:
+            raise ConfigError(
+                f"[plugins] require: found {text!r}: {str(error).splitlines()[0]}",
+                'for example "invdesign-thinfilm>=0.1"',
+            ) from None
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            raise PluginError(f"{wanted.name} is required and not installed", f"pip install '{text}'") from None
+        if not wanted.specifier.contains(version, prereleases=True):
+            raise PluginError(
+                f"{wanted.name}{wanted.specifier} is required, and {version} is installed", f"pip install '{text}'"
+            )
 
 
 def _check_core_version(point: metadata.EntryPoint) -> None:

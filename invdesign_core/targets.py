@@ -75,11 +75,14 @@ class Goal:
         Equal for a set point, infinite where a side is open.
     weight : (t, m) or (r, m)
         0 for an output that is free.
+    outputs : tuple of str
+        The names of the m outputs inside an objective; empty elsewhere.
     """
 
     lower: Tensor
     upper: Tensor
     weight: Tensor
+    outputs: tuple[str, ...] = ()
 
     def miss(self, z: Tensor) -> Tensor:
         """Return the signed distance of (r, m) outputs outside the interval: negative below, 0 inside."""
@@ -91,7 +94,7 @@ class Goal:
 
     def take(self, rows: NDArray[np.intp]) -> Goal:
         """Return the goal of some rows."""
-        return Goal(self.lower[rows], self.upper[rows], self.weight[rows])
+        return Goal(self.lower[rows], self.upper[rows], self.weight[rows], self.outputs)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, called
 
 from invdesign_core.context import Context
+from invdesign_core.contract import hold_to as checked
 from invdesign_core.data.data import Data
 from invdesign_core.errors import PluginError, SolverError
 from invdesign_core.plugin import (
@@ -34,7 +35,6 @@ from invdesign_core.plugin import (
     Warned,
 )
 from invdesign_core.registry import Entry, Provider, Registry
-from invdesign_core.registry import _checked as checked
 from invdesign_core.search.solver import call_solver
 from invdesign_core.surrogate.trainer import call_build
 from invdesign_core.surrogate.user_code import UserObject
@@ -205,6 +205,9 @@ class Terse(Solver):
     name = "terse"
 
     speed: float = 1.0
+
+    def solve(self, problem, u0, ctx):
+        return SolverResult(u0, Status.LIMIT)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from invdesign_core.cli.console import width_of
-from invdesign_core.cli.option_values import experiment_of
+from invdesign_core.cli.option_values import arranged, experiment_of
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.errors import ConfigError, RunStoreError, near_or_all, plural
@@ -37,10 +37,11 @@ def benchmark(
     """Measure designs by the true model, after they were ranked."""
     if out is not None and out.exists():
         raise RunStoreError(f"{out}: the file already exists", "choose another --out, or delete it")
-    registry = discover()
+    registry = arranged(discover(), given)
     if rows is not None:
         given["overrides"] = (*given["overrides"], f"dataset.rows={rows}")
     experiments = [_experiment(task, given, registry) for task in tasks or PUBLISHED]
+    registry = experiments[0].plugins.arrange(registry, experiments[0].folder)
     for experiment in experiments:
         experiment.stages(registry)
     with session(experiments[0].backend, given["quiet"]) as (stdout, _, ctx):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from importlib import import_module
@@ -18,7 +19,21 @@ PATH = click.Path(path_type=Path)
 
 
 class Group(click.Group):
-    """A group whose commands are listed in the order in which they are usually needed."""
+    """A group whose commands are listed in the order in which they are usually needed, each with `--traceback`."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, which can show where an error came up."""
+        if not isinstance(cmd, click.Group):
+            cmd.params.append(
+                click.Option(
+                    ["--traceback"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_show_traceback,
+                    help="Show every line of code that led to an error. Same as INVDESIGN_TRACEBACK=1.",
+                )
+            )
+        super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order below."""
@@ -53,6 +68,12 @@ def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
 def repeatable(flag: str, metavar: str, text: str, name: str | None = None) -> Callable[[F], F]:
     """Return an option that may be given more than once."""
     return click.option(flag, name or flag[2:], multiple=True, metavar=metavar, help=f"{text} Repeatable.")
+
+
+others_options = in_order(
+    repeatable("--plugin", "FILE.py", "A Python file with plugins of your own in it.", "plugin_files"),
+    repeatable("--no-plugin", "NAME", "A plugin, observer or distribution that counts as not installed.", "no_plugins"),
+)
 
 
 def plugin_options(*kinds: str) -> Callable[[F], F]:
@@ -147,6 +168,11 @@ def _do(function: str, given: dict[str, Any]) -> Any:
     return getattr(import_module(f"invdesign_core.cli.{module}"), name)(**given)
 
 
+def _show_traceback(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked:
+        os.environ["INVDESIGN_TRACEBACK"] = "1"
+
+
 def _print_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         click.echo(f"invdesign, version {own_version()}")
@@ -199,6 +225,7 @@ def init(**given: Any) -> None:
 @cli.command(short_help="Train a surrogate on a table and find the designs that hit a target.")
 @click.argument("experiment", required=False, type=PATH)
 @plugin_options(*DEFAULTS)
+@others_options
 @set_option
 @target_option
 @design_options
@@ -229,6 +256,7 @@ def run(**given: Any) -> Any:
 @click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH)
 @target_option
 @plugin_options("objective", "solver")
+@others_options
 @set_option
 @design_options
 @click.option("--table", type=PATH, help="For a model: a table whose columns give names and bounds.")
@@ -432,6 +460,7 @@ def report(**given: Any) -> None:
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")
 @click.argument("tasks", nargs=-1, metavar="[DATASET|EXPERIMENT.toml]...")
 @plugin_options("surrogate", "tuner", "objective", "solver")
+@others_options
 @set_option
 @click.option("--rows", type=click.IntRange(4), help="Rows to learn from. Same as --set dataset.rows=…")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="How many seeds to run with.")
@@ -464,7 +493,7 @@ def benchmark(**given: Any) -> None:
     _do("benchmark.benchmark", given)
 
 
-@cli.group()
+@cli.group(cls=Group)
 def plugins() -> None:
     """List the installed plugins, or show one.
 
@@ -476,6 +505,7 @@ def plugins() -> None:
 
 
 @plugins.command("list")
+@others_options
 @json_option
 def list_plugins(**given: Any) -> None:
     """List every plugin with the distribution that brings it, and those that could not be loaded."""
@@ -486,6 +516,7 @@ def list_plugins(**given: Any) -> None:
 @click.argument("name")
 @click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
 @click.option("--markdown", is_flag=True, help="Print the options as a Markdown table.")
+@others_options
 @json_option
 def show_plugin(**given: Any) -> None:
     """Show what a plugin does and every option that it has.
@@ -500,6 +531,7 @@ def show_plugin(**given: Any) -> None:
 @cli.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
 @click.argument("experiment", required=False, type=PATH)
 @plugin_options(*DEFAULTS)
+@others_options
 @set_option
 @target_option
 @design_options

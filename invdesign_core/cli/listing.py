@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from invdesign_core.cli.init import toml
+from invdesign_core.cli.option_values import arranged
 from invdesign_core.cli.session import discover
 from invdesign_core.designs.report import Report
 from invdesign_core.registry import Entry, Provider, Registry, schema_of, summary_of
@@ -18,12 +20,13 @@ from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import DEFAULTS
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.others import PluginsSection
 
 
-def list_plugins(as_json: bool) -> None:
+def list_plugins(as_json: bool, **given: Any) -> None:
     """List every plugin with the distribution that brings it, and those that could not be loaded."""
-    registry = discover()
-    rows = [_row(entry) | {"warnings": entry.warnings} for entry in registry.entries]
+    registry = arranged(discover(), given)
+    rows = [_row(entry) | {"warnings": registry.warnings(entry)} for entry in registry.entries]
     if as_json:
         broken = [_source(provider) | {"error": provider.error} for provider in registry.broken]
         _print_json({"plugins": rows, "observers": [_source(p) for p in registry.observers], "broken": broken})
@@ -33,7 +36,7 @@ def list_plugins(as_json: bool) -> None:
         source = f"{row['distribution']} {row['version']}"
         click.echo(f"{row['kind']:{kind}}  {row['name']:{name}}  {source:24}  {row['summary']}")
     for entry in registry.entries:
-        for warning in entry.warnings:
+        for warning in registry.warnings(entry):
             click.echo(f"warning: {_who(entry.provider)}: {entry.kind} {entry.name}: {warning}")
     for provider in registry.observers:
         click.echo(f"observer of runs: {_who(provider)}")
@@ -41,9 +44,10 @@ def list_plugins(as_json: bool) -> None:
         click.echo(f"not loaded: {_who(provider)}: {provider.error}")
 
 
-def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool) -> None:
+def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool, **given: Any) -> None:
     """Show what a plugin does and every option that it has."""
-    entry = discover().find(name, kind)
+    registry = arranged(discover(), given)
+    entry = registry.find(name, kind)
     plugin, schema = entry.plugin, schema_of(entry.plugin)
     if markdown:
         click.echo(markdown_table(schema))
@@ -59,6 +63,8 @@ def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool) -> N
     ]
     details: dict[str, Any] = {**_row(entry), "doc": inspect.getdoc(plugin) or "", "options": options}
     details |= {key: sorted(getattr(plugin, key)) for key in ("needs", "handles") if hasattr(plugin, key)}
+    if hasattr(plugin, "rank"):
+        details["rank"] = plugin.rank
     if hasattr(plugin, "differentiable"):
         details["differentiable"] = plugin.differentiable
     if as_json:
@@ -69,6 +75,13 @@ def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool) -> N
     for key in ("needs", "handles"):
         if details.get(key):
             click.echo(f"{key}: {', '.join(details[key])}")
+    if "rank" in details:
+        rank = details["rank"]
+        click.echo(
+            "rank: none, `auto` never takes it" if rank is None else f"rank: {rank}, the order in which `auto` asks"
+        )
+    for warning in registry.warnings(entry):
+        click.echo(f"warning: {warning}")
     if not options:
         click.echo("it has no options")
     for title, by_core in (("options", False), (f"options of every {entry.kind}", True)):
@@ -107,7 +120,13 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
             choices.append(options)
         names = {"enum": list(registry.labels(kind))}
         properties[kind] = {"description": Experiment.model_fields[kind].description, "anyOf": [*choices, names]}
-    sections = (("training", Training), ("confidence", Confidence), ("design", Design), ("truth", TruthSettings))
+    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+        ("training", Training),
+        ("confidence", Confidence),
+        ("design", Design),
+        ("truth", TruthSettings),
+        ("plugins", PluginsSection),
+    )
     for name, model in sections:
         properties[name] = model.model_json_schema() | {"description": Experiment.model_fields[name].description}
     return {
@@ -153,7 +172,7 @@ def _print_sections(schema: Mapping[str, Any], registry: Registry) -> None:
                 if "properties" in choice:
                     click.echo(f'  # with use = "{choice["properties"].pop("use")["const"]}":')
                     _print_options(choice)
-        elif name in ("training", "confidence", "design", "truth", "targets"):
+        elif name in ("training", "confidence", "design", "truth", "targets", "plugins"):
             click.echo(f"\n[{name}]  {item.get('description', '')}")
             _print_options(item)
         else:

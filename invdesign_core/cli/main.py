@@ -61,6 +61,8 @@ def _unforeseen(error: Exception) -> ExitCode:
 
 
 def _tell(error: InvdesignError) -> ExitCode:
+    if os.environ.get("INVDESIGN_TRACEBACK", "0") not in ("", "0"):
+        traceback.print_exception(error)
     _say("Error", "red", error.message)
     if error.hint:
         _say("Hint", "yellow", error.hint)

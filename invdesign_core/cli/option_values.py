@@ -12,12 +12,13 @@ from invdesign_core.data.files.load import AUTOMATIC, load_table
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.own_columns import PREFIX, split_row
 from invdesign_core.errors import ConfigError, DataError, near_match
-from invdesign_core.registry import OWN
+from invdesign_core.registry import OWN, Registry
 from invdesign_core.space.text import parse_number, parse_range, split_names
 from invdesign_core.workflow.defaults import CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
 from invdesign_core.workflow.experiment_text import read_text, read_toml
+from invdesign_core.workflow.others import PluginsSection
 
 
 def check_exists(run_or_model: Path) -> None:
@@ -73,12 +74,28 @@ def experiment_of(path: Path | None, given: Mapping[str, Any]) -> tuple[Experime
             values[kind] = {**section, "use": name} if same else {"use": name}  # another plugin has other options
     values |= {key: given[key] for key in ("seed", "backend") if given.get(key) is not None}
     values = apply_overrides(values, overrides_of(given))
+    others = others_of(given)
+    if others and isinstance(values.get("plugins", {}), Mapping):
+        before = values.get("plugins", {})
+        values["plugins"] = {**before, **{key: [*before.get(key, []), *items] for key, items in others.items()}}
     design, section = design_values(given), values.get("design", {})
     if design:
         values["design"] = merge_design(section, design) if isinstance(section, Mapping) else section
     place = path.name if path is not None else "options"
     folder = path.resolve().parent if path is not None else Path.cwd()
     return Experiment.from_mapping(values, place, folder), source
+
+
+def others_of(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the keys of `[plugins]` that `--plugin` and `--no-plugin` name; files are relative to this folder."""
+    files, out = given.get("plugin_files") or (), given.get("no_plugins") or ()
+    found = {"files": [str(Path(name).resolve()) for name in files], "exclude": list(out)}
+    return {key: items for key, items in found.items() if items}
+
+
+def arranged(registry: Registry, given: Mapping[str, Any]) -> Registry:
+    """Return the plugins with those of `--plugin`, and without those of `--no-plugin`."""
+    return PluginsSection(**others_of(given)).arrange(registry, Path.cwd())
 
 
 def design_values(options: Mapping[str, Any]) -> dict[str, Any]:

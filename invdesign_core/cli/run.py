@@ -34,8 +34,8 @@ def run(
     **given: Any,
 ) -> int:
     """Load, split, tune, train, save, invert, report."""
-    registry = discover()
     chosen, source = experiment_of(experiment, given)
+    registry = chosen.plugins.arrange(discover(), chosen.folder)
     chosen.stages(registry)
     with session(chosen.backend, quiet) as (stdout, watcher, ctx):
 

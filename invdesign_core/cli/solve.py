@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from invdesign_core.cli.console import show_table
-from invdesign_core.cli.option_values import check_exists, design_values, listed_names, overrides_of
+from invdesign_core.cli.option_values import (
+    arranged,
+    check_exists,
+    design_values,
+    listed_names,
+    others_of,
+    overrides_of,
+)
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.report import check_page
 from invdesign_core.cli.run import finish
@@ -22,8 +29,8 @@ from invdesign_core.registry import build_options
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import apply_overrides
-from invdesign_core.workflow.load import prepare
-from invdesign_core.workflow.run_folder import is_run, saved_space
+from invdesign_core.workflow.load import prepare, registry_for
+from invdesign_core.workflow.run_folder import RunFolder, is_run, saved_space
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 PLUGINS = ("solver", "objective")
@@ -55,7 +62,12 @@ def solve(
     if said and target_table is None and given["table"] is None:
         raise ConfigError("--set dataset: no table is read", "it says how the file of --targets or --table is written")
     design = merge_design(sections.pop("design", {}), design_values(given))
+    others = others_of(given)
     registry = discover()
+    if is_run(run_or_model) and (run_or_model / "resolved.json").exists():
+        registry = registry_for(RunFolder(run_or_model).read_settings(), others, registry)
+    elif others:
+        registry = arranged(registry, given)
     for kind, section in sections.items():
         if section.get("use", AUTO) != AUTO:
             registry.find(section["use"], kind)
@@ -71,7 +83,7 @@ def solve(
             run_or_model,
             registry=registry,
             ctx=ctx,
-            overrides=sections,
+            overrides=sections | ({"plugins": others} if others else {}),
             seed=given["seed"],
             backend_name=given["backend"],
             allow_code=given["allow_code"],

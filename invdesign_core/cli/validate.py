@@ -21,8 +21,8 @@ def validate(
     experiment: Path | None, targets: tuple[str, ...], no_data: bool, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Check an experiment without training: keys, plugins and their options, data, design, targets."""
-    registry = discover()
     chosen, _ = experiment_of(experiment, given)
+    registry = chosen.plugins.arrange(discover(), chosen.folder)
     stages = chosen.stages(registry)
     found: dict[str, Any] = {"valid": True, "plugins": {kind: plugin.name for kind, plugin in stages}}
     with results_only_on_stdout() as stdout:

@@ -252,6 +252,14 @@ class TargetReport(_Part):
     range: Number = Field(description="The output's range over the training rows.")
 
 
+class AddedReport(_Part):
+    """What a plugin or an observer adds to a report."""
+
+    source: str = Field(description="The plugin, or the name that it gave.")
+    text: str = Field(description="A section of text; empty where there are only numbers.")
+    metrics: dict[str, Number] = Field(description="Numbers by name.")
+
+
 class Report(_Part):
     """The result of `invdesign run` and `invdesign solve`."""
 
@@ -300,6 +308,12 @@ class Report(_Part):
     )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
+    distributions: dict[str, str] = Field(
+        default_factory=dict, description="The distribution and version of each of them that isn't invdesign's own."
+    )
+    added: list[AddedReport] = Field(
+        default_factory=list, description="What plugins and observers added to the report."
+    )
     seed: int = Field(description="The run's seed.")
     backend: str = Field(description="What Keras ran on.")
     notes: list[str] = Field(description="What is worth knowing about this result.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.distance import DataDistance
+from invdesign_core.errors import PluginError, plural
 from invdesign_core.search.loss_functions import LossFunctions, Objective
 from invdesign_core.search.plan import Plan, Way
 from invdesign_core.search.problem import Status
@@ -31,6 +32,13 @@ NO_MATTER = 1e-4
 """Losses beside an extremum that differ by less are alike: the design nearer to the present one is preferred."""
 MOVED = 1e-9
 """A start that ends this near to where it began, in u, did not move."""
+
+
+FAR = 1e6
+"""Predictions farther from the data than so many standard deviations may have any loss."""
+ROUNDING = 1e-5
+"""What single precision may leave below 0."""
+OBJECTIVE = "a loss is a number of 0 or more, and 0 where the goal is met"
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,25 @@ def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
     return replace(goal, weight=np.where(must, heavy, 1.0) * goal.weight)
 
 
+def check_losses(loss: FloatArray, z: Prediction, who: str) -> None:
+    """Refuse (r,) losses that are no answer to predictions that are numbers: that is a fault of the objective.
+
+    Squares of predictions far beyond the data may be infinite.
+    """
+    if loss.shape != (len(z.mean),):
+        raise PluginError(f"{who} answered losses of shape {loss.shape} for {plural(len(z.mean), 'row')}", OBJECTIVE)
+    usable = np.isfinite(z.mean).all(axis=1) & (np.abs(z.mean) < FAR).all(axis=1)
+    lost, negative = usable & ~np.isfinite(loss), usable & (loss < -ROUNDING)
+    for bad, what in ((lost, "that is not finite"), (negative, "below 0")):
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise PluginError(
+                f"{who} answered a loss {what} ({loss[row]:g}) for {int(bad.sum())} of {plural(len(loss), 'design')} "
+                "whose prediction is finite",
+                OBJECTIVE,
+            )
+
+
 _OF_ROWS = ("groups", "u0", "u", "x", "said", "message", "evaluations", "movable")
 
 
@@ -194,6 +221,7 @@ class SearchResult:
     def loss(self) -> FloatArray:
         """(b,) the objective; infinite where it is not finite."""
         loss = self.problem.losses.loss_of(self.z, self.goal.take(self.groups))
+        check_losses(loss, self.z, self.problem.objective.label)
         return np.where(np.isfinite(loss), loss, np.inf)
 
     @property

@@ -136,7 +136,7 @@ class LossFunctions:
     @cached_property
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
-            return self._asked("residuals", self.surrogate.trace(x), Goal(*goal))
+            return self._asked("residuals", self.surrogate.trace(x), self._goal(*goal))
 
         return self._in_pieces(backend.load().residuals_and_jacobian(trace, self.surrogate.variables))
 
@@ -148,17 +148,21 @@ class LossFunctions:
     @cached_property
     def _loss(self) -> Any:
         def loss(mean: Any, lower: Any, upper: Any, weight: Any, std: Any = None) -> Any:
-            return self._asked("loss", Prediction(mean, std), Goal(lower, upper, weight))
+            return self._asked("loss", Prediction(mean, std), self._goal(lower, upper, weight))
 
         return backend.load().value(loss, [])
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
-        return self._asked("loss", self.surrogate.trace(x), Goal(*goal))
+        return self._asked("loss", self.surrogate.trace(x), self._goal(*goal))
+
+    def _goal(self, lower: Any, upper: Any, weight: Any) -> Goal:
+        """Return a goal as objectives see it: it knows what the outputs are called."""
+        return Goal(lower, upper, weight, tuple(self.surrogate.outputs))
 
     def _asked(self, what: str, z: Prediction, goal: Goal) -> Any:
         """Return the objective's ``loss`` or ``residuals``, of the shape that they must have."""
         rank, expected = (1, "(rows,)") if what == "loss" else (2, "(rows, residuals)")
-        with plugin_errors(self.objective.label):
+        with plugin_errors(self.objective.label, code=[self.objective]):
             answer = getattr(self.objective, what)(z, goal)
             shape = getattr(answer, "shape", None)
             if shape is None or len(shape) != rank:

@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
-from invdesign_core.errors import SolverError, StopSolving, plugin_errors
+from invdesign_core.errors import SolverError, StopSolving, plugin_errors, plural
+from invdesign_core.faults import kind_of
 from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 
 FAULT = "this is a fault of the plugin"
+OUTSIDE = 1e-6
+"""A point this far outside its bounds, in shares of the range, was put there."""
 
 
 class Solver(Protocol):
@@ -59,7 +62,7 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
     """
     try:
         # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
-        with plugin_errors(solver.label, FAULT, SolverError), threadpool_limits(limits=1, user_api="blas"):
+        with plugin_errors(solver.label, FAULT, SolverError, [solver]), threadpool_limits(limits=1, user_api="blas"):
             result = solver.solve(problem, u0, ctx)
     except (StopSolving, KeyboardInterrupt) as stop:
         seen = np.isfinite(problem.best_loss)
@@ -67,10 +70,10 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         why = "stopped by Ctrl-C" if isinstance(stop, KeyboardInterrupt) else "out of time"
         return SolverResult(u, _each(Status.LIMIT, len(u)), _each(why, len(u))), True
     if not isinstance(result, SolverResult):
-        raise SolverError(f"{solver.label} answered {result!r}, expected a SolverResult", FAULT)
+        raise SolverError(f"{solver.label} answered {kind_of(result)}, expected a SolverResult", FAULT)
     b, e = problem.shape
-    u = np.asarray(result.u, dtype=np.float64)
     with plugin_errors(f"{solver.label}: reading its answer", FAULT, SolverError):
+        u = np.asarray(result.u, dtype=np.float64)
         status, message = _each(result.status, b), _each(result.message, b)
     strange = set(status) - set(Status)
     if strange:
@@ -84,6 +87,7 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
             f"{len(message)} messages, expected ({b}, {e}), {b} and {b}",
             FAULT,
         )
+    status, message = _honest(solver, u, problem, status, message, ctx)
     u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
     seen = problem.best_loss.copy()
     try:
@@ -93,6 +97,30 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         loss = np.full(b, np.inf)
     worse = ~(loss <= seen) & np.isfinite(seen)
     return SolverResult(np.where(worse[:, None], problem.best_u, u), status, message), False
+
+
+def _honest(
+    solver: Solver, u: FloatArray, problem: Problem, status: NDArray[Any], message: NDArray[Any], ctx: Context
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the states of points that a solver answered: failed where they are no numbers; say which lie outside."""
+    lost = ~np.isfinite(u).all(axis=1)
+    width = np.maximum(problem.upper - problem.lower, 1.0)
+    with np.errstate(invalid="ignore"):
+        outside = ((u < problem.lower - OUTSIDE * width) | (u > problem.upper + OUTSIDE * width)).any(axis=1) & ~lost
+    if outside.any():
+        ctx.warn(
+            f"{solver.label} answered points outside their bounds ({int(outside.sum())} of {plural(len(u), 'row')}); "
+            "they were moved to the bounds"
+        )
+    if not lost.any():
+        return status, message
+    ctx.warn(
+        f"{solver.label} answered points that are not finite ({int(lost.sum())} of {plural(len(u), 'row')}); the best "
+        "that it evaluated counts, and none of them as converged"
+    )
+    status, message = status.copy(), message.copy()
+    status[lost], message[lost] = str(Status.FAILED), "the solver answered a point that is not finite"
+    return status, message
 
 
 def _each(value: Any, b: int) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.folds import Fold, Indices, thinned, validation_part
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import Trainer
-from invdesign_core.surrogate.trials import Trial, TrialResult
+from invdesign_core.surrogate.trials import Trial, TrialResult, check_trials
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -175,6 +175,7 @@ class CrossValidation:
 
     def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
         """Cross-validate the trials that are not known yet, all of their models side by side."""
+        check_trials(trials, self.space, self._models)
         fresh = {trial.key: trial for trial in trials if trial.key not in self._known}
         try:
             if fresh:
@@ -226,7 +227,7 @@ class CrossValidation:
         """Let models that can do so begin where another one ended."""
         for model in models:
             if whole is not None and hasattr(model, "start_from"):
-                with plugin_errors(self._builder.label):
+                with plugin_errors(self._builder.label, code=[self._builder]):
                     model.start_from(whole)
 
     def _further(self, values: dict[str, Any], count: int) -> list[FloatArray]:

@@ -16,7 +16,7 @@ from invdesign_core.surrogate.loop import Outcome, Part
 from invdesign_core.surrogate.members import cross_fitted, failed_members
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import Trainer
-from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable
+from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable, check_trials
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -67,6 +67,7 @@ class Evaluator:
 
     def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
         """Train the trials that the table doesn't know, and return the results of all in the same order."""
+        check_trials(trials, self.space, self.table.numbers)
         asked = {trial.key: trial for trial in trials}
         fresh = [trial for key, trial in asked.items() if self.table.find(key) is None]
         self._learn_space(asked)  # before others are built, as they would know them without a kill between
@@ -97,9 +98,11 @@ class Evaluator:
             return min(good, key=lambda r: (r.score, r.id))
         if not self.table.results:
             raise TrainingError("the tuner asked for no trial", "increase its number of trials, or use another tuner")
-        reasons = {r.message for r in self.table.results}
+        first, *others = dict.fromkeys(r.message for r in self.table.results)
+        more = f" (and {plural(len(others), 'other reason')})" if others else ""
+        who = "" if self._builder.label in first else f" of {self._builder.label}"
         raise TrainingError(
-            f"no usable surrogate in {plural(len(self.table.results), 'trial')}: {'; '.join(sorted(reasons))}",
+            f"no usable surrogate in {plural(len(self.table.results), 'trial')}{who}: {first}{more}",
             "try smaller learning rates, or look for outliers in the outputs",
         )
 
@@ -171,10 +174,6 @@ class Evaluator:
 
     def _run(self, trials: Sequence[Trial]) -> None:
         """Train trials, and keep each as it ends."""
-        known = {hp.name for hp in self.space.space}
-        for name in (name for trial in trials for name in trial.values):
-            if name not in known:
-                raise PluginError(f"a trial sets the hyper-parameter {name!r}", near_or_all(name, known))
         numbers = self.table.free_numbers(len(trials))
 
         def keep(at: int, model: Any, outcome: Outcome) -> None:
@@ -195,7 +194,7 @@ class Evaluator:
         result = TrialResult(number, score, status, outcome.epochs, used, self.space, outcome.metrics, message)
         self._models[number] = model
         before = self.table.lost
-        self.table.add(trial, result, None if self._trainer.in_one_go else model.get_weights())
+        self.table.add(trial, result, None if self._trainer.in_one_go or model is None else model.get_weights())
         if self.table.lost is not before:
             self._ctx.warn(f"{self.table.lost}; trials are not kept from here on, so they can't be resumed")
         self._ctx.emit(TrialEnded(number, dict(used), self._sign * score, status, outcome.epochs, message))
@@ -213,20 +212,32 @@ class Evaluator:
 
         `ended` is told each with its position as soon as it has ended.
         """
-        models: list[Any] = []
-        for trial, number in zip(trials, numbers, strict=True):
+        found: dict[int, tuple[Any, Outcome]] = {}
+        models: dict[int, Any] = {}
+        for at, (trial, number) in enumerate(zip(trials, numbers, strict=True)):
             hp = self._with_values(trial.values)
-            models.append(self._trainer.build(hp, number, purpose))
+            try:
+                models[at] = self._trainer.build(hp, number, purpose)
+            except PluginError as error:
+                if stage != "tune" or (error.__cause__ is not None and not isinstance(error.__cause__, Exception)):
+                    raise  # only a trial can be done without
+                found[at] = None, Outcome(0, message=error.message)
+                ended(at, *found[at])
+                continue
             self.space.merge(hp, overwrite=False)
             if trial.resume is not None and not self._trainer.in_one_go:
-                models[-1].set_weights(self._resumable(trial.resume))
-        epochs = [trial.epochs or self._settings.epochs for trial in trials]
+                models[at].set_weights(self._resumable(trial.resume))
+        built = list(models)
+        epochs = [trials[at].epochs or self._settings.epochs for at in built]
 
         def told(at: int, outcome: Outcome) -> None:
-            ended(at, models[at], outcome)
+            ended(built[at], models[built[at]], outcome)
 
-        outcomes = self._trainer.train(models, numbers, purpose, stage, epochs, told, parts)
-        return list(zip(models, outcomes, strict=True))
+        if built:
+            numbers, parts = [numbers[at] for at in built], None if parts is None else [parts[at] for at in built]
+            outcomes = self._trainer.train(list(models.values()), numbers, purpose, stage, epochs, told, parts)
+            found |= {at: (models[at], outcome) for at, outcome in zip(built, outcomes, strict=True)}
+        return [found[at] for at in range(len(trials))]
 
     def _with_values(self, values: Mapping[str, Any]) -> kt.HyperParameters:
         hp = self.space.copy()

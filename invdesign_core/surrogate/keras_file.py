@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, no_such_file, plugin_errors, plural, reason
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.user_code import keras_objects
 
 if TYPE_CHECKING:
     import keras
@@ -186,15 +187,15 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     archive = Archive.read(path)
     if not allow_code:
         _refuse_code(archive)
-    _import_plugins(archive)
-    _refuse_unknown(archive)
-    with _readable(archive) as readable, backend.lean():
-        try:
-            return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
-        except NOT_FAULTS:
-            raise
-        except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
-            raise _diagnosis(archive, error, allow_code) from None
+    with keras.saving.custom_object_scope(_objects_of_plugins(archive)):
+        _refuse_unknown(archive)
+        with _readable(archive) as readable, backend.lean():
+            try:
+                return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
+            except NOT_FAULTS:
+                raise
+            except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
+                raise _diagnosis(archive, error, allow_code) from None
 
 
 @contextmanager
@@ -241,20 +242,34 @@ def _refuse_code(archive: Archive) -> None:
         )
 
 
-def _import_plugins(archive: Archive) -> None:
+def _objects_of_plugins(archive: Archive) -> dict[str, Any]:
     """Import the modules of installed plugins that the file names for classes nobody has registered yet.
 
-    A file can't have anything else imported: the name of a module counts only where its top-level package is that of an
-    entry point.
+    Returned are the classes and functions of these modules by name, since not every author registers them. A file can't
+    have anything else imported: the name of a module counts only where its top-level package is that of an entry point,
+    or of the distribution of one.
     """
     named = {str(part.config.get("module") or "") for part in archive.parts() if _is_unknown(part.config)}
+    found: dict[str, Any] = {}
     if not any(named):
-        return
-    installed = {entry.module.partition(".")[0] for entry in metadata.entry_points(group=GROUP)}
+        return found
+    installed = _packages_of_plugins()
     for module in sorted(named):
         if module.partition(".")[0] in installed:
             with plugin_errors(f"{archive.path}: importing {module!r}, which the model needs,", kind=DataError):
-                import_module(module)
+                found |= keras_objects(import_module(module))
+    return found
+
+
+def _packages_of_plugins() -> set[str]:
+    """Return the top-level packages of the distributions that bring plugins."""
+    found = set()
+    for entry in metadata.entry_points(group=GROUP):
+        found.add(entry.module.partition(".")[0])
+        files = (entry.dist.files if entry.dist is not None else None) or []
+        code = [file for file in files if file.suffix == ".py" and ".." not in file.parts]
+        found |= {file.parts[0].removesuffix(".py") for file in code}
+    return found
 
 
 def _refuse_unknown(archive: Archive) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.data.data import Rows
-from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors, plural
+from invdesign_core.errors import NOT_FAULTS, PluginError, fault_of, plugin_errors, plural
+from invdesign_core.faults import told
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.scaling import Scaling, mean_of
@@ -27,19 +28,25 @@ ERRORS = {"loss": "min", "mae": "min"}
 """What is reported for a model fitted in one go: mean square and mean absolute error in z."""
 
 
-def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str) -> Outcome:
+def fit_regressor(model: Any, h: FloatArray, z: FloatArray, rows: Rows, who: str, code: Sequence[Any] = ()) -> Outcome:
     """Fit a regressor to the training rows of (n, e) inputs and (n, m) z; return how that ended."""
 
     def fit() -> None:
         model.fit(h[rows.train], z[rows.train] if z.shape[1] > 1 else z[rows.train, 0])
 
     return _fitted(
-        fit, lambda part: regressor_answer(model, h[part], z.shape[1], who), z, rows, f"{who}: its regressor"
+        fit, lambda part: regressor_answer(model, h[part], z.shape[1], who), z, rows, f"{who}: its regressor", code
     )
 
 
 def fit_closed_form(
-    net: keras.Model, h: FloatArray, z: FloatArray, weights: FloatArray | None, rows: Rows, who: str
+    net: keras.Model,
+    h: FloatArray,
+    z: FloatArray,
+    weights: FloatArray | None,
+    rows: Rows,
+    who: str,
+    code: Sequence[Any] = (),
 ) -> Outcome:
     """Fit a Keras model in closed form to the training rows, with (n,) weights where there are any."""
 
@@ -47,7 +54,7 @@ def fit_closed_form(
         counts = {} if weights is None else {"sample_weight": weights[rows.train]}
         net.fit(h[rows.train], z[rows.train], **counts)
 
-    return _fitted(fit, lambda part: keras_answer(net, h[part], z.shape[1], who), z, rows, f"{who}: its model")
+    return _fitted(fit, lambda part: keras_answer(net, h[part], z.shape[1], who), z, rows, f"{who}: its model", code)
 
 
 def _fitted(
@@ -56,6 +63,7 @@ def _fitted(
     z: FloatArray,
     rows: Rows,
     what: str,
+    code: Sequence[Any],
 ) -> Outcome:
     """Fit a model, and compare its answers for given rows with their (n, m) z, where those were measured."""
     metrics: dict[str, float] = {}
@@ -69,9 +77,9 @@ def _fitted(
     except NOT_FAULTS:
         raise
     except Exception as error:  # a model's own code may raise anything; the trial failed
-        return Outcome(0, message=described(error))
+        return Outcome(0, message=f"{what} failed: {told(error, code)}")
     except BaseException as error:  # not for want of a fit: it asked to end the program
-        raise PluginError(f"{what} failed: {described(error)}") from error
+        raise fault_of(what, error, code=code) from error
     return Outcome(1, metrics)
 
 
@@ -104,7 +112,7 @@ class ScaledRegressor:
     def z(self, x: Any) -> Any:
         """Answer (n, m) z for (n, e) raw inputs."""
         h = self.scaling.inputs(x) if self.scaled_inputs else x
-        with plugin_errors("the regressor", f"this is a fault of {type(self.model).__name__}"):
+        with plugin_errors("the regressor", f"this is a fault of {type(self.model).__name__}", code=[self.model]):
             z = regressor_answer(self.model, h, len(self.scaling.y_shift), "the regressor")
         return z if self.scaling.constant is None else np.where(self.scaling.constant, 0.0, z)
 
@@ -126,4 +134,4 @@ def check_pickles(model: Any, who: str) -> None:
     except NOT_FAULTS:
         raise
     except BaseException as error:
-        raise PluginError(f"{who} built {type(model).__name__}, which can't be pickled: {error}") from None
+        raise PluginError(f"{who} built {type(model).__name__}, which can't be pickled: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data.data import Data, Rows
-from invdesign_core.errors import NOT_FAULTS, PluginError, described, plugin_errors
+from invdesign_core.errors import NOT_FAULTS, PluginError, fault_of, plugin_errors
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome, Part, filled_length, train
 from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
@@ -65,8 +66,8 @@ class Trainer:
             except NOT_FAULTS:
                 raise
             except BaseException as error:
-                raise PluginError(f"{who} failed to build: {described(error)}") from error
-            with plugin_errors(f"{who}: what it built"):
+                raise fault_of(who, error, code=[self._builder], what="failed to build") from error
+            with plugin_errors(f"{who}: what it built", code=[self._builder]):
                 if not self._builder.differentiable:
                     if not (hasattr(net, "fit") and hasattr(net, "predict")):
                         raise PluginError(f"{who} built {type(net).__name__}, expected something with fit and predict")
@@ -83,12 +84,17 @@ class Trainer:
             self._said.append(event)
             self._ctx.emit(event)
 
+    def _blamed(self, what: str = "") -> AbstractContextManager[None]:
+        """Turn what is raised inside into an error of the builder; `what` says of which part of it."""
+        label = self._builder.label
+        return plugin_errors(f"{label}: {what}" if what else label, code=[self._builder])
+
     def metrics(self, net: Any) -> dict[str, str | None]:
         """Return what will be reported of a model, with ``"min"``, ``"max"``, or None where Keras knows neither."""
         known: dict[str, str | None] = dict(ERRORS)
         if not self.in_one_go:
             batch = tuple(np.asarray(a[self._rows.train[:1]], np.float32) for a in (self._h, self._z))
-            with plugin_errors(f"{self._builder.label}: the loss or the metrics of its network"):
+            with self._blamed("the loss or the metrics of its network"):
                 net._symbolic_build(data_batch=batch)
                 known = metric_directions(net)
         return known | ({f"val_{k}": direction for k, direction in known.items()} if len(self._rows.validation) else {})
@@ -151,13 +157,13 @@ class Trainer:
         """Fit one model in one go."""
         who, rows = self._builder.label, replace(self._rows, train=part[0], validation=part[1])
         if self._builder.closed_form:
-            return fit_closed_form(model, self._h, self._z, self._data.weights, rows, who)
-        return fit_regressor(model, self._h, self._z, rows, who)
+            return fit_closed_form(model, self._h, self._z, self._data.weights, rows, who, [self._builder, model])
+        return fit_regressor(model, self._h, self._z, rows, who, [self._builder, model])
 
     def answer(self, model: Any, rows: NDArray[np.intp]) -> FloatArray:
         """Return a trained model's (k, m) z for k rows of the table."""
         m, who = self._z.shape[1], self._builder.label
-        with plugin_errors(who):
+        with self._blamed():
             find = keras_answer if self._builder.differentiable else regressor_answer
             return find(model, self._h[rows], m, who)
 
@@ -204,7 +210,7 @@ class Trainer:
         columns = (self._h, self._z, *([] if self._data.weights is None else [self._data.weights]))
         ctx = replace(self._ctx, emit=noted(self._ctx.emit))
         try:
-            with plugin_errors(self._builder.label):
+            with self._blamed():
                 return train(nets, streams, columns, parts, settings, ctx, stage, noted(told), length)
         except PluginError:
             if outside:
@@ -215,7 +221,7 @@ class Trainer:
         """Return a trained model as a member of a surrogate: from raw x to raw y, or a regressor with `z`."""
         import keras
 
-        with plugin_errors(self._builder.label):
+        with self._blamed():
             if not self._builder.differentiable:
                 return ScaledRegressor(model, self.scaling, self._settings.scale)
             if self._settings.scale:

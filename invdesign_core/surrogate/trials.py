@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from invdesign_core.data.files.atomic import atomic_write
-from invdesign_core.errors import RunStoreError, writing
+from invdesign_core.errors import RunStoreError, near_or_all, writing
+from invdesign_core.faults import kind_of
 from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_bytes, seal, whole_lines
 
 if TYPE_CHECKING:
@@ -45,6 +46,74 @@ class Trial:
     def key(self) -> str:
         """What makes two trials the same."""
         return json.dumps(plain([dict(sorted(self.values.items())), self.epochs, self.resume]))
+
+
+def check_trials(trials: Any, space: kt.HyperParameters, known: Container[int]) -> None:
+    """Refuse trials that can't be trained, since the tuner that asks for them is at fault, and not the training.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        What a tuner asks for.
+    space : keras_tuner.HyperParameters
+        The hyper-parameters known so far, with the values that each may have.
+    known : container of int
+        The numbers of the trials that may be resumed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming what was found and what was expected.
+    """
+    if isinstance(trials, Trial | str | Mapping) or not isinstance(trials, Sequence):
+        raise TypeError(f"it asked for {kind_of(trials)}, expected a list of Trials")
+    for trial in trials:
+        if not isinstance(trial, Trial) or not isinstance(trial.values, Mapping):
+            raise TypeError(f"it asked for {kind_of(trial)}, expected a Trial(values, epochs, resume)")
+        if trial.epochs is not None and (not _is_whole(trial.epochs) or trial.epochs < 1):
+            raise ValueError(f"a trial has epochs = {kind_of(trial.epochs)}, expected a whole number of 1 or more")
+        if trial.resume is not None and (not _is_whole(trial.resume) or trial.resume not in known):
+            raise ValueError(f"a trial is to continue from trial {kind_of(trial.resume)}, which doesn't exist")
+        for name, value in trial.values.items():
+            alike = [hp for hp in space.space if hp.name == name]  # several under different conditions
+            if not alike:
+                names = {hp.name for hp in space.space}
+                raise ValueError(f"a trial sets the hyper-parameter {name!r}: {near_or_all(str(name), names)}")
+            if not any(_may_be(hp, value) for hp in alike):
+                raise ValueError(f"a trial sets {name} = {kind_of(value)}, expected {_values_of(alike[0])}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _may_be(hp: Any, value: Any) -> bool:
+    """Whether a hyper-parameter may have a value."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = type(hp).__name__
+    if kind in ("Int", "Float"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or (kind == "Int" and value != int(value)):
+            return False
+        slack = 1e-9 * max(abs(hp.min_value), abs(hp.max_value))
+        return bool(hp.min_value - slack <= value <= hp.max_value + slack)
+    if kind == "Choice":
+        return bool(value in hp.values)
+    if kind == "Boolean":
+        return isinstance(value, bool)
+    if kind == "Fixed":
+        return bool(value == hp.value)
+    return True  # one of somebody's own
+
+
+def _values_of(hp: Any) -> str:
+    """Return the values that a hyper-parameter may have in words."""
+    kind = type(hp).__name__
+    if kind in ("Int", "Float"):
+        return f"{'a whole number' if kind == 'Int' else 'a number'} from {hp.min_value:g} to {hp.max_value:g}"
+    if kind == "Choice":
+        return f"one of {', '.join(map(repr, hp.values))}"
+    return "true or false" if kind == "Boolean" else repr(getattr(hp, "value", "another value"))
 
 
 @dataclass(frozen=True)
@@ -103,6 +172,11 @@ class TrialTable:
     def results(self) -> list[TrialResult]:
         """The finished trials, by their numbers."""
         return [self._results[number] for number in sorted(self._results)]
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers of the finished trials."""
+        return frozenset(self._results)
 
     def find(self, key: str) -> TrialResult | None:
         """Return the result of a trial that was trained before, or None."""

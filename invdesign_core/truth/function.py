@@ -10,7 +10,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from invdesign_core.errors import ConfigError, InvdesignError, described
+from invdesign_core.errors import ConfigError, InvdesignError
+from invdesign_core.faults import told
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.simulated import CallError
 
@@ -63,4 +64,4 @@ class Function:
         except InvdesignError as error:
             raise CallError(error.message.removeprefix("it failed: ")) from error
         except BaseException as error:  # SystemExit too, which must not end us
-            raise CallError(described(error)) from error
+            raise CallError(told(error, [self.call])) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from invdesign_core.errors import plural
+from invdesign_core.faults import kind_of
 from invdesign_core.space.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def as_outputs(answer: Any, count: int, outputs: Sequence[str]) -> tuple[FloatAr
     import pandas as pd
 
     if not isinstance(answer, pd.DataFrame):
-        raise CallError(f"it returned {answer!r}, expected a DataFrame", repeat=False)
+        raise CallError(f"it returned {kind_of(answer)}, expected a DataFrame", repeat=False)
     names = [str(name).strip() for name in answer.columns]
     twice = [name for name in outputs if names.count(name) > 1]
     there = [name for name in outputs if names.count(name) == 1]

@@ -16,6 +16,7 @@ from invdesign_core.context import Context, Event
 from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
 from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets, is_written_by_us
+from invdesign_core.data.plausible import check_values
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, bad_input, encode, further, join, out_of_x
 from invdesign_core.designs.answers import Answers
@@ -38,6 +39,7 @@ from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
+from invdesign_core.workflow.others import check_object, check_plugins
 from invdesign_core.workflow.pages import with_page
 from invdesign_core.workflow.propose import belief_of, propose_anywhere, propose_for, table_of
 from invdesign_core.workflow.race import learn
@@ -190,6 +192,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def fit_data(self, data: Data) -> Self:
         """Tune and train a surrogate on data of a dataset plugin."""
         require(data, Data, "fit_data", "the Data of a dataset plugin", "a table goes into fit(X, y)")
+        check_values(data)
         self.n_features_in_ = len(data.space.names)
         self.feature_names_in_ = np.array(data.space.names, dtype=object)
         return self._fit(data)
@@ -494,6 +497,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._solver(registry, objective, builder.name, builder.differentiable)  # refused now if it can't take them
         training = Experiment.from_mapping({"training": self.training or {}}).training
         ctx = self._context()
+        check_plugins([builder, tuner, objective], data, ctx)
         space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
         tell(data, ctx, space, training.scale, leave_out)
         model = learn(data, builder, tuner, training, ctx, registry=registry)
@@ -551,7 +555,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(given, Plugin):
             if not isinstance(given, KINDS[kind]):
                 raise ConfigError(f"{kind}: found a {given.kind} ({given.name!r})")
-            return given
+            return check_object(given, kind)
         if not isinstance(given, str | Mapping):
             hint = "a class has to be called" if isinstance(given, type) else None
             raise ConfigError(f"{kind}: found {given!r}, expected a name, a mapping or a plugin", hint)

@@ -20,13 +20,14 @@ from pydantic import (
 )
 
 from invdesign_core.errors import ConfigError, near_match, require, require_section
-from invdesign_core.plugin import KINDS, Dataset, Objective, Race, Solver, SurrogateBuilder, Tuner
+from invdesign_core.plugin import KINDS, Dataset, Objective, Plugin, Race, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options, refused
 from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.defaults import AUTO, CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import Design as Design
 from invdesign_core.workflow.experiment_text import read_toml
+from invdesign_core.workflow.others import PluginsSection
 from invdesign_core.workflow.solver_choice import Requirements, pick_solver
 
 
@@ -86,6 +87,9 @@ class Experiment(BaseModel):
         default_factory=dict,
         description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table; of an "
         "input also a label.",
+    )
+    plugins: PluginsSection = Field(
+        default_factory=PluginsSection, description="Which plugins there are, beyond those installed."
     )
     folder: Path = Field(
         default_factory=Path.cwd, exclude=True, description="The folder that relative paths start from."
@@ -150,7 +154,13 @@ class Experiment(BaseModel):
         for key in values:
             if key not in cls.model_fields or key == "folder":
                 raise ConfigError(f"{place}: there is no section or key {key!r}", near_match(key, SECTIONS))
-        sections = (("training", Training), ("confidence", Confidence), ("design", Design), ("truth", TruthSettings))
+        sections: tuple[tuple[str, type[BaseModel]], ...] = (
+            ("training", Training),
+            ("confidence", Confidence),
+            ("design", Design),
+            ("truth", TruthSettings),
+            ("plugins", PluginsSection),
+        )
         for section, model in sections:
             if isinstance(values.get(section), Mapping):
                 build_options(model, values[section], f"{place}: [{section}]")
@@ -209,6 +219,11 @@ class Stages(BaseModel):
     tuner: Tuner
     objective: Objective
     solver: Solver
+
+    @property
+    def all(self) -> list[Plugin]:
+        """The five, in the order of a run."""
+        return [self.dataset, self.surrogate, self.tuner, self.objective, self.solver]
 
 
 def _surrogate_for(dataset: Any, section: Any) -> str:

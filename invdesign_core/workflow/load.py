@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.context import Context, StageStarted
+from invdesign_core.data.data import Data, TrainingRows
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.data.quality import bounds_warnings
-from invdesign_core.errors import ConfigError, require, require_section
-from invdesign_core.registry import Registry
+from invdesign_core.errors import ConfigError, DataError, PluginError, require, require_section
+from invdesign_core.plugin import Plugin
+from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
@@ -27,6 +29,7 @@ from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.fixed_inputs import held_names
 from invdesign_core.workflow.inverse import check_bounds, pose
+from invdesign_core.workflow.others import PluginsSection, changes, check_plugins, gone, made_by
 from invdesign_core.workflow.own_model import contradictions, name_tensors
 from invdesign_core.workflow.result import noting
 from invdesign_core.workflow.run_folder import RunFolder, is_run
@@ -120,6 +123,8 @@ class Prepared:
     versions: Mapping[str, str]
     code: str
     """A digest of the modules that were imported for the model."""
+    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the run's settings say of its plugins."""
     folder: RunFolder | None = None
     sampled: ModelSample | None = None
     """What a model without data answers over its box."""
@@ -134,6 +139,16 @@ class Prepared:
                 "a model without rows to learn from has no second model to tell; give it a table (--table) to have some"
             )
         self.ctx.note(f"designs have no intervals: {why}")
+
+    def made_by(self, solver: Any) -> dict[str, str]:
+        """Return the distributions of the plugins that aren't invdesign's own, by kind."""
+        known = {
+            kind: f"{item['distribution']} {item['version']}"
+            for kind, item in self.recorded.items()
+            if item["distribution"] != OWN and kind not in ("objective", "solver")
+        }
+        now = made_by(self.registry, [self.objective, solver])
+        return known | {kind: provider.label for kind, provider in now.items()}
 
     def problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
         """Return the inverse problem of one target, or of a table, whose values win over what a run says of them."""
@@ -163,26 +178,33 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
     stored = NO_RUN if folder is None else folder.read_settings_of_surrogate()
     with outer.clock.stage("import"):
         running = backend.select(options.backend_name)
-        registry = registry or Registry.discover()
+        registry = registry_for(stored, options.overrides.get("plugins"), registry or Registry.discover())
         experiment = _experiment(source, options, stored, registry)
         objective: Any = registry.create("objective", *experiment.choice("objective", registry))
         import keras  # noqa: F401
     ctx, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
+    ctx.record.path = None if folder is None else folder.path
+    for kind, recorded in stored["plugins"].items():
+        changed = changes(kind, recorded, registry)
+        if changed is not None:
+            ctx.warn(f"{changed}; the answers may differ")
     chosen = options.overrides.get("truth", {})
     truth = truth_of_solve(options.truth, chosen, stored, experiment, registry, folder, ctx)
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
-        with imported(options.imports) as code:
+        files = [str(path) for path in registry.arrangement.files]
+        with imported([*options.imports, *files]) as code:
             if folder is None:
                 model, base, sampled = _own_model(source, options, experiment.design, ctx)
             else:
                 if folder.path != source:
                     ctx.note(f"the newest round of the run is used: {folder.path}")
-                surrogate, known = folder.read_surrogate(options.allow_code)
+                surrogate, known = _read_surrogate(folder, options.allow_code, stored["plugins"]["surrogate"], registry)
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
                 second = folder.read_second(experiment.confidence)
                 model, base, sampled = ForwardModel(surrogate, report, known, second=second), surrogate.space, None
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
+    _check_objective(objective, model, base, ctx)
     return Prepared(
         source,
         experiment,
@@ -197,15 +219,25 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         plugins | {"objective": objective.name},
         identity.versions(running, registry, [objective]),
         identity.digest(code),
+        stored["plugins"],
         folder,
         sampled,
     )
+
+
+def registry_for(stored: Mapping[str, Any], others: Mapping[str, Any] | None, registry: Registry) -> Registry:
+    """Return the plugins as a run had them arranged, with what a command says besides."""
+    section = PluginsSection.of(stored["experiment"]).with_(PluginsSection.of({"plugins": others}))
+    return section.arrange(registry, Path(stored["folder"] or Path.cwd()))
 
 
 def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], registry: Registry) -> Experiment:
     """Return a run's settings with the options over them: key by key, but another plugin starts from its defaults."""
     settings = dict(stored["experiment"])
     for section, values in options.overrides.items():
+        if section == "plugins":
+            settings[section] = PluginsSection.of(settings).with_(PluginsSection.of(options.overrides)).model_dump()
+            continue
         if section == "truth":  # not the run's own, unless the user says so
             continue
         before = dict(settings.get(section, {}))
@@ -214,10 +246,15 @@ def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], 
     settings["design"] = merge_design(settings.get("design", {}), options.design)
     if options.seed is not None:
         settings["seed"] = options.seed
-    for kind, plugin in stored["plugins"].items():  # from where the run had them, where others share a name by now
+    for kind, plugin in stored["plugins"].items():  # from where the run had them, whatever else is installed by now
         section = settings[kind]
+        if section != stored["experiment"][kind] or section["use"].rpartition(":")[2] != plugin["name"]:
+            continue
+        lost = gone(kind, plugin, registry)
+        if lost is not None and kind in ("objective", "solver"):
+            raise lost
         shared = sum(entry.kind == kind and entry.name == plugin["name"] for entry in registry.entries) > 1
-        if shared and section == stored["experiment"][kind] and section["use"] == plugin["name"]:
+        if shared or lost is not None:
             settings[kind] = {**section, "use": f"{plugin['distribution']}:{plugin['name']}"}
     return Experiment.from_mapping(settings, str(source), Path(stored["folder"] or Path.cwd()))
 
@@ -252,6 +289,30 @@ def _own_model(
         for doubt in doubts:
             ctx.warn(doubt)
     return ForwardModel(surrogate, report, named.rows), named.space, sampled
+
+
+def _check_objective(objective: Objective, model: ForwardModel, space: Space, ctx: Context) -> None:
+    """Ask an objective that looks at data whether it can work with the rows that the surrogate learnt from."""
+    if model.rows is not None and type(objective).check is not Plugin.check:
+        import pandas as pd
+
+        outputs = model.surrogate.outputs
+        y = pd.DataFrame(model.rows.y, columns=list(outputs))
+        frame = pd.concat([space.decode(model.rows.x).reset_index(drop=True), y], axis=1)
+        check_plugins([objective], Data(frame, space, outputs, partial=bool(y.isna().to_numpy().any())), ctx)
+
+
+def _read_surrogate(
+    folder: RunFolder, allow_code: bool, recorded: Mapping[str, Any], registry: Registry
+) -> tuple[Surrogate, TrainingRows | None]:
+    """Return a run's surrogate; where the package of its layers is gone, say which it was."""
+    try:
+        return folder.read_surrogate(allow_code)
+    except DataError as error:
+        lost = gone("surrogate", recorded, registry)
+        if lost is None:
+            raise
+        raise PluginError(f"{lost.message}: {error.message}", lost.hint) from error
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def settings_of(builder: SurrogateBuilder, pool: Pool, training: Training) -> Tr
     Rows that nothing would watch teach instead: hyper-parameters are chosen by the rows left out.
     """
     rows = round(float(np.mean([len(fold.train) for fold in pool.folds])))
-    with plugin_errors(f"{builder.label}: its recipe"):
+    with plugin_errors(f"{builder.label}: its recipe", code=[builder]):
         settings = training.with_recipe(builder.recipe(rows))
     return settings if settings.watches else settings.model_copy(update={"validation": 0.0})
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, RunFailed, RunRecord, Warned
 from invdesign_core.designs.report import (
+    AddedReport,
     Report,
     SurrogateReport,
     design_reports,
@@ -61,8 +62,9 @@ def make_report(
     running: str,
     notes: Sequence[str],
     ctx: Context,
+    distributions: Mapping[str, str] | None = None,
 ) -> Report:
-    """Put a report together."""
+    """Put a report together; `distributions` are those of plugins by others, by kind."""
     measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
     drawn = None if answers is None else answers.scenarios
     report = Report(
@@ -85,6 +87,8 @@ def make_report(
         search=None if answers is None else answers.search,
         surrogate=surrogate,
         plugins=dict(plugins),
+        distributions=dict(distributions or {}),
+        added=[AddedReport(source=a.source, text=a.text, metrics=dict(a.metrics)) for a in ctx.record.added],
         seed=ctx.seed,
         backend=running,
         notes=list(notes),
@@ -93,14 +97,46 @@ def make_report(
     return report.model_copy(update={"verdict": verdict_of(report, Quality.of(surrogate))})
 
 
-def noting(outer: Context, registry: Registry, **changes: Any) -> tuple[Context, list[str]]:
-    """Return a context that tells observers and whoever called, and the notes for the report that it keeps."""
+def noting(
+    outer: Context, registry: Registry, keep: Callable[[Event], None] | None = None, **changes: Any
+) -> tuple[Context, list[str]]:
+    """Return a context that tells observers and whoever called, and the notes for the report that it keeps.
+
+    `keep` is given each event first. An observer that fails is named in a warning once. What observers say themselves
+    is not told to observers.
+    """
     notes: list[str] = []
+    failed: set[str] = set()
+    telling = False
 
     def emit(event: Event) -> None:
+        nonlocal telling
         if event.kind in ("note", "warning"):
             notes.append(str(event.data["text"]))
-        registry.emit(event)
+        if keep is not None:
+            keep(event)
+        faults: list[tuple[str, str]] = []
+        if not telling:
+            telling = True
+            try:
+                faults = registry.emit(event, ctx)
+            finally:
+                telling = False
         outer.emit(event)
+        for who, why in faults:
+            if who not in failed:
+                failed.add(who)
+                emit(Warned(f"the observer of {who} failed, and the run goes on: {why}"))
 
-    return replace(outer, emit=emit, **changes), notes
+    ctx = replace(outer, emit=emit, record=RunRecord(), **changes)
+    return ctx, notes
+
+
+@contextmanager
+def told_of_failure(ctx: Context) -> Iterator[None]:
+    """Tell observers of what ends a job."""
+    try:
+        yield
+    except BaseException as error:
+        ctx.emit(RunFailed.of(error))
+        raise

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from invdesign_core.context import Context, Event, RunStarted
+from invdesign_core.context import Context, DesignsReady, Event, RunFailed, RunFinished, RunStarted
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, require
 from invdesign_core.plugin import Plugin, Race
 from invdesign_core.registry import Registry
@@ -21,9 +21,10 @@ from invdesign_core.workflow.conditions import averaged
 from invdesign_core.workflow.confidence import check_second, second_model
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
+from invdesign_core.workflow.others import made_by
 from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
 from invdesign_core.workflow.race import candidates_of, learn
-from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off
+from invdesign_core.workflow.result import Result, UnsavedError, make_report, noting, put_off, told_of_failure
 from invdesign_core.workflow.run_folder import PAGE, RunFolder
 from invdesign_core.workflow.truths import method_of, truth_of_run
 from invdesign_core.workflow.validate import Checked, check
@@ -73,25 +74,26 @@ def run_experiment(
     outer = ctx or Context()
     with outer.clock.stage("import"):
         running = backend.select(experiment.backend)
-        registry = registry or Registry.discover()
+        registry = experiment.plugins.arrange(registry or Registry.discover(), experiment.folder)
         stages = experiment.stages(registry)  # refuse before the heavy imports
         check_second(experiment.confidence, registry)
         import keras
         import pandas  # noqa: F401
-    told, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
     folder: RunFolder | None = None
 
-    def emit(event: Event) -> None:
+    def keep(event: Event) -> None:
         if folder is not None:
             try:
                 folder.event(event)
             except RunStoreError as fault:
                 told.warn(f"{fault.message}; the log of this run ends here")
-        told.emit(event)
 
-    ctx = replace(told, emit=emit)
-    checked = check(experiment, registry, ctx, targets, stages=stages)
-    folder = RunFolder.create(Path(out) if out is not None else None, resume)
+    told, notes = noting(outer, registry, keep, seed=experiment.seed, folder=experiment.folder)
+    ctx = told
+    with told_of_failure(ctx):
+        checked = check(experiment, registry, ctx, targets, stages=stages)
+        folder = RunFolder.create(Path(out) if out is not None else None, resume)
+    ctx.record.path = folder.path
     faults: list[RunStoreError] = []
     try:
         decides = _decides_training(experiment, checked, registry, running)
@@ -99,7 +101,7 @@ def run_experiment(
             _check_same_search(folder, decides)
         plugins = _described(checked, registry)
         _write_settings(folder, experiment, checked, plugins, running, source, decides)
-        emit(RunStarted(str(folder.path)))
+        ctx.emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
         table = folder.trials()
         model = learn(
@@ -135,6 +137,7 @@ def run_experiment(
                 wishes,
             )
             answers = invert(problem, ctx)
+            ctx.emit(DesignsReady(answers))
             with put_off(faults):
                 folder.write_answers(answers, "1", checked.space, command())
         else:
@@ -151,6 +154,7 @@ def run_experiment(
             str(keras.backend.backend()),
             notes,
             ctx,
+            {kind: provider.label for kind, provider in made_by(registry, stages.all).items()},
         )
         if not faults:
             with put_off(faults):
@@ -159,8 +163,12 @@ def run_experiment(
             answers = None if answers is None else with_page(answers, material)
             with put_off(faults):
                 write_page(folder, PAGE, material, told)
-    except InvdesignError:
-        folder.discard_if_empty()
+        result = Result(report, answers, model.surrogate, folder.path)
+        ctx.emit(RunFinished(result))
+    except BaseException as error:
+        ctx.emit(RunFailed.of(error))
+        if isinstance(error, InvdesignError):
+            folder.discard_if_empty()
         raise
     finally:
         folder.close()
@@ -169,9 +177,9 @@ def run_experiment(
         raise UnsavedError(
             faults,
             f"{kept}free some disk space, and resume with the same command plus --out {folder.path} --resume",
-            Result(report.model_copy(update={"run": None}), answers, model.surrogate),
+            replace(result, report=report.model_copy(update={"run": None}), saved=None),
         )
-    return Result(report, answers, model.surrogate, folder.path)
+    return result
 
 
 def _asked(checked: Checked) -> list[str]:
@@ -210,7 +218,7 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
 
 def _options(plugin: Plugin) -> dict[str, Any]:
     """Return a plugin's options as JSON holds them; that they can be written so is for the plugin to see to."""
-    with plugin_errors(f"{plugin.label}: writing its options down"):
+    with plugin_errors(f"{plugin.label}: writing its options down", code=[plugin]):
         return plugin.model_dump(mode="json")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.context import Context
+from invdesign_core.context import Context, DesignsReady, RunFinished
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.designs.answers import Answers
@@ -27,7 +27,7 @@ from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
 from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
-from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off
+from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off, told_of_failure
 from invdesign_core.workflow.run_folder import PAGE, installed
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
     p.note_intervals()
     if p.sampled is not None:
         describe(p.sampled, problem.space, outputs, wanted, ctx)
-    answers = invert(problem, ctx)
+    with told_of_failure(ctx):
+        answers = invert(problem, ctx)
+    ctx.emit(DesignsReady(answers))
     saved, faults = None, list[RunStoreError]()
     if folder is not None:
         with put_off(faults):
@@ -89,7 +91,8 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
             ctx.note(f"the designs are in {out}")
             _write_scenarios(problem, out, ctx)
     where = None if folder is None or faults else folder.path
-    report = make_report(answers, p.model.report, where, _plugins(p, problem), p.running, p.notes, ctx)
+    plugins, makers = _plugins(p, problem), p.made_by(problem.solver)
+    report = make_report(answers, p.model.report, where, plugins, p.running, p.notes, ctx, makers)
     if folder is not None and saved is not None:
         with put_off(faults):
             folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
@@ -102,6 +105,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
         with put_off(faults):
             answers.report(page)
     result = Result(report, answers, surrogate, saved)
+    ctx.emit(RunFinished(result))
     if faults:
         hint = "free some disk space and solve again, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,8 @@ def pick_solver(registry: Registry, use: str, options: Mapping[str, Any], demand
     """Return the solver of that name, held to the problem, or for ``auto`` the first that can take it."""
     installed = registry.labels("solver")
     if use == AUTO:
-        return choose_solver(installed, demand, options)
+        later = {label for label, solver in installed.items() if not registry.is_preferred(solver)}
+        return choose_solver(installed, demand, options, later)
     solver: Any = registry.create("solver", use, options)
     return check_solver(solver, demand, installed)
 
@@ -48,8 +49,16 @@ def check_solver(solver: Solver, demand: Requirements, installed: Mapping[str, t
     return solver
 
 
-def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, options: Mapping[str, Any]) -> Solver:
-    """Return the first solver, by rank, that can take the problem, with options that every solver has."""
+def choose_solver(
+    installed: Mapping[str, type[Plugin]],
+    demand: Requirements,
+    options: Mapping[str, Any],
+    later: Collection[str] = (),
+) -> Solver:
+    """Return the first solver, by rank, that can take the problem, with options that every solver has.
+
+    Those of `later` are asked after all others, whatever their rank.
+    """
     for key in options:
         if key not in Solver.model_fields:
             raise ConfigError(
@@ -57,9 +66,9 @@ def choose_solver(installed: Mapping[str, type[Plugin]], demand: Requirements, o
                 f"{near_match(key, Solver.model_fields)}; options of one solver need that solver named (use = ...)",
             )
 
-    def place(item: tuple[str, type[Solver]]) -> tuple[bool, int, str, str]:
+    def place(item: tuple[str, type[Solver]]) -> tuple[bool, bool, int, str, str]:
         label, solver = item  # the label has the distribution in front where another one shares the name
-        return demand.extremum and "residuals" in solver.needs, solver.rank or 0, solver.name, label
+        return label in later, demand.extremum and "residuals" in solver.needs, solver.rank or 0, solver.name, label
 
     for label, solver in sorted((item for item in _solvers(installed) if item[1].rank is not None), key=place):
         if not _lack(solver, demand):

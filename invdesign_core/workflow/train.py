@@ -54,7 +54,7 @@ def settle(data: Data, builder: SurrogateBuilder, training: Training, ctx: Conte
     """Split the rows, and let the builder's recipe for so many set what the user did not."""
     test = training.held_out(raced=isinstance(builder, Race))
     rows = split_rows(data, test, training.validation, ctx)
-    with plugin_errors(f"{builder.label}: its recipe"):
+    with plugin_errors(f"{builder.label}: its recipe", code=[builder]):
         training = training.with_recipe(builder.recipe(len(rows.train) + len(rows.validation)))
     return training, split_rows(data, test, training.validation, ctx)
 
@@ -120,7 +120,7 @@ def fit_rows(
 def tune(tuner: Tuner, evaluate: Evaluator | CrossValidation, ctx: Context) -> None:
     """Have a tuner ask for trials."""
     try:
-        with plugin_errors(tuner.label):
+        with plugin_errors(tuner.label, code=[tuner]):
             tuner.search(evaluate.space.copy(), evaluate, ctx)
     except PluginError:
         if evaluate.fault is not None:  # raised inside `evaluate`: not the tuner's

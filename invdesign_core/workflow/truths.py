@@ -16,6 +16,7 @@ from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.truth.simulated import Truth
 from invdesign_core.truth.simulator import Simulator, as_truth, digest, find, of_dataset, simulator_of
 from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.others import gone
 from invdesign_core.workflow.run_folder import RunFolder
 from invdesign_core.workflow.validate import Checked, load
 
@@ -125,6 +126,9 @@ def _of_plugin(
 ) -> Simulator | None:
     """Return the dataset's true model, or None where the dataset can't be loaded any more."""
     try:
+        lost = gone("dataset", stored["plugins"]["dataset"], registry)
+        if lost is not None:
+            raise lost
         dataset: Any = registry.create("dataset", *experiment.choice("dataset", registry))
         name = stored["truth"]
         function = getattr(dataset, name, None) if isinstance(name, str) and _may_be(name) else None

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import Data, Rows, TrainingRows
+from invdesign_core.data.plausible import check_values
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
-from invdesign_core.errors import ConfigError, PluginError, plugin_errors
-from invdesign_core.plugin import Dataset, Race, SurrogateBuilder, UserObject
+from invdesign_core.errors import ConfigError, DataError, InvdesignError, PluginError, plugin_errors
+from invdesign_core.faults import kind_of
+from invdesign_core.plugin import Dataset, Objective, Race, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
+from invdesign_core.search.inverse_problem import check_losses
+from invdesign_core.search.loss_functions import LossFunctions
 from invdesign_core.search.plan import plan_search
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.evaluate import Evaluator
+from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.surrogate import spread_of
 from invdesign_core.surrogate.trainer import check_learnable
-from invdesign_core.targets import Target, parse_targets
+from invdesign_core.targets import Prediction, Target, Targets, parse_targets
 from invdesign_core.truth.command import Command
 from invdesign_core.truth.function import Function
 from invdesign_core.truth.simulator import find
@@ -32,8 +39,12 @@ from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
 from invdesign_core.workflow.inverse import check_bounds
+from invdesign_core.workflow.others import announce, check_plugins, made_by
 from invdesign_core.workflow.race import Entered, candidates_of, check_tuner, entered
 from invdesign_core.workflow.train import expects_validation, settle
+
+TRIED = 16
+"""Measured rows that an objective by others is tried on."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ def check(
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))
         data = load(stages.dataset, ctx)
+    announce(registry, stages.all, experiment.solver.use == AUTO, ctx)
     racing = candidates_of(stages.surrogate, registry) if isinstance(stages.surrogate, Race) else []
     user_code = tuple(code for one in racing for code in user_code_of(one.builder, ctx))
     if racing:
@@ -83,6 +95,7 @@ def check(
     else:
         user_code = user_code_of(stages.surrogate, ctx)
         check_learnable(stages.surrogate, data)
+    check_plugins([*stages.all, *(one.builder for one in racing)], data, ctx)
     own = parse_targets(experiment.targets, data.outputs, space=data.space)
     wanted = parse_targets(targets, data.outputs, own, data.space)
     check_wanted(wanted, data.space)
@@ -107,6 +120,8 @@ def check(
         solver = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
         stages = stages.model_copy(update={"solver": solver})
     training, rows = settle(data, stages.surrogate, experiment.training, ctx)
+    if wanted and made_by(registry, [stages.objective]):
+        _try_objective(stages.objective, data, wanted)
     if wanted:
         _check_search(space, stages, near_to, data, replace(rows, x=put_aside(rows.x, space, scenarios)), ctx)
     tell(data, ctx, space, training.scale)
@@ -122,13 +137,35 @@ def check(
     return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios, truth)
 
 
+def _try_objective(objective: Objective, data: Data, wanted: Mapping[str, Target]) -> None:
+    """Have an objective by others judge some measured rows, and so be compiled, before anything is trained."""
+    y = data.y[np.isfinite(data.y).all(axis=1)][:TRIED]
+    if not len(y):
+        return
+    scaling = Scaling.of(np.zeros((len(y), 1)), y)
+    asked = {name: target for name, target in wanted.items() if name in data.outputs}
+    targets = Targets.build([asked], data.outputs, spread_of(y))
+    z = Prediction((y - scaling.y_shift) / scaling.y_scale, None)
+    untrained: Any = Untrained(data.outputs)
+    losses = LossFunctions(untrained, objective)
+    goal = targets.goal(scaling.y_shift, scaling.y_scale).take(np.zeros(len(y), dtype=np.intp))
+    check_losses(losses.loss_of(z, goal), z, objective.label)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """What an objective may ask of a surrogate that is not there yet: the names of its outputs."""
+
+    outputs: tuple[str, ...]
+
+
 def user_code_of(builder: SurrogateBuilder, ctx: Context) -> tuple[UserObject, ...]:
     """Return the code of the user's own that a builder works with."""
-    with plugin_errors(builder.label):
+    with plugin_errors(builder.label, code=[builder]):
         found = tuple(builder.user_code(ctx))
         for item in found:
             if not isinstance(item, UserObject):
-                raise TypeError(f"user_code returned {item!r}, expected UserObjects")
+                raise TypeError(f"user_code returned {kind_of(item)}, expected UserObjects")
     return found
 
 
@@ -151,9 +188,18 @@ def _check_search(space: Space, stages: Stages, near_to: NearTo, data: Data, row
 
 
 def load(dataset: Dataset, ctx: Context) -> Data:
-    """Return a dataset's data."""
-    with plugin_errors(dataset.label):
-        data = dataset.load(ctx)
+    """Return a dataset's data, if they are what it says of them; what is wrong is the dataset's, never a target's."""
+    with plugin_errors(dataset.label, code=[dataset]):
+        try:
+            data = dataset.load(ctx)
+        except InvdesignError as error:
+            if type(dataset).brought_by and dataset.label not in error.message:
+                raise type(error)(f"{dataset.label}: {error.message}", error.hint) from error
+            raise
         if not isinstance(data, Data):
-            raise TypeError(f"load returned {data!r}, expected Data")
+            raise TypeError(f"load returned {kind_of(data)}, expected Data")
+    try:
+        check_values(data)
+    except DataError as error:
+        raise DataError(f"{dataset.label}: {error.message}", error.hint) from None
     return data
