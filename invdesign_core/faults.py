@@ -77,6 +77,8 @@ def kind_of(value: Any) -> str:
     article = "an" if name[:1].lower() in "aeiou" else "a"
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
     try:
         shape = value.shape
         return f"{article} {name} of shape {tuple(shape)}"

@@ -257,11 +257,11 @@ class Registry:
         own = [other for other in self.entries if other.provider.is_own and other.kind == entry.kind]
         if entry.provider.is_own:
             return entry.warnings
-        told = list(entry.warnings)
+        told, article = list(entry.warnings), "an" if entry.kind == "objective" else "a"
         if any(other.name == entry.name for other in own):
             told.append(
-                f"invdesign has a {entry.kind} of that name: write '{entry.provider.distribution}:{entry.name}' or "
-                f"'{OWN}:{entry.name}'"
+                f"invdesign has {article} {entry.kind} of that name: '{entry.provider.distribution}:{entry.name}' "
+                f"or '{OWN}:{entry.name}'"
             )
         rank = getattr(entry.plugin, "rank", None)
         ranks = [other.plugin.rank for other in own if getattr(other.plugin, "rank", None) is not None]  # type: ignore[attr-defined]

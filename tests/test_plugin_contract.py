@@ -134,7 +134,7 @@ def test_user_code_of_another_kind_is_the_plugins_fault():
         def user_code(self, ctx):
             return [len]
 
-    with pytest.raises(PluginError, match=r"surrogate 'odd' failed: TypeError: user_code returned <built-in function"):
+    with pytest.raises(PluginError, match=r"surrogate 'odd' failed: TypeError: user_code returned the function len"):
         user_code_of(Odd(seen=[]), Context())
 
 

@@ -187,15 +187,19 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
     archive = Archive.read(path)
     if not allow_code:
         _refuse_code(archive)
-    with keras.saving.custom_object_scope(_objects_of_plugins(archive)):
+    found = _objects_of_plugins(archive)
+    with ExitStack() as stack:
+        if found:  # a scope hides those around it, so there is none where it isn't needed
+            stack.enter_context(keras.saving.custom_object_scope(found))
         _refuse_unknown(archive)
-        with _readable(archive) as readable, backend.lean():
-            try:
-                return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
-            except NOT_FAULTS:
-                raise
-            except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
-                raise _diagnosis(archive, error, allow_code) from None
+        readable = stack.enter_context(_readable(archive))
+        stack.enter_context(backend.lean())
+        try:
+            return keras.saving.load_model(readable, compile=False, safe_mode=not allow_code)
+        except NOT_FAULTS:
+            raise
+        except BaseException as error:  # Keras and layers raise nearly anything here; each is a fault of the file
+            raise _diagnosis(archive, error, allow_code) from None
 
 
 @contextmanager

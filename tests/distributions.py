@@ -1,0 +1,39 @@
+"""Distributions as pip would leave them, written into a folder that Python imports from."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def put(site: Path, name: str, version: str, source: str, requires: str = "") -> Path:
+    """Install a distribution of one module, whose entry point names it; return the module's file."""
+    module = name.replace("-", "_")
+    info = site / f"{module}-{version}.dist-info"
+    info.mkdir(parents=True)
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+    (info / "entry_points.txt").write_text(f"[invdesign]\n{module} = {module}\n")
+    (info / "RECORD").write_text(f"{module}.py,,\n")
+    path = site / f"{module}.py"
+    path.write_text(textwrap.dedent(source).lstrip())
+    return path
+
+
+@contextmanager
+def imported_from(site: Path) -> Iterator[Path]:
+    """Let Python import from a folder, and forget afterwards what came from it."""
+    site.mkdir(exist_ok=True)
+    sys.path.insert(0, str(site))
+    importlib.invalidate_caches()
+    try:
+        yield site
+    finally:
+        sys.path.remove(str(site))
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(site)):
+                del sys.modules[name]
