@@ -13,6 +13,7 @@ from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.others import PluginsSection
 
 DOCS = Path(__file__).parents[1] / "docs"
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": Training,
     "truth": TruthSettings,
     "confidence": Confidence,
+    "plugins": PluginsSection,
 }
 TABLE = re.compile(r"(?<=<!-- options: )(?P<name>[\w-]+) -->\n(?:\|.*\n)*")
 
