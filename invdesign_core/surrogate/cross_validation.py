@@ -15,7 +15,7 @@ from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.folds import Fold, Indices, thinned, validation_part
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import Trainer
-from invdesign_core.surrogate.trials import Trial, TrialResult, check_trials
+from invdesign_core.surrogate.trials import Trial, TrialResult
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -156,6 +156,11 @@ class CrossValidation:
             self._wholes[number] = model
         return self._wholes[number]
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers of the trials that may be resumed."""
+        return frozenset(self._models)
+
     def member_of(self, model: Any) -> Any:
         """Return a model as a member of a surrogate."""
         return self._trainer.member(model)
@@ -175,7 +180,6 @@ class CrossValidation:
 
     def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
         """Cross-validate the trials that are not known yet, all of their models side by side."""
-        check_trials(trials, self.space, self._models)
         fresh = {trial.key: trial for trial in trials if trial.key not in self._known}
         try:
             if fresh:

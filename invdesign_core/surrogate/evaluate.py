@@ -16,7 +16,7 @@ from invdesign_core.surrogate.loop import Outcome, Part
 from invdesign_core.surrogate.members import cross_fitted, failed_members
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.trainer import Trainer
-from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable, check_trials
+from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -67,7 +67,6 @@ class Evaluator:
 
     def __call__(self, trials: Sequence[Trial], /) -> list[TrialResult]:
         """Train the trials that the table doesn't know, and return the results of all in the same order."""
-        check_trials(trials, self.space, self.table.numbers)
         asked = {trial.key: trial for trial in trials}
         fresh = [trial for key, trial in asked.items() if self.table.find(key) is None]
         self._learn_space(asked)  # before others are built, as they would know them without a kill between
@@ -89,6 +88,11 @@ class Evaluator:
             result = self.table.find(key)
             if result is not None and result.id in self.table.spaces:
                 self.space.merge(kt.HyperParameters.from_config(self.table.spaces[result.id]), overwrite=False)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers of the trials that may be resumed."""
+        return self.table.numbers
 
     @property
     def best(self) -> TrialResult:

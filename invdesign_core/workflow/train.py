@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.surrogate.trials import TrialTable
+from invdesign_core.surrogate.trials import Trial, TrialResult, TrialTable, check_trials
 from invdesign_core.truth.simulated import Truth
 
 if TYPE_CHECKING:
@@ -119,9 +119,15 @@ def fit_rows(
 
 def tune(tuner: Tuner, evaluate: Evaluator | CrossValidation, ctx: Context) -> None:
     """Have a tuner ask for trials."""
+
+    def checked(trials: Sequence[Trial], /) -> list[TrialResult]:
+        """Train what can be trained."""
+        check_trials(trials, evaluate.space, evaluate.numbers)
+        return evaluate(trials)
+
     try:
         with plugin_errors(tuner.label, code=[tuner]):
-            tuner.search(evaluate.space.copy(), evaluate, ctx)
+            tuner.search(evaluate.space.copy(), checked, ctx)
     except PluginError:
         if evaluate.fault is not None:  # raised inside `evaluate`: not the tuner's
             raise evaluate.fault from None
