@@ -181,7 +181,7 @@ def test_a_miss_of_a_relaxed_search_says_that_rounding_can_miss_designs():
 
     from invdesign_core.designs.verdict import Quality, verdict_of
 
-    design = SimpleNamespace(truth=None, met={"y": False}, miss={"y": 1.0})
+    design = SimpleNamespace(truth=None, failed=None, met={"y": False}, miss={"y": 1.0})
     target = SimpleNamespace(tolerance=0.1, goal=None, lower=3.0, upper=3.0, range=2.0)
 
     def said(search):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import lin, prepare_model
 
+from invdesign_core.truth.simulator import as_truth
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 TARGETS = [
@@ -46,7 +47,8 @@ def shifted(designs):
 
 @pytest.mark.parametrize(("truth", "rows"), [(None, True), (failing, True), (shifted, True), (failing, False)])
 def test_a_target_has_the_same_status_alone_and_in_a_table_of_targets(prepared, tmp_path, truth, rows):
-    judged = replace(prepared, model=replace(prepared.model, truth=truth, rows=prepared.model.rows if rows else None))
+    known = prepared.model.rows if rows else None
+    judged = replace(prepared, model=replace(prepared.model, truth=as_truth(truth), rows=known))
     for number, asked in enumerate(TARGETS):
         alone = solve_one(judged, [f"{k}={v}" if v[0] != ">" else f"{k}{v}" for k, v in asked.items()]).report
         table = solve_table(judged, pd.DataFrame([asked]), tmp_path / f"{number}.csv")
@@ -62,5 +64,7 @@ def test_a_target_has_the_same_status_alone_and_in_a_table_of_targets(prepared, 
 
 
 def test_a_value_that_the_true_model_did_not_give_has_no_tolerance(prepared):
-    report = solve_one(replace(prepared, model=replace(prepared.model, truth=failing, rows=None)), ["y=2"]).report
-    assert report.verdict == "no design meets the target; closest: the true model gave no value of y there"
+    judged = replace(prepared.model, truth=as_truth(failing), rows=None)
+    report = solve_one(replace(prepared, model=judged), ["y=2"]).report
+    said = "no design meets the target; closest: the true model gave no value of y there (y is empty)"
+    assert report.verdict == said
