@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_race import line, parabola, race, table
 
 from invdesign_core.data.data import Rows
+from invdesign_core.designs.comparison import saved_by_blend
 from invdesign_core.errors import RunStoreError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
@@ -142,3 +143,12 @@ def test_weights_that_are_none_are_refused(weights, tmp_path):
     path.write_text(json.dumps(seal(meta)))
     with pytest.raises(RunStoreError, match=r"'weights' holds .* expected 2 rows of 1 numbers"):
         Surrogate.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "saved"),
+    [([0.5, 1.0], 1 - np.sqrt(0.5)), ([1.0, 1.0], 0.0), ([0.9], 0.1), ([0.2, 1.1], 0.0)],
+)
+def test_an_output_that_is_known_well_counts_as_much_as_one_that_is_not(ratios, saved):
+    best = np.tile([[0.01, 1.0][: len(ratios)]], (5, 1)) ** 2
+    assert saved_by_blend(best * np.square(ratios), best) == pytest.approx(saved)

@@ -17,6 +17,8 @@ BLEND = "blend"
 """The weighted mean of candidates."""
 WORTH_IT = 0.02
 """The share of the error that a blend has to save: it is slower than the surrogates in it."""
+LISTED = 4
+"""Outputs up to which the weights of a blend are told for each."""
 SURE = 1.645
 """Standard errors beyond which a difference is more than noise: one in twenty is so large by chance."""
 TINY = 1e-24
@@ -73,27 +75,49 @@ def choose(standings: Sequence[Standing]) -> Standing:
     return min((s for s in standings if s.eligible), key=lambda s: float(s.errors.mean()))
 
 
-def worth_blending(blend: Standing, best: Standing) -> bool:
-    """Whether a blend is that much better than the best candidate alone."""
-    return blend.error < (1 - WORTH_IT) * best.error
+def saved_by_blend(blend: FloatArray, best: FloatArray) -> float:
+    """Return by what share (f, m) squared errors of a blend are smaller than the best candidate's, over all outputs.
+
+    It is the geometric mean: an output that is known well counts as much as one that is not. Zero where the error over
+    all outputs is larger.
+    """
+    blend, best = (np.maximum(np.nanmean(errors, axis=0), TINY) for errors in (blend, best))
+    if blend.mean() > best.mean():
+        return 0.0
+    return float(1 - np.exp(np.log(blend / best).mean() / 2))
 
 
 def words_of_blend(
-    blend: Standing, best: Standing, weights: Mapping[str, FloatArray], standings: Sequence[Standing], folds: int
+    saved: float,
+    best: Standing,
+    weights: Mapping[str, Mapping[str, float]],
+    standings: Sequence[Standing],
+    blend: Standing,
+    folds: int,
 ) -> list[str]:
-    """Say what a blend is made of, from the (m,) weights of each part for the outputs that decide, and what it saves.
+    """Say what a blend is made of, from the weights of each part for the outputs that decide, and what it saves.
 
     `best` is the best of the candidates alone, `standings` are those of all.
     """
-    parts = []
-    for name, shares in weights.items():
-        low, high = round(100 * shares.min()), round(100 * shares.max())
-        parts.append(f"{low} % {name}" if low == high else f"{low} to {high} % {name}")
+    outputs = list(next(iter(weights.values())))
+    made = {output: _mixture({name: shares[output] for name, shares in weights.items()}) for output in outputs}
+    if len(set(made.values())) == 1:
+        of = next(iter(made.values()))
+    elif len(outputs) <= LISTED:
+        of = "; ".join(f"{output}: {mixture}" for output, mixture in made.items())
+    else:
+        of = f"of {' and '.join(weights)}, with weights of its own for each output"
+    of_outputs = "its error is" if len(outputs) == 1 else "its errors are"
     lead = (
-        f"a weighted mean of {len(parts)} surrogates is chosen ({', '.join(parts)}): its error is "
-        f"{_percent(1 - blend.error / best.error)} smaller than that of the best alone, {best.name}"
+        f"a weighted mean of {len(weights)} surrogates is chosen ({of}): {of_outputs} {_percent(saved)} smaller than "
+        f"with the best alone, {best.name}" + ("" if len(outputs) == 1 else ", on average over the outputs")
     )
     return [lead, *_better_yardsticks(standings, blend, folds)]
+
+
+def _mixture(shares: Mapping[str, float]) -> str:
+    """Write the weights of one output."""
+    return " + ".join(f"{round(100 * share)} % {name}" for name, share in shares.items() if share > 0)
 
 
 def words(standings: Sequence[Standing], chosen: Standing, folds: int) -> list[str]:

@@ -46,10 +46,6 @@ class Chosen:
     parts: Sequence[Part]
     predicted: FloatArray
 
-    def shares(self, asked: IndexArray | slice = slice(None)) -> Mapping[str, FloatArray]:
-        """Return the weights of each part for some outputs, by default all."""
-        return {part.candidate.name: part.weights[asked] for part in self.parts}
-
     def heaviest(self, asked: IndexArray) -> Part:
         """Return the part that counts most for the outputs that decide."""
         return max(self.parts, key=lambda part: float(part.weights[asked].mean()))

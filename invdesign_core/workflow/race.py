@@ -17,13 +17,14 @@ from invdesign_core.data.data import Data, Rows, split_rows, together
 from invdesign_core.designs.comparison import (
     BLEND,
     MEAN,
+    WORTH_IT,
     Standing,
     choose,
     no_better_than_mean,
     project,
+    saved_by_blend,
     words,
     words_of_blend,
-    worth_blending,
 )
 from invdesign_core.designs.report import CandidateReport, CurveReport, FoldMetrics, OutputMetrics, RaceReport
 from invdesign_core.errors import ConfigError, InvdesignError, RunStoreError, TrainingError, plugin_errors, require
@@ -270,8 +271,10 @@ class _Race:
         chosen = Chosen([Part(*found[best.name], np.ones(len(self._pool.data.outputs)))], predicted[best.name])
         said = words(standings, best, self._folds)
         mean = blended(standings, found, self._pool) if race.blend else None
-        if mean is not None and worth_blending(standing := self._standing(BLEND, mean.predicted, True), best):
-            said = words_of_blend(standing, best, mean.shares(self._pool.asked), standings, self._folds)
+        saved = 0.0 if mean is None else self._saved(mean.predicted, chosen.predicted)
+        if mean is not None and saved >= WORTH_IT:
+            standing = self._standing(BLEND, mean.predicted, True)
+            said = words_of_blend(saved, best, self._deciding_weights(mean), standings, standing, self._folds)
             standings, best, chosen, predicted = (
                 [*standings, standing],
                 standing,
@@ -297,9 +300,19 @@ class _Race:
     def _standing(self, name: str, predicted: FloatArray, eligible: bool) -> Standing:
         return Standing(name, self._pool.over_asked(self._pool.fold_errors(predicted)), eligible)
 
+    def _saved(self, blend: FloatArray, best: FloatArray) -> float:
+        """Return by what share a blend's errors are smaller, over the outputs that decide."""
+        return saved_by_blend(*(self._pool.fold_errors(y)[:, self._pool.asked] for y in (blend, best)))
+
+    def _deciding_weights(self, chosen: Chosen) -> dict[str, dict[str, float]]:
+        """Return the weights of each part for the outputs that decide."""
+        named = [self._pool.data.outputs[m] for m in self._pool.asked]
+        return {part: {n: shares[n] for n in named} for part, shares in self._weights(chosen).items()}
+
     def _weights(self, chosen: Chosen) -> dict[str, dict[str, float]]:
         outputs = self._pool.data.outputs
-        return {name: dict(zip(outputs, map(float, w), strict=True)) for name, w in chosen.shares().items()}
+        shares = ((part.candidate.name, part.weights) for part in chosen.parts)
+        return {name: dict(zip(outputs, map(float, w), strict=True)) for name, w in shares}
 
     def _reports(
         self,
