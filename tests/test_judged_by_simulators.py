@@ -258,6 +258,7 @@ def test_a_dataset_that_knows_its_truth_is_not_loaded_again_to_be_asked(tmp_path
     assert again.truth.known == again.truth.designs > 0
 
 
+@pytest.mark.long
 def test_a_benchmark_takes_the_simulator_of_an_experiment_file(ran, invdesign):
     more = ("--seeds", "1", "--targets", "3")
     done = invdesign("benchmark", "it.toml", *more, "--json", cwd=ran)

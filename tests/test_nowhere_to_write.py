@@ -99,9 +99,9 @@ def test_an_estimator_is_saved_whole_or_not_at_all(room, tmp_path, surrogate):
     from invdesign_core.workflow import saved
 
     about = dict.fromkeys(("params", "n_features_in", "feature_names_in", "report"), 1)
-    saved.write(tmp_path / "model", about, surrogate, KNOWN)
+    saved.write(tmp_path / "model", about, surrogate, KNOWN, None)
     with full(room), pytest.raises(RunStoreError, match=r"model.*can't be written: File too large"):
-        saved.write(tmp_path / "model", about | {"params": "x" * 9999}, surrogate, KNOWN)
+        saved.write(tmp_path / "model", about | {"params": "x" * 9999}, surrogate, KNOWN, None)
     assert saved.read_about(tmp_path / "model")["params"] == 1  # the earlier save is still there
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
