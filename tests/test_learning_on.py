@@ -32,6 +32,9 @@ constraints = ["a + b <= 1.2"]
 [surrogate]
 use = "gaussian-process"
 
+[confidence]
+model = "none"
+
 [targets]
 y = 0.9
 """
@@ -200,6 +203,19 @@ def test_twice_the_rows_are_learnt_from_the_beginning(lab, invdesign):
     assert report["afresh"]
     assert report["after"]["y"]["rmse"] < report["before"]["y"]["rmse"]
     assert any("from the beginning: it is again now" in note for note in report["notes"])
+
+
+@pytest.mark.long
+def test_a_round_has_intervals_of_its_own_where_the_run_has_them(lab, invdesign):
+    (lab / "mine.toml").write_text(DRAFT.replace('model = "none"', "level = 0.8"))
+    assert invdesign("run", "mine.toml", "--out", "second", "--quiet", cwd=lab).code == 0
+    frame = measured(lab)
+    report = json.loads(invdesign("learn", "second", "measured.csv", "--json", cwd=lab).out)
+    assert report["level"] == 0.8
+    assert report["inside"]["y"] == [sum(one["inside"]["y"] for one in report["measured"]), len(frame)]
+    solved = json.loads(invdesign("solve", "second", "--target", "y=0.7", "--json", cwd=lab).out)
+    assert solved["run"].endswith("rounds/1")
+    assert solved["designs"][0]["probability"] is not None
 
 
 def forward(surrogate, frame, training=None, **options):

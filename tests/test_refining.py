@@ -34,6 +34,9 @@ outputs = ["y", "z"]
 [surrogate]
 use = "gaussian-process"
 
+[confidence]
+model = "none"
+
 [truth]
 function = "simulator:simulate"
 """
@@ -130,7 +133,9 @@ def test_without_a_true_model_it_is_refused(lab, invdesign):
 def test_the_same_in_python():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.random(14), "b": rng.random(14), "m": rng.choice(["X", "Y"], 14)})
-    model = InverseDesign("gaussian-process", constraints=["a + b <= 1.5"]).fit(X, truth(X["a"], X["b"]).rename("y"))
+    model = InverseDesign("gaussian-process", confidence={"model": "none"}, constraints=["a + b <= 1.5"]).fit(
+        X, truth(X["a"], X["b"]).rename("y")
+    )
     held = model.known_.held_out.x
     frame = model.propose(3, {"y": 1.0})
     assert list(frame) == ["a", "b", "m", "prediction.y", "low_new.y", "high_new.y", "probability"]

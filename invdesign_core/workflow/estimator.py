@@ -41,7 +41,7 @@ from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
 from invdesign_core.workflow.others import check_object, check_plugins
 from invdesign_core.workflow.pages import with_page
-from invdesign_core.workflow.propose import belief_of, propose_anywhere, propose_for, table_of
+from invdesign_core.workflow.propose import as_told, belief_of, propose_anywhere, propose_for, table_of
 from invdesign_core.workflow.race import learn
 from invdesign_core.workflow.result import make_report
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
@@ -236,6 +236,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._rows_at_the_beginning = len(model.known.x) if again else since
         self.data_, self.surrogate_, self.report_, self.known_ = data, model.surrogate, model.report, model.known
         self.race_ = model.report.race
+        if hasattr(self, "second_"):  # of the rows before
+            del self.second_
         return self
 
     def propose(self, n: int = 6, target: Any = None, repeats: bool = False) -> pd.DataFrame:
@@ -264,9 +266,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if target is None:
             space = self._design().apply(surrogate.space, surrogate.outputs)
             found = propose_anywhere(space, belief, n, self._context(), repeats)
+            found = as_told(found, self._second(self._context(), self._registry()))
         else:
             problem, ctx = self._problem(self._wanted(target))
             space, (found,) = problem.space, propose_for(problem, belief, n, ctx, repeats)
+            found = as_told(found, problem.second, problem.targets)
         outputs = list(surrogate.outputs)
         return table_of(space.decode(found.x), outputs, found).drop(columns=outputs)
 

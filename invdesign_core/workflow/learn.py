@@ -22,10 +22,12 @@ from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, w
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
+from invdesign_core.surrogate.belief import data_of
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.load import Prepared
-from invdesign_core.workflow.propose import LEVEL, Proposed, belief_of, described, propose_one
+from invdesign_core.workflow.propose import Proposed, as_told, belief_of, described, propose_one
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
 from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
 from invdesign_core.workflow.train import ForwardModel
@@ -85,13 +87,14 @@ def learn_table(
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
-        before = described(measured.x, belief, None)
+        before = as_told(described(measured.x, belief, None), model.second)
         since = rows_at_the_beginning(p)
         total = len(model.known.x) + len(measured.x)
         if not afresh and total >= TWICE * since:
             ctx.note(f"{total} rows, {since} when the surrogate was last trained from the beginning: it is again now")
             afresh = True
         found, again = learnt(p, measured, tuple(wanted), afresh)
+        found = with_second(p, found)
         folder = p.source / ROUNDS / str(number)
         after = replace(p, model=found, base=found.surrogate.space, folder=RunFolder(folder))
         following = None
@@ -107,7 +110,7 @@ def learn_table(
             rows={part: found.report.rows.get(part, 0) for part in ("train", "validation", "test")},
             measured=_compared(measured, before, wanted, model),
             inside=_inside(measured, before, model.surrogate.outputs),
-            level=LEVEL,
+            level=before.level,
             afresh=again,
             before=model.report.test if _held_out(model) else {},
             after=found.report.test if _held_out(found) else {},
@@ -124,6 +127,24 @@ def learnt(p: Prepared, measured: Measured, asked: tuple[str, ...], afresh: bool
     """Return the model of a run once it has learnt measured rows, and whether it began from the beginning."""
     data = with_rows(p.model, measured.x, measured.y, measured.space)
     return on_or_again(p.model, data, trainers_of(p), asked, afresh, p.ctx)
+
+
+def with_second(p: Prepared, model: ForwardModel) -> ForwardModel:
+    """Return a model with another one beside it that tells how far to trust it, where the run has one."""
+    if p.model.second is None:
+        return model
+    known, held = model.known, model.known.held_out
+    sides = [known] if held is None else [known, held]
+    x, y = (np.concatenate([getattr(side, name) for side in sides]) for name in ("x", "y"))
+    weights = None if known.weights is None else np.concatenate([_ones(side) for side in sides])
+    data = data_of(TrainingRows(x, y), model.surrogate, {} if weights is None else {"weights": weights})
+    here = known._replace(rows=np.arange(len(known.x)) + 1)  # as the rows stand in these data
+    second = second_model(replace(model, rows=here), data, p.experiment.confidence, p.ctx, p.registry)
+    return replace(model, second=second)
+
+
+def _ones(side: TrainingRows) -> FloatArray:
+    return np.ones(len(side.x)) if side.weights is None else side.weights
 
 
 def trainers_of(p: Prepared) -> Trainers:
@@ -287,5 +308,7 @@ def write_round(
         shutil.copyfile(before.path / "resolved.json", partial / "resolved.json")
         files = RunFolder(partial)
         files.write_surrogate(model.surrogate, model.known, model.report)
+        if model.second is not None:
+            files.write_second(model.second)
         of_one_type_each(rows).to_csv(partial / ROWS, index=False)
         files.write_json(ABOUT, about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.write import check_new, write_table
+from invdesign_core.designs.intervals import doubt_of
 from invdesign_core.designs.report import ProposeReport
 from invdesign_core.errors import ConfigError, plural
 from invdesign_core.registry import OWN, Registry
@@ -25,8 +26,9 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate.belief import Belief, WithInputs, believe
 from invdesign_core.surrogate.exact_inputs import ExactInputs
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.targets import Prediction, Target, Targets, parse_targets
 from invdesign_core.workflow.inverse import check_bounds
 from invdesign_core.workflow.load import Prepared
 
@@ -48,7 +50,8 @@ class Proposed:
     """Experiments for one target: (n, e) designs, with the (n, m) means and standard deviations of the outputs.
 
     `noise` (m,) is the standard deviation of a measurement, `probability` (n,) that it meets the target; None where no
-    value or limit is asked for.
+    value or limit is asked for. `half` (n, m) are the half-widths of the intervals that a `level` of measurements
+    should lie in, as a second model tells them; else those of the process that also chose the designs.
     """
 
     x: FloatArray
@@ -56,11 +59,14 @@ class Proposed:
     std: FloatArray
     noise: FloatArray
     probability: FloatArray | None
+    half: FloatArray | None = None
+    level: float = LEVEL
 
     @property
     def interval(self) -> tuple[FloatArray, FloatArray]:
         """The (n, m) ends of the intervals that measurements should lie in."""
-        half = -ndtri((1 - LEVEL) / 2) * np.hypot(self.std, self.noise)
+        own = -ndtri((1 - self.level) / 2) * np.hypot(self.std, self.noise)
+        half = own if self.half is None else np.where(np.isfinite(self.half), self.half, own)
         return self.mean - half, self.mean + half
 
 
@@ -137,6 +143,18 @@ def propose_anywhere(space: Space, belief: Belief, count: int, ctx: Context, rep
     return described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None)
 
 
+def as_told(found: Proposed, second: SecondModel | None, targets: Targets | None = None) -> Proposed:
+    """Return experiments with the intervals and the probability that a second model tells, where there is one."""
+    if second is None or not len(found.x):
+        return found
+    doubt = doubt_of(second, Prediction(found.mean), found.x)
+    probability = found.probability
+    if probability is not None and targets is not None:
+        probability = doubt.probability(targets, np.zeros(len(found.x), dtype=np.intp))
+    half = doubt.half_widths(second, second.level)[1]
+    return replace(found, half=half, level=second.level, probability=probability)
+
+
 def described(x: FloatArray, belief: Any, targets: Targets | None) -> Proposed:
     """Return designs with what is believed of them."""
     mean, std = belief.predict(x)
@@ -165,7 +183,7 @@ def propose_one(
         ctx.note("no target was given: these are the experiments where least is known")
         space = p.experiment.design.apply(p.base, surrogate.outputs)
         check_bounds(space)
-        found = propose_anywhere(space, belief, batch, ctx, repeats)
+        found = as_told(propose_anywhere(space, belief, batch, ctx, repeats), p.model.second)
     if len(found.x) < batch:
         ctx.warn(f"only {plural(len(found.x), 'experiment')} of {batch}: no other design that is allowed was found")
     inputs = space.decode(found.x)
@@ -181,7 +199,7 @@ def _for_target(
     problem = p.problem(wanted)
     with p.ctx.clock.stage("solve"):
         (found,) = propose_for(problem, belief, batch, p.ctx, repeats)
-    return problem.space, found
+    return problem.space, as_told(found, p.model.second, problem.targets)
 
 
 def table_of(inputs: pd.DataFrame, outputs: Sequence[str], found: Proposed) -> pd.DataFrame:

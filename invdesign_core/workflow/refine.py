@@ -20,11 +20,11 @@ from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.variables import plain
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow import identity
-from invdesign_core.workflow.learn import ABOUT, Measured, learnt, rows_at_the_beginning, write_round
+from invdesign_core.workflow.learn import ABOUT, Measured, learnt, rows_at_the_beginning, with_second, write_round
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import Proposed, belief_of, propose_for
 from invdesign_core.workflow.rounds import TWICE, widened
-from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
+from invdesign_core.workflow.run_folder import ROUNDS, SECOND, RunFolder, rounds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,7 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
     """Do the rounds that are left."""
     ctx, problem = p.ctx, p.problem(asked)
     quiet = replace(ctx, emit=lambda event: None if event.kind in ("note", "stage") else ctx.emit(event))
-    p = replace(p, ctx=quiet)
+    p, second = replace(p, ctx=quiet), p.model.second
     mark = _mark(p, problem, asked)
     known, done = _before(p.source, mark, Evaluated.nothing(problem))
     if done:
@@ -145,6 +145,10 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         best = best_of(problem, known)
         done.append(one.model_copy(update={"met": int(best.met.sum())}))
         ctx.note(_told(done[-1], problem.targets))
+    if done and p.folder is not None and not p.folder.has(SECOND):  # not in each round: it takes longer than the rest
+        model = with_second(replace(p, model=replace(p.model, second=second)), p.model)
+        if model.second is not None:
+            p.folder.write_second(model.second)
     return _reported(replace(p, ctx=ctx), problem, best, known, done, out)
 
 
