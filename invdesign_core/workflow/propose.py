@@ -41,6 +41,8 @@ LEVEL = 0.9
 """The share of measurements that are to lie in the intervals."""
 FEW_COLUMNS = 12
 """Encoded columns up to which designs drawn and moved come near enough to the best."""
+ENOUGH = 50
+"""Rows from which on a second model's intervals are used: from fewer it knows less than the process does."""
 BEST_ROWS = 200
 """Measured rows that the best loss is looked for among, by what is believed of them."""
 
@@ -145,7 +147,7 @@ def propose_anywhere(space: Space, belief: Belief, count: int, ctx: Context, rep
 
 def as_told(found: Proposed, second: SecondModel | None, targets: Targets | None = None) -> Proposed:
     """Return experiments with the intervals and the probability that a second model tells, where there is one."""
-    if second is None or not len(found.x):
+    if second is None or len(second.ratios) < ENOUGH or not len(found.x):
         return found
     doubt = doubt_of(second, Prediction(found.mean), found.x)
     probability = found.probability
