@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 import threading
 import time
@@ -128,7 +127,7 @@ def test_outputs_that_nobody_asks_for_may_be_left_out():
 
 def test_a_line_that_was_changed_is_refused_and_half_a_line_is_cut_off(tmp_path):
     design = {"n": 1, "x": 0.1 + 0.2, "label": "010"}
-    KeptDesigns(tmp_path, "one").add(design, Entry({"y": 1.5, "z": np.nan}, "z is empty"))
+    KeptDesigns(tmp_path, "one").add([design], [Entry({"y": 1.5, "z": np.nan}, "z is empty")])
     with (tmp_path / LOG).open("a") as file:
         file.write('{"truth": "one", "des')
     found = KeptDesigns(tmp_path, "one").find({"n": 1.0, "x": 0.30000000000000004, "label": "010"}, ["y"])
@@ -147,7 +146,7 @@ def test_a_design_that_fails_costs_no_other_and_says_why():
     function = Counted(lambda frame: (frame["x"] == 0.2).any())
     said = as_truth(function).evaluate(DESIGNS, ["y"], Context())
     assert y_of(said) == pytest.approx([1, np.nan, 3, 4], nan_ok=True)
-    assert said.failed == ("", "ValueError: no solution for [0.2]", "", "")
+    assert [why.partition(" (")[0] for why in said.failed] == ["", "ValueError: no solution for [0.2]", "", ""]
     assert (said.tally.failed, said.tally.simulated) == (1, 4)
 
 
@@ -321,7 +320,7 @@ def test_a_design_that_could_not_be_simulated_is_shown_last_and_says_why():
     found = asked("y=1 tolerance 0.9", sometimes)
     designs = found.designs
     assert designs["truth.y"].isna().tolist() == sorted(designs["truth.y"].isna())
-    assert designs["failed"].tolist() == ["RuntimeError: no mesh" if nan else "" for nan in designs["truth.y"].isna()]
+    assert designs["failed"].str.startswith("RuntimeError: no mesh").tolist() == designs["truth.y"].isna().tolist()
     assert designs["met"].tolist() == designs["truth.y"].notna().tolist()
     assert found.simulated.failed == designs["truth.y"].isna().sum() > 0
 
@@ -335,7 +334,3 @@ def test_each_target_of_a_table_is_ordered_by_itself():
     for number, group in designs.groupby("target"):
         assert abs(group["truth.y"] - wanted["y"][number]).is_monotonic_increasing
         assert group["rank"].tolist() == [1, 2, 3]
-
-
-def json_lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]

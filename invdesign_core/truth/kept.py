@@ -49,22 +49,26 @@ class KeptDesigns:
             return None
         return entry
 
-    def add(self, design: Mapping[str, Any], entry: Entry) -> None:
-        """Remember what a design gave; the first that can't be written is the last."""
-        self._entries[key_of(design)] = entry
+    def add(self, designs: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> None:
+        """Remember what designs gave; the first that can't be written are the last."""
+        self._entries |= {key_of(design): entry for design, entry in zip(designs, entries, strict=True)}
         if self._folder is None or self.lost is not None:
             return
-        outputs = entry.outputs
-        said = None if outputs is None else {n: y if math.isfinite(y) else None for n, y in outputs.items()}
-        line = {"truth": self._identity, "design": plain(dict(design)), "outputs": said, "failed": entry.failed}
         path = self._folder / LOG
         try:
             with writing(path):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(seal(line), ensure_ascii=False) + "\n")
+                    file.writelines(self._line(*pair) + "\n" for pair in zip(designs, entries, strict=True))
         except RunStoreError as error:
             self.lost = error
+
+    def _line(self, design: Mapping[str, Any], entry: Entry) -> str:
+        """Return what the log says of a design."""
+        outputs = entry.outputs
+        said = None if outputs is None else {n: y if math.isfinite(y) else None for n, y in outputs.items()}
+        line = {"truth": self._identity, "design": plain(dict(design)), "outputs": said, "failed": entry.failed}
+        return json.dumps(seal(line), ensure_ascii=False)
 
     def _take(self, line: str, place: str) -> None:
         """Read one line of the log."""

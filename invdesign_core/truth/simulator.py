@@ -162,9 +162,9 @@ class _Work:
                     failed.append(batch)
                     if len(batch) > 1:
                         continue  # each of them alone has a say yet
-            for i, entry in zip(batch, entries, strict=True):
-                self.simulated += self.simulator.kept.find(self.rows[i], self.outputs) is None
-                self.simulator.kept.add(self.rows[i], entry)
+            rows = [self.rows[i] for i in batch]
+            self.simulated += sum(self.simulator.kept.find(row, self.outputs) is None for row in rows)
+            self.simulator.kept.add(rows, entries)
             if self.simulator.told:
                 self.ctx.emit(Progress("simulate", self.simulated, total))
         return failed
