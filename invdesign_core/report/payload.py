@@ -81,6 +81,7 @@ def payload(material: Material) -> dict[str, Any]:
         "run": report.run,
         "status": report.status,
         "verdict": report.verdict,
+        "doubtful": bool(known.doubt(report.target)) and report.met_by != "truth",
         "question": [_wanted(name, target) for name, target in report.target.items()],
         "limits": _limits(material),
         "level": getattr(report, "level", None),
@@ -148,7 +149,8 @@ def _wanted(name: str, target: TargetReport) -> dict[str, Any]:
     elif high is not None:
         parts.append(f"at most {typed(high)}{tolerance_text(target)}")
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
-    return {"name": name, "words": ", ".join(parts), "text": f"{name} {Target(*ends, goal=target.goal)}"}
+    text = str(Target(*ends, goal=target.goal)).replace(">=", "≥").replace("<=", "≤")
+    return {"name": name, "words": ", ".join(parts), "text": f"{name} {text}"}
 
 
 def _limits(material: Material) -> list[str]:
@@ -254,7 +256,8 @@ def _promise(name: str, design: DesignReport, said: Mapping[str, Any], report: R
     """Return what a design promises of one output, beside what is wanted."""
     target = report.target.get(name)
     value, truth = design.prediction[name], (design.truth or {}).get(name)
-    interval = (said.get("interval") or {}).get(name)
+    interval, once = ((said.get(key) or {}).get(name) for key in ("interval", "interval_new"))
+    interval = None if interval is None or None in interval else interval
     error = (said.get("error") or {}).get(name)
     own = (said.get("spread") or {}).get(name)
     if interval is None and value is not None and (error is not None or own is not None):
@@ -278,6 +281,7 @@ def _promise(name: str, design: DesignReport, said: Mapping[str, Any], report: R
         "truth_value": truth,
         "interval": interval,
         "interval_text": None if interval is None else [near(end, 1e-3 * unit) for end in interval],
+        "measurement": None if once is None or None in once else [near(end, 1e-3 * unit) for end in once],
         "how": how,
         "met": design.met.get(name),
         "wanted": None if target is None else _wanted(name, target)["words"],
@@ -317,12 +321,12 @@ def _scale(
 
 
 def _around(design: DesignReport, name: str) -> str | None:
-    """Return how far an input may move alone, in words."""
+    """Return how far an input may move alone, in words; None where it may not, or nobody knows."""
     ends = (design.tolerance_range or {}).get(name)
     if not ends:
         return None
     if len(ends) == 2 and all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
-        return "nothing else" if ends[0] == ends[1] else f"{typed(ends[0])} to {typed(ends[1])}"
+        return None if ends[0] == ends[1] else f"{typed(ends[0])} to {typed(ends[1])}"
     return " or ".join(map(typed, ends))
 
 
@@ -547,7 +551,7 @@ def _history(material: Material) -> dict[str, Any]:
     report = material.report
     return {
         "notes": list(report.notes),
-        "seconds": {key: round(value, 2) for key, value in report.seconds.items()},
+        "seconds": {key: round(value, 2) for key, value in report.seconds.items() if value >= 0.005},
         "plugins": dict(report.plugins),
         "seed": report.seed,
         "backend": report.backend,

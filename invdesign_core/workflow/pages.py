@@ -57,7 +57,9 @@ def write_report(
     backend.select(backend_name)
     path = Path(run)
     inside = path.parent.name == "solve" and not (path / "resolved.json").exists()
-    folder = RunFolder.open(path.parent.parent if inside else path)
+    base = path.parent.parent if inside else path
+    RunFolder.open(base)  # which refuses what is no finished run
+    folder = RunFolder(base)  # and not its newest round, which the report is not about
     name = path.name if inside else None
     report = _stored_report(folder, name)
     surrogate, rows = folder.read_surrogate(allow_code)

@@ -36,10 +36,12 @@
         const [low, high] = own.extent([...measured, ...predicted]);
         const row = (i) => `${known.rows ? `row ${known.rows[i]}: ` : ""}measured ${measured[i]}, predicted ${predicted[i]}`;
         const r2 = outputs[m].r2;
-        box.append(scatter({ xs: measured, ys: predicted, x: { low, high, name: "measured" }, y: { low, high, name: "predicted" }, title: r2 ? `${name}: R² ${r2}` : name, description: `${name}: predicted over measured${r2 ? `, R² ${r2}` : ""}`, diagonal: true, words: row }));
+        const pair = html("div", { class: "figures" });
+        box.append(pair);
+        pair.append(scatter({ xs: measured, ys: predicted, x: { low, high, name: "measured" }, y: { low, high, name: "predicted" }, title: r2 ? `R² ${r2}: ${name}` : name, description: `${name}: predicted over measured${r2 ? `, R² ${r2}` : ""}`, diagonal: true, words: row }));
         const residuals = measured.map((v, i) => (v === null || predicted[i] === null ? null : predicted[i] - v));
         const [least, most] = own.extent([...residuals, 0]);
-        box.append(scatter({ xs: predicted, ys: residuals, x: { low, high, name: "predicted" }, y: { low: least, high: most, name: "predicted − measured" }, title: `${name}: residuals`, description: `${name}: residuals over predictions`, level: 0, words: row }));
+        pair.append(scatter({ xs: predicted, ys: residuals, x: { low, high, name: "predicted" }, y: { low: least, high: most, name: "predicted − measured" }, title: `residuals: ${name}`, description: `${name}: residuals over predictions`, level: 0, words: row }));
       }
     };
     const pager = own.pager(outputs.map((_, m) => m), 4, (m) => outputs[m].name, show, "outputs");
@@ -149,7 +151,7 @@
     const fine = (v) => (found.miss ? Math.max(v, floor) : v);
     const values = after.flat().map(fine);
     const log = found.miss;
-    const [low, high] = log ? [floor / 2, Math.max(...values, floor * 10) * 2] : own.extent(values);
+    const [low, high] = log ? [Math.min(...values) / 2, Math.max(...values, floor * 10) * 2] : own.extent(values);
     const plot = own.figure({ width: 520, height: 260, x: { low: 0, high: after.length + 1, name: "starts, the best first" }, y: { low, high, name: found.miss ? "miss / range" : found.what, log }, title: "each start, before and after the search", description: `${after.length} starts before and after the search` });
     after.forEach(([before, end], i) => {
       const x = plot.X(i + 1);

@@ -106,7 +106,7 @@
       if (value > high) high = value;
     }
     if (low > high) return [0, 1];
-    const more = (high - low) * room || Math.abs(high) * 0.05 || 1;
+    const more = high > low ? (high - low) * room : Math.abs(high) * 0.05 || 1;
     return [low - more, high + more];
   }
   own.extent = extent;

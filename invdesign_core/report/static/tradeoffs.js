@@ -212,11 +212,11 @@
         const which = keys.map((key) => index.get(key));
         const values = which.map((i) => z[i]);
         if (!values.every(Number.isFinite)) return;
-        const colour = own.colour((values.reduce((p, q) => p + q, 0) / 3 - low) / (high - low || 1));
+        const plain = own.colour((values.reduce((p, q) => p + q, 0) / 3 - low) / (high - low || 1));
+        const colour = which.every((i) => fine[i]) ? plain.map((c) => Math.round(0.68 * c + 0.32 * 255)) : plain;
         const d = which.map((i, k) => `${k ? "L" : "M"}${place(parts[i]).map((v) => v.toFixed(1)).join(" ")}`).join("");
         const fill = `rgb(${colour.join(",")})`;
         root.append(svg("path", { d: `${d}Z`, fill, stroke: fill }));
-        if (which.every((i) => fine[i])) root.append(svg("path", { d: `${d}Z`, class: "meets" }));
       };
       for (let i = 0; i < n; i++) {
         for (let k = 0; k < n - i; k++) {
@@ -360,7 +360,7 @@
         const choices = v && this.space.choices(v);
         const values = [...this.rows, ...this.designs].map((row) => this.value(axis, row));
         if (v && !choices) values.push(v.lower, v.upper);
-        const [low, high] = choices ? [-0.3, v.levels.length - 0.7] : own.extent(values, 0.02);
+        const [low, high] = choices ? [-0.3, v.levels.length - 0.7] : own.extent(values, 0);
         const log = Boolean(v && !choices && v.log && low > 0);
         return { x: 40 + i * step, Y: own.scale(low, high, bottom, top, log), v, choices };
       });
@@ -464,7 +464,7 @@
           mark.style.left = `${X(design.x[v.start])}%`;
           line.append(part, mark);
         }
-        const words = numbers ? `${own.text(ends[0], space.range(v) * 1e-4)} to ${own.text(ends[1], space.range(v) * 1e-4)}` : ends.join(" or ");
+        const words = (design.inputs.find((i) => i.name === v.name) || {}).tolerance || "can't move alone";
         table.append(html("span", { class: "bar-name" }, v.name), numbers ? line : html("span", {}), html("span", { class: "bar-words" }, words));
       });
       box.append(table);
