@@ -528,6 +528,43 @@ def show_plugin(**given: Any) -> None:
     _do("listing.show_plugin", given)
 
 
+@plugins.command("check")
+@click.argument("name")
+@click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
+@repeatable("--set", "KEY=VALUE", "An option of the plugin.", "overrides")
+@others_options
+@json_option
+def check_plugin(**given: Any) -> Any:
+    """Hold a plugin to everything that the contract of its kind promises.
+
+    It takes up to some minutes for a surrogate, which is trained. The exit code is 3 where a check failed.
+
+    \b
+    Examples:
+      invdesign plugins check lbfgsb
+      invdesign plugins check weighted --plugin my_objective.py --set 'weights={y=2.0}'
+    """
+    return _do("plugin_author.check", given)
+
+
+@plugins.command("new")
+@click.argument("kind")
+@click.argument("name")
+@click.option("--out", "folder", type=PATH, help="The folder to write; by default invdesign-NAME.")
+@quiet_option
+def new_plugin(**given: Any) -> None:
+    """Write a distribution with a plugin of your own, to be changed: it can be installed as it is.
+
+    KIND is dataset, surrogate, tuner, objective, solver, or all for one of each.
+
+    \b
+    Examples:
+      invdesign plugins new solver shrink
+      invdesign plugins new all thinfilm --out thinfilm
+    """
+    _do("plugin_author.new", given)
+
+
 @cli.command(short_help="Check an experiment file, its plugins, data and targets, without training.")
 @click.argument("experiment", required=False, type=PATH)
 @plugin_options(*DEFAULTS)

@@ -68,6 +68,31 @@ class Space:
         """What designs must satisfy besides bounds and kinds."""
         return self.given or Constraints(Linear.none(self.width))
 
+    def sample(self, rng: np.random.Generator, n: int) -> pd.DataFrame:
+        """Draw n designs, each variable evenly from its values; constraints are not heeded.
+
+        Whole numbers, levels and labels have equal weight, and ranges that of their lengths. A variable on a log scale is
+        drawn in its logarithm.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Such as ``ctx.rng("designs")``.
+        n : int
+            Number of designs.
+
+        Raises
+        ------
+        ConfigError
+            If a variable has no bounds.
+        """
+        import pandas as pd
+
+        lacking = self.unbounded()
+        if lacking:
+            raise ConfigError(f"no bounds are known for {', '.join(map(repr, lacking))}", "give its Variable bounds")
+        return pd.DataFrame({variable.name: variable.draw(rng, n) for variable in self.variables})
+
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         """Each variable's encoded columns."""

@@ -200,6 +200,22 @@ class Variable:
         """The evenly spaced values of an integer or binary variable, or of one with a step."""
         return EvenGrid(self.lower, self.upper, 1.0 if self.step is None else self.step, self.origin)
 
+    def draw(self, rng: np.random.Generator, n: int) -> NDArray[Any]:
+        """Draw (n,) values evenly from those that exist, of a log scale in the logarithm."""
+        if self.fixed is not None:
+            return np.full(n, self.fixed, dtype=object if isinstance(self.fixed, str) else None)
+        if self.kind in ("categorical", "binary", "levels"):
+            return np.array(self._labels)[rng.integers(0, len(self._labels), n)]
+        if self.discrete:
+            values = self.grid.at(rng.integers(0, self.grid.count, n))
+            return np.rint(values).astype(np.int64) if self.kind == "integer" else values
+        ends = np.log(self.pairs) if self.scale == "log" else np.array(self.pairs, dtype=np.float64)
+        lengths = ends[:, 1] - ends[:, 0]
+        share = lengths / lengths.sum() if lengths.sum() > 0 else np.full(len(ends), 1 / len(ends))
+        part = rng.choice(len(ends), n, p=share)
+        values = ends[part, 0] + rng.random(n) * lengths[part]
+        return np.asarray(np.exp(values) if self.scale == "log" else values)
+
     @property
     def _labels(self) -> tuple[Any, ...]:
         return self.allowed or self.levels

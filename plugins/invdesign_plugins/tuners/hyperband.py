@@ -31,6 +31,9 @@ class Hyperband(Tuner):
         """Ask round by round; all trials of a round train side by side."""
         import keras_tuner as kt
 
+        if not space.space:  # the oracle would ask for nothing
+            evaluate([Trial(epochs=self.max_epochs)])
+            return
         search_by_oracle(
             kt.oracles.HyperbandOracle,
             space,
