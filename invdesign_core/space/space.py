@@ -71,8 +71,8 @@ class Space:
     def sample(self, rng: np.random.Generator, n: int) -> pd.DataFrame:
         """Draw n designs, each variable evenly from its values; constraints are not heeded.
 
-        Whole numbers, levels and labels have equal weight, and ranges that of their lengths. A variable on a log scale is
-        drawn in its logarithm.
+        Whole numbers, levels and labels have equal weight, and ranges that of their lengths. A variable on a log scale
+        is drawn in its logarithm.
 
         Parameters
         ----------
