@@ -354,6 +354,36 @@ def test_the_first_screen_has_the_answer_without_any_script(run: Path) -> None:
     assert "inside the data" in text
 
 
+def test_designs_without_numbers_are_shown_as_they_are() -> None:
+    """A prediction that is not finite, a true model that failed, an interval that may not hold."""
+    surrogate = trained([dense(MIXED.width)])
+    target = {"goal": None, "lower": 1.0, "upper": None, "weight": 1.0, "tolerance": 0.0, "range": 5.0}
+    design = {
+        "inputs": {"temperature": 350.0, "flow": 0.001, "catalyst": "B", "stages": 3},
+        "prediction": {"y1": float("nan"), "y2": 3.0},
+        "spread": None,
+        "error": None,
+        "interval": {"y1": (None, None), "y2": (2.0, 4.0)},
+        "no_guarantee": "outside the data",
+        "probability": float("nan"),
+        "loss": float("nan"),
+        "variance": 0.0,
+        "met": {"y1": False},
+        "miss": {"y1": None},
+        "truth": {"y1": None, "y2": None},
+        "failed": "it crashed <b>",
+        "starts": 1,
+        "nearest": None,
+        "tolerance_range": None,
+        "free_directions": None,
+    }
+    report = without_target(surrogate, status="not met", target={"y1": target}, distinct=1, designs=[design])
+    html = page(payload(Material(report, surrogate, MIXED)))
+    text = " ".join(Text(html).text.split())
+    for said in ("y1 wanted at least 1 –", "it crashed <b>", "outside the data", "2 to 4", "✗ misses"):
+        assert said in text, said
+
+
 def test_a_report_made_again_is_the_same(run: Path, tmp_path: Path) -> None:
     again = write_report(run, tmp_path / "again.html")
     assert again.read_text() == (run / "report.html").read_text()

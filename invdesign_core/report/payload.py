@@ -244,6 +244,7 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
         "judged": "the true model" if design.truth else "the prediction",
         "probability": said.get("probability"),
         "doubt": said.get("no_guarantee"),
+        "failed": said.get("failed"),
         "inside": None if nearest is None else nearest.inside,
         "nearest": None if nearest is None else {"row": nearest.row, "distance": number_text(nearest.distance)},
         "starts": design.starts,
