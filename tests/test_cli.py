@@ -140,7 +140,7 @@ def test_the_schema_accepts_what_the_program_accepts(invdesign):
     schema = invdesign("schema", "--json").json
     assert schema["properties"]["training"]["properties"]["epochs"]["default"] == 2000
     uses = [c["properties"]["use"]["const"] for c in schema["properties"]["dataset"]["anyOf"] if "properties" in c]
-    assert uses == ["binary-decimal", "robotic-arm", "sine-wave", "table"]
+    assert uses == ["binary-decimal", "robotic-arm", "sine-wave", "table", "test-function"]
     text = invdesign("schema").out
     assert "[solver]" in text
     assert "plateau_patience" in text

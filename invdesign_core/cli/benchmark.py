@@ -18,10 +18,13 @@ from invdesign_core.data.files.atomic import write_text
 from invdesign_core.errors import ConfigError, RunStoreError, near_or_all, plural
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.benchmark import DESIGNS, BenchmarkReport, TaskReport, run_benchmark
+from invdesign_core.workflow.coverage import EXTREME, CoverageReport, CoverageTask, run_coverage
 from invdesign_core.workflow.experiment import Experiment
 
 PUBLISHED = ("sine-wave", "robotic-arm")
 """The tasks where none is named."""
+MADE_UP = (*PUBLISHED, "test-function")
+"""The datasets that hold out as many rows as are wanted."""
 SURROGATE = "mlp"
 """The surrogate where none is named, and no experiment file says it."""
 WHOLE_SPACE: dict[str, Any] = {
@@ -32,9 +35,19 @@ WHOLE_SPACE: dict[str, Any] = {
 
 
 def benchmark(
-    tasks: tuple[str, ...], rows: int | None, seeds: int, targets: int, out: Path | None, as_json: bool, **given: Any
+    tasks: tuple[str, ...],
+    rows: int | None,
+    seeds: int,
+    targets: int,
+    out: Path | None,
+    as_json: bool,
+    coverage: bool = False,
+    noise: float | None = None,
+    **given: Any,
 ) -> None:
-    """Measure designs by the true model, after they were ranked."""
+    """Measure designs by the true model, after they were ranked; or the intervals at them."""
+    if noise is not None and not coverage:
+        raise ConfigError("--noise is for --coverage", "a dataset may have an option of its own: --set dataset.noise=…")
     if out is not None and out.exists():
         raise RunStoreError(f"{out}: the file already exists", "choose another --out, or delete it")
     registry = arranged(discover(), given)
@@ -45,10 +58,17 @@ def benchmark(
     for experiment in experiments:
         experiment.stages(registry)
     with session(experiments[0].backend, given["quiet"]) as (stdout, _, ctx):
-        report = run_benchmark(experiments, seeds=seeds, targets=targets, registry=registry, ctx=ctx)
+        shared: dict[str, Any] = {"seeds": seeds, "targets": targets, "registry": registry, "ctx": ctx}
+        report: BenchmarkReport | CoverageReport
+        if coverage:
+            report = run_coverage([_many_held_out(each, targets) for each in experiments], noise=noise or 0.0, **shared)
+        else:
+            report = run_benchmark(experiments, **shared)
         text = report.model_dump_json(indent=1) + "\n"
         if as_json:
             stdout.write(text)
+        elif isinstance(report, CoverageReport):
+            show_coverage(report, stdout)
         else:
             show(report, stdout)
         if out is not None:
@@ -65,6 +85,15 @@ def _experiment(task: str, given: Mapping[str, Any], registry: Registry) -> Expe
         raise ConfigError(f"there is no dataset and no experiment file {task!r}", near_or_all(task, known))
     named = {**given, "dataset": task, "surrogate": given["surrogate"] or registry.label("surrogate", SURROGATE)}
     return experiment_of(None, {**WHOLE_SPACE, **named})[0]
+
+
+def _many_held_out(experiment: Experiment, targets: int) -> Experiment:
+    """Hold out so many rows of a dataset that makes them up that a hundredth of them is enough for extreme targets."""
+    use, options = experiment.dataset.use, experiment.dataset.options
+    if use.rpartition(":")[2] not in MADE_UP or "held_out" in options:
+        return experiment
+    dataset = type(experiment.dataset)(**{"use": use, **options, "held_out": round(targets / EXTREME)})
+    return experiment.model_copy(update={"dataset": dataset})
 
 
 def show(report: BenchmarkReport, stream: TextIO) -> None:
@@ -105,6 +134,43 @@ def _task(task: TaskReport, console: Console) -> None:
         f"  processor: {cpu_train:.1f} s to train, {cpu_solve:.1f} s to solve; "
         f"clock: {train:.1f} s and {solve:.1f} s{of}"
     )
+
+
+def show_coverage(report: CoverageReport, stream: TextIO) -> None:
+    """Print how often intervals held for people."""
+    console = Console(file=stream, highlight=False, width=width_of(stream))
+    for task in report.tasks:
+        rows = f"{task.rows} rows, noise {task.noise:.0%}, {plural(task.targets, 'target')} of each kind"
+        models = f"{plural(task.seeds, 'seed')}; {task.surrogate} beside {task.second}"
+        console.print(escape(f"{task.name}: {rows}, {models}"), style="italic")
+        _coverage(task, report.level, console)
+    console.print(f"{report.backend} on {report.machine}; {report.seconds:.0f} s")
+    stream.flush()
+
+
+def _coverage(task: CoverageTask, level: float, console: Console) -> None:
+    table = Table()
+    table.add_column(f"of the {level:.0%} intervals")
+    for name in ("ordinary targets", "extreme targets"):
+        table.add_column(name, justify="right")
+    places = (task.ordinary, task.extreme)
+    rows = {
+        "true value inside": [_share(place.true) for place in places],
+        "measurement inside": [_share(place.new) for place in places],
+        "all true values inside, jointly": [_share(place.joint) for place in places],
+        "median width / plain interval": [_share(place.width) for place in places],
+        "measurement inside the plain interval": [_share(place.plain) for place in places],
+        "without guarantee": [_share(place.without_guarantee) for place in places],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
+    console.print(table)
+    gap = "too few designs to tell" if task.gap is None else f"at most {task.gap:.2f} off"
+    console.print(f"  probability of meeting the target, in ten bins: {gap}")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 PARTS = ("train", "solve")

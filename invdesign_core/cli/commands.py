@@ -471,6 +471,12 @@ def report(**given: Any) -> None:
     show_default=True,
     help="How many held-out rows to take as targets.",
 )
+@click.option("--coverage", is_flag=True, help="Measure the intervals at the designs instead: how often they hold.")
+@click.option(
+    "--noise",
+    type=click.FloatRange(0),
+    help="With --coverage: noise on the rows to learn from, as a share of each output's range.",
+)
 @seed_option
 @backend_option
 @time_limit_option

@@ -57,10 +57,15 @@ class DataDistance:
     @cached_property
     def limit(self) -> float:
         """The largest distance to a row that is near: usual among the rows themselves, and at most `NEAR`."""
+        return min(self.usual, NEAR)
+
+    @cached_property
+    def usual(self) -> float:
+        """The distance to the nearest other one that 99 % of the rows have at most."""
         if len(self.points) < 2:
             return 0.0
         some = self.points[_spaced(len(self.points), SAMPLE)]
-        return min(float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL)), NEAR)
+        return float(np.quantile(self._tree.query(some, k=2, workers=-1)[0][:, 1], USUAL))
 
     @cached_property
     def sample(self) -> DataDistance:

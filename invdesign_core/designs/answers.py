@@ -310,8 +310,8 @@ def _improbable(reached: SearchResult, shortlist: IndexArray, hit: NDArray[np.bo
     """
     few = reached.take(shortlist)
     probability = intervals(reached.problem, few.x, few.prediction, few.groups).probability
-    keys = np.where(hit, 1.0, 0.0)
-    keys[shortlist] = np.where(hit[shortlist], -np.round(np.nan_to_num(probability), 2), 0.0)
+    keys = np.where(hit, 2.0, 0.0)  # after all that were looked at
+    keys[shortlist] = np.where(hit[shortlist], 1 - np.round(np.nan_to_num(probability), 2), 0.0)
     extremum = reached.problem.targets.extremum[reached.groups].any(axis=1)
     return np.where(extremum, 0.0, keys)
 

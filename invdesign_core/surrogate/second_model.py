@@ -20,7 +20,9 @@ from invdesign_core.targets import Prediction
 
 ABOUT = "confidence.npz"
 """The file beside the members that holds what is known besides them."""
-ARRAYS = ("ratios", "noise")
+ARRAYS = ("ratios", "noise", "searched_knows")
+OUTLIER = 4.0
+"""Errors of more standard deviations than these count as so many."""
 SMALLEST = 1e-6
 """In standard deviations of an output: less than this is rounding of single precision."""
 
@@ -40,6 +42,8 @@ class SecondModel:
         there, which is that of the model and the noise. NaN where one was not measured.
     noise : (m,) array
         Standard deviations of a measurement about its mean, in the user's units.
+    searched_knows : bool
+        Whether the searched model tells how sure it is, as a process does: then `ratios` and `noise` are its own.
     level : float
         The share of cases in which intervals are to hold.
     """
@@ -48,6 +52,7 @@ class SecondModel:
     plugin: str
     ratios: FloatArray
     noise: FloatArray
+    searched_knows: bool = False
     level: float = LEVEL
 
     @property
@@ -75,6 +80,12 @@ class SecondModel:
         with plugin_errors("the second model", "this is a fault of its layers"):
             mean, std = net.predict(scaling.inputs(np.asarray(x, dtype=np.float64)))
         return Prediction(surrogate.units(mean), std * np.abs(surrogate.scale))
+
+    @property
+    def scale(self) -> FloatArray:
+        """(m,) how large errors are beside their standard deviations, at most 1: the root of the mean square."""
+        ratios = np.clip(self.ratios, -OUTLIER, OUTLIER)
+        return np.asarray(np.minimum(np.sqrt(np.nanmean(ratios**2, axis=0)), 1.0))
 
     def quantile(self, level: float) -> FloatArray:
         """Return (m,) how many standard deviations hold this share of measurements, infinite where rows are too few.
@@ -107,4 +118,5 @@ class SecondModel:
         content = read_bytes(path, DAMAGED, files[ABOUT])  # quicker than the members, so damage is told sooner
         surrogate = Surrogate.load(folder)
         with np.load(io.BytesIO(content)) as stored:
-            return cls(surrogate, str(stored["plugin"]), stored["ratios"], stored["noise"], level)
+            ratios, noise, knows = (stored[name] for name in ARRAYS)
+            return cls(surrogate, str(stored["plugin"]), ratios, noise, bool(knows), level)

@@ -24,6 +24,7 @@ from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.settings import Training
 from invdesign_core.truth.simulated import Truth
 from invdesign_core.truth.simulator import find, of_dataset, simulator_of
 from invdesign_core.workflow import identity
@@ -45,18 +46,20 @@ HELD_OUT = 0.1
 """Share of the designs held out as targets, where neither the dataset nor `training.test` says it."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a report."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Seconds(_Part):
+class Seconds(Part):
     """What one part of the work took."""
 
     train: float = Field(description="Training; tuning, and a race of surrogates, included.")
     solve: float = Field(description="The search for designs of all targets.")
 
 
-class SeedReport(_Part):
+class SeedReport(Part):
     """What was measured with one seed, which draws the rows, the first weights and the starts."""
 
     seed: int = Field(description="The seed.")
@@ -77,7 +80,7 @@ class SeedReport(_Part):
     wall: Seconds = Field(description="Seconds of the clock on the wall.")
 
 
-class TaskReport(_Part):
+class TaskReport(Part):
     """What was measured for one dataset."""
 
     dataset: str = Field(description="The dataset.")
@@ -96,7 +99,7 @@ class TaskReport(_Part):
     notes: list[str] = Field(description="Notes and warnings.")
 
 
-class BenchmarkReport(_Part):
+class BenchmarkReport(Part):
     """What a benchmark measured."""
 
     tasks: list[TaskReport] = Field(description="What was measured for each dataset.")
@@ -143,30 +146,30 @@ def run_benchmark(
     running = backend.select(experiments[0].backend if experiments else None)
     prepared = [(experiment, experiment.stages(registry)) for experiment in experiments]
     for experiment, stages in prepared:  # refuse before the first training
-        _check(experiment, stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
+        check(experiment, stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
     tasks = [_task(experiment, stages, seeds, targets, registry, outer) for experiment, stages in prepared]
     used = [plugin for _, stages in prepared for _, plugin in stages]
     return BenchmarkReport(
         tasks=tasks,
         backend=running,
         versions=identity.versions(running, registry, used),
-        machine=f"{platform.machine()}, {plural(cpu_count() or 1, 'processor')}",
+        machine=machine(),
         seconds=round(time.perf_counter() - began, 2),
     )
 
 
-def _true_model(experiment: Experiment, data: Data) -> Truth | None:
+def true_model(experiment: Experiment, data: Data) -> Truth | None:
     """Return what says how good a design is: the simulator of `[truth]`, else the dataset's true model."""
     if experiment.truth:
         return simulator_of(experiment.truth, find(experiment.truth, experiment.folder))
     return of_dataset(data.truth)
 
 
-def _check(experiment: Experiment, stages: Stages, ctx: Context) -> None:
+def check(experiment: Experiment, stages: Stages, ctx: Context) -> None:
     """Refuse a dataset that can't be a task."""
     data = load(stages.dataset, ctx)
     label = stages.dataset.label
-    if _true_model(experiment, data) is None:
+    if true_model(experiment, data) is None:
         raise ConfigError(
             f"{label}: it knows no true model, so nobody can say how good a design is",
             "take a dataset with a truth, such as sine-wave or robotic-arm; one of your own is a dataset plugin that "
@@ -226,17 +229,14 @@ def _measured(
 ) -> tuple[SeedReport, dict[str, Any]]:
     """Train and search with one seed, without the true model, then ask it; also return what all seeds share."""
     data = load(stages.dataset, ctx)
-    truth, data = _true_model(experiment, data), replace(data, truth=None)
-    training = experiment.training
-    if data.split is None and not training.test:
-        training = training.model_copy(update={"test": HELD_OUT})
-    with _spent() as trained:
-        model = learn(data, stages.surrogate, stages.tuner, training, ctx, registry=registry)
+    truth, data = true_model(experiment, data), replace(data, truth=None)
+    with spent() as trained:
+        model = learn(data, stages.surrogate, stages.tuner, training_of(experiment, data), ctx, registry=registry)
     rows = _targets(data, model, count, ctx)
     conditions = [v.name for v in data.space.variables if v.condition]
     frame = data.frame.iloc[rows][[*data.outputs, *conditions]].reset_index(drop=True)
-    problem = _posed(experiment, stages, model, data, frame, registry, ctx)
-    with _spent() as solved:
+    problem = posed(experiment, stages, model, data, frame, registry, ctx)
+    with spent() as solved:
         ranked = _ranked(problem, ctx)
     assert truth is not None
     said = truth.evaluate(ranked.designs, data.outputs, ctx)
@@ -245,7 +245,7 @@ def _measured(
     tell_of_truth(said.tally, truth, ctx)
     report = SeedReport(
         seed=ctx.seed,
-        surrogate=_name(model, stages),
+        surrogate=name_of(model, stages),
         best=model.report.best,
         **best_of(ranked.of, ranked.rank, said.y, data.y[rows]),
         test=model.report.test,
@@ -263,6 +263,14 @@ def _measured(
     return report, about
 
 
+def training_of(experiment: Experiment, data: Data) -> Training:
+    """Return the settings of the training, by which some rows are held out."""
+    training = experiment.training
+    if data.split is None and not training.test:
+        training = training.model_copy(update={"test": HELD_OUT})
+    return training
+
+
 def _targets(data: Data, model: ForwardModel, count: int, ctx: Context) -> IndexArray:
     """Return the positions of the rows whose outputs are the targets: held out, and measured in full."""
     held_out = model.known.held_out
@@ -276,7 +284,7 @@ def _targets(data: Data, model: ForwardModel, count: int, ctx: Context) -> Index
     return rows[np.sort(ctx.rng("benchmark").permutation(len(rows))[:count])]
 
 
-def _posed(
+def posed(
     experiment: Experiment,
     stages: Stages,
     model: ForwardModel,
@@ -284,27 +292,35 @@ def _posed(
     frame: pd.DataFrame,
     registry: Registry,
     ctx: Context,
+    designs: int = max(DESIGNS),
 ) -> InverseProblem:
     """Return the inverse problem of all targets; nothing in it knows the true model, or the rows held out."""
 
     def choose(extremum: bool) -> Solver:
-        name, smooth = _name(model, stages), model.surrogate.differentiable
+        name, smooth = name_of(model, stages), model.surrogate.differentiable
         found = experiment.pick_solver(registry, stages.objective, name, smooth, extremum)
         few = "starts" not in found.model_fields_set and found.starts < STARTS
         return found.model_copy(update={"starts": STARTS}) if few else found
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
-    design = experiment.design.model_copy(update={"designs": max(DESIGNS)})
+    design = experiment.design.model_copy(update={"designs": designs})
     return pose(blind, data.space, design, frame, stages.objective, choose, ctx)
 
 
-def _name(model: ForwardModel, stages: Stages) -> str:
+def name_of(model: ForwardModel, stages: Stages) -> str:
     """Name the surrogate that was trained: of a race it is the winner."""
     return model.report.plugin or stages.surrogate.name
 
 
 def _ranked(problem: InverseProblem, ctx: Context) -> _Ranked:
     """Search for the designs of all targets."""
+    columns = solved_all(problem, ctx).columns
+    designs = laid_out({(name,): columns["design", name] for name in problem.space.names})
+    return _Ranked(np.asarray(columns["target",]), np.asarray(columns["rank",]), designs)
+
+
+def solved_all(problem: InverseProblem, ctx: Context) -> Answers:
+    """Return the answers to all targets, or raise what kept some from being found."""
     parts, total = list[tuple[int, Answers]](), len(problem.targets)
     for first, found in invert_many(problem, ctx):
         assert found is not None
@@ -316,9 +332,12 @@ def _ranked(problem: InverseProblem, ctx: Context) -> _Ranked:
         if found.interrupted:
             raise KeyboardInterrupt
         parts.append((first, found))
-    columns = Answers.joined(problem.targets, parts).columns
-    designs = laid_out({(name,): columns["design", name] for name in problem.space.names})
-    return _Ranked(np.asarray(columns["target",]), np.asarray(columns["rank",]), designs)
+    return Answers.joined(problem.targets, parts)
+
+
+def machine() -> str:
+    """Name the processor's architecture, and how many there are."""
+    return f"{platform.machine()}, {plural(cpu_count() or 1, 'processor')}"
 
 
 def best_of(of: IndexArray, rank: IndexArray, true: FloatArray, wanted: FloatArray) -> dict[str, Any]:
@@ -358,7 +377,7 @@ def _mean(errors: FloatArray) -> float:
 
 
 @contextmanager
-def _spent() -> Iterator[list[float]]:
+def spent() -> Iterator[list[float]]:
     """Fill a list with the seconds of the processor and of the clock that the work inside takes."""
     found = list[float]()
     cpu, wall = time.process_time(), time.perf_counter()

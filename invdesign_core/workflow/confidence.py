@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.data import Data, Rows, together
 from invdesign_core.designs.report import SurrogateReport
-from invdesign_core.errors import ConfigError, InvdesignError, TrainingError, plugin_errors
+from invdesign_core.errors import ConfigError, InvdesignError, PluginError, TrainingError, plugin_errors
 from invdesign_core.plugin import Race, SurrogateBuilder
 from invdesign_core.registry import Registry
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.folds import make_folds
+from invdesign_core.surrogate.scaling import Scaling, unwrapped
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -25,31 +26,35 @@ from invdesign_core.workflow.train import ForwardModel
 
 FOLDS = 5
 """Models of a second model that can't tell itself what it would say of a row, had it not learnt from it."""
+MEMBERS = 3
+"""Networks beside a searched model that knows itself how sure it is."""
+QUICK = 0.25
+"""The part of the epochs in which networks that take no part in a search learn well enough."""
 MOST = 1000
 """Rows at most whose errors tell how far to trust a second model."""
 FEWEST = 8
 """Distinct designs without which there is no second model."""
 
 
-def second_model(
-    model: ForwardModel,
-    data: Data,
-    confidence: Confidence,
-    ctx: Context,
-    registry: Registry,
-) -> SecondModel | None:
-    """Train the second model of a trained surrogate, on the same rows; None where there is none, which is said."""
-    if not confidence.wanted:
+def second_model(model: ForwardModel, confidence: Confidence, ctx: Context, registry: Registry) -> SecondModel | None:
+    """Train the second model of a surrogate, on the rows that it learnt from; None where there is none, which is said.
+
+    A model file has learnt from none; with a table it is compared on the rows of that.
+    """
+    if not confidence.wanted or model.rows is None:
         return None
     with ctx.clock.stage("train"):
-        builder = second_builder(model.report, confidence, registry)
-        assert model.rows is not None
+        try:
+            builder = second_builder(model.report, confidence, registry)
+        except PluginError as error:  # none of the defaults is installed
+            ctx.note(f"there are no intervals: {error.message}")
+            return None
         count = len(np.unique(model.rows.x, axis=0))
         if count < FEWEST:
             ctx.note(f"there are no intervals: {count} distinct designs are too few for a second model")
             return None
         try:
-            return replace(_trained(builder, model, data, ctx), level=confidence.level)
+            return replace(_trained(builder, model.surrogate, data_of(model), ctx), level=confidence.level)
         except InvdesignError as error:
             ctx.warn(f"there are no intervals, since the second model ({builder.name}) failed: {error.message}")
             return None
@@ -77,45 +82,84 @@ def second_builder(first: SurrogateReport | None, confidence: Confidence, regist
 
 
 def _family_beside(first: SurrogateReport | None, registry: Registry) -> str:
-    """Return the name of the plugin that suits as second model: of a weighted mean the one with the least part in it.
-
-    It has none at all where a part's plugin names another one.
-    """
+    """Return the name of the plugin that suits as second model."""
     plugins = {entry.name: entry.plugin for entry in registry.entries if entry.kind == "surrogate"}
-    parts = {} if first is None else {first.plugin or "": 1.0}
-    if first is not None and first.race is not None and first.race.weights is not None:
-        parts = {name: sum(weights.values()) for name, weights in first.race.weights.items()}
-    named = [str(getattr(plugins.get(name), "second", SurrogateBuilder.second)) for name in parts]
-    return min(named or [SurrogateBuilder.second], key=lambda name: parts.get(name, 0.0))
+    found = plugins.get("" if first is None else first.plugin or "")
+    return str(getattr(found, "second", SurrogateBuilder.second))
 
 
-def _trained(builder: SurrogateBuilder, model: ForwardModel, data: Data, ctx: Context) -> SecondModel:
-    """Train a second model on the rows that a surrogate learnt from."""
-    assert model.rows is not None
-    assert model.rows.rows is not None
-    known, x, y = model.rows.rows - 1, data.x, data.y
-    rows = Rows(x, y, known, known[:0], known[:0])
+def data_of(model: ForwardModel) -> Data:
+    """Return the rows that a surrogate learnt from as a table."""
+    known, space, outputs = model.known, model.surrogate.space, model.surrogate.outputs
+    frame = space.decode(known.x).assign(**dict(zip(outputs, known.y.T, strict=True)))
+    partial = bool(np.isnan(known.y).any())
+    return Data(frame, space, outputs, groups=known.groups, partial=partial, weights=known.weights)
+
+
+def _trained(builder: SurrogateBuilder, searched: Surrogate, data: Data, ctx: Context) -> SecondModel:
+    """Train a second model on all rows of a table.
+
+    Where the searched model knows itself how sure it is, its standard deviations are used, and the second model tells
+    by how much another family differs. Else that is a model which can say of each row what it would predict without it,
+    as a process can, or one model for each fold.
+    """
+    x, y = data.x, data.y
+    known = np.arange(len(x))
+    nobody = known[:0]
+    rows = Rows(x, y, known, nobody, nobody)
     with plugin_errors(f"{builder.label}: as a second model"):
-        builder = builder.as_second(len(np.unique(x[known], axis=0)))
+        builder = builder.as_second(len(np.unique(x, axis=0)))
         settings = Training().with_recipe(builder.recipe(len(known)))
-    work = _Work(Trainer(builder, data, rows, settings, replace(ctx, emit=lambda event: None)), rows, ctx)
-    first = work.build(0)
-    alone = hasattr(first, "left_out") and data.groups is None
-    if alone:
-        models, taught, left_out = [first], [known], [_some(known, ctx)]
+    work = _Work(Trainer(builder, data, rows, settings, replace(ctx, emit=lambda event: None)), rows)
+    epochs = max(1, round(QUICK * settings.epochs))
+    errors = _of_searched(searched, x, y, _some(known, ctx))
+    models = [work.build(0)]
+    if errors is not None:
+        models += map(work.build, range(1, 1 if builder.closed_form else MEMBERS))
+        work.train(models, [known] * len(models), epochs)
+    elif hasattr(models[0], "left_out") and data.groups is None:
+        work.train(models, [known], epochs)
+        errors = work.errors(models, [_some(known, ctx)])
     else:
         folds = make_folds(together(x, data.groups), known, FOLDS, 1, ctx)
-        models = [first, *map(work.build, range(1, len(folds)))]
-        taught, left_out = [fold.train for fold in folds], [fold.left_out for fold in folds]
-    work.train(models, taught, settings.epochs)
-    error, std = (np.concatenate(part) for part in zip(*work.errors(models, left_out), strict=True))
-    noise = work.noise(models, error, std)
+        models += map(work.build, range(1, len(folds)))
+        work.train(models, [fold.train for fold in folds], epochs)
+        errors = work.errors(models, [fold.left_out for fold in folds])
     members = [work.trainer.member(one) for one in models]
-    scaling = work.trainer.scaling
-    surrogate = Surrogate.trained(members, data.space, data.outputs, scaling, x[known], y[known])
-    least = np.finfo(np.float64).tiny
-    ratios = error / np.sqrt(std**2 + noise**2 + least)
-    return SecondModel(surrogate, builder.name, ratios, noise * np.abs(scaling.y_scale))
+    surrogate = Surrogate.trained(members, data.space, data.outputs, work.trainer.scaling, x, y)
+    knows = _process_of(searched) is not None
+    return SecondModel(surrogate, builder.name, errors.ratios, errors.noise * np.abs(surrogate.scale), knows)
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """What a model gets wrong of k rows that it had not learnt from, in z: (k, m) arrays, and the (m,) noise."""
+
+    error: FloatArray
+    std: FloatArray
+    noise: FloatArray
+
+    @property
+    def ratios(self) -> FloatArray:
+        """(k, m) errors over the standard deviations of a measurement."""
+        return np.asarray(self.error / np.sqrt(self.std**2 + self.noise**2 + np.finfo(np.float64).tiny))
+
+
+def _process_of(searched: Surrogate) -> tuple[Any, Scaling] | None:
+    """Return the one model of a surrogate that knows itself how sure it is, and its scaling; None for any other."""
+    parts = unwrapped(searched.members[0]) if searched.differentiable and len(searched.members) == 1 else None
+    return parts if parts is not None and hasattr(parts[0], "left_out") else None
+
+
+def _of_searched(searched: Surrogate, x: FloatArray, y: FloatArray, rows: IndexArray) -> _Errors | None:
+    """Return what the searched model gets wrong of rows, where it can say what it would predict without them."""
+    parts = _process_of(searched)
+    if parts is None:
+        return None
+    net, scaling = parts
+    with plugin_errors("the searched model"):
+        mean, std = net.left_out(scaling.inputs(x[rows]))
+    return _Errors(scaling.outputs(y[rows]) - mean, std, np.asarray(net.noise))
 
 
 @dataclass(frozen=True)
@@ -124,7 +168,6 @@ class _Work:
 
     trainer: Trainer
     rows: Rows
-    ctx: Context
 
     def build(self, index: int) -> Any:
         """Build one of its models."""
@@ -147,23 +190,23 @@ class _Work:
         if failed is not None:
             raise TrainingError(failed.message or "its loss is not finite")
 
-    def errors(self, models: Sequence[Any], left_out: Sequence[IndexArray]) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Yield what each model gets wrong of rows that it had not learnt from, and its standard deviations there."""
-        z = self.trainer.scaling.outputs(self.rows.y)
-        for at, (model, rows) in enumerate(zip(models, left_out, strict=True)):
-            if hasattr(model, "left_out"):
-                mean, std = self.trainer.left_out(model, rows)
-            else:
-                answers = np.stack([self.trainer.answer(each, rows) for each in models])
-                mean, std = answers[at], np.delete(answers, at, axis=0).std(axis=0)
-            yield z[rows] - mean, std
-
-    def noise(self, models: Sequence[Any], error: FloatArray, std: FloatArray) -> FloatArray:
-        """Return the (m,) standard deviations of a measurement: as a model knows them, else what errors leave."""
+    def errors(self, models: Sequence[Any], left_out: Sequence[IndexArray]) -> _Errors:
+        """Return what each model gets wrong of rows that it had not learnt from, all together."""
+        parts = [self._errors(models, at, rows) for at, rows in enumerate(left_out)]
+        error, std = (np.concatenate(part) for part in zip(*parts, strict=True))
         if all(hasattr(model, "noise") for model in models):
-            return np.asarray(np.mean([model.noise for model in models], axis=0))
+            return _Errors(error, std, np.mean([model.noise for model in models], axis=0))
         left = np.nanmean(error**2 - std**2, axis=0)
-        return np.asarray(np.sqrt(np.maximum(left, 0.0)))
+        return _Errors(error, std, np.sqrt(np.maximum(left, 0.0)))
+
+    def _errors(self, models: Sequence[Any], at: int, rows: IndexArray) -> tuple[FloatArray, FloatArray]:
+        """Return the errors of one model, and its standard deviations or those of the others."""
+        if hasattr(models[at], "left_out"):
+            mean, std = self.trainer.left_out(models[at], rows)
+        else:
+            answers = np.stack([self.trainer.answer(each, rows) for each in models])
+            mean, std = answers[at], np.delete(answers, at, axis=0).std(axis=0)
+        return self.trainer.scaling.outputs(self.rows.y[rows]) - mean, std
 
 
 def _some(rows: IndexArray, ctx: Context) -> IndexArray:

@@ -266,11 +266,11 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if target is None:
             space = self._design().apply(surrogate.space, surrogate.outputs)
             found = propose_anywhere(space, belief, n, self._context(), repeats)
-            found = as_told(found, self._second(self._context(), self._registry()))
+            found = as_told(found, self._second(self._context(), self._registry()), self.known_.y)
         else:
             problem, ctx = self._problem(self._wanted(target))
             space, (found,) = problem.space, propose_for(problem, belief, n, ctx, repeats)
-            found = as_told(found, problem.second, problem.targets)
+            found = as_told(found, problem.second, self.known_.y, problem.targets)
         outputs = list(surrogate.outputs)
         return table_of(space.decode(found.x), outputs, found).drop(columns=outputs)
 
@@ -375,11 +375,10 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         confidence = self._confidence()
         if not confidence.wanted:
             return None
-        if not hasattr(self, "second_") and hasattr(self, "data_"):
+        if not hasattr(self, "second_"):
             model = ForwardModel(self._fitted(), self.report_, self.known_)
-            self.second_ = second_model(model, self.data_, confidence, ctx, registry)
-        found = getattr(self, "second_", None)
-        return None if found is None else replace(found, level=confidence.level)
+            self.second_ = second_model(model, confidence, ctx, registry)
+        return None if self.second_ is None else replace(self.second_, level=confidence.level)
 
     def _confidence(self) -> Confidence:
         return Experiment.from_mapping({"confidence": self.confidence or {}}).confidence
@@ -435,7 +434,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "feature_names_in": None if names is None else list(names),
             "report": self.report_.model_dump(mode="json"),
         }
-        saved.write(Path(folder), about, surrogate, self.known_, self._second(self._context(), registry))
+        saved.write(Path(folder), about, surrogate, self.known_, getattr(self, "second_", None))
 
     @classmethod
     def load(cls, folder: str | Path, allow_code: bool = False) -> Self:
@@ -460,7 +459,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         model = cls(**about["params"])
         _start_keras(model.backend)
         model.surrogate_, model.known_ = saved.read_surrogate(Path(folder), allow_code)
-        model.second_ = saved.read_second(Path(folder), model._confidence())
+        second = saved.read_second(Path(folder), model._confidence())
+        if second is not None:
+            model.second_ = second
         model.report_ = SurrogateReport.model_validate(about["report"])
         model.race_ = model.report_.race
         model.truth_ = None

@@ -22,7 +22,6 @@ from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, w
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
-from invdesign_core.surrogate.belief import data_of
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.targets import Target, Targets, parse_targets
 from invdesign_core.workflow.confidence import second_model
@@ -87,7 +86,7 @@ def learn_table(
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
-        before = as_told(described(measured.x, belief, None), model.second)
+        before = as_told(described(measured.x, belief, None), model.second, model.known.y)
         since = rows_at_the_beginning(p)
         total = len(model.known.x) + len(measured.x)
         if not afresh and total >= TWICE * since:
@@ -133,18 +132,7 @@ def with_second(p: Prepared, model: ForwardModel) -> ForwardModel:
     """Return a model with another one beside it that tells how far to trust it, where the run has one."""
     if p.model.second is None:
         return model
-    known, held = model.known, model.known.held_out
-    sides = [known] if held is None else [known, held]
-    x, y = (np.concatenate([getattr(side, name) for side in sides]) for name in ("x", "y"))
-    weights = None if known.weights is None else np.concatenate([_ones(side) for side in sides])
-    data = data_of(TrainingRows(x, y), model.surrogate, {} if weights is None else {"weights": weights})
-    here = known._replace(rows=np.arange(len(known.x)) + 1)  # as the rows stand in these data
-    second = second_model(replace(model, rows=here), data, p.experiment.confidence, p.ctx, p.registry)
-    return replace(model, second=second)
-
-
-def _ones(side: TrainingRows) -> FloatArray:
-    return np.ones(len(side.x)) if side.weights is None else side.weights
+    return replace(model, second=second_model(model, p.experiment.confidence, p.ctx, p.registry))
 
 
 def trainers_of(p: Prepared) -> Trainers:

@@ -25,6 +25,7 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import import_named, keras_objects
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.fixed_inputs import held_names
@@ -196,6 +197,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         with imported([*options.imports, *files]) as code:
             if folder is None:
                 model, base, sampled = _own_model(source, options, experiment.design, ctx)
+                model = replace(model, second=second_model(model, experiment.confidence, ctx, registry))
             else:
                 if folder.path != source:
                     ctx.note(f"the newest round of the run is used: {folder.path}")

@@ -145,14 +145,20 @@ def propose_anywhere(space: Space, belief: Belief, count: int, ctx: Context, rep
     return described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None)
 
 
-def as_told(found: Proposed, second: SecondModel | None, targets: Targets | None = None) -> Proposed:
-    """Return experiments with the intervals and the probability that a second model tells, where there is one."""
+def as_told(
+    found: Proposed, second: SecondModel | None, measured: FloatArray, targets: Targets | None = None
+) -> Proposed:
+    """Return experiments with the intervals and the probability that a second model tells, where there is one.
+
+    `measured` are the (k, m) outputs that were measured so far.
+    """
     if second is None or len(second.ratios) < ENOUGH or not len(found.x):
         return found
-    doubt = doubt_of(second, Prediction(found.mean), found.x)
+    said = Prediction(found.mean, found.std if second.searched_knows else None)
+    doubt = doubt_of(second, said, found.x, measured, None)
     probability = found.probability
     if probability is not None and targets is not None:
-        probability = doubt.probability(targets, np.zeros(len(found.x), dtype=np.intp))
+        probability = doubt.probability(second, targets, np.zeros(len(found.x), dtype=np.intp))
     half = doubt.half_widths(second, second.level)[1]
     return replace(found, half=half, level=second.level, probability=probability)
 
@@ -185,7 +191,7 @@ def propose_one(
         ctx.note("no target was given: these are the experiments where least is known")
         space = p.experiment.design.apply(p.base, surrogate.outputs)
         check_bounds(space)
-        found = as_told(propose_anywhere(space, belief, batch, ctx, repeats), p.model.second)
+        found = as_told(propose_anywhere(space, belief, batch, ctx, repeats), p.model.second, p.model.known.y)
     if len(found.x) < batch:
         ctx.warn(f"only {plural(len(found.x), 'experiment')} of {batch}: no other design that is allowed was found")
     inputs = space.decode(found.x)
@@ -201,7 +207,7 @@ def _for_target(
     problem = p.problem(wanted)
     with p.ctx.clock.stage("solve"):
         (found,) = propose_for(problem, belief, batch, p.ctx, repeats)
-    return problem.space, as_told(found, p.model.second, problem.targets)
+    return problem.space, as_told(found, p.model.second, p.model.known.y, problem.targets)
 
 
 def table_of(inputs: pd.DataFrame, outputs: Sequence[str], found: Proposed) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.conditions import averaged
-from invdesign_core.workflow.confidence import check_second, second_model
+from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.others import made_by
@@ -76,7 +76,6 @@ def run_experiment(
         running = backend.select(experiment.backend)
         registry = experiment.plugins.arrange(registry or Registry.discover(), experiment.folder)
         stages = experiment.stages(registry)  # refuse before the heavy imports
-        check_second(experiment.confidence, registry)
         import keras
         import pandas  # noqa: F401
     folder: RunFolder | None = None
@@ -119,7 +118,7 @@ def run_experiment(
             folder.write_trials(table.results)
         with put_off(faults):
             folder.write_surrogate(model.surrogate, model.known, model.report)
-        model = replace(model, second=second_model(model, data, experiment.confidence, ctx, registry))
+        model = replace(model, second=second_model(model, experiment.confidence, ctx, registry))
         if model.second is not None:
             with put_off(faults):
                 folder.write_second(model.second)

@@ -34,6 +34,7 @@ from invdesign_core.truth.function import Function
 from invdesign_core.truth.simulator import find
 from invdesign_core.workflow.conditions import put_aside
 from invdesign_core.workflow.conditions import tell as tell_of_conditions
+from invdesign_core.workflow.confidence import check_second
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
@@ -83,6 +84,7 @@ def check(
     `stages` are the experiment's plugins, where they were made before.
     """
     stages = stages or experiment.stages(registry)
+    check_second(experiment.confidence, registry)
     truth = find(experiment.truth, experiment.folder) if experiment.truth else None
     with ctx.clock.stage("load"):
         ctx.emit(StageStarted("load"))

@@ -7,6 +7,7 @@ from invdesign_plugins.datasets.binary_decimal import BinaryDecimal
 from invdesign_plugins.datasets.robotic_arm import RoboticArm
 from invdesign_plugins.datasets.sine_wave import SineWave
 from invdesign_plugins.datasets.table import Table
+from invdesign_plugins.datasets.test_function import EngineeringFormula
 from invdesign_plugins.objectives.huber import Huber
 from invdesign_plugins.objectives.mae import MAE
 from invdesign_plugins.objectives.max_miss import MaxMiss
@@ -32,7 +33,7 @@ from invdesign_plugins.tuners.random_search import RandomSearch
 @hookimpl
 def invdesign_datasets() -> list[type[Dataset]]:
     """Return the datasets."""
-    return [BinaryDecimal, RoboticArm, SineWave, Table]
+    return [BinaryDecimal, RoboticArm, SineWave, Table, EngineeringFormula]
 
 
 @hookimpl
