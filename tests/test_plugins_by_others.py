@@ -198,6 +198,7 @@ def invdesign_event(event):
 """
 
 
+@pytest.mark.long
 def test_a_run_by_a_file_is_named_resumed_and_solved_by_what_it_recorded(mine, site, tmp_path):
     (tmp_path / "own_net.py").write_text(NET)
     (tmp_path / "watch.py").write_text(WATCH)
@@ -258,6 +259,7 @@ def test_a_layer_of_an_installed_plugin_needs_no_import_and_one_that_is_gone_is_
     assert "pip install 'invdesign-net==1.3'" in done.err
 
 
+@pytest.mark.long
 def test_a_saved_run_uses_the_distribution_that_it_recorded(site, tmp_path):
     source = MINE.replace("Solver, SolverResult", "Solver, SolverResult, hookimpl")
     source += "\n\n@hookimpl\ndef invdesign_objectives():\n    return [Mine]\n"

@@ -392,6 +392,36 @@ def test_a_pickled_surrogate_is_opened_on_request_only(five: tuple[Finished, Pat
     assert "one-plus-one" in solvers_that_can(gradients.err)
 
 
+# Written by `plugins new`
+
+
+def test_what_plugins_new_writes_installs_is_listed_and_is_used_by_name(wheels: Path, tmp_path: Path) -> None:
+    fresh = Environment(tmp_path / "environment", wheels)
+    done = fresh.invdesign("plugins", "new", "all", "mine", cwd=tmp_path)
+    assert done.code == 0, done.err
+    pip = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-build-isolation")
+    done = fresh._run(fresh.scripts / "python", *pip, tmp_path / "invdesign-mine", cwd=tmp_path, env={})
+    assert done.code == 0, done.err
+    kinds = ("dataset", "surrogate", "tuner", "objective", "solver")
+    theirs = [row for row in listed(fresh, tmp_path)["plugins"] if row["distribution"] == "invdesign-mine"]
+    assert {(row["kind"], row["name"]) for row in theirs} == {(kind, f"mine-{kind}") for kind in kinds}
+    assert not any(row["warnings"] for row in theirs)
+    tests = tmp_path / "invdesign-mine" / "tests"
+    suites = ("-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", "Dataset or Tuner or Solver")
+    done = fresh._run(fresh.scripts / "python", *suites, cwd=tmp_path, env={})
+    assert done.code == 0, done.out
+    chosen = [item for kind in kinds for item in (f"--{kind}", f"mine-{kind}")]
+    done = fresh.invdesign("run", *chosen, "--set", "training.epochs=20", "--json", cwd=tmp_path)
+    assert done.code in (0, 1), done.err
+    assert set(done.json["distributions"].values()) == {"invdesign-mine 0.1.0"}
+
+
+def test_the_example_passes_the_kit(plain: Environment, tmp_path: Path) -> None:
+    for name in ("cantilever", "few-draws", "pseudo-huber", "one-plus-one", "forest"):
+        done = plain.invdesign("plugins", "check", name, cwd=tmp_path)
+        assert done.code == 0, done.out
+
+
 # Mixed with the defaults
 
 
