@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign_core.context import Context, Event
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
 from invdesign_core.designs.report import RefinedReport, RefineReport, RoundReport
@@ -124,8 +125,7 @@ def _asked(p: Prepared, asked: Sequence[str] | pd.DataFrame) -> Asked:
 def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineReport:
     """Do the rounds that are left."""
     ctx, problem = p.ctx, p.problem(asked)
-    quiet = replace(ctx, emit=lambda event: None if event.kind in ("note", "stage") else ctx.emit(event))
-    p, second = replace(p, ctx=quiet), p.model.second
+    p, second = replace(p, ctx=_quieter(ctx, p.notes)), p.model.second
     mark = _mark(p, problem, asked)
     known, done = _before(p.source, mark, Evaluated.nothing(problem))
     if done:
@@ -150,6 +150,19 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         if model.second is not None:
             p.folder.write_second(model.second)
     return _reported(replace(p, ctx=ctx), problem, best, known, done, out)
+
+
+def _quieter(ctx: Context, before: Sequence[str]) -> Context:
+    """Return a context that passes on what each round says only where it was not said before, and no notes."""
+    said = set(before)
+
+    def emit(event: Event) -> None:
+        text = str(event.data.get("text", ""))
+        if event.kind not in ("note", "stage") and not (event.kind == "warning" and text in said):
+            ctx.emit(event)
+        said.add(text)
+
+    return replace(ctx, emit=emit)
 
 
 Chosen = tuple[FloatArray, Proposed, IndexArray]
