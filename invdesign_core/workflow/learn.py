@@ -129,8 +129,8 @@ def learnt(p: Prepared, measured: Measured, asked: tuple[str, ...], afresh: bool
 
 
 def with_second(p: Prepared, model: ForwardModel) -> ForwardModel:
-    """Return a model with another one beside it that tells how far to trust it, where the run has one."""
-    if p.model.second is None:
+    """Return a model with another one beside it that tells how far to trust it, unless the run wants none."""
+    if not p.experiment.confidence.wanted:
         return model
     return replace(model, second=second_model(model, p.experiment.confidence, p.ctx, p.registry))
 

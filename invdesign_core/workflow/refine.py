@@ -125,7 +125,7 @@ def _asked(p: Prepared, asked: Sequence[str] | pd.DataFrame) -> Asked:
 def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineReport:
     """Do the rounds that are left."""
     ctx, problem = p.ctx, p.problem(asked)
-    p, second = replace(p, ctx=_quieter(ctx, p.notes)), p.model.second
+    p = replace(p, ctx=_quieter(ctx, p.notes))
     mark = _mark(p, problem, asked)
     known, done = _before(p.source, mark, Evaluated.nothing(problem))
     if done:
@@ -146,7 +146,7 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         done.append(one.model_copy(update={"met": int(best.met.sum())}))
         ctx.note(_told(done[-1], problem.targets))
     if done and p.folder is not None and not p.folder.has(SECOND):  # not in each round: it takes longer than the rest
-        model = with_second(replace(p, model=replace(p.model, second=second)), p.model)
+        model = with_second(p, p.model)
         if model.second is not None:
             p.folder.write_second(model.second)
     return _reported(replace(p, ctx=ctx), problem, best, known, done, out)
