@@ -317,6 +317,7 @@ def test_fewer_records_than_checks_are_no_pass():
     assert not records.ok
 
 
+@pytest.mark.long
 class TestGood(ObjectiveTests):
     plugin = Good
     expected_failures: ClassVar = {"imports_little": "this module of tests imports pandas"}
@@ -353,6 +354,7 @@ def made(tmp_path):
         yield site
 
 
+@pytest.mark.long
 def test_what_is_written_is_listed_and_passes_the_kit(made, tmp_path):
     entries = [entry for entry in Registry.discover().entries if entry.provider.distribution == "invdesign-mine"]
     assert {entry.name for entry in entries} == {f"mine-{kind}" for kind in KINDS}
