@@ -33,6 +33,12 @@ def save(model, path):
     return path
 
 
+def other_notes(notes):
+    """Return what is said besides that a model alone has no intervals."""
+    assert sum("no intervals" in note for note in notes) == 1
+    return [note for note in notes if "no intervals" not in note]
+
+
 def solved(path, *targets, starts=16, **options):
     return solve_model(
         path, targets, overrides={"solver": {"use": "lbfgsb", "starts": starts}}, registry=REGISTRY, **options
@@ -77,7 +83,7 @@ def test_inputs_and_outputs_go_by_their_names(tmp_path):
     result = solved(path, "perimeter=1.2", "slack=0.2", bounds=box("length", "width"))
     assert result.report.status == "met"
     assert best(result).inputs == pytest.approx({"length": 0.7, "width": 0.5}, abs=1e-3)
-    assert result.report.notes == []
+    assert other_notes(result.report.notes) == []
     swapped = solved(
         path, "slack=0.2", "perimeter=1.2", bounds=box("length", "width"), inputs=["width", "length"],
         outputs=["slack", "perimeter"],
@@ -233,7 +239,7 @@ def test_bounds_that_are_equal_all_equal_or_missing(invdesign, tmp_path):
         assert design["prediction"]["y"] == 7
         assert design["miss"]["y"] == miss
         assert len(done.json["designs"]) == 1
-        assert done.json["notes"] == []
+        assert other_notes(done.json["notes"]) == []
     shown = invdesign(*solve[:2], *held, "--target", "8")
     assert "misses by 1" in shown.out
     done = invdesign(*solve, "--bounds", "x1=0..1", "--target", "1")
@@ -377,7 +383,7 @@ def test_a_prediction_does_not_depend_on_the_starts_beside_it(tmp_path):
     model = keras.saving.load_model(path)
     few, many = (solved(path, "1.0", bounds=box("x1", "x2"), starts=n) for n in (2, 200))
     for result in (few, many):
-        assert result.report.notes == []
+        assert other_notes(result.report.notes) == []
         answers = result.answers.starts
         written = answers.filter(like="design.").to_numpy(float)
         said = model.predict(written, verbose=0)[:, 0]
