@@ -113,7 +113,7 @@ def inverse_problem(
         model.truth,
         wishes,
         held,
-        second=model.second,
+        second=None if model.rows is None else model.second,  # intervals need the measured outputs
         errors=Quality.of(model.report).errors,
     )
 
