@@ -303,7 +303,7 @@ def test_without_a_target_the_run_says_how_to_ask(invdesign, table, tmp_path):
     assert "H2" in done.out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_runs_with_one_seed_print_the_same_and_another_seed_does_not(invdesign, invdesign_process):
     ask = ("run", "--target", "3", *QUICK, "--seed")
     first, again, other = invdesign(*ask, "5"), invdesign_process(*ask, "5"), invdesign(*ask, "6")
@@ -351,7 +351,7 @@ def test_stdout_holds_the_result_only_on_either_backend(invdesign_process, backe
     assert "tensorflow" not in done.err.lower() or backend == "tensorflow"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_surrogate_trained_on_one_backend_is_solved_on_the_other(invdesign):
     assert invdesign("run", "--out", "out", *QUICK, "--set", "training.epochs=100").code in (0, 1)
     on = {b: invdesign("solve", "out", "--backend", b, "--target", "1", "--json") for b in ("jax", "tensorflow")}

@@ -153,7 +153,7 @@ def test_a_constant_input_is_no_distance_to_the_data():
     assert near.breaks(np.array([[0.5, 298.15], [0.5, 298.3]])).tolist() == [False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("column", [298.15, "flat"])
 def test_a_constant_input_leaves_the_surrogate_as_good_as_without_it(column):
     rng = np.random.default_rng(0)

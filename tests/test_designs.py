@@ -440,7 +440,7 @@ def test_another_category_is_one_away_and_repeated_rows_count_once():
     assert len(near.points) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_saved_estimator_keeps_the_numbers_of_its_rows(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x1": rng.random(80), "x2": rng.random(80)})

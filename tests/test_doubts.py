@@ -96,6 +96,7 @@ def test_a_regressor_refuses_rows_that_were_not_measured():
         InverseDesign(Plain(), solver=without_gradients).fit_data(Data.from_frame(frame, ["a", "b"], partial=True))
 
 
+@pytest.mark.long
 def test_repeats_never_flatter_the_test_score():
     rng = np.random.default_rng(0)
     recipes = rng.random((30, 3))
@@ -187,6 +188,7 @@ def test_bounds_beyond_the_data_are_said(design, said):
     assert doubts == ([start + said] if said else [])
 
 
+@pytest.mark.long
 def test_a_solve_says_once_that_its_bounds_reach_beyond_the_data():
     frame = pd.DataFrame({"x": np.linspace(0, 1, 40)}).assign(y=lambda t: 2 * t["x"])
     model, _ = fit(frame, ["y"], {"epochs": 2})

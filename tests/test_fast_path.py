@@ -147,6 +147,7 @@ def test_weights_of_rows_count_as_in_keras():
     assert outcome.metrics["val_loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_column_of_weights_reaches_the_training():
     import pandas as pd
 

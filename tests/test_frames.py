@@ -201,7 +201,7 @@ def test_a_table_of_targets_may_be_one_of_polars_or_of_arrow_or_hold_decimals():
     assert Targets.from_frame(words, ["y"], np.ones(1)).upper.tolist() == [[np.inf], [7.0]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_fitted_to_polars_answers_as_one_fitted_to_pandas():
     options = {
         "surrogate": {"use": "selu-mlp", "widths": [8], "learning_rate": [0.01, 0.01]},

@@ -117,6 +117,7 @@ def test_each_output_learns_from_the_rows_where_it_was_measured() -> None:
         np.testing.assert_allclose(ours[:, 1:], alone, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_design_far_from_all_rows_is_as_uncertain_as_one_can_be_and_ranks_last() -> None:
     rng = np.random.default_rng(0)
     X = rng.uniform(0, 1, (60, 2))

@@ -81,13 +81,13 @@ def test_auto_takes_options_that_every_solver_has(fitted):
     assert len(answers.starts) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_seed_gives_one_result(xy):
     first, again = (InverseDesign(NET, training=QUICK, seed=3).fit(*xy).invert(1.0).starts for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_ensemble_reports_its_spread(xy):
     answers = InverseDesign(NET, training=QUICK | {"members": 3}).fit(*xy).invert(1.0)
     assert (answers.designs["spread.y"] > 0).all()

@@ -76,7 +76,7 @@ def project(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_with_a_builder_beside_the_experiment_file(invdesign, project, tmp_path):
     import keras
 
@@ -132,6 +132,7 @@ def small(hp):
     return model
 
 
+@pytest.mark.long
 def test_a_function_is_used_as_it_is():
     X = np.random.default_rng(0).uniform(0, 1, (150, 2))
     model = InverseDesign(surrogate=ModelBuilder(builder=small), training={"epochs": 60}).fit(X, X.sum(axis=1))

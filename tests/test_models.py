@@ -333,7 +333,7 @@ def test_the_compiled_path_is_the_users_model(name):
     assert largest_difference(*unusual_layers()[name]) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_own_layers_and_unused_inputs_on_tensorflow_too(tmp_path):
     done = subprocess.run(
         [

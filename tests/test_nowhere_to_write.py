@@ -295,7 +295,7 @@ def test_output_that_can_not_be_written_is_said_and_ends_with_7(console, argumen
     assert done.stderr.startswith("Error: standard output can't be written: No space left on device")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("target", "code", "streams"), [("1", 0, "2>&-"), ("77", 1, ">&9 2>&9")])
 def test_a_solve_that_nobody_watches_ends_with_its_own_code(console, run_copy, streams, target, code):
     done = shell(console, f"solve run --target {target}", streams, run_copy.parent)
@@ -313,7 +313,7 @@ def test_a_solve_whose_output_is_lost_says_where_the_answer_is(console, run_copy
     assert (run_copy / "solve" / "2" / "designs.csv").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_solve_on_a_full_disk_prints_its_answer_and_ends_with_7(console, run_copy):
     done = shell(console, "solve run --target 1 --json", "", run_copy.parent, first="ulimit -f 0;")
     assert done.returncode == 7

@@ -26,7 +26,7 @@ REGISTRY = Registry.discover()
 SOLVERS = sorted(REGISTRY.labels("solver"))
 KINDS = ["continuous", "ranges", "log", "integer", "step", "levels", "binary", "labels", "categorical"]
 OUTPUTS = ("y1", "y2")
-PROBLEMS = [5, pytest.param(14, marks=pytest.mark.long)]
+PROBLEMS = [3, pytest.param(14, marks=pytest.mark.long)]
 """Random problems for each solver."""
 HARD = (24, 32, 34, 39, 42, 67, 86)
 """Seeds of problems in which boxes, ranges or rows of the data hold no feasible design; they come first."""

@@ -63,6 +63,7 @@ def test_a_level_called_na_is_a_level(invdesign, tmp_path):
     assert best["x"] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.long
 def test_half_of_two_categories_is_no_answer(invdesign, tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"level": rng.choice(list("ABCD"), 800), "x": rng.uniform(0, 0.5, 800)})

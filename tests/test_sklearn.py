@@ -236,6 +236,7 @@ numpy.save("y.npy", model.predict(X))
     assert np.load(tmp_path / "y.npy") == pytest.approx(fitted.predict(X), rel=1e-5)
 
 
+@pytest.mark.long
 def test_plugin_objects_are_saved_by_name_and_options(table, tmp_path):
     X, y, _ = table
     model = InverseDesign(SeluMLP(widths=[4]), solver=LBFGSB(starts=5), training={"epochs": 2}).fit(X, y)

@@ -161,6 +161,7 @@ def test_bad_tables_are_refused_with_row_and_column(model, tmp_path, frame, mess
     assert mended.met == 1, "a refused table leaves nothing that is in the way"
 
 
+@pytest.mark.long
 def test_a_dataframe_of_targets_is_answered_in_python():
     x = pd.DataFrame({"T": np.tile([1.0, 2.0, 4.0], 60), "x": np.random.default_rng(0).uniform(0, 5, 180)})
     y = pd.DataFrame({"y": x["T"] + x["x"]})

@@ -88,7 +88,7 @@ def test_the_reported_metrics_are_those_of_the_weights_that_are_kept():
     assert outcome.epochs < 40, "it overfits, so it must have stopped"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_does_not_depend_on_those_beside_it():
     trials = [Trial({"rate": r, "width": w}) for r in (0.01, 0.02, 0.05) for w in (4, 8)]
     together = evaluator()(trials)
