@@ -204,7 +204,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield folder
     for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
 
 
@@ -214,6 +214,7 @@ def test_every_example_runs(page: Path, tmp_path: Path, site: Path, monkeypatch:
     folder = tmp_path / "reader"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)  # where Python is started, it imports from
     reader = Reader(folder, site)
     for block in blocks(page):
         reader.follow(block)
