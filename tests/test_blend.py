@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_race import line, parabola, race, table
+from test_race import GRID, REGISTRY, Contest, line, parabola, race, table
 
+from invdesign_core.context import Context
 from invdesign_core.data.data import Rows
 from invdesign_core.designs.comparison import saved_by_blend
 from invdesign_core.errors import RunStoreError
@@ -22,7 +23,9 @@ from invdesign_core.surrogate.folds import Fold
 from invdesign_core.surrogate.keras_file import load_model
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.sealed import KEY, seal
+from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.workflow.rounds import Trainers, trained_on, with_rows
 
 
 def pool_of(y, folds, repeats=1):
@@ -152,3 +155,25 @@ def test_weights_that_are_none_are_refused(weights, tmp_path):
 def test_an_output_that_is_known_well_counts_as_much_as_one_that_is_not(ratios, saved):
     best = np.tile([[0.01, 1.0][: len(ratios)]], (5, 1)) ** 2
     assert saved_by_blend(best * np.square(ratios), best) == pytest.approx(saved)
+
+
+def test_a_blend_that_learns_further_rows_keeps_its_parts_and_weights():
+    found = race(bent_and_straight(), "line", {"use": "curve", "degree": 6}, folds=5)
+    assert found.report.race.chosen == "blend"
+    candidates = ["line", {"use": "curve", "degree": 6}]
+    by = Trainers(Contest(candidates=candidates, folds=5, repeats=1), GRID, Training(), REGISTRY)
+    more = table(20, noise=0.4, seed=1, straight=line, bent=lambda a, b: 4 * parabola(a, b))
+    data = with_rows(found, more.x, more.y, more.space)
+    after = trained_on(found, data, by, Context(0))
+    assert len(after.known.x) == 50
+    assert np.array_equal(after.surrogate.weights, found.surrogate.weights)
+    alone = [fit_alone(data, name) for name in candidates]
+    shares = [list(found.report.race.weights[name].values()) for name in found.report.race.weights]
+    by_name = dict(zip(("line", "curve"), alone, strict=True))
+    told = sum(w * by_name[name] for name, w in zip(found.report.race.weights, np.array(shares), strict=True))
+    assert after.surrogate.predict(data.x).mean == pytest.approx(told, abs=1e-4)
+
+
+def fit_alone(data, candidate):
+    """Return what one candidate answers that has learnt all rows."""
+    return race(replace(data, split=None), candidate, folds=5, blend=False).surrogate.predict(data.x).mean

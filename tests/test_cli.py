@@ -241,6 +241,10 @@ MISTAKES = [
     (["solve", "sum.keras", "--bounds", "x3=0..1", "--target", "1"], 2, "did you mean 'x"),
     (["solve", "sum.keras", "--bounds", "x1=1", "--target", "1"], 2, "expected LOW..HIGH"),
     (["solve", "sum.keras", "--set", "training.epochs=3", "--target", "1"], 2, "a solve trains nothing"),
+    (["propose", "sum.keras", "--set", "training.epochs=3"], 2, "no surrogate is trained"),
+    (["propose", "sum.keras", "--set", "dataset.decimal=,"], 2, "--set dataset: no surrogate is trained"),
+    (["learn", "sum.keras", "t.csv", "--set", "tuner.objective=val_mae"], 2, "a run is trained on by its own settings"),
+    (["refine", "sum.keras", "--budget", "3", "--set", "training.epochs=3"], 2, "trained on by its own settings"),
     (["plugins", "show", "lbfgs"], 3, "did you mean 'lbfgsb'?"),
     (["validate", "mine.toml", "--target", "H2=1e"], 2, "expected a number"),
 ]

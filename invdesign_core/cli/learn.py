@@ -10,20 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from invdesign_core.cli.console import width_of
-from invdesign_core.cli.option_values import check_exists, design_values, overrides_of
 from invdesign_core.cli.output import check_printed
-from invdesign_core.cli.session import discover, session
-from invdesign_core.data.files.load import AUTOMATIC
-from invdesign_core.data.files.options import Reading
-from invdesign_core.data.files.write import check_new
+from invdesign_core.cli.saved_run import opened
 from invdesign_core.designs.report import LearnReport
 from invdesign_core.designs.verdict import number_text
 from invdesign_core.errors import plural
-from invdesign_core.registry import build_options
-from invdesign_core.workflow.design import merge_design
-from invdesign_core.workflow.experiment import apply_overrides
 from invdesign_core.workflow.learn import learn_table
-from invdesign_core.workflow.load import prepare
 
 
 def learn(
@@ -38,28 +30,12 @@ def learn(
     **given: Any,
 ) -> None:
     """Add measured rows to a run, train on, and propose again."""
-    check_exists(run)
-    if out is not None:
-        check_new(out)
-    sections = apply_overrides({}, overrides_of(given))
-    said = sections.pop("dataset", {})
-    reading = build_options(Reading, said, "--set dataset") if said else AUTOMATIC
-    design = merge_design(sections.pop("design", {}), design_values(given))
-    registry = discover()
-    with session(given["backend"], quiet) as (stdout, _, ctx):
-        prepared = prepare(
-            run,
-            registry=registry,
-            ctx=ctx,
-            overrides=sections,
-            seed=given["seed"],
-            backend_name=given["backend"],
-            allow_code=given["allow_code"],
-            targets=targets,
-            truth=False,
-            **design,
+    why = "a run is trained on by its own settings"
+    with opened(run, targets, out, quiet, given, takes=("dataset",), why=why) as this:
+        stdout = this.stdout
+        report = learn_table(
+            this.prepared, table, targets=targets, reading=this.reading, afresh=afresh, batch=batch, out=out
         )
-        report = learn_table(prepared, table, targets=targets, reading=reading, afresh=afresh, batch=batch, out=out)
         if as_json:
             stdout.write(report.model_dump_json(indent=1) + "\n")
         else:

@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from invdesign_core.cli.console import Watcher
-from invdesign_core.cli.option_values import check_exists, design_values, experiment_of, overrides_of
+from invdesign_core.cli.option_values import experiment_of
 from invdesign_core.cli.output import check_printed, results_only_on_stdout
-from invdesign_core.cli.session import discover, session
+from invdesign_core.cli.saved_run import opened
 from invdesign_core.context import Context
-from invdesign_core.data.files.write import check_new
 from invdesign_core.designs.report import ProposeReport
 from invdesign_core.errors import ConfigError, plural
 from invdesign_core.space.variables import plain
 from invdesign_core.workflow.defaults import DEFAULTS
-from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.draft import first_experiments
-from invdesign_core.workflow.experiment import apply_overrides
-from invdesign_core.workflow.load import prepare
 from invdesign_core.workflow.propose import propose_one
 
 
@@ -39,26 +35,9 @@ def _next(
     run: Path, targets: tuple[str, ...], batch: int, out: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Propose the next experiments of a run."""
-    check_exists(run)
-    if out is not None:
-        check_new(out)
-    sections = apply_overrides({}, overrides_of(given))
-    design = merge_design(sections.pop("design", {}), design_values(given))
-    registry = discover()
-    with session(given["backend"], quiet) as (stdout, _, ctx):
-        prepared = prepare(
-            run,
-            registry=registry,
-            ctx=ctx,
-            overrides=sections,
-            seed=given["seed"],
-            backend_name=given["backend"],
-            allow_code=given["allow_code"],
-            targets=targets,
-            truth=False,
-            **design,
-        )
-        report, table = propose_one(prepared, targets, batch, out, given["repeats"])
+    with opened(run, targets, out, quiet, given, why="no surrogate is trained") as this:
+        stdout = this.stdout
+        report, table = propose_one(this.prepared, targets, batch, out, given["repeats"])
         if as_json:
             stdout.write(report.model_dump_json(indent=1) + "\n")
         elif out is None:

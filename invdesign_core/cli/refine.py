@@ -11,22 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from invdesign_core.cli.console import width_of
-from invdesign_core.cli.option_values import check_exists, design_values, overrides_of
 from invdesign_core.cli.output import check_printed
-from invdesign_core.cli.session import discover, session
-from invdesign_core.data.files.load import AUTOMATIC
-from invdesign_core.data.files.options import Reading
-from invdesign_core.data.files.write import check_new
-from invdesign_core.data.own_columns import read_targets
+from invdesign_core.cli.saved_run import opened
 from invdesign_core.designs.report import RefineReport
 from invdesign_core.designs.verdict import number_text
-from invdesign_core.errors import ConfigError, ExitCode
-from invdesign_core.registry import build_options
-from invdesign_core.workflow.design import merge_design
-from invdesign_core.workflow.experiment import apply_overrides
-from invdesign_core.workflow.load import prepare
+from invdesign_core.errors import ExitCode
 from invdesign_core.workflow.refine import Plan, refine
-from invdesign_core.workflow.run_folder import saved_space
 
 SHOWN = 20
 """Targets of a table that are printed."""
@@ -45,33 +35,12 @@ def refine_run(
     **given: Any,
 ) -> int:
     """Ask the true model, learn, and ask again."""
-    check_exists(run)
-    if out is not None:
-        check_new(out)
-    if targets and target_table is not None:
-        raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
-    sections = apply_overrides({}, overrides_of(given))
-    said = sections.pop("dataset", {})
-    reading = build_options(Reading, said, "--set dataset") if said else AUTOMATIC
-    design = merge_design(sections.pop("design", {}), design_values(given))
-    registry = discover()
-    with session(given["backend"], quiet) as (stdout, _, ctx):
-        frame = None if target_table is None else read_targets(target_table, saved_space(run), reading)
-        prepared = prepare(
-            run,
-            registry=registry,
-            ctx=ctx,
-            overrides=sections,
-            seed=given["seed"],
-            backend_name=given["backend"],
-            allow_code=given["allow_code"],
-            truth=True if given["truth"] else None,
-            frame=frame,
-            targets=targets,
-            **design,
-        )
+    truth = True if given["truth"] else None
+    takes, why = ("truth", "dataset"), "a run is trained on by its own settings"
+    with opened(run, targets, out, quiet, given, takes=takes, why=why, target_table=target_table, truth=truth) as this:
+        stdout, frame = this.stdout, this.targets
         try:
-            report = refine(prepared, targets if frame is None else frame, Plan(rounds, budget, batch), out)
+            report = refine(this.prepared, targets if frame is None else frame, Plan(rounds, budget, batch), out)
         except KeyboardInterrupt:
             click.echo("finished rounds are saved; run the same command to resume", err=True)
             raise

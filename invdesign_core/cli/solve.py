@@ -14,26 +14,20 @@ from invdesign_core.cli.option_values import (
     design_values,
     listed_names,
     others_of,
-    overrides_of,
 )
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.report import check_page
 from invdesign_core.cli.run import finish
+from invdesign_core.cli.saved_run import SECTIONS, sections_of
 from invdesign_core.cli.session import discover, session
-from invdesign_core.data.files.load import AUTOMATIC
-from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_ending, check_new
 from invdesign_core.data.own_columns import read_designs, read_targets
 from invdesign_core.errors import ConfigError, ExitCode
-from invdesign_core.registry import build_options
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.design import merge_design
-from invdesign_core.workflow.experiment import apply_overrides
 from invdesign_core.workflow.load import prepare, registry_for
 from invdesign_core.workflow.run_folder import RunFolder, is_run, saved_space
 from invdesign_core.workflow.solve import solve_one, solve_table
-
-PLUGINS = ("solver", "objective")
 
 
 def solve(
@@ -56,9 +50,10 @@ def solve(
         (check_new if target_table is None else check_ending)(out)  # a table that was begun is gone on with
     if target_table is not None and targets:
         raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
-    sections = _sections(given, 1 if target_table is not None and given["designs"] is None else given["designs"])
-    said = sections.pop("dataset", {})
-    reading = build_options(Reading, said, "--set dataset") if said else AUTOMATIC
+    sections, reading, said = sections_of(given, (*SECTIONS, "truth", "dataset"), "a solve trains nothing")
+    designs = 1 if target_table is not None and given["designs"] is None else given["designs"]
+    if designs is not None:
+        sections.setdefault("design", {})["designs"] = designs
     if said and target_table is None and given["table"] is None:
         raise ConfigError("--set dataset: no table is read", "it says how the file of --targets or --table is written")
     design = merge_design(sections.pop("design", {}), design_values(given))
@@ -109,23 +104,3 @@ def solve(
             show_table(report, stdout)
         check_printed(stdout, f"the designs are in {report.out}")
         return int(ExitCode.NOT_MET if report.status == "not met" else ExitCode.OK)
-
-
-def _sections(given: dict[str, Any], designs: int | None) -> dict[str, dict[str, Any]]:
-    """Return the sections of an experiment that a solve may replace."""
-    sections: dict[str, Any] = {kind: {"use": given[kind]} for kind in PLUGINS if given[kind] is not None}
-    sections = apply_overrides(sections, overrides_of(given))
-    for name, section in sections.items():
-        if name not in (*PLUGINS, "design", "confidence", "truth", "dataset"):
-            raise ConfigError(
-                f"--set {name}: a solve trains nothing, so only {', '.join(PLUGINS)}, design, confidence, truth and "
-                "how a table is written (dataset) can be set",
-                "use `invdesign run` to train again",
-            )
-        if isinstance(section, str) and name in PLUGINS:
-            sections[name] = {"use": section}
-        elif not isinstance(section, dict):
-            raise ConfigError(f"--set {name}: found {section!r}, expected one of its keys", f"write {name}.KEY=VALUE")
-    if designs is not None:
-        sections.setdefault("design", {})["designs"] = designs
-    return sections
