@@ -200,6 +200,18 @@ def test_a_run_tells_of_every_design_between_which_values_it_lies(run):
     assert written["without_guarantee"] == result.report.without_guarantee
 
 
+def test_designs_come_in_the_order_of_their_probability(run):
+    varied = 0
+    for target in ("y=0.2", "y<=0.1", "y=0.5 tolerance 0.02", "y=0.3..0.4"):
+        designs = solve_model(
+            run[1], [target], overrides={"design": {"designs": 12}, "solver": {"starts": 64}}
+        ).report.designs
+        told = [round(one.probability, 2) for one in designs]
+        assert told == sorted(told, reverse=True), target
+        varied += len(set(told)) > 1
+    assert varied, "somewhere there was something to put in order"
+
+
 def test_a_solve_has_the_intervals_of_its_run_and_narrower_ones_at_a_lower_level(run):
     result, folder = run
     same = solve_model(folder, ["y=0.5"]).report

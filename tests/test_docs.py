@@ -105,7 +105,7 @@ class Reader:
 
     def __init__(self, folder: Path, site: Path) -> None:
         self.folder, self.site = folder, site
-        self.said = ""
+        self.said = self.printed = ""
         self.names: dict[str, Any] = {"__name__": "docs"}
         self.environment = {
             **os.environ,
@@ -141,7 +141,7 @@ class Reader:
 
     def commands(self, lines: list[str]) -> int | None:
         """Run lines that are our commands and no more in this process; return the code, or None for other lines."""
-        self.said = ""
+        self.said = self.printed = ""
         if not all(line.startswith("invdesign ") and PLAIN.fullmatch(line) for line in lines):
             return None
         for line in lines:
@@ -150,6 +150,7 @@ class Reader:
                 return None  # this process runs on the other backend
             done = called(args, self.folder, {"COLUMNS": "120"})
             self.said += done.out + done.err
+            self.printed += done.out
             if done.code:
                 return done.code
         return 0
@@ -179,6 +180,11 @@ class Reader:
         for line in block.text.splitlines():
             missing = [word for word in words(line) if word not in self.said]
             assert not missing, f"{block.place}: {missing} of {line!r} is not in the output\n{self.said}"
+        if block.marks["output"] == "whole":  # then nothing that is printed is kept from the reader
+            assert self.printed, f"{block.place}: nothing was printed by a command in this process"
+            for line in self.printed.splitlines():
+                missing = [word for word in words(line) if word not in block.text]
+                assert not missing, f"{block.place}: {missing} of {line!r} is printed, but not shown"
 
 
 def words(line: str) -> list[str]:

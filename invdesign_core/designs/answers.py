@@ -281,9 +281,14 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         fine &= _as_good(reached.prediction.mean, np.where(fine, score, np.inf), reached.groups, targets)
         keys = np.stack([hit & ~fine, *np.where(fine, reached.distances, keys)])
     outside = None if near is None else near.sample.outside(reached.x)
-    if problem.second is not None and reached.distances is None:
+    by_probability = problem.second is not None and reached.distances is None
+    if by_probability:  # of the best designs alone, since it takes longer than a prediction
         shortlist = pick(reached.groups, unit, hit, keys, SHORTLIST * problem.wishes.designs, outside).rows
-        keys = np.stack([_improbable(reached, shortlist, hit), *keys])
+        few = reached.take(shortlist)
+        first = np.where(hit, 2.0, 0.0)
+        probability = intervals(problem, few.x, few.prediction, few.groups).probability
+        first[shortlist] = np.where(hit[shortlist], _improbable(probability, few.groups, targets), 0.0)
+        keys = np.stack([first, *keys])
     picked = pick(reached.groups, unit, hit, keys, problem.wishes.designs, outside)
     designs: Columns = {("target",): reached.groups[picked.rows], ("rank",): picked.ranks}
     designs |= {key: values[picked.rows] for key, values in columns.items()} | {("starts",): picked.starts}
@@ -299,21 +304,27 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
         if near.y is not None:
             designs |= {("nearest", "measured", name): near.y[row, m] for m, name in named}
         designs |= {("nearest", "distance"): distance, ("inside",): near.inside(reached.x[picked.rows])}
+    if by_probability:  # basins were picked one by one, and points along wide ones after them
+        improbable = _improbable(designs["probability",], few.groups, targets)
+        designs = _most_probable_first(designs, np.where(hit[picked.rows], improbable, 0.0))
     found = Answers(targets, laid_out(starts), designs, reached.interrupted, reached.search)
     return found if (second := problem.second) is None else replace(found, level=second.level, second=second.plugin)
 
 
-def _improbable(reached: SearchResult, shortlist: IndexArray, hit: NDArray[np.bool_]) -> FloatArray:
+def _improbable(probability: FloatArray, groups: IndexArray, targets: Targets) -> FloatArray:
     """Return (b,) keys by which designs that meet their target are ranked: how improbable it is that they do.
 
-    That is looked at for the best designs alone, since it takes longer than a prediction, and not beside an extremum.
+    To two digits, which is as well as it is known. Beside an extremum it is not looked at.
     """
-    few = reached.take(shortlist)
-    probability = intervals(reached.problem, few.x, few.prediction, few.groups).probability
-    keys = np.where(hit, 2.0, 0.0)  # after all that were looked at
-    keys[shortlist] = np.where(hit[shortlist], 1 - np.round(np.nan_to_num(probability), 2), 0.0)
-    extremum = reached.problem.targets.extremum[reached.groups].any(axis=1)
-    return np.where(extremum, 0.0, keys)
+    extremum = targets.extremum[groups].any(axis=1)
+    return np.where(extremum, 0.0, 1 - np.round(np.nan_to_num(probability), 2))
+
+
+def _most_probable_first(designs: Columns, improbable: FloatArray) -> Columns:
+    """Return designs in the order of (n,) keys for each target; among equals they stay as they were picked."""
+    order = np.lexsort((designs["rank",], improbable, designs["target",]))
+    ranked = {key: values[order] for key, values in designs.items()}
+    return ranked | {("rank",): numbered_within(ranked["target",]) + 1}
 
 
 def laid_out(columns: Columns) -> pd.DataFrame:
