@@ -37,7 +37,13 @@ def model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["solve"], ["benchmark"], ["plugins"], ["plugins", "show"], ["validate"], ["schema"]]
+    "command",
+    [
+        [],
+        *([word] for word in ["run", "solve", "benchmark", "plugins", "validate", "schema", "runs"]),
+        ["plugins", "show"],
+        ["runs", "rm"],
+    ],
 )
 def test_every_command_has_help_with_an_example(invdesign, command):
     done = invdesign(*command, "--help")
@@ -55,7 +61,9 @@ def test_a_reader_who_goes_away_is_no_failure(console, command):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", [["--help"], ["plugins", "list"], ["validate", "--no-data"], ["schema"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["plugins", "list"], ["validate", "--no-data"], ["schema"], ["runs", "list"]]
+)
 def test_light_commands_load_no_heavy_package(tmp_path, command):
     code = (
         f"import sys; sys.argv = ['invdesign', *{command}]\n"

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from invdesign_core.cli.console import width_of
 from invdesign_core.cli.option_values import arranged, experiment_of
 from invdesign_core.cli.session import discover, session
+from invdesign_core.cli.tables import Column, printer, say, show_rows
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.errors import ConfigError, RunStoreError, near_or_all, plural
 from invdesign_core.registry import Registry
@@ -98,10 +96,10 @@ def _many_held_out(experiment: Experiment, targets: int) -> Experiment:
 
 def show(report: BenchmarkReport, stream: TextIO) -> None:
     """Print a report for people."""
-    console = Console(file=stream, highlight=False, width=width_of(stream))
+    console = printer(stream)
     for task in report.tasks:
         _task(task, console)
-    console.print(f"{report.backend} on {report.machine}; {report.seconds:.0f} s")
+    say(console, f"{report.backend} on {report.machine}; {report.seconds:.0f} s")
     stream.flush()
 
 
@@ -112,47 +110,49 @@ def _task(task: TaskReport, console: Console) -> None:
     network += "" if chosen == [network] else f" ({', '.join(chosen)})"  # of a race who won
     network += f", {task.members} members" if task.members > 1 else ""
     title = f"{task.dataset}: {task.rows} rows, {plural(first.targets, 'target')}; {network}; {task.plugins['solver']}"
-    console.print(escape(f"{title} from {plural(task.starts, 'start')}"), style="italic")
-    table = Table()
-    table.add_column("mean squared error of the best of")
-    for t in DESIGNS:
-        table.add_column(plural(t, "design"), justify="right")
+    say(console, f"{title} from {plural(task.starts, 'start')}", "italic")
+    columns: list[Column | str] = [
+        Column("mean squared error of the best of", "left", words=True),
+        *(plural(t, "design") for t in DESIGNS),
+    ]
     measured = (
         {"this run": task.median} if count == 1 else {f"median of {count} seeds": task.median, "worst": task.worst}
     )
-    for name, errors in measured.items():
-        table.add_row(name, *(_number(errors[str(t)]) for t in DESIGNS))
+    rows = [[name, *(_number(errors[str(t)]) for t in DESIGNS)] for name, errors in measured.items()]
     for name, figures in task.published.items():
-        table.add_row(escape(f"published: {name}"), *(_number(figures.get(str(t))) for t in DESIGNS))
-    console.print(table)
+        rows.append([f"published: {name}", *(_number(figures.get(str(t))) for t in DESIGNS)])
+    show_rows(console, columns, rows, "result")
     for line in _shortfalls(task):
-        console.print(f"  {line}")
+        say(console, line, indent="  ")
     took = [[getattr(getattr(s, clock), part) for s in task.seeds] for clock in ("cpu", "wall") for part in PARTS]
     cpu_train, cpu_solve, train, solve = (statistics.median(seconds) for seconds in took)
     of = "" if count == 1 else "; medians of the seeds"
-    console.print(
-        f"  processor: {cpu_train:.1f} s to train, {cpu_solve:.1f} s to solve; "
-        f"clock: {train:.1f} s and {solve:.1f} s{of}"
+    say(
+        console,
+        f"processor: {cpu_train:.1f} s to train, {cpu_solve:.1f} s to solve; "
+        f"clock: {train:.1f} s and {solve:.1f} s{of}",
+        indent="  ",
     )
 
 
 def show_coverage(report: CoverageReport, stream: TextIO) -> None:
     """Print how often intervals held for people."""
-    console = Console(file=stream, highlight=False, width=width_of(stream))
+    console = printer(stream)
     for task in report.tasks:
         rows = f"{task.rows} rows, noise {task.noise:.0%}, {plural(task.targets, 'target')} of each kind"
         models = f"{plural(task.seeds, 'seed')}; {task.surrogate} beside {task.second}"
-        console.print(escape(f"{task.name}: {rows}, {models}"), style="italic")
+        say(console, f"{task.name}: {rows}, {models}", "italic")
         _coverage(task, report.level, console)
-    console.print(f"{report.backend} on {report.machine}; {report.seconds:.0f} s")
+    say(console, f"{report.backend} on {report.machine}; {report.seconds:.0f} s")
     stream.flush()
 
 
 def _coverage(task: CoverageTask, level: float, console: Console) -> None:
-    table = Table()
-    table.add_column(f"of the {level:.0%} intervals")
-    for name in ("ordinary targets", "extreme targets"):
-        table.add_column(name, justify="right")
+    columns: list[Column | str] = [
+        Column(f"of the {level:.0%} intervals", "left", words=True),
+        "ordinary targets",
+        "extreme targets",
+    ]
     places = (task.ordinary, task.extreme)
     rows = {
         "true value inside": [_share(place.true) for place in places],
@@ -162,11 +162,9 @@ def _coverage(task: CoverageTask, level: float, console: Console) -> None:
         "measurement inside the plain interval": [_share(place.plain) for place in places],
         "without guarantee": [_share(place.without_guarantee) for place in places],
     }
-    for name, cells in rows.items():
-        table.add_row(name, *cells)
-    console.print(table)
+    show_rows(console, columns, [[name, *cells] for name, cells in rows.items()], "share")
     gap = "too few designs to tell" if task.gap is None else f"at most {task.gap:.2f} off"
-    console.print(f"  probability of meeting the target, in ten bins: {gap}")
+    say(console, f"probability of meeting the target, in ten bins: {gap}", indent="  ")
 
 
 def _share(value: float | None) -> str:

@@ -457,6 +457,67 @@ def report(**given: Any) -> None:
     _do("report.report", given)
 
 
+@cli.group(cls=Group)
+def runs() -> None:
+    """List saved runs, compare two of them, or delete some.
+
+    \b
+    Examples:
+      invdesign runs list
+      invdesign runs compare runs/first runs/second
+      invdesign runs rm runs/first
+    """
+
+
+@runs.command("list")
+@click.argument("folder", metavar="[FOLDER]", type=PATH, default="runs")
+@json_option
+def list_runs(**given: Any) -> None:
+    """List the runs in a folder: when each began, what came of it, how good its surrogate is, and its size.
+
+    FOLDER is runs where it is not given. Folders that are no runs, or damaged, are named.
+
+    \b
+    Examples:
+      invdesign runs list
+      invdesign runs list elsewhere --json
+    """
+    _do("runs.list_them", given)
+
+
+@runs.command("compare")
+@click.argument("first", metavar="A", type=PATH)
+@click.argument("second", metavar="B", type=PATH)
+@json_option
+def compare_runs(**given: Any) -> None:
+    """Show what two runs differ in: settings, data and versions, errors, and the best design of each.
+
+    \b
+    Examples:
+      invdesign runs compare runs/first runs/second
+      invdesign runs compare runs/first runs/second --json
+    """
+    _do("runs.compare", given)
+
+
+@runs.command("rm")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@json_option
+def remove_runs(**given: Any) -> Any:
+    """Delete run folders, after a question.
+
+    Only what a run wrote is deleted: a folder that is damaged, holds other files, is a link, or is being written by
+    another process stays and is named.
+
+    \b
+    Examples:
+      invdesign runs rm runs/20260101-120000
+      invdesign runs rm runs/first runs/second --yes
+    """
+    return _do("runs.remove", given)
+
+
 @cli.command(short_help="Measure designs by a true model: published tasks, or a dataset of your own.")
 @click.argument("tasks", nargs=-1, metavar="[DATASET|EXPERIMENT.toml]...")
 @plugin_options("surrogate", "tuner", "objective", "solver")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from invdesign_core.cli.tables import Column, printer, say, show_rows
 from invdesign_core.designs.verdict import (
     as_written,
     confidence_lines,
@@ -111,7 +110,7 @@ class Watcher:
 
 def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     """Print a report for people, except what depends on the clock and the folder, which goes to stderr."""
-    console = Console(file=stream, highlight=False, width=width_of(stream))
+    console = printer(stream)
     _surrogate(report, console)
     if report.measured:
         _measured(report, console)
@@ -120,8 +119,8 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
         _around(report.designs[0], report, console)
     if report.starts is not None:
         goal = any(target.goal for target in report.target.values())
-        console.print(_counts(report.starts, "hold all limits" if goal else "hit the target"))
-    console.print(escape(report.verdict))
+        say(console, _counts(report.starts, "hold all limits" if goal else "hit the target"))
+    say(console, report.verdict)
     stream.flush()
     if quiet:
         return
@@ -129,16 +128,12 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     print(f"saved in {report.run} ({end})" if report.run else end, file=sys.stderr)
 
 
-def width_of(stream: TextIO) -> int | None:
-    """Return how wide to print; None leaves it to the terminal, or to what $COLUMNS says."""
-    return None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else 120
-
-
 def show_table(report: TableReport, stream: TextIO) -> None:
     """Print the report of a table of targets for people."""
+    console = printer(stream)
     if report.starts.total:
-        stream.write(_counts(report.starts, "hit their target") + "\n")
-    stream.write(f"{report.verdict}; the designs are in {report.out}\n")
+        say(console, _counts(report.starts, "hit their target"))
+    say(console, f"{report.verdict}; the designs are in {report.out}")
     stream.flush()
     print(f"{report.seconds['total']:.1f} s", file=sys.stderr)
 
@@ -156,56 +151,50 @@ def _surrogate(report: Report, console: Console) -> None:
     if s.race is not None:
         _race(s.race, console)
     if s.test:
-        title: str | None = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
+        title = f"surrogate on {plural(s.rows.get('test', 0), 'test row')}"
         if s.rows.get("left out"):
             rows = plural(s.rows["left out"], "row")
-            console.print(f"{s.plugin} on {rows}, each left out in turn; trained on all of them", style="italic")
-            title = None  # it would be broken to the width of the table
+            title = f"{s.plugin} on {rows}, each left out in turn; trained on all of them"
         if "table" in s.rows:
             title = f"the model on {plural(s.rows['table'], 'row')} of the table"
-        table = Table(title=title, title_justify="left")
-        table.add_column("output", overflow="fold")
-        for name in ("R²", "mean abs. error", "RMS error"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for name, m in s.test.items():
-            table.add_row(escape(name), escape(r2_text(m)), _number(m.mae), _number(m.rmse))
-        console.print(table)
+        say(console, title, "italic")
+        columns: list[Column | str] = [Column("output", "left", words=True), "R²", "mean abs. error", "RMS error"]
+        rows_shown = [[name, r2_text(m), _number(m.mae), _number(m.rmse)] for name, m in s.test.items()]
+        show_rows(console, columns, rows_shown, "output")
     if s.race is None and s.trials:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
         failed = f", {s.failed} failed" if s.failed else ""
-        console.print(
-            f"{plural(s.trials, 'trial')}{failed}; best: {escape(best)} ({escape(str(s.objective))} {_number(s.score)})"
-        )
+        say(console, f"{plural(s.trials, 'trial')}{failed}; best: {best} ({s.objective} {_number(s.score)})")
 
 
 def _race(race: RaceReport, console: Console) -> None:
     """Print the candidates, the best first, and what came of it in words."""
     times = f", drawn {race.repeats} times" if race.repeats > 1 else ""
-    console.print(f"surrogates compared by {race.folds}-fold cross-validation{times}", style="italic")
+    say(console, f"surrogates compared by {race.folds}-fold cross-validation{times}", "italic")
     running = [one for one in race.candidates if one.role != "out"]
     shown = race.outputs if len(race.outputs) <= OUTPUTS_SHOWN else []
     tuned = any(one.best for one in running)
-    table = Table()
-    table.add_column("surrogate")
-    for name in ("error / std. dev.", *(f"RMS error {escape(name)}" for name in shown)):
-        table.add_column(name, justify="right", overflow="fold")
-    for name in ("", "best") if tuned else ("",):
-        table.add_column(name, overflow="fold")
+    columns: list[Column | str] = [
+        Column("surrogate", "left"),
+        "error / std. dev.",
+        *(f"RMS error {name}" for name in shown),
+    ]
+    columns += [Column("", "left"), Column("best", "left", words=True)] if tuned else [Column("", "left")]
+    rows = []
     for one in running:
         errors = (one.outputs[name] for name in shown)
         cells = [f"{_to(m.rmse, m.spread)} ± {_to(m.spread, m.spread)}" for m in errors]
         best = [", ".join(f"{k} {_number(v)}" for k, v in one.best.items())] if tuned else []
         role = one.role if one.role in ("chosen", "yardstick") else ""
-        style = "bold" if one.role == "chosen" else ""
-        table.add_row(escape(one.name), f"{one.error:.3f}", *cells, role, *best, style=style)
-    console.print(table)
+        rows.append([one.name, f"{one.error:.3f}", *cells, role, *best])
+    show_rows(console, columns, rows, "candidate", ["bold" if one.role == "chosen" else "" for one in running])
     for text in race.text:
-        console.print(f"  {escape(text)}")
+        say(console, text, indent="  ")
 
 
 def _to(value: float | None, spread: float | None) -> str:
     """Write an error to a tenth of its spread."""
-    return "–" if value is None else _number(value) if not spread else escape(near(value, spread / 10))
+    return "–" if value is None else _number(value) if not spread else near(value, spread / 10)
 
 
 def _measured(report: Report, console: Console) -> None:
@@ -218,9 +207,9 @@ def _measured(report: Report, console: Console) -> None:
     rows = []
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]
-        cells += [(escape(name), as_written(value)) for name, value in row.inputs.items()]
+        cells += [(name, as_written(value)) for name, value in row.inputs.items()]
         cells += [
-            (f"measured {escape(name)}", measured_text(row.outputs[name], target))
+            (f"measured {name}", measured_text(row.outputs[name], target))
             for name, target in report.target.items()
             if name in row.outputs  # else it is an input
         ]
@@ -229,67 +218,42 @@ def _measured(report: Report, console: Console) -> None:
 
 
 def _designs(report: Report, console: Console) -> None:
-    """Print a row for each design, or a column for each where rows would not fit: no digit is cut."""
+    """Print each design."""
     wanted = ", ".join(_target(name, t) for name, t in report.target.items())
-    title = f"designs for {escape(wanted)} ({report.distinct} distinct)"
     rows = [_cells(design, report) for design in report.designs]
+    title = f"designs for {wanted} ({report.distinct} distinct)"
     _cells_as_table(rows, title, console, bold=len(report.designs[0].inputs), what="design")
 
 
 def _cells_as_table(rows: list[list[tuple[str, str]]], title: str, console: Console, bold: int, what: str) -> None:
-    """Print rows of cells with their headings, the first few in bold, upright where they are too wide."""
-    console.print(title, style="italic")
-    table = Table()
-    for at, (name, _) in enumerate(rows[0]):
-        style = "bold" if at < bold else ""
-        table.add_column(name, justify="left" if name == "met" else "right", style=style)
-    for row in rows:
-        table.add_row(*(value for _, value in row))
-    if _fits(table, console):
-        console.print(table)
-        return
-    for beside in range(len(rows), 0, -1):
-        upright = [_upright(rows[at : at + beside], at + 1, what) for at in range(0, len(rows), beside)]
-        if beside == 1 or all(_fits(table, console) for table in upright):
-            console.print(*upright, sep="\n")
-            return
-
-
-def _upright(rows: list[list[tuple[str, str]]], first: int, what: str) -> Table:
-    """Return a table with a column for each of some designs, of which the first has the number `first`."""
-    table = Table()
-    table.add_column(what, overflow="fold")
-    for number in range(first, first + len(rows)):
-        table.add_column(str(number), justify="right", overflow="fold")
-    for cells in zip(*rows, strict=True):
-        table.add_row(cells[0][0], *(value for _, value in cells))
-    return table
-
-
-def _fits(table: Table, console: Console) -> bool:
-    """Say whether a table has room, measured on a wide page: rich never asks for more than there is."""
-    return console.measure(table, options=console.options.update(width=10_000)).maximum <= console.width
+    """Print rows of cells with their headings, the first few in bold."""
+    say(console, title, "italic")
+    columns = [
+        Column(name, "left" if name == "met" else "right", "bold" if at < bold else "")
+        for at, (name, _) in enumerate(rows[0])
+    ]
+    show_rows(console, columns, [[value for _, value in row] for row in rows], what)
 
 
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
-    cells = [(escape(name), escape(typed(value))) for name, value in design.inputs.items()]
+    cells = [(name, typed(value)) for name, value in design.inputs.items()]
     for name, target in report.target.items():
         if name not in design.prediction:  # an input
             continue
         error = design.error[name] if design.error and name in design.error else None
-        heading = f"predicted {escape(name)}" + ("" if error is None else f" ± {_number(error)}")
+        heading = f"predicted {name}" + ("" if error is None else f" ± {_number(error)}")
         cells.append((heading, output_text(design.prediction[name], target)))
         if design.spread:
-            cells.append((f"spread {escape(name)}", _number(design.spread[name])))
+            cells.append((f"spread {name}", _number(design.spread[name])))
         if design.over_conditions:
-            cells.append((f"{escape(name)} over conditions", f"± {_number(design.over_conditions[name])}"))
+            cells.append((f"{name} over conditions", f"± {_number(design.over_conditions[name])}"))
         if design.truth:
-            cells.append((f"true {escape(name)}", output_text(design.truth[name], target)))
+            cells.append((f"true {name}", output_text(design.truth[name], target)))
         if design.difference:
-            cells.append((f"error {escape(name)}", _signed(design.difference[name])))
+            cells.append((f"error {name}", _signed(design.difference[name])))
         if design.nearest is not None and design.nearest.measured:
-            cells.append((f"nearest row's {escape(name)}", measured_text(design.nearest.measured[name], target)))
+            cells.append((f"nearest row's {name}", measured_text(design.nearest.measured[name], target)))
     if any(other.probability is not None for other in report.designs):
         unsure = " ?" if design.no_guarantee else ""
         cells.append(("probability", f"{percent(design.probability)}{unsure}"))
@@ -314,7 +278,9 @@ def _around(best: DesignReport, report: Report, console: Console) -> None:
             _free(best.free_directions, [name for name in best.inputs if name in (best.tolerance_range or ())])
         )
     if lines:
-        console.print("the best design", *(f"  {escape(line)}" for line in lines), sep="\n")
+        say(console, "the best design")
+        for line in lines:
+            say(console, line, indent="  ")
 
 
 def _range(ends: list[Any]) -> str:
@@ -345,8 +311,8 @@ def _met(design: DesignReport, report: Report) -> str:
         return "yes"
     texts = [miss_of(name, design, report.target[name]) for name in missed]
     if len(design.met) == 1:
-        return escape(texts[0].removeprefix(f"{missed[0]} "))
-    return escape("; ".join(texts))
+        return texts[0].removeprefix(f"{missed[0]} ")
+    return "; ".join(texts)
 
 
 def _target(name: str, target: TargetReport) -> str:
@@ -365,4 +331,4 @@ def _signed(value: float | None) -> str:
 
 
 def _number(value: Any) -> str:
-    return escape(number_text(value))
+    return number_text(value)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-import click
 from pydantic import BaseModel
 
 from invdesign_core.cli.init import toml
 from invdesign_core.cli.option_values import arranged
+from invdesign_core.cli.output import print_json
 from invdesign_core.cli.session import discover
+from invdesign_core.cli.tables import echo
 from invdesign_core.designs.report import Report
 from invdesign_core.registry import Entry, Provider, Registry, schema_of, summary_of
 from invdesign_core.surrogate.settings import Confidence, Training
@@ -29,19 +31,19 @@ def list_plugins(as_json: bool, **given: Any) -> None:
     rows = [_row(entry) | {"warnings": registry.warnings(entry)} for entry in registry.entries]
     if as_json:
         broken = [_source(provider) | {"error": provider.error} for provider in registry.broken]
-        _print_json({"plugins": rows, "observers": [_source(p) for p in registry.observers], "broken": broken})
+        print_json({"plugins": rows, "observers": [_source(p) for p in registry.observers], "broken": broken})
         return
     kind, name = (max((len(row[key]) for row in rows), default=0) for key in ("kind", "name"))
     for row in sorted(rows, key=lambda row: (row["kind"], row["name"])):
         source = f"{row['distribution']} {row['version']}"
-        click.echo(f"{row['kind']:{kind}}  {row['name']:{name}}  {source:24}  {row['summary']}")
+        echo(f"{row['kind']:{kind}}  {row['name']:{name}}  {source:24}  {row['summary']}")
     for entry in registry.entries:
         for warning in registry.warnings(entry):
-            click.echo(f"warning: {_who(entry.provider)}: {entry.kind} {entry.name}: {warning}")
+            echo(f"warning: {_who(entry.provider)}: {entry.kind} {entry.name}: {warning}")
     for provider in registry.observers:
-        click.echo(f"observer of runs: {_who(provider)}")
+        echo(f"observer of runs: {_who(provider)}")
     for provider in registry.broken:
-        click.echo(f"not loaded: {_who(provider)}: {provider.error}")
+        echo(f"not loaded: {_who(provider)}: {provider.error}")
 
 
 def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool, **given: Any) -> None:
@@ -50,7 +52,7 @@ def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool, **gi
     entry = registry.find(name, kind)
     plugin, schema = entry.plugin, schema_of(entry.plugin)
     if markdown:
-        click.echo(markdown_table(schema))
+        sys.stdout.write(markdown_table(schema) + "\n")
         return
     options = [
         {
@@ -68,30 +70,28 @@ def show_plugin(name: str, kind: str | None, markdown: bool, as_json: bool, **gi
     if hasattr(plugin, "differentiable"):
         details["differentiable"] = plugin.differentiable
     if as_json:
-        _print_json({**details, "schema": schema})
+        print_json({**details, "schema": schema})
         return
-    click.echo(f"{entry.kind} {entry.name} ({entry.provider.distribution} {entry.provider.version})\n")
-    click.echo(details["doc"] + "\n")
+    echo(f"{entry.kind} {entry.name} ({entry.provider.distribution} {entry.provider.version})\n")
+    echo(details["doc"] + "\n")
     for key in ("needs", "handles"):
         if details.get(key):
-            click.echo(f"{key}: {', '.join(details[key])}")
+            echo(f"{key}: {', '.join(details[key])}")
     if "rank" in details:
         rank = details["rank"]
-        click.echo(
-            "rank: none, `auto` never takes it" if rank is None else f"rank: {rank}, the order in which `auto` asks"
-        )
+        echo("rank: none, `auto` never takes it" if rank is None else f"rank: {rank}, the order in which `auto` asks")
     for warning in registry.warnings(entry):
-        click.echo(f"warning: {warning}")
+        echo(f"warning: {warning}")
     if not options:
-        click.echo("it has no options")
+        echo("it has no options")
     for title, by_core in (("options", False), (f"options of every {entry.kind}", True)):
         shown = [option for option in options if option["served_by_core"] == by_core]
         if shown:
-            click.echo(f"{title}:")
+            echo(f"{title}:")
         for option in shown:
-            click.echo(f"  {option['name']} = {option['default']}")
+            echo(f"  {option['name']} = {option['default']}")
             if option["description"]:
-                click.echo(f"      {option['description']}")
+                echo(f"      {option['description']}")
 
 
 def show_schema(result: bool, as_json: bool) -> None:
@@ -99,7 +99,7 @@ def show_schema(result: bool, as_json: bool) -> None:
     registry = discover()
     found = Report.model_json_schema() if result else experiment_schema(registry)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif result:
         _print_keys(found, found, "")
     else:
@@ -166,28 +166,28 @@ def _print_sections(schema: Mapping[str, Any], registry: Registry) -> None:
     """Print every key with its default and its meaning, nearly as an experiment file."""
     for name, item in schema["properties"].items():
         if name in DEFAULTS:
-            click.echo(f"\n[{name}]  {item['description']}")
-            click.echo(f'  use = "{registry.label(name, DEFAULTS[name])}"')
+            echo(f"\n[{name}]  {item['description']}")
+            echo(f'  use = "{registry.label(name, DEFAULTS[name])}"')
             for choice in item["anyOf"]:
                 if "properties" in choice:
-                    click.echo(f'  # with use = "{choice["properties"].pop("use")["const"]}":')
+                    echo(f'  # with use = "{choice["properties"].pop("use")["const"]}":')
                     _print_options(choice)
         elif name in ("training", "confidence", "design", "truth", "targets", "plugins"):
-            click.echo(f"\n[{name}]  {item.get('description', '')}")
+            echo(f"\n[{name}]  {item.get('description', '')}")
             _print_options(item)
         else:
-            click.echo(f"{name} = {json.dumps(item.get('default'))}  # {item['description']}")
+            echo(f"{name} = {json.dumps(item.get('default'))}  # {item['description']}")
 
 
 def _print_options(schema: Mapping[str, Any]) -> None:
     for key, item in options_in(schema).items():
-        click.echo(f"  {key} = {_in_json(item)}  # {item['description']}")
+        echo(f"  {key} = {_in_json(item)}  # {item['description']}")
 
 
 def _print_keys(item: Mapping[str, Any], root: Mapping[str, Any], indent: str) -> None:
     """Print the keys of an object and, indented, those of the objects in it."""
     for key, value in item.get("properties", {}).items():
-        click.echo(f"{indent}{key}  {value.get('description', '')}")
+        echo(f"{indent}{key}  {value.get('description', '')}")
         for reference in _references(value):
             _print_keys(root["$defs"][reference.rsplit("/", 1)[1]], root, indent + "  ")
 
@@ -197,10 +197,6 @@ def _references(value: Any) -> list[str]:
         own = [value["$ref"]] if "$ref" in value else []
         return own + [ref for inner in value.values() for ref in _references(inner)]
     return [ref for inner in value for ref in _references(inner)] if isinstance(value, list) else []
-
-
-def _print_json(found: Any) -> None:
-    click.echo(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import select
 import sys
@@ -11,6 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from invdesign_core.errors import RunStoreError, reason
+
+
+def print_json(found: Any) -> None:
+    """Print plain values as JSON."""
+    sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 class Descriptor(io.FileIO):

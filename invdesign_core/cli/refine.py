@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from invdesign_core.cli.console import width_of
 from invdesign_core.cli.output import check_printed
 from invdesign_core.cli.saved_run import opened
+from invdesign_core.cli.tables import printer, say, show_rows
 from invdesign_core.designs.report import RefineReport
 from invdesign_core.designs.verdict import number_text
 from invdesign_core.errors import ExitCode
@@ -54,22 +51,19 @@ def refine_run(
 
 def _show(report: RefineReport, stream: TextIO) -> None:
     """Print what came of it for people."""
-    console = Console(file=stream, highlight=False, width=width_of(stream))
-    table = Table(title="the best designs by the true model", title_justify="left")
-    table.add_column("target", justify="right")
+    console = printer(stream)
+    say(console, "the best designs by the true model", "italic")
     first = next((one for one in report.targets if one.inputs is not None and one.outputs is not None), None)
-    for name in [] if first is None else [*(first.inputs or {}), *(f"true {output}" for output in first.outputs or {})]:
-        table.add_column(escape(name), justify="right", overflow="fold")
-    for name in ("met", "experiments"):
-        table.add_column(name, justify="right")
+    known = [] if first is None else [*(first.inputs or {}), *(f"true {output}" for output in first.outputs or {})]
+    rows = []
     for one in report.targets[:SHOWN] if first is not None else []:
         cells = [number_text(v) if isinstance(v, float) else str(v) for v in (one.inputs or {}).values()]
         values = [number_text(value) for value in (one.outputs or {}).values()]
         if not cells:
             cells = [""] * len(first.inputs or {}) + [""] * len(first.outputs or {}) if first else []
         met = {True: "yes", False: "no", None: ""}[one.met]
-        table.add_row(str(one.target), *map(escape, [*cells, *values]), met, str(one.experiments))
-    console.print(table)
+        rows.append([str(one.target), *cells, *values, met, str(one.experiments)])
+    show_rows(console, ["target", *known, "met", "experiments"], rows, "design")
     if len(report.targets) > SHOWN:
-        console.print(f"… and {len(report.targets) - SHOWN} more targets")
-    console.print(escape(report.verdict) + (f"; the designs are in {report.out}" if report.out else ""))
+        say(console, f"… and {len(report.targets) - SHOWN} more targets")
+    say(console, report.verdict + (f"; the designs are in {report.out}" if report.out else ""))
