@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from invdesign_core.cli.completing import input_names, of_kind, output_names, plugin_names, run_folders
 from invdesign_core.errors import PluginError, described, own_version
 from invdesign_core.workflow.defaults import DEFAULTS
 
@@ -65,41 +66,60 @@ def in_order(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-def repeatable(flag: str, metavar: str, text: str, name: str | None = None) -> Callable[[F], F]:
-    """Return an option that may be given more than once."""
-    return click.option(flag, name or flag[2:], multiple=True, metavar=metavar, help=f"{text} Repeatable.")
+def repeatable(flag: str, metavar: str, text: str, name: str | None = None, offers: Any = None) -> Callable[[F], F]:
+    """Return an option that may be given more than once; `offers` completes it in a shell."""
+    text = f"{text} Repeatable."
+    return click.option(flag, name or flag[2:], multiple=True, metavar=metavar, help=text, shell_complete=offers)
 
 
 others_options = in_order(
     repeatable("--plugin", "FILE.py", "A Python file with plugins of your own in it.", "plugin_files"),
-    repeatable("--no-plugin", "NAME", "A plugin, observer or distribution that counts as not installed.", "no_plugins"),
+    repeatable(
+        "--no-plugin",
+        "NAME",
+        "A plugin, observer or distribution that counts as not installed.",
+        "no_plugins",
+        plugin_names,
+    ),
 )
 
 
 def plugin_options(*kinds: str) -> Callable[[F], F]:
     """Return an option for the plugin of each kind."""
     return in_order(
-        *(click.option(f"--{k}", metavar="NAME", help=f"The {k} plugin; by default {DEFAULTS[k]}.") for k in kinds)
+        *(
+            click.option(
+                f"--{k}", metavar="NAME", help=f"The {k} plugin; by default {DEFAULTS[k]}.", shell_complete=of_kind(k)
+            )
+            for k in kinds
+        )
     )
 
 
 design_options = in_order(
-    repeatable("--bounds", "NAME=LOW..HIGH", "Bounds of a variable; several ranges with commas: NAME=1..2,4..5."),
-    repeatable("--fixed", "NAME=VALUE", "Fix a variable at one value."),
+    repeatable(
+        "--bounds",
+        "NAME=LOW..HIGH",
+        "Bounds of a variable; several ranges with commas: NAME=1..2,4..5.",
+        offers=input_names,
+    ),
+    repeatable("--fixed", "NAME=VALUE", "Fix a variable at one value.", offers=input_names),
     repeatable(
         "--condition",
         "NAME=DISTRIBUTION",
         "An input that is measured and not chosen: NAME=data, its measured values, NAME=A,B,…, values that are equally "
         "likely, or 'NAME=mean 22, sd 3'. Designs meet the target on average over it.",
         "conditions",
+        input_names,
     ),
-    repeatable("--levels", "NAME=A,B,…", "The only values of a variable."),
+    repeatable("--levels", "NAME=A,B,…", "The only values of a variable.", offers=input_names),
     repeatable(
         "--step",
         "NAME=STEP",
         "Allow only multiples of a step; 'NAME=STEP from START' counts from a number other than 0.",
+        offers=input_names,
     ),
-    repeatable("--log", "NAME", "Search a variable on a log scale."),
+    repeatable("--log", "NAME", "Search a variable on a log scale.", offers=input_names),
     click.option("--margin", type=click.FloatRange(0), help="Widen the data's bounds by this share of their range."),
     repeatable("--constraint", "TEXT", "What designs must satisfy, such as 'a + b <= 1'.", "constraints"),
     repeatable(
@@ -107,6 +127,7 @@ design_options = in_order(
         "NAME=VALUE,…|FILE:ROW",
         "A reference design, or some of its values, that answers stay close to: values, or a row of a "
         "table, counted from 1; a table with one row needs no number.",
+        offers=input_names,
     ),
     click.option(
         "--fewest-changes", is_flag=True, help="Change as few values of the reference design (--near) as possible."
@@ -125,6 +146,7 @@ target_option = repeatable(
     "Target for an output: NAME=2, 'NAME<=1', 'NAME>=1', NAME=1..2, NAME=max, NAME=min or NAME=free, optionally "
     "followed by 'tolerance 0.1' or 'weight 2'; a single output needs no name.",
     "targets",
+    output_names,
 )
 set_option = repeatable(
     "--set", "SECTION.KEY=VALUE", "Set any key of the experiment file, such as solver.starts=16.", "overrides"
@@ -253,7 +275,7 @@ def run(**given: Any) -> Any:
 
 
 @cli.command(short_help="Invert a saved run, or a Keras model of your own.")
-@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH)
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH, shell_complete=run_folders)
 @target_option
 @plugin_options("objective", "solver")
 @others_options
@@ -304,7 +326,7 @@ def solve(**given: Any) -> Any:
 
 
 @cli.command(short_help="Predict the outputs of the designs in a table.")
-@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH)
+@click.argument("run_or_model", metavar="RUN|MODEL.keras", type=PATH, shell_complete=run_folders)
 @click.argument("table", metavar="TABLE", type=PATH)
 @click.option(
     "--out",
@@ -336,7 +358,7 @@ def predict(**given: Any) -> None:
 
 
 @cli.command(short_help="Propose experiments: the next ones of a run, or the first ones.")
-@click.argument("run", required=False, metavar="[RUN]", type=PATH)
+@click.argument("run", required=False, metavar="[RUN]", type=PATH, shell_complete=run_folders)
 @click.option("--design", type=PATH, help="An experiment file: plan the first experiments, without any data.")
 @click.option("--batch", type=click.IntRange(1), default=6, show_default=True, help="How many experiments.")
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file to write; by default they are printed as CSV.")
@@ -367,7 +389,7 @@ def propose(**given: Any) -> None:
 
 
 @cli.command(short_help="Learn what was measured, and propose the next experiments.")
-@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("run", metavar="RUN", type=PATH, shell_complete=run_folders)
 @click.argument("table", metavar="TABLE", type=PATH)
 @target_option
 @click.option(
@@ -404,7 +426,7 @@ def learn(**given: Any) -> None:
 
 
 @cli.command(short_help="Ask a true model about the designs that teach most, until a target is met.")
-@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("run", metavar="RUN", type=PATH, shell_complete=run_folders)
 @target_option
 @click.option("--targets", "target_table", type=PATH, help="A table of targets, as `invdesign solve` takes it.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="How many rounds at most.")
@@ -439,7 +461,7 @@ def refine(**given: Any) -> Any:
 
 
 @cli.command(short_help="Write the report of a run as one HTML file.")
-@click.argument("run", metavar="RUN", type=PATH)
+@click.argument("run", metavar="RUN", type=PATH, shell_complete=run_folders)
 @click.option("--out", type=PATH, help="The .html file; by default report.html in that folder.")
 @click.option("--allow-code", is_flag=True, help="Let code stored in the surrogate's files run.")
 @backend_option
@@ -486,8 +508,8 @@ def list_runs(**given: Any) -> None:
 
 
 @runs.command("compare")
-@click.argument("first", metavar="A", type=PATH)
-@click.argument("second", metavar="B", type=PATH)
+@click.argument("first", metavar="A", type=PATH, shell_complete=run_folders)
+@click.argument("second", metavar="B", type=PATH, shell_complete=run_folders)
 @json_option
 def compare_runs(**given: Any) -> None:
     """Show what two runs differ in: settings, data and versions, errors, and the best design of each.
@@ -501,7 +523,7 @@ def compare_runs(**given: Any) -> None:
 
 
 @runs.command("rm")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH, shell_complete=run_folders)
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 @json_option
 def remove_runs(**given: Any) -> Any:
@@ -580,7 +602,7 @@ def list_plugins(**given: Any) -> None:
 
 
 @plugins.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names)
 @click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
 @click.option("--markdown", is_flag=True, help="Print the options as a Markdown table.")
 @others_options
@@ -596,7 +618,7 @@ def show_plugin(**given: Any) -> None:
 
 
 @plugins.command("check")
-@click.argument("name")
+@click.argument("name", shell_complete=plugin_names)
 @click.option("--kind", help="The kind, where two kinds have a plugin of that name.")
 @repeatable("--set", "KEY=VALUE", "An option of the plugin.", "overrides")
 @others_options
@@ -669,3 +691,20 @@ def schema(**given: Any) -> None:
       invdesign schema --result --json
     """
     _do("listing.show_schema", given)
+
+
+@cli.command(short_help="Let the shell complete commands, plugins, run folders and columns with Tab.")
+@click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--install", is_flag=True, help="Install it for new shells, instead of printing the script.")
+def completion(**given: Any) -> None:
+    """Print the script that lets a shell complete what is typed, or install it.
+
+    SHELL is by default that in $SHELL. --install writes the script into your own data folder, and, for bash and zsh, a
+    line that reads it into ~/.bashrc or ~/.zshrc.
+
+    \b
+    Examples:
+      invdesign completion --install
+      invdesign completion zsh > _invdesign
+    """
+    _do("completion.completion", given)
