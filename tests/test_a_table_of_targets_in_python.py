@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import fn
 
+from invdesign_core.context import Context, Progress
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.own_columns import values_of
 from invdesign_core.designs.report import SurrogateReport
@@ -61,6 +62,15 @@ def stopping(monkeypatch, after):
 
     monkeypatch.setattr(inverse, "search", search)
     return calls
+
+
+def test_a_table_tells_how_many_of_its_targets_are_solved(product):
+    events = []
+    model = fitted(product, solver={"rows_at_once": 8})
+    model._context = lambda: Context(emit=events.append)
+    model.invert(WANTED)
+    solved = [(event.done, event.total) for event in events if isinstance(event, Progress) and event.stage == "solve"]
+    assert solved == [(0, 5), (2, 5), (4, 5), (5, 5)]
 
 
 def test_ctrl_c_in_a_table_stops_and_gives_the_targets_that_are_solved(product, monkeypatch):

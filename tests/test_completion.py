@@ -115,6 +115,11 @@ def test_a_bash_that_was_installed_into_completes(invdesign, runs, console):
         f"_invdesign_completion {console}; echo ${{COMPREPLY[@]}}"
     )
     done = subprocess.run(
-        ["bash", "--norc", "-c", script], capture_output=True, text=True, cwd=runs, env={**os.environ, **home}, check=True
+        ["bash", "--norc", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=runs,
+        env={**os.environ, **home},
+        check=True,
     )
     assert done.stdout.strip() == "runs/first"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from invdesign_core.cli.tables import Column, printer, say, show_rows
 from invdesign_core.designs.verdict import (
@@ -42,29 +45,57 @@ WORDS = {
     "train": "training",
     "solve": "solving",
     "simulate": "simulating",
+    "refine": "refining",
 }
 """What a stage is called."""
 
 
-class Watcher:
-    """Shows events on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+OUTER = ("race", "refine")
+"""Stages in which others are: they keep a bar of their own meanwhile."""
+AT_MOST = ("race", "tune", "train")
+"""Stages that usually end before their last epoch."""
 
-    def __init__(self, quiet: bool = False) -> None:
+
+class TimeLeft(ProgressColumn):
+    """How long a stage will still take at the pace so far; nothing before there is one."""
+
+    def render(self, task: Task) -> Text:
+        """Return it in minutes and seconds, or hours and minutes."""
+        pace = task.speed or task.completed / (task.elapsed or math.inf)  # rich knows none before the second step
+        if task.finished or not pace or task.remaining is None:
+            return Text("")
+        minutes, seconds = divmod(math.ceil(task.remaining / pace), 60)
+        hours, rest = divmod(minutes, 60)
+        clock = f"{minutes}:{seconds:02}" if not hours else f"{hours} h {rest:02}" if hours < 24 else f"{hours} h"
+        return Text(f"{task.fields['at_most']}{clock} left", style="dim", no_wrap=True)
+
+
+class Watcher:
+    """Shows events on stderr: bars with the time left on a terminal, plain lines elsewhere, nothing when quiet.
+
+    `console` and `clock` are where it shows them, and the seconds that it goes by.
+    """
+
+    def __init__(
+        self, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self.quiet = quiet
         self.run: str | None = None
-        self._console = Console(stderr=True, highlight=False)
+        self._console = console or Console(stderr=True, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f} of {task.total:.0f}"),
-            TextColumn("{task.fields[rest]}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[counted]}"),
+            TextColumn("{task.fields[rest]}", markup=False),
+            TimeLeft(),
             console=self._console,
             transient=True,
             disable=quiet or not self._console.is_terminal,
+            speed_estimate_period=600,
+            get_time=clock,
         )
-        self._task: Any = None
-        self._stage = ""
+        self._outer: _Stage | None = None
+        self._inner: _Stage | None = None
         self._words = dict(WORDS)
 
     def __enter__(self) -> Watcher:
@@ -82,15 +113,9 @@ class Watcher:
         if self.quiet:
             return
         if event.kind == "stage":
-            if "solver" in data:
-                self._words["solve"] = f"solving by {data['solver']}"
-            if not self._console.is_terminal:
-                self._console.print(self._words.get(data["stage"], data["stage"]), "…")
+            self._stage(data)
         elif event.kind == "candidate":
-            self._words["race"] = f"{WORDS['race']}: {data['name']} ({data['number']} of {data['total']})"
-            self._stage = ""  # the bar begins again
-            if not self._console.is_terminal:
-                self._console.print(self._words["race"], "…")
+            self._candidate(data)
         elif event.kind in ("note", "warning"):
             style = "yellow" if event.kind == "warning" else "dim"
             line = f"[{style}]{escape(event.kind)}:[/] {escape(str(data['text']))}"
@@ -98,14 +123,68 @@ class Watcher:
         elif event.kind == "progress":
             self._progress(data)
 
+    def _stage(self, data: Any) -> None:
+        """Begin a stage; a bar of the stages before is taken away, unless the new one is inside it."""
+        stage = data["stage"]
+        if "solver" in data:
+            self._words["solve"] = f"solving by {data['solver']}"
+        if self._outer is not None and self._outer.name == "race":
+            self._end_outer()
+        self._end_inner()
+        if not self._console.is_terminal:
+            self._console.print(self._words.get(stage, stage), "…")
+
+    def _candidate(self, data: Any) -> None:
+        """Begin with a candidate of a race."""
+        self._end_inner()
+        self._outer_to("race", data["number"] - 1, data["total"], f"{data['number']} of {data['total']}", data["name"])
+        if not self._console.is_terminal:
+            said = f"{self._words['race']}: {data['name']} ({data['number']} of {data['total']})"
+            self._console.print(said, "…", markup=False)
+
     def _progress(self, data: Any) -> None:
-        if data["stage"] != self._stage or self._task is None:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._stage = data["stage"]
-            self._task = self._bar.add_task(self._words.get(self._stage, self._stage), total=data["total"], rest="")
+        stage, done, total = data["stage"], data["done"], data["total"]
+        if stage == "refine":
+            self._end_inner()
+            self._outer_to(stage, done, total, f"{done} of {total}", "rounds at most")
+            return
+        words = self._words.get(stage, stage)
+        if self._outer is not None and self._outer.name == stage:
+            words = "cross-validating"
+        if self._inner is None or self._inner.name != stage:
+            self._end_inner()
+            self._inner = _Stage(stage, self._add(words, total, stage in AT_MOST))
         rest = f"{data['live']} live, best {data['best']:.4g}" if data.get("best") is not None else ""
-        self._bar.update(self._task, completed=data["done"], total=data["total"], rest=rest)
+        counted = f"{done} of {total}"
+        self._bar.update(self._inner.task, completed=done, total=total, rest=rest, counted=counted)
+
+    def _outer_to(self, stage: str, done: int, total: int, counted: str, rest: str) -> None:
+        """Move the bar of a stage in which others are."""
+        if self._outer is None or self._outer.name != stage:
+            self._end_outer()
+            self._outer = _Stage(stage, self._add(self._words[stage], total, stage == "refine"))
+        self._bar.update(self._outer.task, completed=done, total=total, counted=counted, rest=rest)
+
+    def _add(self, words: str, total: int, at_most: bool) -> TaskID:
+        return self._bar.add_task(words, total=total, rest="", counted="", at_most="≤ " if at_most else "")
+
+    def _end_inner(self) -> None:
+        if self._inner is not None:
+            self._bar.remove_task(self._inner.task)
+            self._inner = None
+
+    def _end_outer(self) -> None:
+        if self._outer is not None:
+            self._bar.remove_task(self._outer.task)
+            self._outer = None
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A stage that has a bar."""
+
+    name: str
+    task: TaskID
 
 
 def show(report: Report, stream: TextIO, quiet: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, Progress
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
 from invdesign_core.designs.report import RefinedReport, RefineReport, RoundReport
@@ -132,6 +132,7 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         ctx.note(f"resumed after {plural(len(done), 'round')}, which are not done again")
     best = best_of(problem, known)
     while len(done) < plan.rounds:
+        ctx.emit(Progress("refine", len(done), plan.rounds))
         left = np.flatnonzero(_open(problem.targets, best) & (known.spent < plan.budget))
         if not len(left):
             break
