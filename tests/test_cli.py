@@ -14,7 +14,7 @@ import pytest
 from conftest import lin
 
 QUICK = ["--set", "training.epochs=30", "--set", "surrogate.learning_rate=[0.01, 0.01]", "--set", "solver.starts=8"]
-HEAVY = ["keras", "jax", "tensorflow", "pandas", "sklearn", "matplotlib", "scipy", "keras_tuner"]
+HEAVY = ["keras", "jax", "tensorflow", "pandas", "sklearn", "matplotlib", "scipy", "keras_tuner", "plotly"]
 
 
 @pytest.fixture

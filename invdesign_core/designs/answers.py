@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,22 @@ SHORTLIST = 3
 """So many times the designs that are wanted are compared by the probability that they meet the target."""
 Columns = dict[tuple[str, ...], Any]
 """The columns of a table by part and name, such as ("prediction", "H2") or ("loss",); lists are written as JSON."""
+
+
+class Shown(Protocol):
+    """What makes answers visible."""
+
+    def html(self) -> str:
+        """Return the report as HTML."""
+
+    def notebook(self) -> str:
+        """Return what a notebook shows."""
+
+    def profiler(self, backend: str, design: int, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Any:
+        """Return a figure of each output over each input."""
+
+    def parallel(self, backend: str) -> Any:
+        """Return a figure of the designs on parallel axes."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +79,8 @@ class Answers:
         The level of the intervals; None where there are none.
     second : str, optional
         The plugin of the second model that tells them.
-    html : callable, optional
-        Makes the page that `report` writes.
+    shown : Shown, optional
+        Makes the page that `report` writes, what a notebook shows, and figures.
     """
 
     targets: Targets
@@ -79,11 +95,11 @@ class Answers:
     simulated: Tally | None = None
     level: float | None = None
     second: str | None = None
-    html: Callable[[], str] | None = field(default=None, compare=False, repr=False)
+    shown: Shown | None = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         # What makes the page holds compiled programs, which can't be pickled.
-        return {**self.__dict__, "html": None}
+        return {**self.__dict__, "shown": None}
 
     def report(self, file: str | Path) -> Path:
         """Write the report as one HTML file: the designs, curves around them to play with, and how good the model is.
@@ -106,13 +122,81 @@ class Answers:
             If the file can't be written.
         """
         require(file, (str, Path), "report", "the path of a file")
-        if self.html is None:
+        write_text(Path(file), self._shown().html(), "choose another file")
+        return Path(file)
+
+    def plot_profiler(
+        self,
+        design: int = 1,
+        *,
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
+        backend: str = "plotly",
+    ) -> Any:
+        """Draw each output over each input, through one design.
+
+        Shown are the interval of the design as a band around each curve, the range of the data in grey, and what is
+        wanted in green.
+
+        Parameters
+        ----------
+        design : int
+            Its number, the best being 1.
+        inputs, outputs : sequence of str, optional
+            Which ones; by default up to eight inputs that may vary, and up to six outputs, those asked for first.
+        backend : str
+            ``plotly`` or ``matplotlib``.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure or matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such design, input or output, if the library is not installed, if these are answers to a
+            table of targets, or were read from a pickle.
+        """
+        require(design, (int, np.integer), "plot_profiler: design", "the number of a design, from 1")
+        return self._shown().profiler(backend, int(design), inputs, outputs)
+
+    def plot_parallel(self, *, backend: str = "plotly") -> Any:
+        """Draw the designs on parallel axes, one for each input and output, and behind them the measured rows.
+
+        Those of plotly can be brushed: drag along an axis.
+
+        Parameters
+        ----------
+        backend : str
+            ``plotly`` or ``matplotlib``.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure or matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ConfigError
+            As `plot_profiler` does.
+        """
+        return self._shown().parallel(backend)
+
+    def _repr_html_(self) -> str:
+        """Show the designs as cards and the profiler in a notebook; of a table of targets its designs."""
+        if self.shown is None:
+            html: str = self.designs._repr_html_()  # type: ignore[operator]
+            return html
+        return self.shown.notebook()
+
+    def _shown(self) -> Shown:
+        if self.shown is None:
             raise ConfigError(
                 "there is nothing to make a report of: these answers are for a table of targets, or come from a pickle",
                 "ask for one target, and write the report in the same process",
             )
-        write_text(Path(file), self.html(), "choose another file")
-        return Path(file)
+        return self.shown
 
     @cached_property
     def designs(self) -> pd.DataFrame:

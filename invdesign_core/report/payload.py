@@ -68,15 +68,16 @@ class Material:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def payload(material: Material) -> dict[str, Any]:
-    """Return what a page shows, as JSON holds it."""
+def payload(material: Material, lean: bool = False) -> dict[str, Any]:
+    """Return what a page shows, as JSON holds it; a `lean` page has the answer and the profiler alone."""
     report, surrogate, space = material.report, material.surrogate, material.space
-    answering = _answering(material)
+    predicted = answering(material)
     known = _quality(report)
     designs = [_design(material, design) for design in report.designs]
     model = formula(surrogate)
     live = not isinstance(model, str)
     content = {
+        "lean": lean,
         "title": _title(report),
         "run": report.run,
         "status": report.status,
@@ -92,21 +93,21 @@ def payload(material: Material) -> dict[str, Any]:
         "designs": designs,
         "measured": _measured(report),
         "model": model if live else None,
-        "slices": None if live else _slices(answering, material, designs, str(model)),
+        "slices": None if live else slices(predicted, material, designs, str(model)),
         "scenarios": _scenarios(material.scenarios),
-        "data": _data(material),
-        "fit": _fit(material),
-        "influence": _influence(answering, material),
+        "data": None if lean else _data(material),
+        "fit": None if lean else fit_of(surrogate, material.rows),
+        "influence": None if lean else _influence(predicted, material),
         "surrogate": _surrogate(report, known),
         "race": None if report.surrogate.race is None else report.surrogate.race.model_dump(mode="json"),
-        "starts": _starts(answering, material),
+        "starts": None if lean else _starts(predicted, material),
         "history": _history(material),
     }
     plain: dict[str, Any] = _finite(content)
     return plain
 
 
-def _answering(material: Material) -> Any:
+def answering(material: Material) -> Any:
     """Return a function from (n, e) designs to (n, m) outputs, computed in pieces for which programs are there."""
     surrogate, scenarios = material.surrogate, material.scenarios
 
@@ -229,11 +230,11 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
     """Return one design: what it is, what it promises, and what lies around it."""
     report = material.report
     said = design.model_dump(mode="json")
-    outputs = [_promise(name, design, said, report) for name in design.prediction]
+    outputs = [promise(name, design, said, report) for name in design.prediction]
     nearest = design.nearest
     met = None if not design.met else all(design.met.values())
     return {
-        "x": _encoded(material, design),
+        "x": encoded(material, design),
         "inputs": [
             {"name": name, "text": typed(value), "tolerance": _around(design, name)}
             for name, value in design.inputs.items()
@@ -253,7 +254,7 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
     }
 
 
-def _promise(name: str, design: DesignReport, said: Mapping[str, Any], report: Report) -> dict[str, Any]:
+def promise(name: str, design: DesignReport, said: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Return what a design promises of one output, beside what is wanted."""
     target = report.target.get(name)
     value, truth = design.prediction[name], (design.truth or {}).get(name)
@@ -331,7 +332,7 @@ def _around(design: DesignReport, name: str) -> str | None:
     return " or ".join(map(typed, ends))
 
 
-def _encoded(material: Material, design: DesignReport) -> list[float]:
+def encoded(material: Material, design: DesignReport) -> list[float]:
     """Return a design's (e,) encoded columns; a condition that varies is in the middle of its bounds."""
     space, drawn = material.space, material.report.conditions or {}
     low, high = space.bounds
@@ -366,33 +367,47 @@ def _measured(report: Report) -> dict[str, Any]:
     return {"count": report.measured_count, "rows": [row(item) for item in report.measured]}
 
 
-def _slices(answering: Any, material: Material, designs: Sequence[Mapping[str, Any]], why: str) -> dict[str, Any]:
-    """Return curves through each design, computed beforehand; `why` says why the page can't compute them."""
+def along(material: Material, point: Sequence[float]) -> list[FloatArray]:
+    """Return for each input designs through a point, (k, e) in which that input alone takes other values."""
     space = material.space
-    low, high = space.bounds
-    low = np.where(np.isfinite(low), low, material.surrogate.box[0])
-    high = np.where(np.isfinite(high), high, material.surrogate.box[1])
-    points = [design["x"] for design in designs] or [space.snap(((low + high) / 2)[None])[0].tolist()]
+    low, high = _ends(material)
+    found = []
+    for variable, columns in zip(space.variables, space.slices, strict=True):
+        number = variable.count
+        if number is not None and number <= 2 * SLICE_POINTS:
+            values = variable.at(np.arange(number))
+        else:
+            values = np.linspace(low[columns], high[columns], SLICE_POINTS)
+        block = np.repeat(np.array(point, dtype=np.float64)[None], len(values), axis=0)
+        block[:, columns] = values
+        found.append(block)
+    return found
+
+
+def _ends(material: Material) -> tuple[FloatArray, FloatArray]:
+    """Return between which values inputs are shown: their bounds, or the data's range where they have none."""
+    (low, high), box = material.space.bounds, material.surrogate.box
+    return np.where(np.isfinite(low), low, box[0]), np.where(np.isfinite(high), high, box[1])
+
+
+def middle_of(material: Material) -> list[float]:
+    """Return a design in the middle of the bounds."""
+    low, high = _ends(material)
+    found: list[float] = material.space.snap(((low + high) / 2)[None])[0].tolist()
+    return found
+
+
+def slices(answering: Any, material: Material, designs: Sequence[Mapping[str, Any]], why: str) -> dict[str, Any]:
+    """Return curves through each design, computed beforehand; `why` says why the page can't compute them."""
+    points = [design["x"] for design in designs] or [middle_of(material)]
     curves = []
     for point in points:
-        blocks, sizes = [], []
-        for variable, columns in zip(space.variables, space.slices, strict=True):
-            number = variable.count
-            if number is not None and number <= 2 * SLICE_POINTS:
-                values = variable.at(np.arange(number))
-            else:
-                values = np.linspace(low[columns], high[columns], SLICE_POINTS)
-            block = np.repeat(np.array(point, dtype=np.float64)[None], len(values), axis=0)
-            block[:, columns] = values
-            blocks.append(block)
-            sizes.append(len(values))
-        x = np.concatenate(blocks)
-        y = answering(x)
-        ends = np.cumsum([0, *sizes])
+        blocks = along(material, point)
+        y = np.split(answering(np.concatenate(blocks)), np.cumsum([len(block) for block in blocks])[:-1])
         curves.append(
             [
-                {"x": x[a:b, s].tolist(), "y": _digits(y[a:b])}
-                for a, b, s in zip(ends[:-1], ends[1:], space.slices, strict=True)
+                {"x": block[:, columns].tolist(), "y": _digits(values)}
+                for block, values, columns in zip(blocks, y, material.space.slices, strict=True)
             ]
         )
     return {"why": why, "curves": curves, "points": points}
@@ -419,9 +434,8 @@ def _data(material: Material) -> dict[str, Any] | None:
     return {"rows": numbers, "x": x, "y": y, "total": len(rows.x)}
 
 
-def _fit(material: Material) -> dict[str, Any] | None:
+def fit_of(surrogate: Surrogate, rows: TrainingRows | None) -> dict[str, Any] | None:
     """Return predicted beside measured for rows that the model did not learn from, else for those that it did."""
-    rows, surrogate = material.rows, material.surrogate
     if rows is None:
         return None
     left_out = rows.left_out
@@ -445,7 +459,7 @@ def _fit(material: Material) -> dict[str, Any] | None:
     if len(some_rows) > most:  # the worst are shown in any case
         drawn = np.random.default_rng(0).choice(len(x), most, replace=False)
         some_rows = np.union1d(drawn, worst)
-    frame = material.surrogate.space.decode(x[worst])
+    frame = surrogate.space.decode(x[worst])
     return {
         "said": said,
         "rows": None if numbers is None else np.asarray(numbers)[some_rows].tolist(),

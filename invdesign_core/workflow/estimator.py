@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import estimator_html_repr
 
 from invdesign_core.context import Context, Event
 from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line
@@ -24,6 +25,8 @@ from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
 from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
+from invdesign_core.report import plots
+from invdesign_core.report.notebook import model_html
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.variables import plain
@@ -331,6 +334,38 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return self._invert_table(target)
         problem, ctx = self._problem(self._wanted(target))
         return self._with_page(invert(problem, ctx), problem, ctx)
+
+    def plot_fit(self, *, backend: str = "plotly") -> Any:
+        """Draw predicted over measured for each output.
+
+        The rows are those that the surrogate did not learn from: test rows, or rows left out in turn.
+
+        Parameters
+        ----------
+        backend : str
+            ``plotly`` or ``matplotlib``.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure or matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ConfigError
+            If the library is not installed.
+        """
+        return plots.fit(self._fitted(), self.known_, self.report_, backend)
+
+    def _repr_html_inner(self) -> str:
+        """Show how good the surrogate is and the race that chose it, below scikit-learn's diagram."""
+        diagram: str = estimator_html_repr(self)
+        return diagram + (model_html(self.report_) if hasattr(self, "report_") else "")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Show the same where a notebook asks for a bundle."""
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        return bundle | ({"text/html": self._repr_html_inner()} if "text/html" in bundle else {})
 
     def _wanted(self, target: Any) -> dict[str, Target]:
         """Return one target from a mapping or a bare value."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.designs.report import Report
 from invdesign_core.errors import RunStoreError, described, require
+from invdesign_core.report import plots
+from invdesign_core.report.notebook import framed
 from invdesign_core.report.page import page
 from invdesign_core.report.payload import Material, payload
 from invdesign_core.space.conditions import Scenarios
@@ -69,9 +71,32 @@ def write_report(
     return file
 
 
-def html_of(material: Material) -> str:
-    """Return the page of some material."""
-    return page(payload(material))
+def html_of(material: Material, lean: bool = False) -> str:
+    """Return the page of some material; a `lean` one has the answer and the profiler alone."""
+    return page(payload(material, lean))
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What answers show of themselves."""
+
+    material: Material
+
+    def html(self) -> str:
+        """Return the report as HTML."""
+        return html_of(self.material)
+
+    def notebook(self) -> str:
+        """Return the designs and the profiler in a frame, for a notebook."""
+        return framed(html_of(self.material, lean=True), "designs and profiler")
+
+    def profiler(self, backend: str, design: int, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Any:
+        """Return a figure of each output over each input."""
+        return plots.profiler(self.material, backend, design, inputs, outputs)
+
+    def parallel(self, backend: str) -> Any:
+        """Return a figure of the designs on parallel axes."""
+        return plots.parallel(self.material, backend)
 
 
 def in_folder(
@@ -110,8 +135,8 @@ def write_page(folder: RunFolder, file: str, material: Material, ctx: Context) -
 
 
 def with_page(answers: Answers, material: Material) -> Answers:
-    """Return answers that can write their report."""
-    return replace(answers, html=partial(html_of, material))
+    """Return answers that can show themselves."""
+    return replace(answers, shown=Pages(material))
 
 
 def command() -> str:

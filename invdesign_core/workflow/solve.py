@@ -101,7 +101,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
             write_page(folder, f"solve/{saved.name}/{PAGE}", material, ctx)
     elif folder is None:
         answers = with_page(answers, _material(p, problem, report, answers))
-    if page is not None and answers.html is not None:
+    if page is not None and answers.shown is not None:
         with put_off(faults):
             answers.report(page)
     result = Result(report, answers, surrogate, saved)
