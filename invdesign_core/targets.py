@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.errors import ConfigError, near_match, near_or_all, require
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.space.digits import typed
-from invdesign_core.space.text import parse_number, parse_range, split_assignment
+from invdesign_core.space.digits import given, typed
+from invdesign_core.space.text import parse_number, split_assignment
+from invdesign_core.space.units import NO_UNITS, PLAIN_NUMBERS, Numbers, Units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,53 +137,66 @@ class Target:
 
     def __str__(self) -> str:
         sides = [
-            f"{sign} {typed(side)}" for sign, side in ((">=", self.lower), ("<=", self.upper)) if np.isfinite(side)
+            f"{sign} {_shown(side)}" for sign, side in ((">=", self.lower), ("<=", self.upper)) if np.isfinite(side)
         ]
         if self.label is not None:
             text = f"= {self.label}"
         elif self.goal is not None:
             text = ", ".join([f"= {self.goal}", *sides])
         elif self.lower == self.upper:
-            text = f"= {typed(self.lower)}"
+            text = f"= {_shown(self.lower)}"
         else:
-            both = f"= {typed(self.lower)}..{typed(self.upper)}"
+            both = f"= {_shown(self.lower)}..{_shown(self.upper)}"
             text = both if len(sides) == 2 else sides[0] if sides else "= free"
-        return text if self.tolerance is None else f"{text} tolerance {typed(self.tolerance)}"
+        return text if self.tolerance is None else f"{text} tolerance {_shown(self.tolerance)}"
 
 
-_EXTRA = re.compile(r"(?P<rest>.*\S)\s+(?P<key>tolerance|weight)\s+(?P<number>\S+)", re.S)
+def _shown(value: float) -> str:
+    """Write a number as it was typed, or, where it was computed from another unit, to six digits."""
+    return given(value, 1e-5 * abs(value))
 
 
-def parse_target(value: Any, place: str) -> Target:
-    """Read a number, a table with some of `KEYS`, or text such as ``<=0.3`` or ``0.3..0.4 tolerance 0.1 weight 2``."""
+_EXTRA = re.compile(r"(?P<rest>.*\S)\s+(?P<key>tolerance|weight)\s+(?P<number>\S.*)", re.S)
+_EITHER_SIDE = re.compile(r"\s*(?:±|\+/-)\s*")
+
+
+def parse_target(value: Any, place: str, numbers: Numbers = PLAIN_NUMBERS) -> Target:
+    """Read a number, a table with some of `KEYS`, or text such as ``<=0.3`` or ``0.3..0.4 tolerance 0.1 weight 2``.
+
+    `numbers` says how those of the column are read, which may come in another unit than its own.
+    """
     if isinstance(value, Target):
         return value
     if isinstance(value, Mapping):
-        return _of_table(value, place)
+        return _of_table(value, place, numbers)
+    if hasattr(value, "magnitude") and hasattr(value, "units"):  # a quantity of pint's
+        value = f"{value.magnitude} {value.units}"
     pair = isinstance(value, list | tuple) and len(value) == 2
     hint = f"write a range as text: '{value[0]}..{value[1]}'" if pair else None
     require(value, (str, Real, Decimal), place, "a number, or text such as '<=1', '1..2' or 'max'", hint)
-    text = str(value).strip().removeprefix("=").strip()
+    text = _EITHER_SIDE.sub(" tolerance ", str(value)).strip().removeprefix("=").strip()
     extra: dict[str, Any] = {}
     while match := _EXTRA.fullmatch(text):
-        if match["key"] in extra:
-            raise ConfigError(f"{place}: {match['key']!r} appears twice", "remove one of them")
-        extra[match["key"]] = parse_number(match["number"], f"{place}, {match['key']}")
+        key, where = match["key"], f"{place}, {match['key']}"
+        if key in extra:
+            raise ConfigError(f"{place}: {key!r} appears twice", "remove one of them")
+        read = numbers.difference if key == "tolerance" else parse_number
+        extra[key] = read(match["number"], where)
         text = match["rest"]
-    return _of_table(_word(text, place) | extra, place)
+    return _of_table(_word(text, place, numbers) | extra, place)
 
 
-def _word(text: str, place: str) -> dict[str, Any]:
+def _word(text: str, place: str, numbers: Numbers) -> dict[str, Any]:
     """Return the table that says the same as a word."""
     if text.startswith("<="):
-        return {"at_most": parse_number(text[2:], place)}
+        return {"at_most": numbers.value(text[2:], place)}
     if text.startswith(">="):
-        return {"at_least": parse_number(text[2:], place)}
+        return {"at_least": numbers.value(text[2:], place)}
     if one_sided := re.fullmatch(r"(=?[<>≤≥]|[<>])\s*(.*)", text, re.S):
         sign = "<=" if one_sided[1][-1] in "<≤" else ">="
         raise ConfigError(f"{place}: found {text!r}, expected <= or >= before a number", f"write {sign}{one_sided[2]}")
     if ".." in text:
-        lower, upper = parse_range(text, place)
+        lower, upper = numbers.ends(text, place)
         return {"at_least": lower, "at_most": upper}
     if text.lower() in GOALS:
         return {"goal": text}
@@ -193,10 +207,10 @@ def _word(text: str, place: str) -> dict[str, Any]:
         raise ConfigError(
             f"{place}: found {text!r}, expected a number, or LOW..HIGH", f"write {between[1]}..{between[2]}"
         )
-    return {"equals": parse_number(text, place)}
+    return {"equals": numbers.value(text, place)}
 
 
-def _of_table(table: Mapping[str, Any], place: str) -> Target:
+def _of_table(table: Mapping[str, Any], place: str, read: Numbers = PLAIN_NUMBERS) -> Target:
     """Read a target's table, and refuse one that can't be meant."""
     for key in table:
         if key not in KEYS:
@@ -207,7 +221,10 @@ def _of_table(table: Mapping[str, Any], place: str) -> Target:
         if goal is None:
             hint = near_match(str(table["goal"]).lower(), GOALS)
             raise ConfigError(f"{place}.goal: found {table['goal']!r}, expected max, min or free", hint)
-    numbers = {key: parse_number(str(item), f"{place}.{key}") for key, item in table.items() if key != "goal"}
+    how = {"weight": parse_number, "tolerance": read.difference}
+    numbers = {
+        key: how.get(key, read.value)(str(item), f"{place}.{key}") for key, item in table.items() if key != "goal"
+    }
     limits = numbers.keys() & {"equals", "at_least", "at_most"}
     if "equals" in limits and (len(limits) > 1 or goal in ("max", "min")):
         others = "'at_least' and 'at_most'" if len(limits) > 1 else f"the goal {goal!r}"
@@ -239,10 +256,11 @@ def parse_targets(
     outputs: Sequence[str],
     base: Mapping[str, Target] | None = None,
     space: Space | None = None,
+    units: Units = NO_UNITS,
 ) -> dict[str, Target]:
     """Read the items of ``--target``, or a ``[targets]`` table, over those of `base`; what is freed is left out.
 
-    With a `space`, targets may be about its inputs too.
+    With a `space`, targets may be about its inputs too. Numbers may come in other units than the columns' own.
     """
     items = [items] if isinstance(items, str) else items
     example = "for example ['y=1'], or a mapping such as {'y': 1}"
@@ -256,8 +274,8 @@ def parse_targets(
         given = []
         for item in items:
             require(item, str, "targets", "texts as --target takes them", example)
-            given.append(_split(item, outputs, names, what))
-    for name, value in given:
+            given.append(_split(item, outputs, [*names, *units.short], what))
+    for name, value in ((units.name(name), value) for name, value in given):
         place = f"target of {name!r}"
         if name not in names:
             raise ConfigError(f"targets: there is no {what} {name!r}", near_or_all(name, names))
@@ -265,12 +283,15 @@ def parse_targets(
             raise ConfigError(f"--target: {name!r} is given twice", "write a range as NAME=LOW..HIGH")
         if name in inputs and name in outputs:
             raise ConfigError(f"{place}: an input and an output have this name", "rename one of them")
-        targets[name] = _of_input(value, inputs[name], place) if name in inputs else parse_target(value, place)
+        read = units.numbers(name)
+        targets[name] = (
+            _of_input(value, inputs[name], place, read) if name in inputs else parse_target(value, place, read)
+        )
     merged = {**(base or {}), **targets}
     return {name: target for name, target in merged.items() if not target.free}
 
 
-def _of_input(value: Any, variable: Variable, place: str) -> Target:
+def _of_input(value: Any, variable: Variable, place: str, read: Numbers) -> Target:
     """Read what is wanted of an input: a goal, limits, or a value that it is to have."""
     if isinstance(value, Target):
         return value
@@ -288,7 +309,7 @@ def _of_input(value: Any, variable: Variable, place: str) -> Target:
                 f"{place}: found {word!r}; the input is a category, which can only be given one of its labels",
                 f"for example {variable.name}={variable.levels[0]}; {near_or_all(str(word), levels)}",
             )
-    target = parse_target(value, place)
+    target = parse_target(value, place, read)
     if target.tolerance is not None:
         raise ConfigError(f"{place}: an input is chosen, so it needs no tolerance", "write a range, LOW..HIGH")
     if target.goal is None and target.weight != 1:
@@ -339,7 +360,9 @@ class Targets:
         return found
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, outputs: Sequence[str], spread: FloatArray) -> Targets:
+    def from_frame(
+        cls, frame: pd.DataFrame, outputs: Sequence[str], spread: FloatArray, units: Units = NO_UNITS
+    ) -> Targets:
         """Read a table of targets: a number or a word such as ``<=0.3`` in an output's column; empty is free."""
         import pandas as pd
 
@@ -366,7 +389,8 @@ class Targets:
             codes, texts = pd.factorize(column)
             for code, text in enumerate(texts):  # as many as there are different texts
                 rows = np.flatnonzero(codes == code)
-                found._put(rows, m, parse_target(str(text), f"targets, column {name!r}, row {rows[0] + 1}"))
+                place = f"targets, column {name!r}, row {rows[0] + 1}"
+                found._put(rows, m, parse_target(str(text), place, units.numbers(name)))
         asked = found.asked.any(axis=1)
         if not asked.all():
             raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output has a target")

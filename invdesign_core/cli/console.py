@@ -28,6 +28,7 @@ from invdesign_core.designs.verdict import (
 )
 from invdesign_core.errors import plural
 from invdesign_core.space.digits import near, typed
+from invdesign_core.space.units import behind, with_unit
 from invdesign_core.targets import Target
 
 if TYPE_CHECKING:
@@ -238,7 +239,9 @@ def _surrogate(report: Report, console: Console) -> None:
             title = f"the model on {plural(s.rows['table'], 'row')} of the table"
         say(console, title, "italic")
         columns: list[Column | str] = [Column("output", "left", words=True), "R²", "mean abs. error", "RMS error"]
-        rows_shown = [[name, r2_text(m), _number(m.mae), _number(m.rmse)] for name, m in s.test.items()]
+        rows_shown = [
+            [_heading(name, report), r2_text(m), _number(m.mae), _number(m.rmse)] for name, m in s.test.items()
+        ]
         show_rows(console, columns, rows_shown, "output")
     if s.race is None and s.trials:
         best = ", ".join(f"{k} {_number(v)}" for k, v in s.best.items()) or "nothing to tune"
@@ -286,9 +289,9 @@ def _measured(report: Report, console: Console) -> None:
     rows = []
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]
-        cells += [(name, as_written(value)) for name, value in row.inputs.items()]
+        cells += [(_heading(name, report), as_written(value)) for name, value in row.inputs.items()]
         cells += [
-            (f"measured {name}", measured_text(row.outputs[name], target))
+            (f"measured {_heading(name, report)}", measured_text(row.outputs[name], target))
             for name, target in report.target.items()
             if name in row.outputs  # else it is an input
         ]
@@ -298,7 +301,7 @@ def _measured(report: Report, console: Console) -> None:
 
 def _designs(report: Report, console: Console) -> None:
     """Print each design."""
-    wanted = ", ".join(_target(name, t) for name, t in report.target.items())
+    wanted = ", ".join(_target(name, t, report) for name, t in report.target.items())
     rows = [_cells(design, report) for design in report.designs]
     title = f"designs for {wanted} ({report.distinct} distinct)"
     _cells_as_table(rows, title, console, bold=len(report.designs[0].inputs), what="design")
@@ -316,12 +319,12 @@ def _cells_as_table(rows: list[list[tuple[str, str]]], title: str, console: Cons
 
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
-    cells = [(name, typed(value)) for name, value in design.inputs.items()]
+    cells = [(_heading(name, report), typed(value)) for name, value in design.inputs.items()]
     for name, target in report.target.items():
         if name not in design.prediction:  # an input
             continue
         error = design.error[name] if design.error and name in design.error else None
-        heading = f"predicted {name}" + ("" if error is None else f" ± {_number(error)}")
+        heading = f"predicted {_heading(name, report)}" + ("" if error is None else f" ± {_number(error)}")
         cells.append((heading, output_text(design.prediction[name], target)))
         if design.spread:
             cells.append((f"spread {name}", _number(design.spread[name])))
@@ -340,6 +343,11 @@ def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     if design.nearest is not None:
         cells.append(("data", "inside" if design.nearest.inside else "outside"))
     return cells
+
+
+def _heading(name: str, report: Report) -> str:
+    """Return the name of a column with its unit."""
+    return with_unit(name, report.units)
 
 
 def _around(best: DesignReport, report: Report, console: Console) -> None:
@@ -394,11 +402,12 @@ def _met(design: DesignReport, report: Report) -> str:
     return "; ".join(texts)
 
 
-def _target(name: str, target: TargetReport) -> str:
+def _target(name: str, target: TargetReport, report: Report) -> str:
     """Return what was asked of an output as it was typed, with the tolerance in force."""
     low = -math.inf if target.lower is None else target.lower
     high = math.inf if target.upper is None else target.upper
-    text = f"{name} {Target(low, high, goal=target.goal)}"
+    unit = behind(name, report.units) if target.lower is not None or target.upper is not None else ""
+    text = f"{name} {Target(low, high, goal=target.goal)}{unit}"
     if target.goal is None and low == high:
         return text + (f" ± {size_of_tolerance(target)}" if target.tolerance else "")
     return text + tolerance_text(target)

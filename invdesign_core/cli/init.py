@@ -31,6 +31,7 @@ from invdesign_core.registry import build_options
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.space.text import split_names
+from invdesign_core.space.units import Units
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.validate import load
 
@@ -118,6 +119,10 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
     lines += [
         *_wishes(data),
         "",
+        '# Units of columns. Targets, bounds and constraints may then be in others, such as "350 K".',
+        "[units]",
+        *_units(data),
+        "",
         "[solver]",
         "starts = 64",
         "",
@@ -135,6 +140,13 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
     if odd:
         lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
+
+
+def _units(data: Data) -> list[str]:
+    """Return commented lines with the units that the table says, or with one to fill in."""
+    known = Units.of_columns(data.space.variables, data.outputs, data.units).of
+    lines = [f"# {toml_key(name)} = {toml(unit)}" for name, unit in known.items()]
+    return lines or [f'# {toml_key(data.outputs[0])} = "…"  # such as "degC", "L/min", "kg/m^3" or "%"']
 
 
 def _options(options: Sequence[tuple[str, object]], aside: str) -> list[str]:

@@ -13,7 +13,8 @@ from invdesign_core.data.files.options import Reading
 from invdesign_core.data.own_columns import PREFIX, split_row
 from invdesign_core.errors import ConfigError, DataError, near_match
 from invdesign_core.registry import OWN, Registry
-from invdesign_core.space.text import parse_number, parse_range, split_names
+from invdesign_core.space.text import split_names
+from invdesign_core.space.units import ends_as_written, number_as_written
 from invdesign_core.workflow.defaults import CLASSIC, DEFAULTS
 from invdesign_core.workflow.design import merge_design
 from invdesign_core.workflow.experiment import Experiment, apply_overrides, parse_value
@@ -166,10 +167,10 @@ def _assigned(item: str, key: str) -> tuple[str, Any]:
     if key == "step":
         by, counted, start = text.partition(" from ")
         if not counted:
-            return name, parse_number(by, place)
-        return name, {"by": parse_number(by, place), "from": parse_number(start, place)}
+            return name, number_as_written(by, place)
+        return name, {"by": number_as_written(by, place), "from": number_as_written(start, place)}
     if key == "bounds":
-        ranges = [parse_range(part, place) for part in text.split(",")]
+        ranges = [ends_as_written(part, place) for part in text.split(",")]
         return name, ranges if len(ranges) > 1 else ranges[0]
     whole = parse_value(text)
     return name, whole if isinstance(whole, list) else [parse_value(part) for part in text.split(",")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from invdesign_core.cli.output import results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import plural
+from invdesign_core.space.units import behind, with_unit
 from invdesign_core.surrogate import backend as keras_backend
 from invdesign_core.workflow.validate import check
 
@@ -51,6 +53,7 @@ def validate(
             ]
             found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
+            found["units"] = dict(checked.units.of)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
             if checked.truth is not None:
                 found["truth"] = chosen.truth.words
@@ -69,13 +72,21 @@ def validate(
             running = [name for name, reason in race["candidates"].items() if reason is None]
             stdout.write(f"race of {', '.join(running)} by {race['folds']} folds")
             stdout.write(f", drawn {race['repeats']} times\n" if race["repeats"] > 1 else "\n")
-        wanted = {name: f", target {target}" for name, target in found["targets"].items()}
+        units = found["units"]
+        wanted = {name: f", target {target}{_behind(name, target, units)}" for name, target in found["targets"].items()}
         for v in found["variables"]:
             role = "condition" if v.get("condition") else "input "
-            stdout.write(f"  {role} {v['name']}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n")
+            stdout.write(
+                f"  {role} {with_unit(v['name'], units)}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n"
+            )
         if "truth" in found:
             stdout.write(f"designs are judged by the {found['truth']}\n")
         for text in found["constraints"]:
             stdout.write(f"  constraint {text}\n")
         for name in found["outputs"]:
-            stdout.write(f"  output {name}{wanted.get(name, '').replace(',', ':', 1)}\n")
+            stdout.write(f"  output {with_unit(name, units)}{wanted.get(name, '').replace(',', ':', 1)}\n")
+
+
+def _behind(name: str, target: str, units: Mapping[str, str]) -> str:
+    """Return the unit of a target with a number; not of a label, nor of a maximum or minimum alone."""
+    return behind(name, units) if target[-1:].isdigit() else ""

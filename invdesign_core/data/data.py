@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,8 @@ class Data:
         Whether outputs may be NaN where they were not measured; each is then fitted to its own rows.
     weights : array, optional
         (n,) how much each row counts in training and early stopping.
+    units : mapping
+        The units of columns, as the table has them, such as ``{"load": "kN"}``; those of some are enough.
     """
 
     frame: pd.DataFrame
@@ -63,6 +65,7 @@ class Data:
     groups: NDArray[Any] | None = None
     partial: bool = False
     weights: FloatArray | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import pandas as pd

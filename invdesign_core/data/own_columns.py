@@ -18,6 +18,7 @@ from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import NO_UNITS, Units, converted, in_brackets
 from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
@@ -186,7 +187,52 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 
-def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context) -> pd.DataFrame:
+def in_own_units(frame: pd.DataFrame, names: Sequence[str], units: Units, place: str) -> pd.DataFrame:
+    """Return a table whose columns may leave out the unit behind a name, or have another, with those of `names`.
+
+    The numbers of ``temperature [K]`` are converted where the column itself is in another unit.
+    """
+    new: dict[str, Any] = {}
+    for column in map(str, frame.columns):
+        if column in names:
+            continue
+        split = in_brackets(column)
+        bare, unit = (column, None) if split is None else split
+        name = bare if bare in names else units.name(bare)
+        if name not in names or name in frame.columns:
+            continue
+        if name in new:
+            raise ConfigError(f"{place}: {new[name][0]!r} and {column!r} are the same column", "remove one of them")
+        new[name] = column, unit
+    if not new:
+        return frame
+    frame = frame.copy()
+    for name, (column, unit) in new.items():
+        if unit is not None and unit != units.of.get(name, unit):
+            frame[column] = _converted(frame[column], unit, units.of[name], f"{place}, column {column!r}")
+    return frame.rename(columns={column: name for name, (column, _) in new.items()})
+
+
+def _converted(column: pd.Series, unit: str, into: str, place: str) -> pd.Series:
+    """Return the numbers of a column in another unit."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = (numbers.isna() & column.notna()).to_numpy()
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ConfigError(
+            f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected a number, since the column's {unit} "
+            f"are to become {into}",
+            f"write the column in {into}, or the units into its cells, such as '<=2 {unit}'",
+        )
+    converted(1.0, unit, into, place)  # refuses what can't be converted, be there a number or not
+    return numbers.map(lambda number: number if pd.isna(number) else converted(float(number), unit, into, place))
+
+
+def as_targets(
+    frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context, units: Units = NO_UNITS
+) -> pd.DataFrame:
     """Return a table of t targets with the names of outputs and design variables, and without our own results."""
     frame = as_frame(frame, "targets").rename(columns=str)
     if not len(frame):
@@ -195,6 +241,7 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     if len(twice):
         raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     names = {*space.names, *outputs}
+    frame = in_own_units(frame, [*space.names, *outputs], units, "targets")
     frame = plain_columns(frame, {*names, *(PREFIX + name for name in space.names)}, "targets, ", mixed=True)
     if is_written_by_us(frame.columns):
         aside = [column for column in frame.columns if column not in names and is_result(column, names)]
@@ -217,13 +264,13 @@ def as_targets(frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: C
     return frame
 
 
-def row_of(item: str, space: Space) -> dict[str, Any]:
+def row_of(item: str, space: Space, units: Units = NO_UNITS) -> dict[str, Any]:
     """Return the design in a row of ``FILE``, whose table has one, or ``FILE:ROW``, by variable; no empty cells.
 
     Rows are counted from 1 below the column names; columns that are no design variable are left aside.
     """
     path, row = split_row(item)
-    frame = read_designs(path, space)
+    frame = in_own_units(read_designs(path, space), space.names, units, f"--near {item}")
     if row is None and len(frame) != 1:
         raise ConfigError(
             f"--near {item}: the table has {len(frame)} rows, expected one", f"name one, such as {path}:1"

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from invdesign_core.errors import DataError, near_match
+from invdesign_core.space.units import column_called
 
 
 def is_pattern(name: str, names: Collection[str]) -> bool:
@@ -15,14 +16,19 @@ def is_pattern(name: str, names: Collection[str]) -> bool:
 
 
 def matches(name: str, names: Sequence[str]) -> list[str]:
-    """Return the columns that a name or a pattern stands for, none where it matches nothing."""
-    return [column for column in names if fnmatchcase(column, name)] if is_pattern(name, names) else [name]
+    """Return the columns that a name or a pattern stands for, none where it matches nothing.
+
+    A name may leave out the unit that stands in brackets behind it.
+    """
+    if is_pattern(name, names):
+        return [column for column in names if fnmatchcase(column, name)]
+    return [column_called(name, names)]
 
 
 def expand(given: Iterable[str], names: Sequence[str], what: str) -> list[str]:
     """Return the columns that names and patterns stand for, each once; `what` names the file and the option.
 
-    Names without a pattern are returned as they are, be there such a column or not.
+    Names without a pattern are returned as they are, be there such a column or not; they may leave out a unit.
 
     Raises
     ------
@@ -52,9 +58,9 @@ def expand_keys(given: Mapping[str, Any], names: Sequence[str], what: str) -> di
     DataError
         If a pattern matches no column, or two patterns say different things of one.
     """
-    exact = {name: value for name, value in given.items() if not is_pattern(name, names)}
+    exact = {column_called(name, names): value for name, value in given.items() if not is_pattern(name, names)}
     found: dict[str, tuple[str, Any]] = {}
-    for pattern in given.keys() - exact.keys():
+    for pattern in [name for name in given if is_pattern(name, names)]:
         for name in expand([pattern], names, what):
             before, value = found.get(name, (pattern, given[pattern]))
             if value != given[pattern]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,8 @@ class Answers:
         The level of the intervals; None where there are none.
     second : str, optional
         The plugin of the second model that tells them.
+    units : mapping
+        The units of inputs and outputs, by name, where they are known.
     shown : Shown, optional
         Makes the page that `report` writes, what a notebook shows, and figures.
     """
@@ -95,6 +97,7 @@ class Answers:
     simulated: Tally | None = None
     level: float | None = None
     second: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
     shown: Shown | None = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:

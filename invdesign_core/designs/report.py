@@ -306,6 +306,9 @@ class Report(_Part):
         "`per-combination`, `rounding`, `solver`, `relaxation`, or `continuous` where there are none; null without a "
         "target."
     )
+    units: dict[str, str] = Field(
+        default_factory=dict, description="The units of inputs and outputs, by name, where they are known."
+    )
     surrogate: SurrogateReport = Field(description="How good the surrogate is.")
     plugins: dict[str, str] = Field(description="The plugin of each kind.")
     distributions: dict[str, str] = Field(
@@ -345,6 +348,9 @@ class TableReport(_Part):
         description="Designs in the file whose intervals may not hold (`guarantee` is false); null where there are no "
         "intervals.",
     )
+    units: dict[str, str] = Field(
+        default_factory=dict, description="The units of inputs and outputs, by name, where they are known."
+    )
     starts: StartsReport = Field(description="Summary of the starts of this call.")
     truth: TruthReport | None = Field(
         None, description="What it took to judge the designs of this call by a true model; null where there is none."
@@ -364,6 +370,9 @@ class PredictReport(_Part):
     out: str | None = Field(description="The file with the table and its predictions; null where none was asked for.")
     rows: int = Field(description="Number of designs.")
     outputs: list[str] = Field(description="The outputs.")
+    units: dict[str, str] = Field(
+        default_factory=dict, description="The units of inputs and outputs, by name, where they are known."
+    )
     prediction: list[dict[str, Number]] = Field(description="For each row the predicted outputs.")
     spread: list[dict[str, Number]] | None = Field(
         description="For each row the standard deviation, as `spread` of a design; null where there is none."
@@ -384,6 +393,9 @@ class ProposeReport(_Part):
     design: str | None = Field(description="The experiment file of the first experiments; null for those of a run.")
     out: str | None = Field(description="The file with the experiments; null where none was asked for.")
     experiments: list[dict[str, Any]] = Field(description="The inputs of each experiment.")
+    units: dict[str, str] = Field(
+        default_factory=dict, description="The units of inputs and outputs, by name, where they are known."
+    )
     prediction: list[dict[str, Number]] | None = Field(
         None, description="For each experiment the predicted outputs; null for the first experiments."
     )

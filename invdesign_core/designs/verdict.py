@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import plural
 from invdesign_core.space.digits import SHARE, given, near, telling, typed, was_computed
+from invdesign_core.space.units import behind
 from invdesign_core.targets import DEFAULT_TOLERANCE, ROUNDOFF
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def misses(report: Report) -> list[str]:
     why = f" ({best.failed})" if best.failed else ""
     return [
         miss_of(name, best, report.target[name])
+        + ("" if best.miss[name] is None else behind(name, report.units))
         + (why if best.miss[name] is None else tolerance_text(report.target[name]))
         for name, met in best.met.items()
         if not met
@@ -221,10 +223,12 @@ def _reached(report: Report, judge: str) -> str:
             most = "largest" if target.goal == "max" else "smallest"
             if name in best.prediction:
                 reached = output_text((best.truth or best.prediction)[name], target)
-                parts.append(f"the {most} {name} found{held} is {reached} {judge}")
+                parts.append(f"the {most} {name} found{held} is {reached}{behind(name, report.units)} {judge}")
             else:  # an input
                 by = f"{held} {judge}" if held else ""
-                parts.append(f"the {most} {name} found{by} is {as_written(best.inputs[name])}")
+                parts.append(
+                    f"the {most} {name} found{by} is {as_written(best.inputs[name])}{behind(name, report.units)}"
+                )
     text = ", ".join(parts)
     if row is None or not all(row.met.values()):
         return text
@@ -256,8 +260,11 @@ def confidence_lines(best: DesignReport, report: Report) -> list[str]:
         return []
     lines = []
     for name in (name for name in report.target if name in best.interval):
+        unit = behind(name, report.units)
         true, new = interval_text(best.interval[name]), interval_text(best.interval_new[name])
-        lines.append(f"with {percent(report.level)} confidence {name} is {true}, and {new} in a single measurement")
+        lines.append(
+            f"with {percent(report.level)} confidence {name} is {true}{unit}, and {new}{unit} in a single measurement"
+        )
     if best.probability is not None:
         lines.append(f"a measurement meets the target with a probability of {percent(best.probability)}")
     unsure = Counter(design.no_guarantee for design in report.designs if design.no_guarantee)

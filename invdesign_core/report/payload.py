@@ -26,8 +26,9 @@ from invdesign_core.report.formula import formula
 from invdesign_core.report.influence import MOST_POINTS, influence
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.conditions import Scenarios
-from invdesign_core.space.digits import near, typed
+from invdesign_core.space.digits import given, near, typed
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import behind, with_unit
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import FEW, Surrogate
 from invdesign_core.targets import Target
@@ -83,7 +84,7 @@ def payload(material: Material, lean: bool = False) -> dict[str, Any]:
         "status": report.status,
         "verdict": report.verdict,
         "doubtful": bool(known.doubt(report.target)) and report.met_by != "truth",
-        "question": [_wanted(name, target) for name, target in report.target.items()],
+        "question": [_wanted(name, target, report.units) for name, target in report.target.items()],
         "limits": _limits(material),
         "level": getattr(report, "level", None),
         "variables": [_variable(v, s, material) for v, s in zip(space.variables, space.slices, strict=True)],
@@ -131,27 +132,33 @@ def _quality(report: Report) -> Quality:
 
 
 def _title(report: Report) -> str:
-    asked = ", ".join(_wanted(name, target)["text"] for name, target in report.target.items())
+    asked = ", ".join(_wanted(name, target, report.units)["text"] for name, target in report.target.items())
     return f"Designs for {asked}" if asked else "A surrogate without a target"
 
 
-def _wanted(name: str, target: TargetReport) -> dict[str, Any]:
+def _wanted(name: str, target: TargetReport, units: Mapping[str, str]) -> dict[str, Any]:
     """Return what is wanted of one output in words."""
-    low, high = target.lower, target.upper
+    low, high, unit = target.lower, target.upper, behind(name, units)
     words = {"max": "as large as possible", "min": "as small as possible"}
     parts = [words[target.goal]] if target.goal else []
     if low is not None and low == high:
         size = f" ± {size_of_tolerance(target)}" if target.tolerance else ""
-        parts.append(f"{typed(low)}{size}")
+        parts.append(f"{_number(low)}{size}{unit}")
     elif low is not None and high is not None:
-        parts.append(f"from {typed(low)} to {typed(high)}{tolerance_text(target)}")
+        parts.append(f"from {_number(low)} to {_number(high)}{unit}{tolerance_text(target)}")
     elif low is not None:
-        parts.append(f"at least {typed(low)}{tolerance_text(target)}")
+        parts.append(f"at least {_number(low)}{unit}{tolerance_text(target)}")
     elif high is not None:
-        parts.append(f"at most {typed(high)}{tolerance_text(target)}")
+        parts.append(f"at most {_number(high)}{unit}{tolerance_text(target)}")
     ends = (-math.inf if low is None else low, math.inf if high is None else high)
     text = str(Target(*ends, goal=target.goal)).replace(">=", "≥").replace("<=", "≤")
+    text += unit if low is not None or high is not None else ""
     return {"name": name, "words": ", ".join(parts), "text": f"{name} {text}"}
+
+
+def _number(value: float) -> str:
+    """Write a number as it was typed, or, where it was computed from another unit, to six digits."""
+    return given(value, 1e-5 * abs(value))
 
 
 def _limits(material: Material) -> list[str]:
@@ -170,6 +177,7 @@ def _variable(variable: Variable, columns: slice, material: Material) -> dict[st
     allowed = [variable.levels.index(label) for label in variable.allowed or variable.levels]
     return {
         "name": variable.name,
+        "label": with_unit(variable.name, material.report.units),
         "kind": variable.kind,
         "start": columns.start,
         "stop": columns.stop,
@@ -191,18 +199,19 @@ def _variable(variable: Variable, columns: slice, material: Material) -> dict[st
 def _output(m: int, material: Material, known: Quality) -> dict[str, Any]:
     """Return one output: what is wanted of it, its range, and how well it is known."""
     name, spread = material.surrogate.outputs[m], float(material.surrogate.spread[m])
-    target, metrics = material.report.target.get(name), known.metrics.get(name)
+    units, target, metrics = material.report.units, material.report.target.get(name), known.metrics.get(name)
     rows = material.rows
     low = high = float(material.surrogate.shift[m])
     if rows is not None and np.isfinite(rows.y[:, m]).any():
         low, high = float(np.nanmin(rows.y[:, m])), float(np.nanmax(rows.y[:, m]))
     return {
         "name": name,
+        "label": with_unit(name, units),
         "range": spread,
         "low": low,
         "high": high,
         "measured": rows is not None,
-        "target": None if target is None else target.model_dump(mode="json") | _wanted(name, target),
+        "target": None if target is None else target.model_dump(mode="json") | _wanted(name, target, units),
         "error": None if metrics is None else metrics.rmse,
         "r2": None if metrics is None or metrics.r2 is None else r2_text(metrics),
     }
@@ -236,7 +245,12 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
     return {
         "x": encoded(material, design),
         "inputs": [
-            {"name": name, "text": typed(value), "tolerance": _around(design, name)}
+            {
+                "name": name,
+                "label": with_unit(name, report.units),
+                "text": typed(value),
+                "tolerance": _around(design, name),
+            }
             for name, value in design.inputs.items()
         ],
         "outputs": sorted(outputs, key=lambda item: item["wanted"] is None),
@@ -277,6 +291,7 @@ def promise(name: str, design: DesignReport, said: Mapping[str, Any], report: Re
 
     return {
         "name": name,
+        "label": with_unit(name, report.units),
         "value": value,
         "text": text(value),
         "truth": None if truth is None else text(truth),
@@ -286,7 +301,7 @@ def promise(name: str, design: DesignReport, said: Mapping[str, Any], report: Re
         "measurement": None if once is None or None in once else [near(end, 1e-3 * unit) for end in once],
         "how": how,
         "met": design.met.get(name),
-        "wanted": None if target is None else _wanted(name, target)["words"],
+        "wanted": None if target is None else _wanted(name, target, report.units)["words"],
         "scale": None if target is None else _scale(target, value, truth, interval),
     }
 
@@ -360,7 +375,10 @@ def _measured(report: Report) -> dict[str, Any]:
         targets = {k: t for k, t in report.target.items() if k in item.outputs or k in item.inputs}
         return {
             "row": item.row,
-            "inputs": [{"name": name, "text": as_written(value)} for name, value in item.inputs.items()],
+            "inputs": [
+                {"name": with_unit(name, report.units), "text": as_written(value)}
+                for name, value in item.inputs.items()
+            ],
             "values": values_of(item, targets),
         }
 
@@ -517,7 +535,12 @@ def _surrogate(report: Report, known: Quality) -> dict[str, Any]:
         "rows": known.rows,
         "counts": dict(s.rows),
         "metrics": [
-            {"name": name, "r2": r2_text(m), "mae": number_text(m.mae), "rmse": number_text(m.rmse)}
+            {
+                "name": with_unit(name, report.units),
+                "r2": r2_text(m),
+                "mae": number_text(m.mae),
+                "rmse": number_text(m.rmse),
+            }
             for name, m in s.test.items()
         ],
         "best": {key: number_text(value) for key, value in s.best.items()},

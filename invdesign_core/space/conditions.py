@@ -30,7 +30,7 @@ DATA = "data"
 """The word for the values that were measured."""
 EXAMPLES = 'write "data", a list of values such as [18, 22, 25], or { mean = 22, sd = 3 }'
 ONE_OF = "one of "
-_NORMAL = re.compile(r"mean\s+(?P<mean>\S+?),?\s+sd\s+(?P<sd>\S+)")
+_NORMAL = re.compile(r"mean\s+(?P<mean>\S.*?),?\s+sd\s+(?P<sd>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class Distribution:
 
 def distribution_of(value: Any, variable: Variable, place: str = "") -> Distribution:
     """Read what the user says of a condition: ``data``, values, ``mean 22, sd 3``, or a table with `mean` and `sd`."""
-    name, place, value = variable.name, place or f"conditions: {variable.name!r}", plain(value)
-    if isinstance(value, str):
-        value = _of_text(value)
+    name, place, value = variable.name, place or f"conditions: {variable.name!r}", as_the_file_has_it(plain(value))
     if isinstance(value, Mapping):
         return _normal(value, variable, place)
     if value == DATA:
@@ -72,8 +70,10 @@ def distribution_of(value: Any, variable: Variable, place: str = "") -> Distribu
     return Distribution(tuple(_existing(item, variable, place) for item in value))
 
 
-def _of_text(text: str) -> Any:
-    """Return what a text stands for, as the file would have it."""
+def as_the_file_has_it(text: Any) -> Any:
+    """Return what a text stands for, as the file would have it; anything else as it is."""
+    if not isinstance(text, str):
+        return text
     if text.strip() == DATA:
         return DATA
     if normal := _NORMAL.fullmatch(text.strip()):

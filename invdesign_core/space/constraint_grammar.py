@@ -24,6 +24,7 @@ _GRAMMAR = r"""
            | atom
            | atom POWER factor     -> power
     ?atom: NUMBER                  -> number
+         | QUANTITY                -> quantity
          | NAME                    -> name
          | _LEFT sum _RIGHT
          | BAR sum BAR             -> magnitude
@@ -44,10 +45,13 @@ _GRAMMAR = r"""
     OF: /of\b/i
     COMMA: /,(?:\s*and\b)?|and\b/i
     ABOVE: /(?:(?:are|is)\s+)?(?:above\s+(?:zero|0)|non-?zero)(?=\s*$)/i
-    %declare NUMBER NAME
+    %declare NUMBER QUANTITY NAME
 """
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _PIECE = re.compile(r'(?:"[^"]*"|[^<>=+\-*/^|(),≤≥−])+')
+_WORD = r"(?:[A-Za-zµμΩÅ°%‰€$£][A-Za-zµμΩÅ]*(?:\^-?\d|[²³]|\*\*-?\d|\d)?)"
+_UNIT = re.compile(rf"\s*(?:\[[^\[\]]+\]|(?!(?:of|and|is|are)\b){_WORD}(?:[/·]{_WORD})*)")
+"""A unit behind a number; in brackets it may be anything."""
 _COMPARISONS = {"LE", "GE", "EQ", "LT", "GT"}
 _EXPECTED = {
     "NAME": "a name or a number",
@@ -144,9 +148,20 @@ def _words_at(text: str, at: int, longest: Sequence[str]) -> list[Token]:
     # `2nd pass` does not begin with a number.
     if number and not _wordlike(text[number.end() : number.end() + 1]):
         found.append(("NUMBER", number[0], number.end()))
+    if number and (unit := _UNIT.match(text, number.end())) and not _begins(text, unit, longest):
+        found.append(("QUANTITY", text[at : unit.end()].strip(), unit.end()))
     matches = [(kind, pattern.match(text, at)) for kind, pattern in _parser()[1].items()]
     found += [(kind, match[0], match.end()) for kind, match in matches if match]
     return [Token(kind, word, start_pos=at, end_pos=end) for kind, word, end in found]
+
+
+def _begins(text: str, unit: re.Match[str], names: Sequence[str]) -> bool:
+    """Whether what may be a unit is a name, or a part of one that begins with the number before it."""
+    word = unit[0].strip()
+    at = unit.end() - len(word)
+    if any(text.startswith(name, unit.start() - 1) for name in names if name[0].isdigit()):
+        return True
+    return any(len(name) >= len(word) and text.startswith(name, at) for name in names)
 
 
 def _wordlike(character: str) -> bool:

@@ -181,6 +181,9 @@ class _Reader:
             case "number":
                 number = form[-1] = float(parts[0])
                 return _Side(form, lambda x: np.asarray(number))
+            case "quantity":
+                wrong = f"found {str(parts[0])!r}, a number with a unit, and the unit of no column is known"
+                raise Refusal(wrong, parts[0].start_pos, "say them, in the section [units], or write a plain number")
             case "name":
                 column = self.column(parts[0])[1]
                 form[column] = 1.0

@@ -10,9 +10,9 @@ import numpy as np
 from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.digits import typed
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _OPERATOR = re.compile(r"\s*(<=|>=|=)\s*")
-_RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})")
+RANGE = re.compile(rf"({NUMBER})\s*\.\.\s*({NUMBER})")
 
 
 def parse_number(text: str, place: str) -> float:
@@ -29,7 +29,7 @@ def parse_number(text: str, place: str) -> float:
 
 def parse_range(text: str, place: str) -> tuple[float, float]:
     """Read ``LOW..HIGH``, or refuse a text that is no range, or whose ends are the wrong way round."""
-    match = _RANGE.fullmatch(text.strip())
+    match = RANGE.fullmatch(text.strip())
     if not match:
         raise ConfigError(f"{place}: found {text.strip()!r}, expected LOW..HIGH", "for example 0..1")
     low, high = float(match[1]), float(match[2])

@@ -23,6 +23,7 @@ from invdesign_core.plugin import Solver
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray
+from invdesign_core.space.units import Units
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.truth.simulated import Truth
@@ -303,7 +304,9 @@ def posed(
         return found.model_copy(update={"starts": STARTS}) if few else found
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
-    design = experiment.design.model_copy(update={"designs": designs})
+    units = Units.of_columns(data.space.variables, data.outputs, data.units, experiment.units)
+    design = experiment.design.converted(units, [*data.space.names, *data.outputs])
+    design = design.model_copy(update={"designs": designs})
     return pose(blind, data.space, design, frame, stages.objective, choose, ctx)
 
 

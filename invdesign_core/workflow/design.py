@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from invdesign_core.context import Context
 from invdesign_core.data.own_columns import row_of
@@ -16,9 +16,12 @@ from invdesign_core.registry import build_options
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.conditions import Distribution, Scenarios, any_value, distribution_of, draw
+from invdesign_core.space.conditions import as_the_file_has_it as plain_distribution
 from invdesign_core.space.constraint_text import parse_constraints
+from invdesign_core.space.constraint_units import in_own_units
 from invdesign_core.space.overrides import VariableOverrides
 from invdesign_core.space.space import Space, check_feasible
+from invdesign_core.space.units import NO_UNITS, Numbers, Units
 from invdesign_core.targets import Target
 from invdesign_core.workflow.fixed_inputs import check_agreement, held_names, hold
 from invdesign_core.workflow.input_limits import narrowed
@@ -26,7 +29,9 @@ from invdesign_core.workflow.input_limits import narrowed
 if TYPE_CHECKING:
     import pandas as pd
 
-Pair = tuple[float, float]
+End = float | str
+"""A number in the column's own unit, or text with another, such as ``350 K``."""
+Pair = tuple[End, End]
 
 
 class Design(BaseModel):
@@ -37,7 +42,7 @@ class Design(BaseModel):
     bounds: dict[str, Pair | list[Pair]] = Field(
         default_factory=dict,
         description="Lowest and highest value of a numeric variable, by name, or a list of several such ranges; by "
-        "default those of the data.",
+        'default those of the data. Here and below, text such as `"350 K"` is a number in another unit.',
     )
     fixed: dict[str, Any] = Field(default_factory=dict, description="Fixed values of variables, by name.")
     conditions: dict[str, Any] = Field(
@@ -50,7 +55,7 @@ class Design(BaseModel):
         default_factory=dict,
         description="The only values that a variable may take, by name: numbers, or some of a category's labels.",
     )
-    step: dict[str, float | dict[str, float]] = Field(
+    step: dict[str, End | dict[str, End]] = Field(
         default_factory=dict,
         description="The distance between the values of a variable, by name: they are its multiples. With "
         "`{ by = 1, from = 155.8 }` they are counted from that number instead of 0.",
@@ -83,6 +88,9 @@ class Design(BaseModel):
     )
     designs: int = Field(5, ge=1, description="How many different designs to report, best first.")
 
+    _units: Units = PrivateAttr(NO_UNITS)
+    """By which the row of a table is read that `near_row` names."""
+
     @property
     def linear(self) -> bool:
         """Whether a constraint is linear; "at most k of these" is not handled by solvers."""
@@ -93,6 +101,39 @@ class Design(BaseModel):
         """Validate settings, with messages for people."""
         design: Design = build_options(cls, values, place)
         return design
+
+    def converted(self, units: Units, names: Sequence[str]) -> Design:
+        """Return the same with plain numbers in the units of the columns, and with the whole names of these.
+
+        `names` are those of all inputs and outputs, for constraints.
+        """
+        if not units:
+            return self
+
+        def read(said: Mapping[str, Any], convert: Callable[[Any, Numbers, str], Any], key: str) -> dict[str, Any]:
+            full = units.named(said)
+            return {n: convert(v, units.numbers(n), f"{key} {n!r}") if n in units.of else v for n, v in full.items()}
+
+        found = self.model_copy(
+            update={
+                "bounds": read(self.bounds, _values, "bounds of"),
+                "fixed": read(self.fixed, _values, "fixed value of"),
+                "levels": read(self.levels, _values, "levels of"),
+                "near": read(self.near, _values, "near:"),
+                "step": read(self.step, _steps, "step of"),
+                "conditions": read(self.conditions, _distribution, "conditions:"),
+                "log": [units.name(name) for name in self.log],
+                "constraints": [in_own_units(text, names, units) for text in self.constraints],
+            }
+        )
+        found._units = units
+        return found
+
+    def tell_converted(self, before: Design, ctx: Context) -> None:
+        """Say what became of constraints in other units than those of the columns."""
+        for written, read in zip(before.constraints, self.constraints, strict=True):
+            if written != read:
+                ctx.note(f"the constraint {written!r} is {read!r}, in the units of the columns")
 
     def restrict(self, space: Space, held: Collection[str] = ()) -> Space:
         """Return the space in which these values exist, constraints aside.
@@ -108,7 +149,8 @@ class Design(BaseModel):
             if space[name].kind in ("continuous", "integer"):
                 ends = [end for pair in _pairs(self.bounds[name]) for end in pair]
                 bounds[name] = (min(ends), max(ends))
-        return space.restrict(bounds, fixed, self.levels, self.step, self.log, self.margin)
+        steps: Any = self.step  # plain numbers by now
+        return space.restrict(bounds, fixed, self.levels, steps, self.log, self.margin)
 
     def apply(
         self,
@@ -149,7 +191,7 @@ class Design(BaseModel):
 
     def present(self, space: Space) -> dict[str, Any]:
         """Return the present design by variable, with what a row of a table says of it."""
-        said = {**(row_of(self.near_row, space) if self.near_row else {}), **self.near}
+        said = {**(row_of(self.near_row, space, self._units) if self.near_row else {}), **self.near}
         return {name: value for name, value in said.items() if name not in self.conditions}
 
     def distributions(self, space: Space, held: Collection[str] = ()) -> dict[str, Distribution]:
@@ -178,7 +220,8 @@ class Design(BaseModel):
         said = {}
         for name in held_names(space, frame):
             bounds, levels = self.bounds.get(name), self.levels.get(name)
-            said[name] = VariableOverrides(bounds, levels, self.step.get(name), self.fixed.get(name))
+            step: Any = self.step.get(name)
+            said[name] = VariableOverrides(bounds, levels, step, self.fixed.get(name))
         check_agreement(said, space, frame)
 
 
@@ -201,7 +244,29 @@ def _refuse_varying(space: Space, varying: Mapping[str, Distribution]) -> None:
 
 def _pairs(bounds: Any) -> list[Pair]:
     """Return bounds as a list of ranges; one is written as a pair of numbers."""
-    return [bounds] if isinstance(bounds[0], int | float) else list(bounds)
+    return [bounds] if isinstance(bounds[0], int | float | str) else list(bounds)
+
+
+def _values(said: Any, read: Numbers, place: str) -> Any:
+    """Return a value, or several, with plain numbers in the place of text."""
+    if isinstance(said, list | tuple):
+        return type(said)(_values(item, read, place) for item in said)
+    return read.value(said, place) if isinstance(said, str) else said
+
+
+def _steps(said: Any, read: Numbers, place: str) -> Any:
+    """Return a step, which is a difference, and the number that it is counted from."""
+    if not isinstance(said, Mapping):
+        return read.difference(said, place) if isinstance(said, str) else said
+    return {key: (_values if key == "from" else _steps)(value, read, place) for key, value in said.items()}
+
+
+def _distribution(said: Any, read: Numbers, place: str) -> Any:
+    """Return what is said of a condition; a standard deviation is a difference."""
+    said = plain_distribution(said)
+    if isinstance(said, Mapping):
+        return {key: (_steps if key == "sd" else _values)(value, read, place) for key, value in said.items()}
+    return _values(said, read, place) if isinstance(said, list) else said
 
 
 def merge_design(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from invdesign_core.search.candidates import drawn, short, to_unit
 from invdesign_core.search.spread import spread_out
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import Units
 from invdesign_core.space.variables import Variable
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
@@ -56,6 +57,8 @@ def first_experiments(experiment: Experiment, batch: int, ctx: Context, out: Pat
     measured = [*_names(said, "conditions"), *experiment.design.conditions]
     design = experiment.design.model_copy(update={"conditions": {}, "near": {}, "near_row": ""})
     outputs = _names(said, "outputs")
+    units = Units.build([*design.bounds, *outputs], [*design.levels, *design.fixed], said=experiment.units)
+    design = design.converted(units, [*design.bounds, *design.levels, *design.fixed, *outputs])
     space = design.apply(described(design, said, measured), outputs)
     check_bounds(space)
     x = fill(space, batch, ctx)

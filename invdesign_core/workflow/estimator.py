@@ -29,6 +29,7 @@ from invdesign_core.report import plots
 from invdesign_core.report.notebook import model_html
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
+from invdesign_core.space.units import Units
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.second_model import SecondModel
@@ -83,6 +84,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     confidence : mapping, optional
         Keys of the `[confidence]` section: the `level` of the intervals at the designs, and the second `model` that
         they come from. It is trained when designs are first asked for.
+    units : mapping, optional
+        Units of columns, such as ``{"flow": "m^3/s"}``, beside those that stand in brackets in the names of columns.
+        Targets and the parameters above may then be text with another unit, such as ``"2 L/min"``.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -106,6 +110,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         the rows for the test.
     truth_ : callable or None
         The true forward model that came with the data, by which designs are judged.
+    units_ : dict
+        The units of columns, where they are known.
     second_ : SecondModel or None
         The model that tells how far answers can be trusted; not there before the first `invert`.
     n_features_in_ : int
@@ -132,6 +138,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     known_: TrainingRows
     truth_: Callable[[pd.DataFrame], pd.DataFrame] | None
     second_: SecondModel | None
+    units_: dict[str, str]
 
     def __init__(
         self,
@@ -155,6 +162,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         designs: int = 5,
         truth: Callable[[pd.DataFrame], pd.DataFrame] | str | Mapping[str, Any] | None = None,
         confidence: Mapping[str, Any] | None = None,
+        units: Mapping[str, str] | None = None,
         seed: int = 0,
         backend: str | None = None,
         registry: Registry | None = None,
@@ -165,7 +173,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.conditions, self.confidence = conditions, confidence
         self.margin, self.constraints, self.designs = margin, constraints, designs
         self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
-        self.truth = truth
+        self.truth, self.units = truth, units
 
     def fit(self, X: Any, y: Any) -> Self:
         """Tune and train a surrogate.
@@ -333,7 +341,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(target, "columns"):
             return self._invert_table(target)
         problem, ctx = self._problem(self._wanted(target))
-        return self._with_page(invert(problem, ctx), problem, ctx)
+        return self._with_page(replace(invert(problem, ctx), units=self._units().of), problem, ctx)
 
     def plot_fit(self, *, backend: str = "plotly") -> Any:
         """Draw predicted over measured for each output.
@@ -378,7 +386,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                     f"give a mapping; the outputs are {', '.join(map(repr, outputs))}",
                 )
             target = {outputs[0]: target}
-        wanted = parse_targets(target, outputs, space=surrogate.space)
+        wanted = parse_targets(target, outputs, space=surrogate.space, units=self._units())
         if not wanted:
             raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
         return wanted
@@ -387,7 +395,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return answers that can write their report."""
         plugins = {"surrogate": self.report_.plugin or "surrogate", "solver": problem.solver.name}
         running = backend.select(None)
-        report = make_report(answers, self.report_, None, plugins, running, [], ctx)
+        report = make_report(answers, self.report_, None, plugins, running, [], ctx, units=answers.units)
         material = Material(report, self.surrogate_, problem.space, self.known_, answers.scenarios, answers.starts)
         return with_page(answers, replace(material, versions=installed()))
 
@@ -400,7 +408,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
         model = ForwardModel(surrogate, self.report_, self.known_, self._true_model(), self._second(ctx, registry))
-        problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx)
+        problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx, self._units())
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)
         return problem, ctx
@@ -421,7 +429,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _invert_table(self, frame: pd.DataFrame) -> Answers:
         """Find designs for each row of a table of targets, in chunks whose number of starts is bounded."""
         surrogate = self._fitted()
-        problem, ctx = self._problem(as_targets(frame, surrogate.space, surrogate.outputs, self._context()))
+        problem, ctx = self._problem(
+            as_targets(frame, surrogate.space, surrogate.outputs, self._context(), self._units())
+        )
         parts, out_of_time = list[tuple[int, Answers]](), False
         try:
             for first, found in invert_many(problem, ctx):
@@ -437,7 +447,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 raise
             solved = sum(len(found.targets) for _, found in parts)
             ctx.warn(f"{why}: the first {solved} of {len(frame)} targets are solved, the others are not there")
-        return replace(Answers.joined(problem.targets, parts), out_of_time=out_of_time)
+        found = Answers.joined(problem.targets, parts)
+        return replace(found, out_of_time=out_of_time, units=self._units().of)
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.
@@ -468,6 +479,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "n_features_in": self.n_features_in_,
             "feature_names_in": None if names is None else list(names),
             "report": self.report_.model_dump(mode="json"),
+            "units": self.units_,
         }
         saved.write(Path(folder), about, surrogate, self.known_, getattr(self, "second_", None))
 
@@ -499,7 +511,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             model.second_ = second
         model.report_ = SurrogateReport.model_validate(about["report"])
         model.race_ = model.report_.race
-        model.truth_ = None
+        model.truth_, model.units_ = None, about.get("units", {})
         model.n_features_in_ = about["n_features_in"]
         if about["feature_names_in"] is not None:
             model.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
@@ -538,9 +550,10 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         training = Experiment.from_mapping({"training": self.training or {}}).training
         ctx = self._context()
         check_plugins([builder, tuner, objective], data, ctx)
-        space = self._design().apply(data.space, data.outputs) if self.constraints else data.space
+        space = self._design(data).apply(data.space, data.outputs) if self.constraints else data.space
         tell(data, ctx, space, training.scale, leave_out)
         model = learn(data, builder, tuner, training, ctx, registry=registry)
+        self.units_ = dict(self._units(data).of)
         self.data_, self.surrogate_, self.report_ = data, model.surrogate, model.report
         if hasattr(self, "second_"):
             del self.second_
@@ -557,10 +570,21 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self._asked = (given, found)
         return found
 
-    def _design(self) -> Design:
-        """Return what may vary, from the parameters."""
+    def _design(self, data: Data | None = None) -> Design:
+        """Return what may vary, from the parameters, in the units of the columns where these are known by now."""
         given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
-        return Design.from_mapping({key: value for key, value in given.items() if value is not None}, "InverseDesign")
+        said = {key: value for key, value in given.items() if value is not None}
+        design = Design.from_mapping(said, "InverseDesign")
+        if data is None and not hasattr(self, "surrogate_"):
+            return design
+        known = self._fitted() if data is None else data
+        return design.converted(self._units(data), [*known.space.names, *known.outputs])
+
+    def _units(self, data: Data | None = None) -> Units:
+        """Return the units of all columns: those that came with the data, and those that the user says."""
+        known = self._fitted() if data is None else data
+        found = getattr(self, "units_", None) if data is None else data.units
+        return Units.of_columns(known.space.variables, known.outputs, found, self.units)
 
     def _context(self) -> Context:
         require(self.seed, (int, np.integer), "seed", "a whole number")

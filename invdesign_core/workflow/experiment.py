@@ -88,6 +88,10 @@ class Experiment(BaseModel):
         description="Target of each output: a number, `<=1`, `>=1`, `1..2`, `max`, `min`, `free`, or a table; of an "
         "input also a label.",
     )
+    units: dict[str, str] = Field(
+        default_factory=dict,
+        description='Units of inputs and outputs, such as `"degC"`, by name, where the table does not say them.',
+    )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection, description="Which plugins there are, beyond those installed."
     )

@@ -20,6 +20,7 @@ from invdesign_core.search.search import plan_for, search
 from invdesign_core.search.solver import Solver
 from invdesign_core.search.starts import check_held
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import NO_UNITS, Units
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets
@@ -43,6 +44,7 @@ def pose(
     objective: Objective,
     choose: Callable[[bool], Solver],
     ctx: Context,
+    units: Units = NO_UNITS,
 ) -> InverseProblem:
     """Put an inverse problem together, for one target or a table of targets.
 
@@ -61,7 +63,7 @@ def pose(
     if frame is None:
         model, targets = asked_of(model, wanted)
     else:
-        targets = Targets.from_frame(frame, model.surrogate.outputs, model.surrogate.spread)
+        targets = Targets.from_frame(frame, model.surrogate.outputs, model.surrogate.spread, units)
     check_conditions(space, held)
     solver = choose(bool(targets.extremum.any()))
     wishes = Wishes(design.designs, design.near_to(space, held))

@@ -16,7 +16,7 @@ from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.data.files.load import AUTOMATIC
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_new, of_one_type_each
-from invdesign_core.data.own_columns import designs_of, read_designs
+from invdesign_core.data.own_columns import designs_of, in_own_units, read_designs
 from invdesign_core.designs.report import LearnReport, MeasurementReport
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, writing
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
@@ -80,9 +80,11 @@ def learn_table(
     if out is not None:
         check_new(out)
     ctx, model = p.ctx, p.model
-    measured = checked(read_designs(table, p.base, reading=reading), p, table)
+    names = [*p.base.names, *model.surrogate.outputs]
+    frame = in_own_units(read_designs(table, p.base, reading=reading), names, p.units, str(table))
+    measured = checked(frame, p, table)
     root = RunFolder(p.source)
-    wanted = parse_targets(targets or p.experiment.targets, model.surrogate.outputs, space=p.base)
+    wanted = parse_targets(targets or p.experiment.targets, model.surrogate.outputs, space=p.base, units=p.units)
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)

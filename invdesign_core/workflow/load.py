@@ -17,6 +17,7 @@ from invdesign_core.plugin import Plugin
 from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import NO_UNITS, Units
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import evaluated, load_model
 from invdesign_core.surrogate.model_check import ModelSample, sample
@@ -129,6 +130,7 @@ class Prepared:
     folder: RunFolder | None = None
     sampled: ModelSample | None = None
     """What a model without data answers over its box."""
+    units: Units = NO_UNITS
 
     def note_intervals(self) -> None:
         """Say why there are no intervals, where there are none and nobody asked for that."""
@@ -162,7 +164,9 @@ class Prepared:
         with self.ctx.clock.stage("load"):
             if not isinstance(asked, Mapping):
                 self.command.check_table(self.base, asked)
-            problem = pose(self.model, self.base, self.experiment.design, asked, self.objective, choose, self.ctx)
+            problem = pose(
+                self.model, self.base, self.experiment.design, asked, self.objective, choose, self.ctx, self.units
+            )
             if self.folder is not None:
                 for doubt in bounds_warnings(problem.space, self.base):
                     self.ctx.warn(doubt)
@@ -196,7 +200,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         files = [str(path) for path in registry.arrangement.files]
         with imported([*options.imports, *files]) as code:
             if folder is None:
-                model, base, sampled = _own_model(source, options, experiment.design, ctx)
+                model, base, sampled = _own_model(source, options, experiment, ctx)
                 model = replace(model, second=second_model(model, experiment.confidence, ctx, registry))
             else:
                 if folder.path != source:
@@ -205,12 +209,18 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
                 second = folder.read_second(experiment.confidence)
                 model, base, sampled = ForwardModel(surrogate, report, known, second=second), surrogate.space, None
+    units = Units.of_columns(base.variables, model.surrogate.outputs, stored.get("units"), experiment.units)
+    names = [*base.names, *model.surrogate.outputs]
+    own = experiment.design.converted(units, names)
+    own.tell_converted(experiment.design, ctx)
+    experiment = experiment.model_copy(update={"design": own})
+    command = Design.from_mapping(merge_design(options.overrides.get("design", {}), options.design))
     plugins = {kind: item["name"] for kind, item in stored["plugins"].items()}
     _check_objective(objective, model, base, ctx)
     return Prepared(
         source,
         experiment,
-        Design.from_mapping(merge_design(options.overrides.get("design", {}), options.design)),
+        command.converted(units, names),
         registry,
         running,
         ctx,
@@ -224,6 +234,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         stored["plugins"],
         folder,
         sampled,
+        units,
     )
 
 
@@ -262,14 +273,18 @@ def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], 
 
 
 def _own_model(
-    path: Path, options: SolveOptions, design: Design, ctx: Context
+    path: Path, options: SolveOptions, experiment: Experiment, ctx: Context
 ) -> tuple[ForwardModel, Space, ModelSample]:
     """Return a user's model, its variables as its table has them, and what it answers over its box."""
     with evaluated(path):
         model, ports = one_tensor(load_model(path, options.allow_code), path)
     named = name_tensors(ports, path, options.table, options.inputs, options.outputs)
-    frame = None if options.frame is None else as_targets(options.frame, named.space, named.outputs, Context())
-    limits = parse_targets(options.targets, named.outputs, space=named.space)
+    units = Units.of_columns(named.space.variables, named.outputs, said=experiment.units)
+    design = experiment.design.converted(units, [*named.space.names, *named.outputs])
+    frame = None
+    if options.frame is not None:
+        frame = as_targets(options.frame, named.space, named.outputs, Context(), units)
+    limits = parse_targets(options.targets, named.outputs, space=named.space, units=units)
     space = box = design.apply(named.space, named.outputs, frame, limits)
     check_bounds(space)
     # Units are those of the bounds; where there are none, of the table of targets, or of the limits that a target sets.

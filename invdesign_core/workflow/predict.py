@@ -13,11 +13,20 @@ from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.files.load import AUTOMATIC
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_new, write_table
-from invdesign_core.data.own_columns import PREFIX, column_of, designs_of, is_result, is_written_by_us, read_designs
+from invdesign_core.data.own_columns import (
+    PREFIX,
+    column_of,
+    designs_of,
+    in_own_units,
+    is_result,
+    is_written_by_us,
+    read_designs,
+)
 from invdesign_core.designs.report import PredictReport
 from invdesign_core.errors import ConfigError, plural
 from invdesign_core.registry import Registry, build_options
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.units import Units
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import evaluated, load_model
 from invdesign_core.surrogate.signature import Signature, one_tensor
@@ -79,12 +88,15 @@ def predict_table(
             frame = read_designs(table, reading=how)
             surrogate, known = _of_model(run_or_model, frame, table, inputs, outputs, allow_code), None
     frame = frame.rename(columns=str)
-    surrogate, plain = predicted_over(surrogate, known, frame, ctx)
+    found = folder.read_settings().get("units") if is_run else None
+    units = Units.of_columns(surrogate.space.variables, surrogate.outputs, found)
+    own = in_own_units(frame, [*surrogate.space.names, *surrogate.outputs], units, str(table))
+    surrogate, plain = predicted_over(surrogate, known, own, ctx)
     designs = designs_of(plain, surrogate.space, surrogate.outputs, str(table))
     x = surrogate.space.encode(designs)
     if is_run:
         _say_outside(surrogate, x, ctx)
-    _say_unused(frame, surrogate, ctx)
+    _say_unused(own, surrogate, ctx)
     with evaluated(run_or_model):
         answer = surrogate.predict(x)
     names = surrogate.outputs
@@ -110,6 +122,7 @@ def predict_table(
         out=None if out is None else str(out),
         rows=len(frame),
         outputs=list(names),
+        units=dict(units.of),
         prediction=listed["prediction"],
         spread=listed.get("spread"),
         over_conditions=listed.get("over_conditions"),

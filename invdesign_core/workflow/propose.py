@@ -183,7 +183,7 @@ def propose_one(
     if out is not None:
         check_new(out)
     surrogate, ctx = p.model.surrogate, p.ctx
-    wanted = parse_targets(targets or p.experiment.targets, surrogate.outputs, space=p.base)
+    wanted = parse_targets(targets or p.experiment.targets, surrogate.outputs, space=p.base, units=p.units)
     belief = belief_of(surrogate, p.model.rows, p.registry, ctx)
     if wanted:
         space, found = _for_target(p, wanted, belief, batch, repeats)
@@ -239,6 +239,7 @@ def _report(
         design=None,
         out=None if out is None else str(out),
         experiments=[{name: plain(value) for name, value in row.items()} for row in inputs.to_dict("records")],
+        units=dict(p.units.of),
         prediction=rows(found.mean),
         low=rows(low),
         high=rows(high),

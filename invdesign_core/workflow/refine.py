@@ -115,8 +115,8 @@ def _asked(p: Prepared, asked: Sequence[str] | pd.DataFrame) -> Asked:
     """Return the target or the table of targets."""
     surrogate = p.model.surrogate
     if not isinstance(asked, Sequence):
-        return as_targets(asked, p.base, surrogate.outputs, p.ctx)
-    wanted = parse_targets(asked or p.experiment.targets, surrogate.outputs, space=p.base)
+        return as_targets(asked, p.base, surrogate.outputs, p.ctx, p.units)
+    wanted = parse_targets(asked or p.experiment.targets, surrogate.outputs, space=p.base, units=p.units)
     if not wanted:
         raise ConfigError("no target is given", f"for example --target '{surrogate.outputs[0]}=1'")
     return wanted

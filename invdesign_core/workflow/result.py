@@ -63,8 +63,9 @@ def make_report(
     notes: Sequence[str],
     ctx: Context,
     distributions: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> Report:
-    """Put a report together; `distributions` are those of plugins by others, by kind."""
+    """Put a report together; `distributions` are those of plugins by others, by kind, and `units` those of columns."""
     measured, count, best = ([], 0, None) if answers is None else measured_reports(answers)
     drawn = None if answers is None else answers.scenarios
     report = Report(
@@ -85,6 +86,7 @@ def make_report(
         starts=None if answers is None else answers.counts(),  # type: ignore[arg-type]
         truth=None if answers is None else truth_report(answers.simulated),
         search=None if answers is None else answers.search,
+        units=dict(units or {}),
         surrogate=surrogate,
         plugins=dict(plugins),
         distributions=dict(distributions or {}),

@@ -135,7 +135,7 @@ def run_experiment(
                 stages.solver,
                 wishes,
             )
-            answers = invert(problem, ctx)
+            answers = replace(invert(problem, ctx), units=checked.units.of)
             ctx.emit(DesignsReady(answers))
             with put_off(faults):
                 folder.write_answers(answers, "1", checked.space, command())
@@ -154,6 +154,7 @@ def run_experiment(
             notes,
             ctx,
             {kind: provider.label for kind, provider in made_by(registry, stages.all).items()},
+            checked.units.of,
         )
         if not faults:
             with put_off(faults):
@@ -260,7 +261,7 @@ def _write_settings(
 ) -> None:
     """Write down what is about to run: the settings as given and in full, and what they run on."""
     values = experiment.model_dump(mode="json")
-    values["design"]["near"] = plain(experiment.design.present(checked.space))
+    values["design"]["near"] = plain(checked.design.present(checked.space))
     values["training"] = checked.training.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
     folder.write_sealed(
@@ -269,6 +270,7 @@ def _write_settings(
             "experiment": values,
             "plugins": plugins,
             "folder": str(experiment.folder),
+            "units": dict(checked.units.of),
             "backend": running,
             "truth": method_of(checked.stages.dataset, checked.data.truth),
             "trials depend on": decides,

@@ -24,6 +24,7 @@ from invdesign_core.data.files.write import of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport, interval_report
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import headings
 from invdesign_core.surrogate.keras_file import is_model_folder
 from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
 from invdesign_core.surrogate.second_model import SecondModel
@@ -41,8 +42,8 @@ SETTINGS = "settings.sha256"
 """Files beside a surrogate's members: the rows that it learnt from, how good it is, and by which settings."""
 SECOND = "second"
 """The folder of the second model."""
-ASKED, PAGE = "asked.json", "report.html"
-"""Files beside the answers: what was searched and by which command, and the report to be looked at."""
+ASKED, PAGE, UNITS = "asked.json", "report.html", "units.json"
+"""Files beside the answers: what was searched and by which command, the report to be looked at, units by column."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
@@ -302,6 +303,9 @@ class RunFolder:
                 self._write_parquet(f"solve/{name}/scenarios.parquet", answers.scenarios.frame)
             if answers.level is not None:
                 self.write_json(f"solve/{name}/intervals.json", interval_report(answers))
+            units = headings(answers.designs.columns, answers.units)
+            if units:
+                self.write_json(f"solve/{name}/{UNITS}", units)
             with atomic_write(folder / "designs.csv") as partial:
                 answers.designs.to_csv(partial, index=False)
             self.write_sealed(f"solve/{name}/{ASKED}", {"space": space.to_json(), "command": command})

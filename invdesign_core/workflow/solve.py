@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
     """
     ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
     outputs = surrogate.outputs
-    wanted = parse_targets(targets or p.experiment.targets, outputs, space=p.base)
+    wanted = parse_targets(targets or p.experiment.targets, outputs, space=p.base, units=p.units)
     if not wanted:
         listed = ", ".join(map(repr, outputs))
         raise ConfigError("no target is given", f"for example --target '{outputs[0]}=1'; the outputs are {listed}")
@@ -78,7 +79,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
     if p.sampled is not None:
         describe(p.sampled, problem.space, outputs, wanted, ctx)
     with told_of_failure(ctx):
-        answers = invert(problem, ctx)
+        answers = replace(invert(problem, ctx), units=p.units.of)
     ctx.emit(DesignsReady(answers))
     saved, faults = None, list[RunStoreError]()
     if folder is not None:
@@ -92,7 +93,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
             _write_scenarios(problem, out, ctx)
     where = None if folder is None or faults else folder.path
     plugins, makers = _plugins(p, problem), p.made_by(problem.solver)
-    report = make_report(answers, p.model.report, where, plugins, p.running, p.notes, ctx, makers)
+    report = make_report(answers, p.model.report, where, plugins, p.running, p.notes, ctx, makers, p.units.of)
     if folder is not None and saved is not None:
         with put_off(faults):
             folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
@@ -135,7 +136,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     import pandas as pd
 
     ctx, model = p.ctx, p.model
-    frame = as_targets(frame, p.base, model.surrogate.outputs, ctx)
+    frame = as_targets(frame, p.base, model.surrogate.outputs, ctx, p.units)
     problem = p.problem(frame)
     p.note_intervals()
     if problem.surrogate.scenarios is not None:
@@ -186,6 +187,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
         measured=int(by_rows.sum()),
         beaten=int((reached & extremum & answered).sum()),
         without_guarantee=int((~written["guarantee"].astype(bool)).sum()) if "guarantee" in written else None,
+        units=dict(p.units.of),
         starts=_summed(counts),
         truth=truth_report(sum_of(asked)),
         plugins=_plugins(p, problem),

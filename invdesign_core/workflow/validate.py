@@ -23,6 +23,7 @@ from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import Units
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
@@ -36,6 +37,7 @@ from invdesign_core.workflow.conditions import put_aside
 from invdesign_core.workflow.conditions import tell as tell_of_conditions
 from invdesign_core.workflow.confidence import check_second
 from invdesign_core.workflow.defaults import AUTO
+from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
@@ -62,6 +64,9 @@ class Checked:
     targets: dict[str, Target]
     near_to: NearTo
     training: Training
+    design: Design
+    """What `[design]` says, in plain numbers."""
+    units: Units
     race: Entered | None = None
     """What would race, where the surrogate is a race and a first model of each candidate was built."""
     scenarios: Scenarios | None = None
@@ -98,13 +103,16 @@ def check(
         user_code = user_code_of(stages.surrogate, ctx)
         check_learnable(stages.surrogate, data)
     check_plugins([*stages.all, *(one.builder for one in racing)], data, ctx)
-    own = parse_targets(experiment.targets, data.outputs, space=data.space)
-    wanted = parse_targets(targets, data.outputs, own, data.space)
+    units = Units.of_columns(data.space.variables, data.outputs, data.units, experiment.units)
+    design = experiment.design.converted(units, [*data.space.names, *data.outputs])
+    design.tell_converted(experiment.design, ctx)
+    own = parse_targets(experiment.targets, data.outputs, space=data.space, units=units)
+    wanted = parse_targets(targets, data.outputs, own, data.space, units)
     check_wanted(wanted, data.space)
-    space = experiment.design.apply(data.space, data.outputs, limits=wanted)
+    space = design.apply(data.space, data.outputs, limits=wanted)
     for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
-    scenarios = experiment.design.scenarios(data.space, data.x, ctx)
+    scenarios = design.scenarios(data.space, data.x, ctx)
     tell_of_conditions(scenarios, data.space, ctx)
     note_limits(wanted, space, ctx)
     if not (wanted or targets or experiment.targets) and data.example:
@@ -114,7 +122,7 @@ def check(
     check_bounds(space)
     if wanted:
         check_conditions(space)
-    near_to = experiment.design.near_to(space)
+    near_to = design.near_to(space)
     extremum = any(target.goal is not None for target in wanted.values())
     near_to.check(extremum)
     if extremum and experiment.solver.use == AUTO:
@@ -136,7 +144,7 @@ def check(
         for doubt in doubts:  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to, training, race, scenarios, truth)
+    return Checked(stages, user_code, data, space, wanted, near_to, training, design, units, race, scenarios, truth)
 
 
 def _try_objective(objective: Objective, data: Data, wanted: Mapping[str, Target]) -> None:

@@ -32,7 +32,7 @@
       for (const m of some) {
         const measured = known.measured[m];
         const predicted = known.predicted[m];
-        const name = outputs[m].name;
+        const name = outputs[m].label;
         const [low, high] = own.extent([...measured, ...predicted]);
         const row = (i) => `${known.rows ? `row ${known.rows[i]}: ` : ""}measured ${measured[i]}, predicted ${predicted[i]}`;
         const r2 = outputs[m].r2;
@@ -44,7 +44,7 @@
         pair.append(scatter({ xs: predicted, ys: residuals, x: { low, high, name: "predicted" }, y: { low: least, high: most, name: "predicted − measured" }, title: `residuals: ${name}`, description: `${name}: residuals over predictions`, level: 0, words: row }));
       }
     };
-    const pager = own.pager(outputs.map((_, m) => m), 4, (m) => outputs[m].name, show, "outputs");
+    const pager = own.pager(outputs.map((_, m) => m), 4, (m) => outputs[m].label, show, "outputs");
     root.append(pager.root, box);
     pager.start();
   }
@@ -84,7 +84,7 @@
       pager.start();
     };
     const first = Math.max(content.outputs.findIndex((o) => o.target), 0);
-    if (content.outputs.length > 1) root.append(own.choice("output", content.outputs.map((o, m) => [String(m), o.name]), String(first), (v) => draw(Number(v))).root);
+    if (content.outputs.length > 1) root.append(own.choice("output", content.outputs.map((o, m) => [String(m), o.label]), String(first), (v) => draw(Number(v))).root);
     root.append(box);
     draw(first);
   }

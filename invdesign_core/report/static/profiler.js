@@ -69,8 +69,8 @@
       outputs.sort((a, b) => (this.outputs[b].target !== null) - (this.outputs[a].target !== null));
       this.shownInputs = [];
       this.shownOutputs = [];
-      this.inputPager = own.pager(free, this.columns(), (j) => space.variables[j].name, (some) => ((this.shownInputs = some), this.layOut()), "inputs");
-      this.outputPager = own.pager(outputs, 8, (m) => this.outputs[m].name, (some) => ((this.shownOutputs = some), this.layOut()), "outputs");
+      this.inputPager = own.pager(free, this.columns(), (j) => space.variables[j].label, (some) => ((this.shownInputs = some), this.layOut()), "inputs");
+      this.outputPager = own.pager(outputs, 8, (m) => this.outputs[m].label, (some) => ((this.shownOutputs = some), this.layOut()), "outputs");
       this.root.append(buttons, this.message, this.inputPager.root, this.outputPager.root, this.grid);
       this.ready = true;
       this.inputPager.start();
@@ -126,7 +126,7 @@
     control(j) {
       const { space } = this;
       const v = space.variables[j];
-      const name = html("div", { class: "input-name", title: v.name }, v.name);
+      const name = html("div", { class: "input-name", title: v.label }, v.label);
       const choices = space.choices(v);
       if (choices !== null) {
         const select = html("select", { "aria-label": v.name, onchange: () => this.set(j, Number(select.value)) });
@@ -199,7 +199,7 @@
       return html(
         "div",
         { class: "output-label" },
-        html("div", { class: "output-name", title: output.name }, output.name),
+        html("div", { class: "output-name", title: output.label }, output.label),
         html("div", { class: "output-value" }, value, " ", met),
         goal,
         html("div", { class: "wanted-fields" }, html("span", {}, "wanted"), field("lower"), field("upper")),
@@ -429,7 +429,7 @@
         g.append(svg("text", { x: 8, y: height - 19, class: "end" }, own.text(low, (high - low) / 100)));
       }
       item.root.replaceChildren(g);
-      item.root.setAttribute("aria-label", `${this.outputs[m].name} over ${v.name}: from ${own.text(Math.min(...ys), (high - low) / 500)} to ${own.text(Math.max(...ys), (high - low) / 500)}`);
+      item.root.setAttribute("aria-label", `${this.outputs[m].label} over ${v.label}: from ${own.text(Math.min(...ys), (high - low) / 500)} to ${own.text(Math.max(...ys), (high - low) / 500)}`);
     }
 
     refresh(answer = this.now()) {

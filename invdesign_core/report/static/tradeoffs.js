@@ -20,8 +20,8 @@
       this.mixture = this.mixtureOf(free);
       this.c = -1;
       if (this.mixture && this.mixture.length >= 3) [this.a, this.b, this.c] = order.filter((j) => this.mixture.includes(j)).slice(0, 3);
-      const names = (list) => list.map((j) => [String(j), space.variables[j].name]);
-      const outputs = content.outputs.map((o, m) => [String(m), o.name]);
+      const names = (list) => list.map((j) => [String(j), space.variables[j].label]);
+      const outputs = content.outputs.map((o, m) => [String(m), o.label]);
       const bar = html("div", { class: "toolbar" });
       const again = (key) => (value) => {
         this[key] = Number(value);
@@ -140,9 +140,9 @@
         width,
         height,
         left: 60,
-        x: { low: va.lower, high: va.upper, name: va.name, log: va.log && va.lower > 0 },
-        y: { low: vb.lower, high: vb.upper, name: vb.name, log: vb.log && vb.lower > 0 },
-        title: output.name,
+        x: { low: va.lower, high: va.upper, name: va.label, log: va.log && va.lower > 0 },
+        y: { low: vb.lower, high: vb.upper, name: vb.label, log: vb.log && vb.lower > 0 },
+        title: output.label,
         description: `${output.name} over ${va.name} and ${vb.name}, the other inputs as the sliders stand`,
       });
       const [low, high] = own.extent(z, 0);
@@ -322,8 +322,8 @@
       const asked = content.outputs.map((o, m) => m).sort((p, q) => (content.outputs[q].target !== null) - (content.outputs[p].target !== null));
       const free = space.variables.map((v, j) => j).filter((j) => !space.variables[j].fixed);
       this.axes = [
-        ...free.map((j) => ({ name: space.variables[j].name, input: j })),
-        ...asked.map((m) => ({ name: content.outputs[m].name, output: m })),
+        ...free.map((j) => ({ name: space.variables[j].label, input: j })),
+        ...asked.map((m) => ({ name: content.outputs[m].label, output: m })),
       ];
       this.rows = (content.data ? content.data.x : []).slice(0, 400).map((x, i) => ({ x, y: content.data.y[i] }));
       this.designs = content.designs.map((d) => ({ x: d.x, y: content.outputs.map((o) => (d.outputs.find((p) => p.name === o.name) || {}).value) }));
@@ -465,7 +465,7 @@
           line.append(part, mark);
         }
         const words = (design.inputs.find((i) => i.name === v.name) || {}).tolerance || "can't move alone";
-        table.append(html("span", { class: "bar-name" }, v.name), numbers ? line : html("span", {}), html("span", { class: "bar-words" }, words));
+        table.append(html("span", { class: "bar-name" }, v.label), numbers ? line : html("span", {}), html("span", { class: "bar-words" }, words));
       });
       box.append(table);
       if (design.free && design.free.length) {
