@@ -51,11 +51,20 @@ def test_no_text_of_a_users_gets_out_of_the_frame(answers, model):
     assert "<script>alert(1)" not in model._repr_mimebundle_()["text/html"]
 
 
-def test_answers_to_a_table_show_its_designs(model):
-    found = model.invert(pd.DataFrame({"yield": [12.0, 15.0]}))
-    assert "<table" in found._repr_html_()
-    with pytest.raises(ConfigError, match="table of targets"):
-        found.plot_profiler()
+def test_answers_to_a_table_show_its_targets_and_each_can_be_drawn(model, tmp_path):
+    found = model.invert(pd.DataFrame({"yield": ["12..13", 15.0]}))
+    html = found.report(tmp_path / "table.html").read_text()
+    for text in ("Designs for 2 targets", "2 of 2 targets met", "from 12 to 13"):
+        assert text in html
+    assert "from 12 to 13" in found._repr_html_()
+    figure = found.plot_profiler(1, inputs=["flow"], outputs=["yield"])
+    (wanted,) = [shape for shape in figure.layout.shapes if shape.fillcolor == "#009E73"]
+    assert (wanted.y0, wanted.y1) == (12, 13)
+    (here,) = [
+        trace for trace in found.plot_profiler(2, inputs=["flow"], outputs=["yield"]).data if trace.mode == "markers"
+    ]
+    best = found.designs[(found.designs["target"] == 1) & (found.designs["rank"] == 1)]
+    assert here.x[0] == pytest.approx(best["design.flow"].iloc[0])
 
 
 def test_answers_from_a_pickle_show_their_designs(answers):

@@ -494,7 +494,24 @@ def test_what_can_hold_no_report_is_refused(tmp_path: Path, run: Path, invdesign
     assert "not a run folder" in done.err
     done = invdesign("report", run / "solve" / "77")
     assert done.code != 0
-    (tmp_path / "w.csv").write_text("decimal\n2\n")
-    done = invdesign("solve", run, "--targets", "w.csv", "--out", "d.csv", "--report", "x.html")
-    assert done.code == 2
-    assert "--report is for one target" in done.err
+
+
+def test_a_table_of_targets_has_a_report_with_a_line_for_each(tmp_path: Path, run: Path, invdesign: Any) -> None:
+    (tmp_path / "w.csv").write_text("decimal\n2\n>=2.5\n1..1.5\n")
+    done = invdesign("solve", run, "--targets", "w.csv", "--out", "d.csv", "--report", "x.html", "--quiet")
+    assert done.code in (0, 1), done.err
+    html = (tmp_path / "x.html").read_text()
+    content = json.loads(embedded(html))
+    written = pd.read_csv(tmp_path / "d.csv")
+    assert [line["number"] for line in content["table"]["lines"]] == [1, 2, 3]
+    assert [line["wanted"][0]["text"] for line in content["table"]["lines"]] == [
+        "decimal = 2",
+        "decimal ≥ 2.5",
+        "decimal = 1..1.5",
+    ]
+    for design, (_, row) in zip(content["designs"], written[written["rank"] == 1].iterrows(), strict=True):
+        assert design["outputs"][0]["value"] == pytest.approx(row["prediction.decimal"], rel=1e-6)
+        assert design["met"] == row["met"]
+        assert design["wishes"]["decimal"]["range"] > 0
+    assert content["designs"][1]["wishes"]["decimal"]["lower"] == 2.5
+    assert content["table"]["file"] == "d.csv"

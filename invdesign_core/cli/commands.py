@@ -291,7 +291,7 @@ def run(**given: Any) -> Any:
     "design.NAME are the same variable.",
 )
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the designs.")
-@click.option("--report", "page", type=PATH, help="The .html file for a report of one target, to be looked at.")
+@click.option("--report", "page", type=PATH, help="The .html file for a report, to be looked at.")
 @click.option(
     "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
 )

@@ -44,8 +44,6 @@ def solve(
     if target_table is not None and out is None:
         raise ConfigError("--targets needs a file for the designs: --out", "for example --out designs.csv")
     check_page(page, "--report")
-    if page is not None and target_table is not None:
-        raise ConfigError("--report is for one target, and --targets is a table of them", "leave one of them out")
     if out is not None:
         (check_new if target_table is None else check_ending)(out)  # a table that was begun is gone on with
     if target_table is not None and targets:
@@ -94,7 +92,7 @@ def solve(
         if frame is None or out is None:
             return finish(lambda: solve_one(prepared, targets, out, page), as_json, stdout, quiet)
         try:
-            report = solve_table(prepared, frame, out)
+            report = solve_table(prepared, frame, out, page)
         except KeyboardInterrupt:
             click.echo("finished targets are saved; run the same command to resume", err=True)
             raise

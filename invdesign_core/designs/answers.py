@@ -120,7 +120,7 @@ class Answers:
         Raises
         ------
         ConfigError
-            If these are answers to a table of targets, or were read from a pickle.
+            If these are answers to a table of targets that were interrupted, or were read from a pickle.
         RunStoreError
             If the file can't be written.
         """
@@ -144,7 +144,7 @@ class Answers:
         Parameters
         ----------
         design : int
-            Its number, the best being 1.
+            Its number, the best being 1; of a table the number of the target, from 1, whose best design is taken.
         inputs, outputs : sequence of str, optional
             Which ones; by default up to eight inputs that may vary, and up to six outputs, those asked for first.
         backend : str
@@ -158,8 +158,8 @@ class Answers:
         Raises
         ------
         ConfigError
-            If there is no such design, input or output, if the library is not installed, if these are answers to a
-            table of targets, or were read from a pickle.
+            If there is no such design, input or output, if the library is not installed, or if these
+            answers have nothing to show, as `report` says.
         """
         require(design, (int, np.integer), "plot_profiler: design", "the number of a design, from 1")
         return self._shown().profiler(backend, int(design), inputs, outputs)
@@ -187,7 +187,7 @@ class Answers:
         return self._shown().parallel(backend)
 
     def _repr_html_(self) -> str:
-        """Show the designs as cards and the profiler in a notebook; of a table of targets its designs."""
+        """Show the designs and the profiler in a notebook; those of a pickle as a table."""
         if self.shown is None:
             html: str = self.designs._repr_html_()  # type: ignore[operator]
             return html
@@ -196,8 +196,8 @@ class Answers:
     def _shown(self) -> Shown:
         if self.shown is None:
             raise ConfigError(
-                "there is nothing to make a report of: these answers are for a table of targets, or come from a pickle",
-                "ask for one target, and write the report in the same process",
+                "there is nothing to make a report of: these answers were interrupted, or come from a pickle",
+                "ask again, and write the report in the same process",
             )
         return self.shown
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from invdesign_core.designs.answers import Answers, part_of
+from invdesign_core.targets import Targets
 from invdesign_core.truth.simulated import Tally
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _or_none(value: Any) -> Any:
@@ -17,6 +21,11 @@ def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+PARTS = (
+    *("design", "prediction", "spread", "error", "over_conditions", "low", "high", "low_new", "high_new"),
+    *("met", "miss", "truth", "difference", "nearest", "measured"),
+)
+"""What stands before the names of inputs and outputs in the columns of a table of designs."""
 Number = Annotated[float | None, BeforeValidator(_or_none)]
 """A number; null where it is not finite."""
 
@@ -550,21 +559,80 @@ def interval_report(answers: Answers) -> dict[str, Any]:
     }
 
 
-def target_reports(answers: Answers) -> dict[str, TargetReport]:
-    """Return what was asked for, output by output."""
-    t = answers.targets
+def target_reports(t: Targets, row: int = 0) -> dict[str, TargetReport]:
+    """Return what was asked for, output by output; `row` is the number of the target in a table, from 0."""
     return {
         name: TargetReport(
-            goal={1: "max", -1: "min"}.get(int(t.direction[0, m])),  # type: ignore[arg-type]
-            lower=float(t.lower[0, m]),
-            upper=float(t.upper[0, m]),
-            weight=float(t.weight[0, m]),
-            tolerance=float(t.tolerance[0, m]),
+            goal={1: "max", -1: "min"}.get(int(t.direction[row, m])),  # type: ignore[arg-type]
+            lower=float(t.lower[row, m]),
+            upper=float(t.upper[row, m]),
+            weight=float(t.weight[row, m]),
+            tolerance=float(t.tolerance[row, m]),
             range=float(t.spread[m]),
         )
         for m, name in enumerate(t.outputs)
-        if t.asked[0, m]
+        if t.asked[row, m]
     }
+
+
+def reports_of_rows(table: pd.DataFrame) -> list[DesignReport]:
+    """Return the designs of a table as `Answers.designs` has them, also where it was written and read again."""
+    places = {name: _place(name) for name in map(str, table.columns)}
+    return [_of_row({places[str(name)]: value for name, value in row.items()}) for row in table.to_dict("records")]
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Return the part of a design that a column is of, and the name in it: an output's or an input's."""
+    for part in ("nearest.measured", *PARTS):
+        if name.startswith(f"{part}."):
+            return part, name[len(part) + 1 :]
+    return "", name
+
+
+def _of_row(row: dict[tuple[str, str], Any]) -> DesignReport:
+    def part(wanted: str) -> dict[str, Any]:
+        return {name: _plain(value) for (of, name), value in row.items() if of == wanted and not _missing(value)}
+
+    own, near = part(""), part("nearest")
+    nearest = None
+    if "inside" in own:
+        measured = part("nearest.measured") or None
+        nearest = NearestReport(row=near.get("row"), distance=near["distance"], inside=own["inside"], measured=measured)
+    ends = {kind: _ends(part(f"low{kind}"), part(f"high{kind}")) for kind in ("", "_new")}
+    return DesignReport(
+        inputs=part("design"),
+        prediction=part("prediction"),
+        spread=part("spread") or None,
+        error=part("error") or None,
+        over_conditions=part("over_conditions") or None,
+        interval=ends[""],
+        interval_new=ends["_new"],
+        probability=own.get("probability"),
+        no_guarantee=own.get("no_guarantee") or None,
+        loss=own.get("loss"),
+        variance=own.get("variance"),
+        met=part("met"),
+        miss=part("miss"),
+        truth=part("truth") or None,
+        difference=part("difference") or None,
+        failed=own.get("failed") or None,
+        starts=own["starts"],
+        nearest=nearest,
+        tolerance_range=None,
+        free_directions=None,
+    )
+
+
+def _missing(value: Any) -> bool:
+    """Whether a cell of a table holds nothing."""
+    import pandas as pd
+
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as Python's own number, truth value or text."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _ends(low: dict[str, Any], high: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:

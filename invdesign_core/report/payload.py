@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from invdesign_core.designs.verdict import (
     tolerance_text,
     values_of,
 )
+from invdesign_core.errors import plural
 from invdesign_core.report.formula import formula
 from invdesign_core.report.influence import MOST_POINTS, influence
 from invdesign_core.space.arrays import FloatArray
@@ -52,6 +53,21 @@ USUAL = 1.645
 
 
 @dataclass(frozen=True)
+class TargetTable:
+    """A table of targets: those that are shown, of which each has its best design in the report, in the same order."""
+
+    count: int
+    """How many there are in all."""
+    numbers: Sequence[int]
+    """Their numbers, from 1."""
+    targets: Sequence[Mapping[str, TargetReport]]
+    rows: Sequence[int | None]
+    """The measured row that is an answer to each; None where none is."""
+    file: str = ""
+    """Where all designs are."""
+
+
+@dataclass(frozen=True)
 class Material:
     """What a page is made of."""
 
@@ -67,6 +83,8 @@ class Material:
     command: str = ""
     """The command that gave the answers; empty where it was no command."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    table: TargetTable | None = None
+    """What was asked for, where it was a table of targets."""
 
 
 def payload(material: Material, lean: bool = False) -> dict[str, Any]:
@@ -74,12 +92,13 @@ def payload(material: Material, lean: bool = False) -> dict[str, Any]:
     report, surrogate, space = material.report, material.surrogate, material.space
     predicted = answering(material)
     known = _quality(report)
-    designs = [_design(material, design) for design in report.designs]
+    designs = _designs(material)
     model = formula(surrogate)
     live = not isinstance(model, str)
     content = {
         "lean": lean,
-        "title": _title(report),
+        "title": _title(material),
+        "table": None if material.table is None else _table(material.table, report.units),
         "run": report.run,
         "status": report.status,
         "verdict": report.verdict,
@@ -131,7 +150,32 @@ def _quality(report: Report) -> Quality:
     return Quality.of(report.surrogate)
 
 
-def _title(report: Report) -> str:
+def _designs(material: Material) -> list[dict[str, Any]]:
+    """Return the designs; those of a table with what each is for."""
+    report, table = material.report, material.table
+    if table is None:
+        return [_design(material, design) for design in report.designs]
+    found = []
+    for number, targets, design in zip(table.numbers, table.targets, report.designs, strict=True):
+        own = replace(material, report=report.model_copy(update={"target": dict(targets)}))
+        asked = {name: target.model_dump(mode="json") for name, target in targets.items()}
+        found.append({**_design(own, design), "target": number, "wishes": asked})
+    return found
+
+
+def _table(table: TargetTable, units: Mapping[str, str]) -> dict[str, Any]:
+    """Return what each target of a table asks for, in words."""
+    lines = [
+        {"number": number, "wanted": [_wanted(name, target, units) for name, target in targets.items()], "row": row}
+        for number, targets, row in zip(table.numbers, table.targets, table.rows, strict=True)
+    ]
+    return {"count": table.count, "lines": lines, "file": table.file}
+
+
+def _title(material: Material) -> str:
+    report = material.report
+    if material.table is not None:
+        return f"Designs for {plural(material.table.count, 'target')}"
     asked = ", ".join(_wanted(name, target, report.units)["text"] for name, target in report.target.items())
     return f"Designs for {asked}" if asked else "A surrogate without a target"
 

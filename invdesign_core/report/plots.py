@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.data.data import TrainingRows
-from invdesign_core.designs.report import DesignReport, SurrogateReport
+from invdesign_core.designs.report import DesignReport, SurrogateReport, TargetReport
 from invdesign_core.designs.verdict import number_text, r2_text
 from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.report.drawing import Axis, Grid, Panel, Parallel, draw
@@ -16,6 +16,7 @@ from invdesign_core.report.payload import MOST_ROWS, Material, along, answering,
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import typed
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import with_unit
 from invdesign_core.surrogate.surrogate import Surrogate
 
 MOST_INPUTS, MOST_OUTPUTS = 8, 6
@@ -30,12 +31,13 @@ def profiler(
     """Return each output over each input as curves through a design, with what is wanted and the data's range."""
     space, surrogate, report = material.space, material.surrogate, material.report
     if report.designs and not 1 <= design <= len(report.designs):
-        raise ConfigError(f"design: found {design}, expected 1 to {len(report.designs)}, the best first")
+        raise ConfigError(f"design: found {design}, expected 1 to {len(report.designs)}")
     chosen = report.designs[design - 1] if report.designs else None
     point = middle_of(material) if chosen is None else encoded(material, chosen)
     drawn = report.conditions or {}
     free = [v.name for v in space.variables if v.count != 1 and v.name not in drawn]
-    asked = [name for name in surrogate.outputs if name in report.target]
+    targets = report.target if material.table is None else material.table.targets[design - 1]
+    asked = [name for name in surrogate.outputs if name in targets]
     others = [name for name in surrogate.outputs if name not in asked]
     columns = _named("inputs", inputs, free, MOST_INPUTS)
     rows = _named("outputs", outputs, [*asked, *others], MOST_OUTPUTS)
@@ -53,26 +55,28 @@ def profiler(
             band = None if ends is None else (y + ends[0], y + ends[1])
             row.append(
                 Panel(
-                    name,
-                    output,
+                    with_unit(name, report.units),
+                    with_unit(output, report.units),
                     line=(x, y),
                     band=band,
                     here=(at, float(here[m])),
                     shaded=_range_of_data(material, name) if not len(labels) else None,
-                    wanted=_wanted(material, output),
+                    wanted=_wanted(targets.get(output)),
                     labels=labels,
                     log=space[name].scale == "log",
                 )
             )
         panels.append(row)
     title = f"through design {design}" if chosen is not None else "through the middle of the bounds"
+    if material.table is not None:
+        title = f"through the best design for target {material.table.numbers[design - 1]}"
     return draw(Grid(title, panels, shared=True), backend)
 
 
 def parallel(material: Material, backend: str) -> Any:
     """Return the designs, and the measured rows behind them, on parallel axes: the inputs, then the outputs."""
     space, surrogate, rows = material.space, material.surrogate, material.rows
-    designs = material.report.designs
+    designs, units = material.report.designs, material.report.units
     x = [np.array([encoded(material, one) for one in designs], dtype=np.float64).reshape(-1, space.width)]
     found = [[one.prediction.get(name) for name in surrogate.outputs] for one in designs]
     y = [np.array(found, dtype=np.float64).reshape(-1, len(surrogate.outputs))]
@@ -89,8 +93,8 @@ def parallel(material: Material, backend: str) -> Any:
     axes = []
     for name in space.names:
         at, labels, _ = _axis(space, name, inputs[whole], inputs[0])
-        axes.append(Axis(name, at, labels))
-    axes += [Axis(name, values[whole, m]) for m, name in enumerate(surrogate.outputs)]
+        axes.append(Axis(with_unit(name, units), at, labels))
+    axes += [Axis(with_unit(name, units), values[whole, m]) for m, name in enumerate(surrogate.outputs)]
     title = "designs" + ("" if rows is None else ", and in grey the measured rows")
     return draw(Parallel(title, axes, which[whole]), backend)
 
@@ -146,8 +150,7 @@ def _range_of_data(material: Material, name: str) -> tuple[float, float]:
     return low, high
 
 
-def _wanted(material: Material, output: str) -> tuple[float | None, float | None] | None:
-    target = material.report.target.get(output)
+def _wanted(target: TargetReport | None) -> tuple[float | None, float | None] | None:
     if target is None or (target.lower is None and target.upper is None):
         return None
     low = None if target.lower is None else target.lower - target.tolerance

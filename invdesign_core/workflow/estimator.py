@@ -21,7 +21,7 @@ from invdesign_core.data.plausible import check_values
 from invdesign_core.data.quality import bounds_warnings, tell
 from invdesign_core.data.sklearn_input import UnfittedError, bad_input, encode, further, join, out_of_x
 from invdesign_core.designs.answers import Answers
-from invdesign_core.designs.report import RaceReport, SurrogateReport
+from invdesign_core.designs.report import RaceReport, StartsReport, SurrogateReport, TableReport, truth_report
 from invdesign_core.errors import ConfigError, OutOfTimeError, require
 from invdesign_core.plugin import KINDS, Objective, Plugin, Solver
 from invdesign_core.registry import OWN, Registry
@@ -44,10 +44,10 @@ from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
 from invdesign_core.workflow.others import check_object, check_plugins
-from invdesign_core.workflow.pages import with_page
+from invdesign_core.workflow.pages import of_table, shown_of, with_page
 from invdesign_core.workflow.propose import as_told, belief_of, propose_anywhere, propose_for, table_of
 from invdesign_core.workflow.race import learn
-from invdesign_core.workflow.result import make_report
+from invdesign_core.workflow.result import make_report, tally, with_verdict
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
 from invdesign_core.workflow.run_folder import installed
 from invdesign_core.workflow.solver_choice import Requirements, check_solver, pick_solver
@@ -448,7 +448,30 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             solved = sum(len(found.targets) for _, found in parts)
             ctx.warn(f"{why}: the first {solved} of {len(frame)} targets are solved, the others are not there")
         found = Answers.joined(problem.targets, parts)
-        return replace(found, out_of_time=out_of_time, units=self._units().of)
+        answers = replace(found, out_of_time=out_of_time, units=self._units().of)
+        return answers if answers.interrupted else self._with_page_of_table(answers, problem, ctx)
+
+    def _with_page_of_table(self, answers: Answers, problem: InverseProblem, ctx: Context) -> Answers:
+        """Return answers to a table that can write their report."""
+        designs = answers.designs
+        report = TableReport(
+            out="",
+            run="",
+            verdict="",
+            units=dict(answers.units),
+            **tally(designs, problem.targets, 0),
+            starts=StartsReport(**answers.counts()),
+            truth=truth_report(answers.simulated),
+            plugins={"surrogate": self.report_.plugin or "surrogate", "solver": problem.solver.name},
+            seed=ctx.seed,
+            backend=backend.select(None),
+            notes=[],
+            seconds=ctx.clock.report(),
+        )
+        report = with_verdict(report, self.report_, problem.targets, problem.truth is not None)
+        learnt = (self.surrogate_, self.known_, self.report_)
+        material = of_table(report, problem, *learnt, shown_of([designs]), 0)
+        return with_page(answers, replace(material, versions=installed()))
 
     def save(self, folder: str | Path) -> None:
         """Write the fitted estimator as plain files, under a temporary name that is then changed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from pydantic import ValidationError
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.atomic import write_text
-from invdesign_core.designs.report import Report
+from invdesign_core.designs.report import Report, SurrogateReport, TableReport, reports_of_rows, target_reports
 from invdesign_core.errors import RunStoreError, described, require
 from invdesign_core.report import plots
 from invdesign_core.report.notebook import framed
 from invdesign_core.report.page import page
-from invdesign_core.report.payload import Material, payload
+from invdesign_core.report.payload import Material, TargetTable, payload
+from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
@@ -30,6 +31,8 @@ from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate
 from invdesign_core.workflow.run_folder import PAGE, RunFolder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invdesign_core.designs.answers import Answers
 
 
@@ -124,14 +127,89 @@ def in_folder(
     )
 
 
+MOST_TARGETS = 200
+"""Targets of a table that its page shows at most."""
+
+
+def shown_of(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the best design of each of the first targets, from tables of designs in their order."""
+    import pandas as pd
+
+    found, count = list[pd.DataFrame](), 0
+    for table in tables:
+        found.append(table[table["rank"] == 1].iloc[: MOST_TARGETS - count])
+        count += len(found[-1])
+        if count >= MOST_TARGETS:
+            break
+    return pd.concat(found, ignore_index=True)
+
+
+def of_table(
+    table: TableReport,
+    problem: InverseProblem,
+    surrogate: Surrogate,
+    rows: TrainingRows | None,
+    known: SurrogateReport,
+    designs: pd.DataFrame,
+    first: int = 1,
+) -> Material:
+    """Return what the page of a table of targets is made of; `designs` are those to be shown, one for each target.
+
+    `surrogate`, `rows` and `known` are the model that was learnt, and `first` is the number of the first target in
+    `designs`.
+    """
+    second, drawn = problem.second, problem.surrogate.scenarios
+    told = {name: getattr(table, name) for name in ("status", "verdict", "without_guarantee", "starts", "truth")}
+    told |= {name: getattr(table, name) for name in ("plugins", "seed", "backend", "notes", "seconds", "units")}
+    report = Report(
+        run=table.run or None,
+        met_by=None,
+        target={},
+        distinct=len(designs),
+        designs=reports_of_rows(designs),
+        level=None if second is None else second.level,
+        measured=[],
+        measured_count=0,
+        measured_best=None,
+        conditions=None if drawn is None else {name: str(said) for name, said in drawn.said.items()},
+        scenarios=None if drawn is None else len(drawn),
+        search=None,
+        surrogate=known,
+        **told,
+    )
+    numbers = designs["target"].to_numpy(dtype=np.intp) - first
+    answer, row = (designs.get(f"measured.{name}", [None] * len(designs)) for name in ("answer", "row"))
+    measured = [int(at) if is_one is True or is_one == 1 else None for is_one, at in zip(answer, row, strict=True)]
+    return Material(
+        report,
+        surrogate,
+        problem.space,
+        rows,
+        drawn,
+        table=TargetTable(
+            len(problem.targets),
+            (numbers + 1).tolist(),
+            [target_reports(problem.targets, t) for t in numbers.tolist()],
+            measured,
+            table.out,
+        ),
+    )
+
+
 def write_page(folder: RunFolder, file: str, material: Material, ctx: Context) -> None:
     """Write the page of a run or a solve; that it could not be made is said, and spoils no result."""
+    html = made(file, material, ctx)
+    if html is not None:
+        folder.write(file, html)
+
+
+def made(file: str | Path, material: Material, ctx: Context) -> str | None:
+    """Return the page that a file is to have; None where it could not be made, which is said."""
     try:
-        html = html_of(material)
+        return html_of(material)
     except Exception as error:
         ctx.warn(f"{file} could not be made ({described(error)}); all else of the result is there")
-        return
-    folder.write(file, html)
+        return None
 
 
 def with_page(answers: Answers, material: Material) -> Answers:

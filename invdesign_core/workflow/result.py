@@ -8,21 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from invdesign_core.context import Context, Event, RunFailed, RunRecord, Warned
 from invdesign_core.designs.report import (
     AddedReport,
     Report,
     SurrogateReport,
+    TableReport,
     design_reports,
     measured_reports,
     target_reports,
     truth_report,
 )
-from invdesign_core.designs.verdict import Quality, verdict_of
+from invdesign_core.designs.verdict import Quality, table_verdict_of, verdict_of
 from invdesign_core.errors import RunStoreError
 from invdesign_core.registry import Registry
+from invdesign_core.targets import Targets
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from invdesign_core.designs.answers import Answers
     from invdesign_core.surrogate.surrogate import Surrogate
 
@@ -73,7 +80,7 @@ def make_report(
         status="no target" if answers is None else answers.status,
         met_by=None if answers is None else answers.met_by,
         verdict="",
-        target={} if answers is None else target_reports(answers),
+        target={} if answers is None else target_reports(answers.targets),
         distinct=0 if answers is None else len(answers.designs),
         designs=[] if answers is None else design_reports(answers),
         level=None if answers is None else answers.level,
@@ -97,6 +104,43 @@ def make_report(
         seconds=ctx.clock.report(),
     )
     return report.model_copy(update={"verdict": verdict_of(report, Quality.of(surrogate))})
+
+
+NEEDED = ("target", "met", "measured.answer", "guarantee")
+"""Columns of a table of designs that `tally` looks at, where they are there."""
+
+
+def tally(written: pd.DataFrame, targets: Targets, first: int = 1) -> dict[str, Any]:
+    """Count what came of the targets of a table, as `TableReport` tells it; `first` is the number of the first one."""
+    extremum, every = targets.extremum.any(axis=1), np.arange(first, first + len(targets))
+    reached = np.isin(every, _targets_of(written, "met", gaps=True))
+    answered = np.isin(every, _targets_of(written, "measured.answer", gaps=False))
+    by_rows = ~reached & answered
+    fine = bool((reached | by_rows).all())
+    return {
+        "status": "not met" if not fine else "optimised" if extremum.any() else "met",
+        "targets": len(targets),
+        "met": int((reached & ~extremum).sum()),
+        "optimised": int((reached & extremum).sum()),
+        "measured": int(by_rows.sum()),
+        "beaten": int((reached & extremum & answered).sum()),
+        "without_guarantee": int((~written["guarantee"].astype(bool)).sum()) if "guarantee" in written else None,
+    }
+
+
+def with_verdict(report: TableReport, surrogate: SurrogateReport, targets: Targets, truth: bool) -> TableReport:
+    """Return the report of a table with its verdict; `truth` says that a true model judged the designs."""
+    deciding = [targets.outputs[m] for m in np.flatnonzero(targets.asked.any(axis=0))]
+    doubt = "" if truth else Quality.of(surrogate).doubt(deciding)
+    return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
+
+
+def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.intp]:
+    """Return the targets with a row in which a column is true; `gaps` says what a cell without a value counts as."""
+    if column not in written:
+        return np.zeros(0, dtype=np.intp)
+    fine = written[column].astype("boolean").fillna(gaps).to_numpy(dtype=np.bool_)
+    return np.unique(written["target"].to_numpy(dtype=np.intp)[fine])
 
 
 def noting(

@@ -7,15 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from invdesign_core.context import Context, DesignsReady, RunFinished
+from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import Report, StartsReport, TableReport, truth_report
-from invdesign_core.designs.verdict import Quality, table_verdict_of
 from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
@@ -27,8 +24,17 @@ from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
-from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
-from invdesign_core.workflow.result import Result, UnsavedError, make_report, put_off, told_of_failure
+from invdesign_core.workflow.pages import command, in_folder, made, of_table, shown_of, with_page, write_page
+from invdesign_core.workflow.result import (
+    NEEDED,
+    Result,
+    UnsavedError,
+    make_report,
+    put_off,
+    tally,
+    told_of_failure,
+    with_verdict,
+)
 from invdesign_core.workflow.run_folder import PAGE, installed
 
 if TYPE_CHECKING:
@@ -127,11 +133,12 @@ def _material(p: Prepared, problem: InverseProblem, report: Report, answers: Ans
     )
 
 
-def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
+def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None = None) -> TableReport:
     """Find designs for every row of a table of targets, written as they are found; a killed solve is resumed.
 
     A column is an output, or a design variable that is held at its row's value, whatever the run says of it. `out` is
-    the .csv, .parquet or .xlsx file to write: the designs of each target, best first.
+    the .csv, .parquet or .xlsx file to write: the designs of each target, best first. `page` is the .html file for the
+    report, where one is wanted.
     """
     import pandas as pd
 
@@ -165,28 +172,15 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
     resumed = len(frame) - solved
     if resumed:
         ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
-    needed = ("target", "met", "measured.answer", "guarantee")
-    written = pd.concat(part[[name for name in needed if name in part]] for part in parts.tables())
-    targets = problem.targets
-    extremum, every = targets.extremum.any(axis=1), np.arange(1, len(frame) + 1)
-    reached = np.isin(every, _targets_of(written, "met", gaps=True))
-    answered = np.isin(every, _targets_of(written, "measured.answer", gaps=False))
-    by_rows = ~reached & answered
-    fine = bool((reached | by_rows).all())
-    deciding = [targets.outputs[m] for m in np.flatnonzero(targets.asked.any(axis=0))]
+    written = pd.concat(part[[name for name in NEEDED if name in part]] for part in parts.tables())
+    best = shown_of(parts.tables())
     parts.join()
     _write_scenarios(problem, out, ctx)
     report = TableReport(
         out=str(out),
         run=str(p.source),
-        status="not met" if not fine else "optimised" if extremum.any() else "met",
         verdict="",
-        targets=len(frame),
-        met=int((reached & ~extremum).sum()),
-        optimised=int((reached & extremum).sum()),
-        measured=int(by_rows.sum()),
-        beaten=int((reached & extremum & answered).sum()),
-        without_guarantee=int((~written["guarantee"].astype(bool)).sum()) if "guarantee" in written else None,
+        **tally(written, problem.targets),
         units=dict(p.units.of),
         starts=_summed(counts),
         truth=truth_report(sum_of(asked)),
@@ -196,8 +190,14 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path) -> TableReport:
         notes=list(p.notes),
         seconds=ctx.clock.report(),
     )
-    doubt = Quality.of(known).doubt(deciding) if model.truth is None else ""
-    return report.model_copy(update={"verdict": table_verdict_of(report, doubt)})
+    report = with_verdict(report, known, problem.targets, model.truth is not None)
+    if page is not None:
+        material = of_table(report, problem, model.surrogate, model.rows, known, best)
+        html = made(page, replace(material, command=command(), versions=installed()), ctx)
+        if html is not None:
+            write_text(page, html)
+            ctx.note(f"the report is in {page}")
+    return report
 
 
 def _beside(designs: Path) -> Path:
@@ -212,14 +212,6 @@ def _write_scenarios(problem: InverseProblem, designs: Path, ctx: Context) -> No
         path = _beside(designs)
         write_table(path, scenarios.frame)
         ctx.note(f"the scenarios that predictions are means over are in {path}")
-
-
-def _targets_of(written: pd.DataFrame, column: str, gaps: bool) -> NDArray[np.intp]:
-    """Return the targets with a row in which a column is true; `gaps` says what a cell without a value counts as."""
-    if column not in written:
-        return np.zeros(0, dtype=np.intp)
-    fine = written[column].astype("boolean").fillna(gaps).to_numpy(dtype=np.bool_)
-    return np.unique(written["target"].to_numpy(dtype=np.intp)[fine])
 
 
 def _summed(counts: Sequence[Mapping[str, int | None]]) -> StartsReport:

@@ -14,10 +14,7 @@
       this.model = model;
       this.root = root;
       this.outputs = content.outputs;
-      this.wishes = this.outputs.map((output, m) => {
-        const t = output.target;
-        return { output: m, range: output.range, lower: t ? t.lower : null, upper: t ? t.upper : null, goal: t ? t.goal : null, tolerance: t ? t.tolerance : 0 };
-      });
+      this.wishes = this.wishesOf(content.designs[0]);
       this.listeners = [];
       this.milliseconds = null;
       this.points = content.designs.length ? content.designs.map((d) => Float64Array.from(d.x)) : [this.middle()];
@@ -26,6 +23,14 @@
       this.perPoint = 0.02;
       this.half = this.outputs.map((_, m) => this.halfAt(m));
       this.build();
+    }
+
+    /** What is wanted of each output: by a target of a table what its design is for, else what the page is about. */
+    wishesOf(design) {
+      return this.outputs.map((output, m) => {
+        const t = design && design.wishes ? design.wishes[output.name] : output.target;
+        return { output: m, range: output.range, lower: t ? t.lower : null, upper: t ? t.upper : null, goal: t ? t.goal : null, tolerance: t ? t.tolerance : 0 };
+      });
     }
 
     middle() {
@@ -53,7 +58,7 @@
       const { space } = this;
       this.grid = html("div", { class: "profiler-grid" });
       this.message = html("p", { class: "profiler-message", role: "status", "aria-live": "polite" });
-      const names = this.points.map((_, i) => [String(i), `design ${i + 1}`]);
+      const names = this.points.map((_, i) => [String(i), this.called(i)]);
       const pick = own.choice("start from", names, "0", (value) => this.pick(Number(value)));
       this.picker = pick.select;
       const buttons = html("div", { class: "toolbar" });
@@ -246,14 +251,23 @@
       this.half = this.outputs.map((_, m) => this.halfAt(m));
       this.ends.clear();
       this.message.textContent = "";
-      this.draw(false);
+      const design = this.content.designs[number];
+      if (!design || !design.wishes) return this.draw(false);
+      this.wishes = this.wishesOf(design);
+      return this.layOut(); // what is wanted stands beside each output
+    }
+
+    /** What a design is called. */
+    called(number) {
+      const design = this.content.designs[number];
+      return design && design.target ? `target ${design.target}` : `design ${number + 1}`;
     }
 
     set(j, value, dragging = false) {
       const v = this.space.variables[j];
       if (!this.model) {
         this.x = this.space.put(this.points[this.chosen], v, value); // curves go through the design alone
-        this.message.textContent = `The others are back at design ${this.chosen + 1}: these curves were computed beforehand.`;
+        this.message.textContent = `The others are back at ${this.called(this.chosen)}: these curves were computed beforehand.`;
       } else {
         const moved = this.space.move(this.x, j, value);
         this.x = moved.x;

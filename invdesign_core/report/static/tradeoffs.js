@@ -375,7 +375,7 @@
       const chosen = this.rows.filter((row) => this.passes(row));
       root.append(svg("path", { d: this.rows.map(line).join(""), class: "line-out" }));
       root.append(svg("path", { d: chosen.map(line).join(""), class: "line-in" }));
-      this.designs.forEach((row, i) => root.append(svg("path", { d: line(row), class: `line-design${this.passes(row) ? "" : " off"}${i ? "" : " first"}` }, svg("title", {}, `design ${i + 1}`))));
+      this.designs.forEach((row, i) => root.append(svg("path", { d: line(row), class: `line-design${this.passes(row) ? "" : " off"}${i ? "" : " first"}` }, svg("title", {}, this.profiler.called(i)))));
       this.shown.forEach((axis, i) => {
         const { x, Y, v, choices } = at[i];
         root.append(svg("path", { d: `M${x} ${top}V${bottom}`, class: "axis-line" }));
@@ -444,7 +444,7 @@
       const design = content.designs[profiler.chosen];
       box.replaceChildren();
       if (!design || !design.tolerance) {
-        box.append(html("p", {}, "Nothing is known of the surroundings: the design misses the target, or nothing but a maximum or minimum is asked for."));
+        box.append(html("p", {}, content.table ? "The surroundings are looked at for a single target alone." : "Nothing is known of the surroundings: the design misses the target, or nothing but a maximum or minimum is asked for."));
         return;
       }
       box.append(html("p", { class: "legend" }, `Design ${profiler.chosen + 1}: how far each input may move alone while the prediction still meets the target.`));
