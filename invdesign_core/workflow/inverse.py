@@ -156,7 +156,6 @@ def invert_many(
     ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind in ("progress", "stage") else ctx.emit(event))
-    ctx.emit(Progress("solve", 0, total))
     for first in range(0, total, size):
         if first in skip:
             yield first, None
