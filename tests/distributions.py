@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+EXAMPLES = sorted(path.parent for path in Path(__file__).parents[1].glob("docs/examples/*/pyproject.toml"))
+"""The distributions of the docs, each in a folder that is named like it."""
+
+
+def missing(project: Path) -> list[str]:
+    """Return what a project depends on and is not installed; `pip install '.[test]'` installs all of it."""
+    found = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    names = [re.split(r"[<>=]", requirement)[0] for requirement in found["project"]["dependencies"]]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def put(site: Path, name: str, version: str, source: str, requires: str = "") -> Path:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, called
+from distributions import EXAMPLES, missing
 from made_tables import made
 from pydantic import BaseModel
 
@@ -131,13 +133,21 @@ class Reader:
         commands = block.text.splitlines()
         if all(command.startswith("pip install ") for command in commands):
             for command in commands:
-                install(self.folder / command.split()[-1], self.site)
+                install(self.project(command.split()[-1]), self.site)
             return
         code = self.commands(block.text.replace("\\\n", " ").splitlines())
         if code is None:
             code = self.script(block.text)
         expected = int(block.marks.get("exit", 0))
         assert code == expected, f"{block.place}: exit code {code}, expected {expected}\n{self.said}"
+
+    def project(self, name: str) -> Path:
+        """Return a project that the reader has written, or a copy of one in the docs, to be built there."""
+        folder = self.folder / name
+        for example in EXAMPLES:
+            if example.name == folder.name and not folder.exists():
+                shutil.copytree(example, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        return folder
 
     def commands(self, lines: list[str]) -> int | None:
         """Run lines that are our commands and no more in this process; return the code, or None for other lines."""
@@ -217,6 +227,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.long  # the pages train one surrogate after another
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_example_runs(page: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page.parent in EXAMPLES and (absent := missing(page.parent)):
+        pytest.skip(f"not installed: {', '.join(absent)}")
     folder = tmp_path / "reader"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -160,6 +160,20 @@ def answered(result: Any) -> SolverResult:
     return call_solver(Answers(), problem, np.full((3, 2), 0.5), Context())[0]
 
 
+def test_samples_are_kept_where_better_points_were_evaluated():
+    class Sampler(Solver):
+        name = "sampler"
+
+        def solve(self, problem, u0, ctx):
+            problem.value(u0 - 0.3)
+            return SolverResult(u0, Status.CONVERGED, samples=self.starts == 1)
+
+    for starts, ends in ((1, 0.5), (2, 0.2)):
+        problem = Problem.from_function(lambda u: u - 0.2, np.zeros((3, 2)), np.ones((3, 2)))
+        result, _ = call_solver(Sampler(starts=starts), problem, np.full((3, 2), 0.5), Context())
+        assert np.allclose(result.u, ends)
+
+
 @pytest.mark.parametrize(
     ("status", "message"),
     [

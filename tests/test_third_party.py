@@ -1,6 +1,6 @@
 """Distributions by others, built and installed with pip beside the project in environments of their own.
 
-The distributions are in ``third_party/``; ``invdesign_example`` there is the one to copy from.
+They are in ``third_party/``, where ``invdesign_example`` is the one to copy from, and in the examples of the docs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Finished
+from distributions import EXAMPLES, missing
 
 pytestmark = pytest.mark.long
 
@@ -28,6 +29,9 @@ EXAMPLE = {
     ("solver", "one-plus-one"),
 }
 """What `invdesign-example` brings."""
+
+SOUND = {"invdesign-example", *(example.name for example in EXAMPLES)}
+"""Distributions whose requirements are met."""
 
 FIVE_BY_NAME = (
     *("--dataset", "cantilever", "--set", "dataset.rows=300"),
@@ -83,9 +87,10 @@ class Environment:
         packages = Path(sysconfig.get_path("purelib", "venv", where))
         (packages / "elsewhere.pth").write_text("\n".join(elsewhere), encoding="utf-8")
         self._install("--no-deps", "--force-reinstall", *wheels.glob("invdesign-*.whl"))
-        if "invdesign-example" in distributions:
-            self._install("--find-links", wheels, "invdesign-example")  # pip finds its requirements met
-        others = [name.replace("-", "_") for name in distributions if name != "invdesign-example"]
+        sound = [name for name in distributions if name in SOUND]
+        if sound:
+            self._install("--find-links", wheels, *sound)  # pip finds their requirements met
+        others = [name.replace("-", "_") for name in distributions if name not in SOUND]
         if others:
             self._install("--no-deps", *(wheel for name in others for wheel in wheels.glob(f"{name}-*.whl")))
 
@@ -123,11 +128,12 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for item in ROOT.iterdir():
         if item.is_file() and not item.name.startswith("."):
             shutil.copy(item, source)
-    for folder in ("invdesign_core", "plugins", "tests"):
+    for folder in ("invdesign_core", "plugins", "tests", "docs/examples"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-index")
     third_party = sorted((source / "tests" / "third_party").glob("invdesign_*"))
-    command = [*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", built, source, *third_party]
+    examples = [source / example.relative_to(ROOT) for example in EXAMPLES]
+    command = [*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", built, source, *third_party, *examples]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return built
@@ -144,6 +150,15 @@ def crowded(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environme
     """The project and the example among distributions that are broken, too new, or of the same names."""
     others = ("invdesign-broken", "invdesign-newer", "invdesign-namesake")
     return Environment(tmp_path_factory.mktemp("crowded"), wheels, "invdesign-example", *others)
+
+
+@pytest.fixture(scope="module")
+def examples(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The project and the distributions of the docs."""
+    absent = {name for example in EXAMPLES for name in missing(example)}
+    if absent:
+        pytest.skip(f"not installed: {', '.join(sorted(absent))}")
+    return Environment(tmp_path_factory.mktemp("examples"), wheels, *(example.name for example in EXAMPLES))
 
 
 @pytest.fixture(scope="module")
@@ -420,6 +435,32 @@ def test_the_example_passes_the_kit(plain: Environment, tmp_path: Path) -> None:
     for name in ("cantilever", "few-draws", "pseudo-huber", "one-plus-one", "forest"):
         done = plain.invdesign("plugins", "check", name, cwd=tmp_path)
         assert done.code == 0, done.out
+
+
+# The examples of the docs
+
+
+def test_the_examples_are_installed_listed_and_used_together(examples: Environment, tmp_path: Path) -> None:
+    rows = [row for row in listed(examples, tmp_path)["plugins"] if row["distribution"] != "invdesign"]
+    assert {row["distribution"] for row in rows} == {example.name for example in EXAMPLES}
+    assert not any(row["warnings"] for row in rows)
+    chosen = ("--tuner", "optuna", "--set", "tuner.trials=2", "--set", "tuner.max_epochs=30", "--solver", "cma-es")
+    done = examples.invdesign(
+        "run", *chosen, "--set", "dataset.rows=100", "--target", "decimal=2", "--json", cwd=tmp_path
+    )
+    assert done.code in (0, 1), done.err
+    assert done.json["distributions"] == {"tuner": "invdesign-optuna 0.1.0", "solver": "invdesign-cma 0.1.0"}
+    assert done.json["surrogate"]["trials"] >= 2
+    assert done.json["starts"]["total"] == 16
+
+
+def test_the_examples_pass_their_own_tests(examples: Environment, tmp_path: Path) -> None:
+    suites = []
+    for example in EXAMPLES:
+        suites.append(shutil.copytree(example / "tests", tmp_path / example.name))
+    quiet = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", tmp_path)
+    done = examples._run(examples.scripts / "python", *quiet, *suites, cwd=tmp_path, env={})
+    assert done.code == 0, done.out
 
 
 # Mixed with the defaults

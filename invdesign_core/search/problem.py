@@ -37,11 +37,14 @@ class SolverResult:
         How each ended: (b,), or one for all.
     message : str or sequence of str, optional
         The same in words: (b,), or one for all.
+    samples : bool
+        Whether the points are samples of a distribution: they are kept where better ones were evaluated.
     """
 
     u: FloatArray
     status: Any
     message: Any = ""
+    samples: bool = False
 
 
 class FeasibleRows:

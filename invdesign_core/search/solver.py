@@ -57,8 +57,8 @@ class Solver(Protocol):
 def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) -> tuple[SolverResult, bool]:
     """Return what a solver made of (b, e) start points, and whether it was interrupted.
 
-    Its points are believed only where they are no worse than the best that was evaluated; they lie inside the bounds,
-    and states and messages are (b,) texts.
+    Its points are believed only where they are no worse than the best that was evaluated, unless they are samples; they
+    lie inside the bounds, and states and messages are (b,) texts.
     """
     try:
         # Solvers work on matrices as small as a design: BLAS threads would wait for each other, and for XLA's.
@@ -89,6 +89,8 @@ def call_solver(solver: Solver, problem: Problem, u0: FloatArray, ctx: Context) 
         )
     status, message = _honest(solver, u, problem, status, message, ctx)
     u = np.where(np.isfinite(u), np.clip(u, problem.lower, problem.upper), problem.best_u)
+    if result.samples:
+        return SolverResult(u, status, message, True), False
     seen = problem.best_loss.copy()
     try:
         loss = problem.value(u)
