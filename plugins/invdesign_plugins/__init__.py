@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from invdesign_core.plugin import Dataset, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
+import os
+
+from invdesign_core.plugin import Context, Dataset, Event, Objective, Solver, SurrogateBuilder, Tuner, hookimpl
 from invdesign_plugins.datasets.binary_decimal import BinaryDecimal
 from invdesign_plugins.datasets.robotic_arm import RoboticArm
 from invdesign_plugins.datasets.sine_wave import SineWave
@@ -58,3 +60,12 @@ def invdesign_objectives() -> list[type[Objective]]:
 def invdesign_solvers() -> list[type[Solver]]:
     """Return the solvers."""
     return [LBFGSB, LeastSquares, SLSQP, DifferentialEvolution, DatasetSearch]
+
+
+@hookimpl
+def invdesign_event(event: Event, ctx: Context) -> None:
+    """Log runs in MLflow, where `$INVDESIGN_MLFLOW` asks for it."""
+    if os.environ.get("INVDESIGN_MLFLOW", "0") != "0":
+        from invdesign_plugins.observers.mlflow_log import tell
+
+        tell(event, ctx)

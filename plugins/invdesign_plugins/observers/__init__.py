@@ -1,0 +1,1 @@
+"""Observers: what listens to runs."""
