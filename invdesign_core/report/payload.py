@@ -31,6 +31,7 @@ from invdesign_core.space.digits import given, near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.space.units import behind, with_unit
 from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import FEW, Surrogate
 from invdesign_core.targets import Target
 
@@ -85,6 +86,8 @@ class Material:
     versions: Mapping[str, str] = field(default_factory=dict)
     table: TargetTable | None = None
     """What was asked for, where it was a table of targets."""
+    second: SecondModel | None = None
+    """The second model, which tells the intervals."""
 
 
 def payload(material: Material, lean: bool = False) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def payload(material: Material, lean: bool = False) -> dict[str, Any]:
         "designs": designs,
         "measured": _measured(report),
         "model": model if live else None,
+        "second": None if lean else _second(material, designs),
         "slices": None if live else slices(predicted, material, designs, str(model)),
         "scenarios": _scenarios(material.scenarios),
         "data": None if lean else _data(material),
@@ -473,6 +477,38 @@ def slices(answering: Any, material: Material, designs: Sequence[Mapping[str, An
             ]
         )
     return {"why": why, "curves": curves, "points": points}
+
+
+def _second(material: Material, designs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what the second model says, and how far to trust it; None where there is none, or one of other rows."""
+    second, surrogate = material.second, material.surrogate
+    if second is None or second.surrogate.outputs != surrogate.outputs:
+        return None
+    if second.surrogate.space.width != surrogate.space.width:
+        return None
+    model = formula(second.surrogate)
+    x = np.array([design["x"] for design in designs[:1]], dtype=np.float64).reshape(-1, surrogate.space.width)
+    best = second.predict(x).mean if len(x) and material.scenarios is None else None
+    level = second.level if material.report.level is None else material.report.level
+    rows = [
+        {
+            "name": with_unit(name, material.report.units),
+            "noise": number_text(float(second.noise[m])),
+            "scale": number_text(float(second.scale[m])),
+            "wide": number_text(float(second.quantile(level)[m])),
+            "best": None if best is None else near(float(best[0, m]), 1e-3 * float(surrogate.spread[m] or 1.0)),
+        }
+        for m, name in enumerate(surrogate.outputs)
+    ]
+    return {
+        "plugin": second.plugin,
+        "model": None if isinstance(model, str) else model,
+        "why": model if isinstance(model, str) else "",
+        "own": second.searched_knows,
+        "level": f"{level:.0%}".replace("%", " %"),
+        "count": len(second.ratios),
+        "rows": rows,
+    }
 
 
 def _scenarios(scenarios: Scenarios | None) -> dict[str, Any] | None:

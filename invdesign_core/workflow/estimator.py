@@ -397,7 +397,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         running = backend.select(None)
         report = make_report(answers, self.report_, None, plugins, running, [], ctx, units=answers.units)
         material = Material(report, self.surrogate_, problem.space, self.known_, answers.scenarios, answers.starts)
-        return with_page(answers, replace(material, versions=installed()))
+        return with_page(answers, replace(material, versions=installed(), second=problem.second))
 
     def _problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> tuple[InverseProblem, Context]:
         """Return the inverse problem of one target or a table; say where its space goes beyond the data."""

@@ -27,8 +27,9 @@ from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.sealed import read_bytes
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate
-from invdesign_core.workflow.run_folder import PAGE, RunFolder
+from invdesign_core.workflow.run_folder import PAGE, SECOND, RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,8 @@ def write_report(
     name = path.name if inside else None
     report = _stored_report(folder, name)
     surrogate, rows = folder.read_surrogate(allow_code)
-    material = in_folder(folder, report, surrogate, rows, name or ("1" if report.target else None))
+    second = SecondModel.load(folder.path / SECOND) if folder.has(SECOND) else None
+    material = in_folder(folder, report, surrogate, rows, name or ("1" if report.target else None), second)
     file = path / PAGE if out is None else Path(out)
     write_text(file, html_of(material))
     return file
@@ -103,7 +105,12 @@ class Pages:
 
 
 def in_folder(
-    folder: RunFolder, report: Report, surrogate: Surrogate, rows: TrainingRows | None, name: str | None
+    folder: RunFolder,
+    report: Report,
+    surrogate: Surrogate,
+    rows: TrainingRows | None,
+    name: str | None,
+    second: SecondModel | None = None,
 ) -> Material:
     """Return what a page is made of, with what a run folder holds of its trials and of the inversion `name`."""
     import pandas as pd
@@ -124,6 +131,7 @@ def in_folder(
         _trials(pd.read_parquet(trials)) if trials.exists() else (),
         command or str(environment.get("command", "")),
         {**environment.get("packages", {}), "python": str(environment.get("python", ""))},
+        second=second,
     )
 
 
@@ -193,6 +201,7 @@ def of_table(
             measured,
             table.out,
         ),
+        second=second,
     )
 
 

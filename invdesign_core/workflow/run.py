@@ -159,7 +159,9 @@ def run_experiment(
         if not faults:
             with put_off(faults):
                 folder.finish(report)
-            material = in_folder(folder, report, model.surrogate, model.rows, None if answers is None else "1")
+            material = in_folder(
+                folder, report, model.surrogate, model.rows, None if answers is None else "1", model.second
+            )
             answers = None if answers is None else with_page(answers, material)
             with put_off(faults):
                 write_page(folder, PAGE, material, told)

@@ -103,7 +103,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
     if folder is not None and saved is not None:
         with put_off(faults):
             folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
-            material = in_folder(folder, report, surrogate, p.model.rows, saved.name)
+            material = in_folder(folder, report, surrogate, p.model.rows, saved.name, problem.second)
             answers = with_page(answers, material)
             write_page(folder, f"solve/{saved.name}/{PAGE}", material, ctx)
     elif folder is None:
@@ -130,6 +130,7 @@ def _material(p: Prepared, problem: InverseProblem, report: Report, answers: Ans
         answers.starts,
         command=command(),
         versions=installed(),
+        second=problem.second,
     )
 
 

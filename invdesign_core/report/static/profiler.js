@@ -15,6 +15,7 @@
       this.root = root;
       this.outputs = content.outputs;
       this.wishes = this.wishesOf(content.designs[0]);
+      this.second = model && content.second && content.second.model ? new own.Model(content.second.model, this.outputs.length, content.scenarios) : null;
       this.listeners = [];
       this.milliseconds = null;
       this.points = content.designs.length ? content.designs.map((d) => Float64Array.from(d.x)) : [this.middle()];
@@ -323,7 +324,7 @@
       return { mean, spread: new Float64Array(m) };
     }
 
-    curves(count) {
+    curves(count, dragging = false) {
       const { space, shownInputs } = this;
       if (!this.model) {
         return shownInputs.map((j) => {
@@ -349,8 +350,10 @@
       const began = performance.now();
       const { mean, spread } = this.model.predict(batch, total);
       this.perPoint = 0.5 * this.perPoint + (0.5 * (performance.now() - began)) / Math.max(total, 1);
+      const other = this.second && !dragging ? this.second.predict(batch, total).mean : null; // once the sliders rest
       at = 0;
       for (const set of sets) {
+        if (other) set.second = other.subarray(at * m, (at + set.places.length) * m);
         set.mean = mean.subarray(at * m, (at + set.places.length) * m);
         set.spread = spread.subarray(at * m, (at + set.places.length) * m);
         at += set.places.length;
@@ -364,7 +367,7 @@
       const began = performance.now();
       const cost = this.perPoint * this.shownInputs.length * FINE;
       const answer = this.now();
-      const sets = this.curves(dragging && cost > BUDGET ? COARSE : FINE);
+      const sets = this.curves(dragging && cost > BUDGET ? COARSE : FINE, dragging);
       for (const m of this.shownOutputs) this.fit(m, sets, answer);
       for (const item of this.cells) this.drawCell(item, sets.find((set) => set.j === item.j), answer);
       this.refresh(answer);
@@ -431,6 +434,11 @@
           g.append(svg("path", { d: `${up}L${down.slice(1)}Z`, class: "band" }));
         }
         g.append(svg("path", { d: own.path(xs, ys.map(clip)), class: "curve" }));
+      }
+      if (set.second) {
+        const said = set.places.map((_, i) => clip(set.second[i * count + m]));
+        if (choices) xs.forEach((x, i) => g.append(svg("path", { d: `M${x - 5} ${said[i]}H${x + 5}`, class: "second" })));
+        else g.append(svg("path", { d: own.path(xs, said), class: "second" }));
       }
       const here = X(space.value(this.x, v));
       g.append(svg("path", { d: `M${here} 5V${height - 16}`, class: "cross" }), svg("path", { d: `M6 ${clip(answer.mean[m])}H${width - 6}`, class: "cross" }));
