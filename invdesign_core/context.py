@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -93,6 +93,19 @@ class TrialEnded(Event):
     status: str
     epochs: int
     message: str
+
+
+@dataclass(frozen=True)
+class TrainingEnded(Event):
+    """Networks have been trained side by side, or one alone; `losses` has the losses of each of them by epoch.
+
+    They are mappings with ``epoch``, counted from 1, ``loss`` and, where rows were watched, ``val_loss``: lists with a
+    number for each epoch that is told, 200 at most, spread evenly; None where a loss is not finite.
+    """
+
+    kind: ClassVar[str] = "trained"
+    stage: str
+    losses: Sequence[Mapping[str, Sequence[float | None]]]
 
 
 @dataclass(frozen=True)

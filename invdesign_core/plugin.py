@@ -20,6 +20,7 @@ from invdesign_core.context import (
     RunFinished,
     RunStarted,
     StageStarted,
+    TrainingEnded,
     TrialEnded,
     Warned,
 )
@@ -73,6 +74,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "RunFinished",
     "RunStarted",
     "StageStarted",
+    "TrainingEnded",
     "TrialEnded",
     "Warned",
     "FeasibleRows",

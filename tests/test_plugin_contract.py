@@ -31,6 +31,7 @@ from invdesign_core.plugin import (
     StartOptions,
     Status,
     SurrogateBuilder,
+    TrainingEnded,
     TrialEnded,
     Warned,
 )
@@ -347,6 +348,11 @@ def test_residuals_of_a_function_that_has_none_are_refused():
             TrialEnded(3, {"rate": 0.1}, 0.5, "ok", 20, ""),
             "trial",
             {"id": 3, "values": {"rate": 0.1}, "score": 0.5, "status": "ok", "epochs": 20, "message": ""},
+        ),
+        (
+            TrainingEnded("train", [{"epoch": [1, 2], "loss": [0.5, 0.25]}]),
+            "trained",
+            {"stage": "train", "losses": [{"epoch": [1, 2], "loss": [0.5, 0.25]}]},
         ),
         (Note("a"), "note", {"text": "a"}),
         (Warned("b"), "warning", {"text": "b"}),

@@ -28,6 +28,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.over_scenarios import OverScenarios
 from invdesign_core.surrogate.scaling import Scaling
+from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.workflow.pages import write_report
 from invdesign_core.workflow.train import untested
@@ -231,6 +232,29 @@ def test_what_the_page_cannot_compute_is_sampled_beforehand_and_said() -> None:
     design = np.repeat([content["slices"]["points"][0]], len(curve["x"]), axis=0)
     design[:, 1] = np.ravel(curve["x"])
     assert np.allclose(curve["y"], surrogate.units(surrogate.mean_z(design)), rtol=1e-5)
+
+
+def test_the_page_has_the_second_model_as_keras_computes_it_and_how_far_to_trust_it() -> None:
+    first, other = trained([dense(MIXED.width)]), trained([dense(MIXED.width, seed=9)])
+    ratios = np.linspace(-1, 2, 40).reshape(20, 2)
+    html = html_of(first, second=SecondModel(other, "mlp", ratios, np.array([0.25, 0.5])))
+    program = """
+    const model = new Invdesign.Model(content.second.model, content.outputs.length, content.scenarios);
+    return [...model.predict(Float64Array.from(given.flat()), given.length).mean];
+    """
+    x = points(MIXED, 50)
+    found = np.array(javascript(html, program, x.tolist())).reshape(len(x), -1)
+    assert np.abs(found - other.predict(x).mean).max() < 1e-5 * float(other.spread.max())
+    content = json.loads(embedded(html))["second"]
+    assert (content["plugin"], content["count"], content["level"]) == ("mlp", 20, "90 %")
+    assert [row["noise"] for row in content["rows"]] == ["0.25", "0.5"]
+    assert "The second model" in Text(html).text
+
+
+def test_a_second_model_of_other_outputs_is_left_out() -> None:
+    first, other = trained([dense(MIXED.width)]), trained([dense(MIXED.width, 1)], outputs=1)
+    html = html_of(first, second=SecondModel(other, "mlp", np.zeros((5, 1)), np.ones(1)))
+    assert json.loads(embedded(html))["second"] is None
 
 
 def test_weights_that_would_make_the_page_too_large_are_left_out() -> None:
@@ -451,6 +475,16 @@ def test_rows_left_out_in_turn_are_kept_with_the_surrogate(tmp_path: Path) -> No
     again = TrainingRows.from_arrays(known.arrays())
     assert np.array_equal(again.left_out, y + 0.5)
     assert again.held_out is None
+
+
+def test_losses_by_epoch_are_those_of_the_training(run: Path) -> None:
+    content = json.loads(embedded((run / "report.html").read_text()))
+    losses, trials = content["history"]["losses"], content["history"]["trials"]
+    assert losses
+    for network in losses:
+        assert network["epoch"] == list(range(1, len(network["epoch"]) + 1))
+        assert len(network["loss"]) == len(network["val_loss"]) == len(network["epoch"]) <= 20
+    assert min(losses[0]["val_loss"]) == pytest.approx(min(trial["score"] for trial in trials), rel=1e-6)
 
 
 # Ways to it

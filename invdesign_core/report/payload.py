@@ -47,6 +47,8 @@ SLICE_POINTS = 25
 """Points of a curve that is computed beforehand, where the page can't compute it."""
 MOST_WORK = 300_000_000
 """Weights times predictions, up to which it is found out which inputs matter: a page is to be made in half a second."""
+MOST_NETWORKS = 12
+"""Networks whose losses are drawn."""
 WORST = 10
 """Rows that are fitted worst, so many of them."""
 USUAL = 1.645
@@ -86,6 +88,8 @@ class Material:
     versions: Mapping[str, str] = field(default_factory=dict)
     table: TargetTable | None = None
     """What was asked for, where it was a table of targets."""
+    losses: Sequence[Mapping[str, Any]] = ()
+    """Of each network its losses by epoch, as `TrainingEnded` has them."""
     second: SecondModel | None = None
     """The second model, which tells the intervals."""
 
@@ -677,9 +681,20 @@ def _history(material: Material) -> dict[str, Any]:
         "starts": None if report.starts is None else report.starts.model_dump(),
         "trials": [dict(trial) for trial in material.trials],
         "score": report.surrogate.objective,
+        "losses": _losses(material.losses),
         "command": material.command,
         "versions": dict(material.versions),
     }
+
+
+def _losses(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the losses by epoch of the networks that ended best, the best first."""
+
+    def end(network: Mapping[str, Any]) -> float:
+        known = [value for value in network.get("val_loss", network["loss"]) if value is not None]
+        return min(known, default=math.inf)
+
+    return [dict(network) for network in sorted(networks, key=end)[:MOST_NETWORKS]]
 
 
 def _digits(values: FloatArray) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invdesign_core.context import Context, Progress
+from invdesign_core.context import Context, Progress, TrainingEnded
 from invdesign_core.errors import described
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.networks import seeded
@@ -18,6 +18,10 @@ from invdesign_core.surrogate.settings import Training
 if TYPE_CHECKING:
     import keras
 
+LOSSES = ("loss", "val_loss")
+"""What is told of each epoch once a training has ended."""
+MOST_EPOCHS = 200
+"""Epochs of a network whose losses are told at most."""
 Columns = tuple[NDArray[np.float64], ...]
 """(n, e) inputs, (n, m) outputs, and (n,) weights of the rows where there are any."""
 Part = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -185,13 +189,14 @@ def _run_program(
     live, ended = np.ones(n, dtype=bool), np.zeros(n, dtype=int)
     kept = [dict[str, float]() for _ in range(n)]
     order = np.zeros((n, length), dtype=np.int32)
-    stopped = False
+    stopped, history = False, list[Mapping[str, NDArray[np.float64]]]()
     try:
         for epoch in range(epochs):
             for i in np.flatnonzero(live).tolist():
                 order[i] = np.resize(shuffles[i].permutation(parts[i]), length)
             logs = program.epoch(order, rates.at(epoch), live)
             loss = logs.get("val_loss", logs["loss"])
+            history.append({name: logs[name] for name in LOSSES if name in logs})
             rates.update(epoch, loss)
             better, done = stopping.update(epoch, loss)
             keep = live & (better if settings.restore_best else True)
@@ -206,6 +211,9 @@ def _run_program(
     except KeyboardInterrupt:  # the networks that had ended are kept
         stopped = True
     ctx.clock.move(program.compile_seconds, stage, "compile")
+    _tell_losses(
+        ctx, stage, [[{k: float(v[i]) for k, v in row.items()} for row in history[: ended[i]]] for i in range(n)]
+    )
     program.assign_best(nets)
     return [Outcome(int(ended[i]), kept[i], not (stopped and live[i])) for i in range(n)]
 
@@ -263,7 +271,27 @@ def _fit(
             verbose=0,
         )
     kept = stopper.best_epoch if settings.restore_best else len(history) - 1
+    _tell_losses(ctx, stage, [history])
     return Outcome(len(history), history[kept])
+
+
+def _tell_losses(ctx: Context, stage: str, histories: Sequence[Sequence[Mapping[str, float]]]) -> None:
+    """Emit the losses of networks by epoch, of some epochs where they are many; a race has too many networks for it."""
+    if stage not in ("tune", "train"):
+        return
+    told = []
+    for history in histories:
+        if not history:
+            continue
+        some = np.unique(np.linspace(0, len(history) - 1, min(len(history), MOST_EPOCHS)).round().astype(int)).tolist()
+        losses = {name: [_finite(history[at][name]) for at in some] for name in LOSSES if name in history[0]}
+        told.append({"epoch": [at + 1 for at in some], **losses})
+    if told:
+        ctx.emit(TrainingEnded(stage, told))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _tell(ctx: Context, stage: str, epoch: int, epochs: int, live: int, best: NDArray[np.float64]) -> None:

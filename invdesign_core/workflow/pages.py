@@ -132,6 +132,7 @@ def in_folder(
         command or str(environment.get("command", "")),
         {**environment.get("packages", {}), "python": str(environment.get("python", ""))},
         second=second,
+        losses=_losses(folder),
     )
 
 
@@ -247,6 +248,21 @@ def _stored_report(folder: RunFolder, name: str | None) -> Report:
         return Report.model_validate(json.loads(read_bytes(path, DAMAGED)))
     except (ValueError, ValidationError) as error:
         raise RunStoreError(f"{path}: found no report of a run ({described(error)})", DAMAGED) from None
+
+
+def _losses(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the losses by epoch that the log of a run has: those of its training, else of its trials."""
+    found: dict[str, list[Any]] = {}
+    try:
+        with (folder.path / "events.jsonl").open(encoding="utf-8") as log:
+            for line in log:
+                if '"trained"' in line:  # few of many lines
+                    event = json.loads(line)
+                    if event.get("kind") == "trained":
+                        found.setdefault(event["stage"], []).extend(event["losses"])
+    except (OSError, ValueError, KeyError):
+        return []  # a log is for information only
+    return found.get("train", found.get("tune", []))
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:

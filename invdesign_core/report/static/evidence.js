@@ -117,6 +117,33 @@
     }
   }
 
+  function losses(content, root) {
+    const networks = content.history.losses;
+    const watched = networks.some((n) => n.val_loss);
+    const values = networks.flatMap((n) => [...n.loss, ...(n.val_loss || [])]).filter((v) => v !== null);
+    const last = Math.max(...networks.map((n) => n.epoch[n.epoch.length - 1]));
+    if (!values.length || last < 2) {
+      root.append(html("p", {}, "There was one epoch: the model is fitted in one go."));
+      return;
+    }
+    const least = Math.min(...values);
+    const log = least > 0 && Math.max(...values) / least > 5;
+    const [low, high] = log ? [least / 1.3, Math.max(...values) * 1.3] : own.extent(values);
+    const best = (networks[0].val_loss || networks[0].loss).filter((v) => v !== null);
+    const plot = own.figure({ width: 520, height: 280, x: { low: 1, high: last, name: "epoch" }, y: { low, high, name: "loss", log }, title: "losses by epoch", description: `losses of ${networks.length} networks by epoch; the smallest ${watched ? "on watched rows" : ""} is ${own.text(Math.min(...best), 0)}` });
+    const draw = (n, key, kind) => {
+      const at = n.epoch.map((e, i) => [e, n[key][i]]).filter(([, v]) => v !== null);
+      if (at.length) plot.root.append(svg("path", { d: own.path(at.map(([e]) => plot.X(e)), at.map(([, v]) => plot.Y(v))), class: kind }));
+    };
+    for (const n of [...networks].reverse()) {
+      draw(n, "loss", "loss-learnt");
+      if (n.val_loss) draw(n, "val_loss", n === networks[0] ? "curve" : "loss-watched");
+      else if (n === networks[0]) draw(n, "loss", "curve");
+    }
+    const said = watched ? "blue: the loss on rows that are watched and not learnt from, strong for the best network; grey: on those learnt from" : "grey: the loss on the rows learnt from, strong for the best network";
+    root.append(html("div", { class: "figures" }, plot.root), html("p", { class: "legend" }, `${said}.`));
+  }
+
   function trials(content, root) {
     const all = content.history.trials.filter((t) => t.score !== null && t.score !== undefined);
     if (!all.length) {
@@ -161,5 +188,5 @@
     root.append(html("div", { class: "figures" }, plot.root), html("p", { class: "legend" }, `light: where a start began; dark: where it ended.${log ? " A miss of 1e-6 or less is drawn at 1e-6." : ""}`));
   }
 
-  Object.assign(own, { fit, influence, race, trials, starts });
+  Object.assign(own, { fit, influence, race, losses, trials, starts });
 })(Invdesign);

@@ -38,6 +38,7 @@
   section("fit-here", (root) => own.fit(content, root));
   section("influence-here", (root) => own.influence(content, space, root));
   section("race-here", (root) => own.race(content, root));
+  section("losses-here", (root) => own.losses(content, root));
   section("trials-here", (root) => own.trials(content, root));
   section("starts-here", (root) => own.starts(content, root));
   Object.assign(own, { content, space, model, profiler });
