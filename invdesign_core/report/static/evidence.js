@@ -140,7 +140,7 @@
       if (n.val_loss) draw(n, "val_loss", n === networks[0] ? "curve" : "loss-watched");
       else if (n === networks[0]) draw(n, "loss", "curve");
     }
-    const said = watched ? "blue: the loss on rows that are watched and not learnt from, strong for the best network; grey: on those learnt from" : "grey: the loss on the rows learnt from, strong for the best network";
+    const said = watched ? "blue: the loss on rows that are watched and not learnt from, dark for the best network; grey: on those learnt from" : "grey: the loss on the rows learnt from, dark for the best network";
     root.append(html("div", { class: "figures" }, plot.root), html("p", { class: "legend" }, `${said}.`));
   }
 
