@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_report import HOSTILE, MIXED, Surrogate, dense, html_of, in_closed_form, table, trained
+from test_report import HOSTILE, MIXED, Surrogate, dense, html_of, in_closed_form, table, trained, without_target
 
 from invdesign_core.data.data import TrainingRows
+from invdesign_core.designs.report import reports_of_rows, target_reports
+from invdesign_core.report.notebook import framed
+from invdesign_core.report.page import page
+from invdesign_core.report.payload import Material, TargetTable, payload
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
+from invdesign_core.targets import Target, Targets
 
 pytestmark = pytest.mark.long
 REQUIRED = os.environ.get("INVDESIGN_BROWSER") == "required"
@@ -162,3 +167,46 @@ def test_many_inputs_and_outputs_are_paged(browser: Any, tmp_path: Path) -> None
     page.window.get_by_label("search inputs").first.fill("input 77")
     assert page.window.locator('[data-input="input 77"]').count() == 1
     page.check()
+
+
+def of_a_table(surrogate: Surrogate) -> str:
+    """Return the page of two targets, each with a design."""
+    x = table()[0][:2]
+    designs = MIXED.decode(x).add_prefix("design.")
+    designs = designs.assign(target=[1, 2], rank=1, loss=0.0, variance=0.0, starts=3, met=True)
+    mean = surrogate.predict(x).mean
+    designs["prediction.y1"], designs["prediction.y2"], designs["met.y1"] = mean[:, 0], mean[:, 1], True
+    wanted = [{"y1": Target(value - 1, value + 1)} for value in mean[:, 0]]
+    targets = Targets.build(wanted, ["y1", "y2"], surrogate.spread)
+    shown = TargetTable(2, [1, 2], [target_reports(targets, row) for row in range(2)], [None, 7], "designs.csv")
+    report = without_target(surrogate, designs=reports_of_rows(designs), status="met")
+    return page(payload(Material(report, surrogate, MIXED, table=shown)))
+
+
+def test_the_profiler_goes_to_the_design_of_a_target_with_what_that_wants(browser: Any, tmp_path: Path) -> None:
+    surrogate = trained([dense(MIXED.width)])
+    shown = Page(browser, of_a_table(surrogate), tmp_path)
+    assert shown.window.locator(".targets tbody tr").count() == 2
+    assert "row 7 is an answer" in shown.window.locator(".targets").inner_text()
+    for at, y in enumerate(surrogate.predict(table()[0][:2]).mean[:, 0]):
+        shown.window.locator(f'button[data-design="{at}"]').click()
+        assert shown.shown("y1") == pytest.approx(y, rel=1e-5)
+        fields = [shown.window.locator(f'[aria-label="y1 wanted {side}"]') for side in ("from", "to")]
+        assert [float(field.input_value()) for field in fields] == pytest.approx([y - 1, y + 1], rel=1e-3)
+    shown.check()
+
+
+def test_a_notebook_shows_the_profiler_alive_in_its_frame(browser: Any) -> None:
+    surrogate = trained([dense(MIXED.width)])
+    material = Material(without_target(surrogate), surrogate, MIXED)
+    window, said = browser.new_page(), list[str]()
+    window.on("console", lambda message: said.append(message.text))
+    window.on("pageerror", lambda error: said.append(str(error)))
+    window.set_content(f"<p>a notebook</p>{framed(page(payload(material, lean=True)), 'designs')}")
+    frame = window.frame_locator("iframe")
+    frame.locator('[data-number="temperature"]').fill("400")
+    frame.locator('[data-number="temperature"]').press("Enter")
+    assert frame.locator('[data-number="temperature"]').input_value() == "400"
+    assert float(frame.locator('[data-output="y1"]').get_attribute("data-exact")) != 0
+    assert frame.locator("#parallel-here").count() == 0
+    assert said == []

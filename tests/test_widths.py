@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -59,6 +60,15 @@ def test_words_go_on_in_the_next_line_before_a_table_is_turned():
     assert text.count("word") == 20
     assert "name" in text.splitlines()[1]
     assert "what it does" in text.splitlines()[1]
+
+
+@pytest.mark.parametrize("command", ["schema", "plugins list", "plugins show mlp"])
+def test_lists_fit_80_columns_and_are_whole_in_a_file(invdesign, command):
+    narrow, wide = (invdesign(*command.split(), env=env) for env in ({"COLUMNS": "80"}, {"COLUMNS": ""}))
+    assert "".join(narrow.out.split()) == "".join(wide.out.split())
+    longest = max(max(map(cell_len, line.split()), default=0) for line in narrow.out.splitlines())
+    assert max(map(cell_len, narrow.out.splitlines())) <= max(80, longest + 12)  # a word is never broken
+    assert max(map(cell_len, wide.out.splitlines())) > 80
 
 
 def test_a_file_has_the_same_width_whatever_the_terminal(monkeypatch):

@@ -13,6 +13,7 @@ import click
 
 from invdesign_core.cli.option_values import arranged
 from invdesign_core.cli.session import discover, session
+from invdesign_core.cli.tables import echo
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.errors import ConfigError, ExitCode, RunStoreError, near_match, own_version
 from invdesign_core.plugin import KINDS
@@ -52,10 +53,10 @@ def check(name: str, kind: str | None, overrides: tuple[str, ...], as_json: bool
             stdout.write(json.dumps(found | {"checks": [asdict(record) for record in records]}, indent=1) + "\n")
         else:
             for record in records:
-                stdout.write(f"{record.outcome:12}  {record.promise}\n")
+                echo(f"{record.outcome:12}  {record.promise}", stdout)
                 if record.message:
-                    stdout.write(f"{'':12}  {record.message}\n")
-            stdout.write(f"{plugin.label}: {str(records).splitlines()[-1]}\n")
+                    echo(f"{'':12}  {record.message}", stdout)
+            echo(f"{plugin.label}: {str(records).splitlines()[-1]}", stdout)
     return int(ExitCode.OK if records.ok else ExitCode.PLUGIN)
 
 

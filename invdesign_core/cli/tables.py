@@ -40,12 +40,13 @@ def _has_width(stream: TextIO) -> bool:
     return stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
 
 
-def echo(text: str) -> None:
+def echo(text: str, stream: TextIO | None = None) -> None:
     """Print lines of a list, broken at spaces where there is a width to keep to; a file has each whole."""
-    if not _has_width(sys.stdout):
-        sys.stdout.write(text + "\n")
+    stream = stream or sys.stdout
+    if not _has_width(stream):
+        stream.write(text + "\n")
         return
-    console = printer(sys.stdout)
+    console = printer(stream)
     for line in text.splitlines() or [""]:
         say(console, line, further=" " * (len(line) - len(line.lstrip()) + 4))
 

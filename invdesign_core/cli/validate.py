@@ -12,6 +12,7 @@ from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.option_values import experiment_of
 from invdesign_core.cli.output import results_only_on_stdout
 from invdesign_core.cli.session import discover
+from invdesign_core.cli.tables import echo
 from invdesign_core.context import Context, Event
 from invdesign_core.errors import plural
 from invdesign_core.space.units import behind, with_unit
@@ -64,27 +65,26 @@ def validate(
         if as_json:
             stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
             return
-        stdout.write("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()) + "\n")
+        echo("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()), stdout)
         if no_data:
             return
-        stdout.write(f"{plural(found['rows'], 'row')}\n")
+        echo(f"{plural(found['rows'], 'row')}", stdout)
         if race is not None:
             running = [name for name, reason in race["candidates"].items() if reason is None]
-            stdout.write(f"race of {', '.join(running)} by {race['folds']} folds")
-            stdout.write(f", drawn {race['repeats']} times\n" if race["repeats"] > 1 else "\n")
+            times = f", drawn {race['repeats']} times" if race["repeats"] > 1 else ""
+            echo(f"race of {', '.join(running)} by {race['folds']} folds{times}", stdout)
         units = found["units"]
         wanted = {name: f", target {target}{_behind(name, target, units)}" for name, target in found["targets"].items()}
         for v in found["variables"]:
             role = "condition" if v.get("condition") else "input "
-            stdout.write(
-                f"  {role} {with_unit(v['name'], units)}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}\n"
-            )
+            name = with_unit(v["name"], units)
+            echo(f"  {role} {name}: {v['kind']}, {v['values']}{wanted.get(v['name'], '')}", stdout)
         if "truth" in found:
-            stdout.write(f"designs are judged by the {found['truth']}\n")
+            echo(f"designs are judged by the {found['truth']}", stdout)
         for text in found["constraints"]:
-            stdout.write(f"  constraint {text}\n")
+            echo(f"  constraint {text}", stdout)
         for name in found["outputs"]:
-            stdout.write(f"  output {with_unit(name, units)}{wanted.get(name, '').replace(',', ':', 1)}\n")
+            echo(f"  output {with_unit(name, units)}{wanted.get(name, '').replace(',', ':', 1)}", stdout)
 
 
 def _behind(name: str, target: str, units: Mapping[str, str]) -> str:
