@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Real
@@ -257,16 +257,18 @@ def parse_targets(
     base: Mapping[str, Target] | None = None,
     space: Space | None = None,
     units: Units = NO_UNITS,
+    derived: Collection[str] = (),
 ) -> dict[str, Target]:
     """Read the items of ``--target``, or a ``[targets]`` table, over those of `base`; what is freed is left out.
 
-    With a `space`, targets may be about its inputs too. Numbers may come in other units than the columns' own.
+    With a `space`, targets may be about its inputs too, and about `derived` quantities.
+    Numbers may come in other units than the columns' own.
     """
     items = [items] if isinstance(items, str) else items
     example = "for example ['y=1'], or a mapping such as {'y': 1}"
     require(items, Iterable, "targets", "a list of texts or a mapping", example)
     inputs = {} if space is None else {variable.name: variable for variable in space.variables}
-    names, targets = [*outputs, *(name for name in inputs if name not in outputs)], dict[str, Target]()
+    names, targets = [*outputs, *derived, *(n for n in inputs if n not in outputs)], dict[str, Target]()
     what = "output or input" if inputs else "output"
     if isinstance(items, Mapping):
         given = [(str(name), value) for name, value in items.items()]
@@ -349,6 +351,10 @@ class Targets:
     direction: NDArray[np.int8]
     """1 where an output is to be maximised, -1 where it is to be minimised, else 0."""
     spread: FloatArray
+    exact: tuple[str, ...] = ()
+    """Outputs that are computed and not predicted: a limit on one holds to the last digit."""
+    hard: tuple[str, ...] = ()
+    """Outputs whose limits are constraints: they come before all else that is wanted."""
 
     @classmethod
     def build(cls, rows: Sequence[Mapping[str, Target]], outputs: Sequence[str], spread: FloatArray) -> Targets:
@@ -415,6 +421,14 @@ class Targets:
         elif target.lower == target.upper:
             self.tolerance[rows, m] = DEFAULT_TOLERANCE * self.spread[m]
 
+    def constrained(self, limits: Mapping[str, Target], exact: Sequence[str]) -> Targets:
+        """Return the same with limits that every design has to keep, of some of the outputs that are `exact`."""
+        found = replace(self, exact=tuple(exact), hard=tuple(limits))
+        for name, limit in limits.items():
+            m = found.outputs.index(name)
+            found.lower[:, m], found.upper[:, m], found.weight[:, m] = limit.lower, limit.upper, 1.0
+        return found
+
     def take(self, rows: slice | NDArray[np.intp]) -> Targets:
         """Return some of the targets."""
         by_row = ("lower", "upper", "weight", "tolerance", "direction")
@@ -444,6 +458,12 @@ class Targets:
         """(t, m) whether an output has to stay inside an interval of some length."""
         return self.limited & (self.lower < self.upper)
 
+    @property
+    def must(self) -> NDArray[np.bool_]:
+        """(t, m) which limits have to hold before all else: those beside an extremum, and constraints."""
+        beside = self.extremum.any(axis=1, keepdims=True) | np.isin(self.outputs, self.hard)
+        return np.asarray(beside & self.limited & (self.weight > 0))
+
     def margin(self, near: bool) -> FloatArray:
         """Return the (t, 1) shares of the ranges by which to aim inside limits: less where it costs something."""
         costs = near | (self.asked & ~self.open).any(axis=1, keepdims=True) | self.extremum.any(axis=1, keepdims=True)
@@ -472,7 +492,8 @@ class Targets:
 
     def met(self, y: FloatArray, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return (r, m) whether each output is met within its tolerance and single precision; a NaN never is."""
-        allowed = np.maximum(self.tolerance[rows] * (1 + 1e-12), np.where(self.open[rows], ROUNDOFF * self.spread, 0.0))
+        resolved = np.where(np.isin(self.outputs, self.exact), 0.0, ROUNDOFF * self.spread)
+        allowed = np.maximum(self.tolerance[rows] * (1 + 1e-12), np.where(self.open[rows], resolved, 0.0))
         inside = np.abs(self.miss(y, rows)) <= allowed
         return np.asarray(inside | ~self.asked[rows])
 
@@ -484,6 +505,5 @@ class Targets:
         tolerance, spread = self.tolerance[rows], np.where(self.spread > 0, self.spread, 1.0)
         near = np.minimum(tolerance, np.maximum(tolerance / 10, LIMIT_MARGIN * spread))
         slack = np.where(self.lower[rows] == self.upper[rows], near, 0.0)
-        must = (self.extremum.any(axis=1, keepdims=True) & self.limited & (self.weight > 0))[rows]
         miss = self.miss(y, rows)
-        return np.where(must, np.sign(miss) * np.maximum(np.abs(miss) - slack, 0.0) / spread, 0.0)
+        return np.where(self.must[rows], np.sign(miss) * np.maximum(np.abs(miss) - slack, 0.0) / spread, 0.0)

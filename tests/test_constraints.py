@@ -93,12 +93,7 @@ def test_a_constraint_means_what_it_says(text, expected):
     [
         ("2*flow rate + x-1 <= 1", ["character 15", '2*"flow rate" + "x-1" <= 1', '2*"flow rate" + "x" - 1 <= 1']),
         ("x-1*E <= 1", ['"x-1"*"E"', '"x" - 1*"E"']),
-        ("flow rate * E <= 1", ["character 11", "product of 'flow rate' and 'E'"]),
-        ("E*E <= 1", ["product of 'E'"]),
-        ("1 / E <= 1", ["character 3", "division by 'E'"]),
         ("E/0 <= 1", ["division by zero"]),
-        ("E^2 <= 1", ["character 2", "power of 'E'"]),
-        ("E**2 <= 1", ["power of 'E'"]),
         ("x <= y", ["character 6", "'y' is an output", "constraints are on design variables", "--target 'y<=LIMIT'"]),
         ("flow rat <= 1", ["character 1", "'flow rat'", "did you mean 'flow rate'?"]),
         ("flow <= 1", ["'flow'", "did you mean 'flow rate'?"]),
@@ -109,7 +104,6 @@ def test_a_constraint_means_what_it_says(text, expected):
         ("|x - E| >= 0.3", ["character 9", "non-convex", "smaller side"]),
         ("|x - E| = 0.3", ["convex"]),
         ("0.1 <= |x - E| <= 0.3", ["convex"]),
-        ("|x - |E|| <= 1", ["inside another"]),
         ("2 E <= 1", ["character 3", "'E' after '2'", "write *"]),
         ("2E <= 1", ["write 2*E"]),
         ("2(E + x) <= 1", ["after '2'", "write *"]),
@@ -146,10 +140,11 @@ def test_what_can_not_be_meant_is_refused_with_the_place(text, words):
         assert word in message
 
 
-def test_a_variable_with_a_logarithmic_scale_is_refused():
+def test_a_variable_with_a_logarithmic_scale_is_kept_as_what_is_not_linear():
     space = Space((Variable("a", lower=1, upper=2, scale="log"), Variable("b", lower=0, upper=1)))
-    with pytest.raises(ConfigError, match="'a' has a logarithmic scale"):
-        parse_constraints(["a + b <= 1"], space, [])
+    found = parse_constraints(["a + b <= 1.5"], space, [])
+    assert not len(found.linear)
+    assert found.within_limits(np.array([[1.0, 0.5], [1.0, 0.6]])).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("end", ["above zero", "are above zero", "nonzero", "are non-zero"])

@@ -290,11 +290,11 @@ def _measured(report: Report, console: Console) -> None:
     for row in shown:
         cells = [] if row.row is None else [("row", str(row.row))]
         cells += [(_heading(name, report), as_written(value)) for name, value in row.inputs.items()]
-        cells += [
-            (f"measured {_heading(name, report)}", measured_text(row.outputs[name], target))
-            for name, target in report.target.items()
-            if name in row.outputs  # else it is an input
-        ]
+        for name, target in report.target.items():
+            if name in row.outputs:
+                cells.append((f"measured {_heading(name, report)}", measured_text(row.outputs[name], target)))
+            elif name in row.derived:
+                cells.append((_heading(name, report), output_text(row.derived[name], target)))
         rows.append(cells)
     _cells_as_table(rows, title, console, bold=len(shown[0].inputs) + (shown[0].row is not None), what="measured")
 
@@ -320,8 +320,11 @@ def _cells_as_table(rows: list[list[tuple[str, str]]], title: str, console: Cons
 def _cells(design: DesignReport, report: Report) -> list[tuple[str, str]]:
     """Return what is shown of a design, each with its heading."""
     cells = [(_heading(name, report), typed(value)) for name, value in design.inputs.items()]
+    for name, value in (design.derived or {}).items():
+        own = report.target.get(name)
+        cells.append((_heading(name, report), _number(value) if own is None else output_text(value, own)))
     for name, target in report.target.items():
-        if name not in design.prediction:  # an input
+        if name not in design.prediction:  # an input, or derived from some
             continue
         error = design.error[name] if design.error and name in design.error else None
         heading = f"predicted {_heading(name, report)}" + ("" if error is None else f" ± {_number(error)}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PLUGINS = ("solver", "objective")
 """The plugins that may be others than those of the run."""
-SECTIONS = (*PLUGINS, "design", "confidence", "units")
+SECTIONS = (*PLUGINS, "design", "confidence", "units", "derive")
 """Sections of an experiment that may be laid over those of a run, whatever is done with it."""
 
 

@@ -54,7 +54,8 @@ def validate(
             ]
             found["constraints"] = list(checked.space.constraints.texts)
             found["outputs"] = list(checked.data.outputs)
-            found["units"] = dict(checked.units.of)
+            found["derived"] = {name: formula.text for name, formula in checked.derived.items()}
+            found["units"] = dict(checked.said.units.of)
             found["targets"] = {name: str(target) for name, target in checked.targets.items()}
             if checked.truth is not None:
                 found["truth"] = chosen.truth.words
@@ -83,6 +84,8 @@ def validate(
             echo(f"designs are judged by the {found['truth']}", stdout)
         for text in found["constraints"]:
             echo(f"  constraint {text}", stdout)
+        for name, text in found["derived"].items():
+            echo(f"  derived {with_unit(name, units)} = {text}{wanted.get(name, '')}", stdout)
         for name in found["outputs"]:
             echo(f"  output {with_unit(name, units)}{wanted.get(name, '').replace(',', ':', 1)}", stdout)
 

@@ -205,7 +205,8 @@ class Answers:
     def designs(self) -> pd.DataFrame:
         """The distinct designs, best first.
 
-        ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``, ``spread.NAME`` of an ensemble; where there is a
+        ``target``, ``rank``, ``design.NAME``, ``prediction.NAME``, ``spread.NAME`` of an ensemble, ``derived.NAME`` of
+        what is computed from the inputs by a formula; where there is a
         true model ``truth.NAME``, ``difference.NAME``, the prediction minus the truth, and ``failed``, why there is no
         truth; ``loss``, ``variance``, ``met.NAME`` for each output with a value or limits to meet, ``miss.NAME``
         for each asked output, ``met``, which has no value where nothing but a maximum or minimum is asked for,
@@ -298,8 +299,8 @@ class Answers:
         )
 
     def reached(self, name: str, by: str) -> Any:
-        """Return the column of an output as it is known by ``truth`` or ``prediction``, or that of an input itself."""
-        return self.columns[(by, name) if (by, name) in self.columns else ("design", name)]
+        """Return the column of an output as it is known by ``truth`` or ``prediction``, or that of what is exact."""
+        return next(self.columns[part, name] for part in (by, "derived", "design") if (part, name) in self.columns)
 
     @property
     def without_guarantee(self) -> int | None:
@@ -336,10 +337,12 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     limited = targets.limited[reached.groups]
     can_tell = with_gaps(hit, limited.any(axis=1) | ~hit)
     columns: Columns = {("design", name): written[name].array for name in space.names}
-    named = [(m, name) for m, name in enumerate(surrogate.outputs) if name not in surrogate.exact_inputs]
+    named = surrogate.predicted
+    asked_for = [(surrogate.outputs.index(name), name) for name in surrogate.derived]
     for part, values in (("prediction", reached.prediction.mean), ("spread", reached.prediction.std)):
         if values is not None:
             columns |= {(part, name): values[:, m] for m, name in named}
+    columns |= {("derived", name): formula.value(reached.x) for name, formula in problem.wishes.formulas.items()}
     columns |= {("loss",): reached.loss, ("variance",): reached.variance}
     starts: Columns = {("target",): reached.groups, ("start",): numbered_within(reached.groups)}
     starts |= {("guess", name): reached.guess[:, j] for j, name in enumerate(_encoded_names(surrogate.space))}
@@ -347,7 +350,7 @@ def answers(problem: InverseProblem, reached: SearchResult) -> Answers:
     for name in ("status", "message", "evaluations", "moved"):
         starts[name,] = getattr(reached, name)
     every = problem.whole or targets  # every part of a table has the columns that the whole needs
-    for m, name in named:
+    for m, name in (*named, *asked_for):
         if every.limited[:, m].any():
             columns["met", name] = with_gaps(met[:, m], limited[:, m])
         if every.asked[:, m].any():

@@ -199,7 +199,7 @@ def interval_columns(problem: InverseProblem, x: FloatArray, searched: Predictio
     if problem.second is None:
         return {}
     found, surrogate = intervals(problem, x, searched, groups), problem.surrogate
-    named = [(m, name) for m, name in enumerate(surrogate.outputs) if name not in surrogate.exact_inputs]
+    named = surrogate.predicted
     kinds = {"": found.half, "_new": found.half_new}
     if ((problem.whole or problem.targets).asked.sum(axis=1) > 1).any():
         kinds |= {"_joint": found.joint, "_new_joint": found.joint_new}

@@ -48,8 +48,8 @@ def measured_rows(problem: InverseProblem, known: TrainingRows, found: Answers) 
         columns["row",] = rows.rows[there][row]
     written = space.decode(x[row])
     columns |= {("design", name): written[name].array for name in space.names}
-    inputs = problem.surrogate.exact_inputs
-    columns |= {("measured", name): y[row, m] for m, name in enumerate(outputs) if name not in inputs}
+    columns |= {("measured", name): y[row, m] for m, name in problem.surrogate.predicted}
+    columns |= {("derived", name): formula.value(x[row]) for name, formula in problem.wishes.formulas.items()}
     judged = targets.met(y[row], target)
     limited = targets.limited[target]
     for m in np.flatnonzero((problem.whole or targets).limited.any(axis=0)):
@@ -74,6 +74,7 @@ def admissible(space: Space, x: FloatArray) -> NDArray[np.bool_]:
         fine &= (rules.linear.violation(x) <= allowed).all(axis=1)
     for limit in rules.at_most:
         fine &= limit.excess(x) == 0
+    fine &= rules.within_limits(x)
     return np.asarray(fine)
 
 

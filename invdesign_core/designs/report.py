@@ -54,7 +54,14 @@ class MeasuredReport(_Part):
     row: int | None = Field(description="Its number in the table, the first being 1; null where it was not kept.")
     inputs: dict[str, Any] = Field(description="Its design.")
     outputs: dict[str, Number] = Field(description="What was measured, for every output; null where it was not.")
+    derived: dict[str, Number] = Field(
+        default_factory=dict, description="What follows from its inputs by a formula, as `derived` of a design."
+    )
     met: dict[str, bool] = Field(description="As `met` of a design.")
+
+    def value(self, name: str) -> Any:
+        """Return what is known of an output, a derived quantity or an input."""
+        return {**self.inputs, **self.derived, **self.outputs}[name]
 
 
 class DesignReport(_Part):
@@ -62,6 +69,10 @@ class DesignReport(_Part):
 
     inputs: dict[str, Any] = Field(description="The design, rounded to the digits it needs.")
     prediction: dict[str, Number] = Field(description="The surrogate's answer at exactly these inputs.")
+    derived: dict[str, Number] | None = Field(
+        None,
+        description="What follows from these inputs by a formula, computed exactly; null where no formula is given.",
+    )
     spread: dict[str, Number] | None = Field(
         description="Standard deviation of the prediction: over the members, or by a model that knows its own; null "
         "where there is none."
@@ -122,6 +133,11 @@ class DesignReport(_Part):
         description="Directions along which the prediction stays: steps of the inputs, by name; null where the design "
         "misses, or nothing but an extremum is asked for."
     )
+
+    def value(self, name: str) -> Any:
+        """Return what is known of an output, by the true model where there is one, a derived quantity or an input."""
+        outputs = self.truth or self.prediction
+        return outputs[name] if name in outputs else (self.derived or {}).get(name, self.inputs.get(name))
 
 
 class StartsReport(_Part):
@@ -510,6 +526,7 @@ def measured_reports(answers: Answers) -> tuple[list[MeasuredReport], int, Measu
             row=part_of(rows, i).get("row"),
             inputs=part_of(rows, i, "design"),
             outputs=part_of(rows, i, "measured"),
+            derived=part_of(rows, i, "derived"),
             met=part_of(rows, i, "met"),
         )
         for i in range(len(rows["target",]))
@@ -649,6 +666,7 @@ def _design(answers: Answers, row: int) -> DesignReport:
     return DesignReport(
         inputs=part("design"),
         prediction=part("prediction"),
+        derived=part("derived") or None,
         spread=part("spread") or None,
         error=part("error") or None,
         over_conditions=part("over_conditions") or None,

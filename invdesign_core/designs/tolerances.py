@@ -46,7 +46,7 @@ def tolerance_ranges(
     """
 
     def meets(points: FloatArray) -> NDArray[np.bool_]:
-        y = surrogate.units(predict(surrogate, points))
+        y = surrogate.units(predict(surrogate, points), points)
         return np.asarray(targets.met(y, np.zeros(len(points), dtype=np.intp)).all(axis=1))
 
     already = broken(space, x)  # what rounding has broken in a design itself does not limit its tolerance ranges

@@ -195,9 +195,7 @@ def miss_of(name: str, design: DesignReport, target: TargetReport) -> str:
 
 def values_of(row: MeasuredReport, targets: Mapping[str, TargetReport]) -> str:
     """Name what was measured in a row of some outputs, as it was written."""
-    return ", ".join(
-        f"{name} {measured_text({**row.inputs, **row.outputs}[name], target)}" for name, target in targets.items()
-    )
+    return ", ".join(f"{name} {measured_text(row.value(name), target)}" for name, target in targets.items())
 
 
 def _by_rows(report: Report) -> str:
@@ -221,9 +219,11 @@ def _reached(report: Report, judge: str) -> str:
     for name, target in report.target.items():
         if target.goal is not None:
             most = "largest" if target.goal == "max" else "smallest"
-            if name in best.prediction:
-                reached = output_text((best.truth or best.prediction)[name], target)
-                parts.append(f"the {most} {name} found{held} is {reached}{behind(name, report.units)} {judge}")
+            if name in best.prediction or name in (best.derived or {}):
+                reached = output_text(best.value(name), target)
+                by = judge if name in best.prediction or held else ""
+                found = f"the {most} {name} found{held} is {reached}{behind(name, report.units)} {by}"
+                parts.append(found.rstrip())
             else:  # an input
                 by = f"{held} {judge}" if held else ""
                 parts.append(

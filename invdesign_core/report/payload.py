@@ -291,7 +291,7 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
     """Return one design: what it is, what it promises, and what lies around it."""
     report = material.report
     said = design.model_dump(mode="json")
-    outputs = [promise(name, design, said, report) for name in design.prediction]
+    outputs = [promise(name, design, said, report) for name in (*design.prediction, *(design.derived or {}))]
     nearest = design.nearest
     met = None if not design.met else all(design.met.values())
     return {
@@ -323,7 +323,8 @@ def _design(material: Material, design: DesignReport) -> dict[str, Any]:
 def promise(name: str, design: DesignReport, said: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Return what a design promises of one output, beside what is wanted."""
     target = report.target.get(name)
-    value, truth = design.prediction[name], (design.truth or {}).get(name)
+    value = {**design.prediction, **(design.derived or {})}[name]
+    truth = (design.truth or {}).get(name)
     interval, once = ((said.get(key) or {}).get(name) for key in ("interval", "interval_new"))
     interval = None if interval is None or None in interval else interval
     error = (said.get("error") or {}).get(name)

@@ -196,6 +196,7 @@ def _fine(space: Space, x: FloatArray, low: FloatArray, high: FloatArray) -> Flo
         return x
     x = written(space, x, np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape))
     fine = space.feasible_set.within(low, high).holds(x) & ~broken(space, x).any(axis=1)
+    fine &= space.constraints.within_limits(x)
     x = x[fine]
     _, first = np.unique(x, axis=0, return_index=True)
     return np.asarray(x[np.sort(first)])

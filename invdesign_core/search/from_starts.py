@@ -188,11 +188,11 @@ def _shortened(
         open_ | targets.extremum[groups], SAME, np.minimum(SAME, targets.tolerance[groups] / 10 / surrogate.scale)
     )
     z = surrogate.predict_z(x).mean
-    y = surrogate.units(z)
+    y = surrogate.units(z, x)
 
     def as_good(tried: FloatArray, before: FloatArray) -> Mask:
         now = surrogate.predict_z(tried).mean
-        changed = surrogate.units(now)
+        changed = surrogate.units(now, tried)
         worse = (np.abs(now - z) > allowed) | (np.isfinite(z) & ~np.isfinite(now))
         worse |= targets.met(y, groups) & ~targets.met(changed, groups)
         worse |= open_ & (targets.miss(y, groups) == 0) & (targets.miss(changed, groups) != 0)

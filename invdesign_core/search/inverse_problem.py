@@ -20,6 +20,7 @@ from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.solver import Solver
 from invdesign_core.search.trust_boxes import measured
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
+from invdesign_core.space.expressions import Expression
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -43,10 +44,14 @@ OBJECTIVE = "a loss is a number of 0 or more, and 0 where the goal is met"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is wanted of the answers besides the targets: how many distinct designs for each, and near to what."""
+    """What is wanted of the answers besides the targets: how many distinct designs for each, and near to what.
+
+    Beside each design the values of `formulas` of its inputs are shown.
+    """
 
     designs: int = 5
     near_to: NearTo = field(default_factory=NearTo)
+    formulas: Mapping[str, Expression] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class InverseProblem:
 
 def firm(goal: Goal, targets: Targets, heavy: float = FIRM) -> Goal:
     """Return t goals in which limits beside an extremum weigh so many times more; the default is to compare points."""
-    must = targets.extremum.any(axis=1, keepdims=True) & ~targets.extremum
+    must = targets.must & ~targets.extremum
     return replace(goal, weight=np.where(must, heavy, 1.0) * goal.weight)
 
 
@@ -215,7 +220,7 @@ class SearchResult:
     def prediction(self) -> Prediction:
         """(b, m) in the user's units."""
         z, surrogate = self.z, self.problem.surrogate
-        return Prediction(surrogate.units(z.mean), None if z.std is None else z.std * surrogate.scale)
+        return Prediction(surrogate.units(z.mean, self.x), None if z.std is None else z.std * surrogate.scale)
 
     @cached_property
     def loss(self) -> FloatArray:

@@ -41,7 +41,7 @@ def hold_limits(begun: SearchResult, forward: Any, rows: Bounded, ctx: Context) 
     least. Targets of set points alone are solved once, and limits without an extremum as `_from_inside` says.
     """
     targets, everything = begun.problem.targets, np.arange(len(begun.u))
-    if targets.extremum.any():
+    if targets.extremum.any() or targets.hard:
         return _Extrema(begun, forward, rows, ctx).ended()
     descent = _Descent(begun, forward, rows, ctx)
     if targets.open.any():
@@ -72,7 +72,8 @@ class _Descent:
 
     def predict(self, rows: IndexArray) -> FloatArray:
         """Return (k, m) outputs in the user's units where some rows are."""
-        return self.surrogate.units(self.surrogate.predict_z(self._forward.to_x(self.u[rows])).mean)
+        x = self._forward.to_x(self.u[rows])
+        return self.surrogate.units(self.surrogate.predict_z(x).mean, x)
 
     def ended(self) -> SearchResult:
         """Return where all rows are, with the solver's account of the last search that each took part in."""
@@ -169,7 +170,8 @@ class _Extrema(_Descent):
         surrogate = self.surrogate
         asked = self._aim.take(self.groups[rows])
         limits = self.targets.limits(surrogate.shift, surrogate.scale, LIMIT_MARGIN).take(self.groups[rows])
-        weight = asked.weight * np.where(self.targets.extremum[self.groups[rows]], 1.0, heavy)
+        must = self.targets.must & ~self.targets.extremum
+        weight = asked.weight * np.where(must[self.groups[rows]], heavy, 1.0)
         ended, inside = np.zeros(weight.shape, dtype=bool), np.zeros(weight.shape)
         live, slow = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
         excess = self._excess(rows)

@@ -28,6 +28,8 @@ _GRAMMAR = r"""
          | NAME                    -> name
          | _LEFT sum _RIGHT
          | BAR sum BAR             -> magnitude
+         | FUNCTION _LEFT sum (COMMA sum)* _RIGHT -> call
+    ?expression: sum
     LE: "<=" | "≤"
     GE: ">=" | "≥"
     EQ: /==?/
@@ -41,6 +43,7 @@ _GRAMMAR = r"""
     _LEFT: "("
     _RIGHT: ")"
     BAR: "|"
+    FUNCTION: /(?:exp|ln|log10|log|sqrt|abs|min|max)(?=\s*\()/i
     AT_MOST: /at\s+most\b/i
     OF: /of\b/i
     COMMA: /,(?:\s*and\b)?|and\b/i
@@ -79,12 +82,14 @@ def _parser() -> tuple[Any, dict[str, re.Pattern[str]]]:
     """Compile the grammar, at the first constraint only; return the parser, and what its signs and words look like."""
     import lark
 
-    parser = lark.Lark(_GRAMMAR, parser="lalr", lexer="basic")
+    parser = lark.Lark(_GRAMMAR, parser="lalr", lexer="basic", start=["start", "expression"])
     return parser, {t.name: re.compile(t.pattern.to_regexp()) for t in parser.terminals if t.pattern}
 
 
-def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
+def only_reading(text: str, names: Sequence[str], start: str = "start") -> Tree[Token]:
     """Return the one way to read a text; two are refused, even where one of them is not linear.
+
+    It is a constraint, or a formula where `start` is ``expression``.
 
     Names may hold anything, so all words that may stand at a place are tried. Of those that bring the parser into one
     state at one place two are kept: what follows is the same for both, and more than two don't matter.
@@ -92,7 +97,7 @@ def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
     from lark import UnexpectedToken
 
     longest = sorted(filter(None, names), key=len, reverse=True)
-    reached: dict[int, list[tuple[Any, list[Token]]]] = {0: [(_parser()[0].parse_interactive(), [])]}
+    reached: dict[int, list[tuple[Any, list[Token]]]] = {0: [(_parser()[0].parse_interactive(start=start), [])]}
     found: list[list[Token]] = []
     while reached:
         end = min(reached)
@@ -122,7 +127,7 @@ def only_reading(text: str, names: Sequence[str]) -> Tree[Token]:
             "put the names in double quotes, as in the reading that you mean",
         )
     # The trees of the parsers above are of no use: copies of a parser share and change them.
-    parser = _parser()[0].parse_interactive()
+    parser = _parser()[0].parse_interactive(start=start)
     trees: list[Tree[Token]] = [parser.feed_token(word) for word in found[0]]
     return trees[-1]
 

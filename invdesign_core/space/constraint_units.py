@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from invdesign_core.errors import ConfigError
@@ -15,10 +16,36 @@ if TYPE_CHECKING:
     from lark import Token, Tree
 
 
-def in_own_units(text: str, names: Sequence[str], units: Units, place: str = "constraints") -> str:
+def in_whole_names(text: str, names: Sequence[str], units: Units) -> str:
+    """Return a formula with the whole names of columns in the place of those that leave out a unit."""
+    try:
+        tree = only_reading(text, [*names, *units.short], "expression")
+    except Refusal:  # told where it is read in earnest
+        return text
+    short = [token for token in _tokens(tree, "NAME") if str(token) in units.short]
+    return _replaced(text, [(token, f'"{units.name(str(token))}"') for token in short])
+
+
+def written_out(text: str, names: Sequence[str], derived: Mapping[str, str]) -> str:
+    """Return a formula in which other formulas stand in the place of their names."""
+    try:
+        tree = only_reading(text, [*names, *derived], "expression")
+    except Refusal:
+        return text
+    return _replaced(text, [(t, f"({derived[str(t)]})") for t in _tokens(tree, "NAME") if str(t) in derived])
+
+
+def in_own_units(
+    text: str,
+    names: Sequence[str],
+    units: Units,
+    derived: Mapping[str, str] = MappingProxyType({}),
+    place: str = "constraints",
+) -> str:
     """Return a constraint in which all numbers are plain, in the units of the columns that they are compared with.
 
-    A text that needs no change, or that can't be read, comes back as it is.
+    Formulas stand in the place of the names of `derived` quantities. A text that needs no change, or that can't be
+    read, comes back as it is.
 
     Raises
     ------
@@ -26,14 +53,13 @@ def in_own_units(text: str, names: Sequence[str], units: Units, place: str = "co
         If a number has a unit that can't be converted into that of what it stands beside.
     """
     try:
-        tree = only_reading(text, [*names, *units.short])
+        tree = only_reading(text, [*names, *units.short, *derived])
     except Refusal:  # told where the constraint is read in earnest
         return text
     quantities = list(_tokens(tree, "QUANTITY"))
-    short = [token for token in _tokens(tree, "NAME") if str(token) in units.short]
-    if not quantities and not short:
-        return text
-    new = {token.start_pos: (token, f'"{units.name(str(token))}"') for token in short}
+    named = list(_tokens(tree, "NAME"))
+    new = [(token, f'"{units.name(str(token))}"') for token in named if str(token) in units.short]
+    new += [(token, f"({derived[str(token)]})") for token in named if str(token) in derived]
     if quantities:
         unit, total = _measure(tree, units, text, place)
         for token in quantities:
@@ -54,9 +80,14 @@ def in_own_units(text: str, names: Sequence[str], units: Units, place: str = "co
                     "or a difference of two alone, as in t <= 350 K or t1 - t2 <= 5 K",
                     f"write a plain number, in {unit}",
                 )
-            new[token.start_pos] = token, typed(value)
-    for _, (token, plain) in sorted(new.items(), reverse=True):
-        text = text[: token.start_pos] + plain + text[token.end_pos :]
+            new.append((token, typed(value)))
+    return _replaced(text, new)
+
+
+def _replaced(text: str, new: Sequence[tuple[Token, str]]) -> str:
+    """Return a text with other words in the place of some."""
+    for token, word in sorted(new, key=lambda pair: pair[0].start_pos or 0, reverse=True):
+        text = text[: token.start_pos] + word + text[token.end_pos :]
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,12 +74,32 @@ class AtMost:
         return np.asarray(np.maximum(above - self.count, 0), dtype=np.float64)
 
 
+class Limit(Protocol):
+    """A constraint that is not linear, as `expressions` has it."""
+
+    @property
+    def expression(self) -> Any:
+        """The formula."""
+
+    @property
+    def lower(self) -> float:
+        """The least that it may be."""
+
+    @property
+    def upper(self) -> float:
+        """The most that it may be."""
+
+    def holds(self, x: FloatArray) -> Mask:
+        """(n,) whether (n, e) designs satisfy it."""
+
+
 @dataclass(frozen=True)
 class Constraints:
     """What designs must satisfy besides bounds and kinds: k rows over encoded designs, and limits on those above zero.
 
     `origin` (k,) says which of the `texts` each row is from; an absolute value gives two. `written` (k,) holds the
     smaller and the larger side of each row as they were written, since rounding depends on the order of the terms.
+    `limits` are constraints that are not linear: the search is led to where they hold, and designs are judged by them.
     """
 
     linear: Linear
@@ -86,10 +107,18 @@ class Constraints:
     texts: tuple[str, ...] = ()
     origin: tuple[int, ...] = ()
     written: tuple[tuple[Value, Value], ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any constraint."""
-        return bool(len(self.linear) or self.at_most)
+        return bool(len(self.linear) or self.at_most or self.limits)
+
+    def within_limits(self, x: FloatArray) -> Mask:
+        """(n,) whether (n, e) designs satisfy what is not linear, computed as it is written."""
+        found = np.ones(len(x), dtype=bool)
+        for limit in self.limits:
+            found &= limit.holds(x)
+        return found
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -190,15 +190,16 @@ def data_of(known: TrainingRows, surrogate: Surrogate, options: Mapping[str, Any
 
 @dataclass(frozen=True)
 class WithInputs:
-    """A belief that also says what inputs are that a target wants small or large: exactly themselves."""
+    """A belief that also says what formulas of the inputs are: exactly their `values` at (n, e) designs, (n, k)."""
 
     belief: Belief
-    columns: Any
+    values: Callable[[FloatArray], FloatArray]
+    count: int
 
     def predict(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return means and standard deviations, those of the inputs last."""
+        """Return means and standard deviations, those of the formulas last."""
         mean, std = self.belief.predict(x)
-        own = x[:, self.columns]
+        own = self.values(x)
         return np.column_stack([mean, own]), np.column_stack([std, np.full_like(own, 1e-12)])
 
     def given(self, x: FloatArray) -> WithInputs:
@@ -208,7 +209,7 @@ class WithInputs:
     def influence(self, x: FloatArray) -> FloatArray:
         """Return the slopes of the means by the outputs of experiments under way; they move no input."""
         slopes = self.belief.influence(x)
-        return np.concatenate([slopes, np.zeros((*slopes.shape[:2], len(self.columns)))], axis=2)
+        return np.concatenate([slopes, np.zeros((*slopes.shape[:2], self.count))], axis=2)
 
     def near(self, x: FloatArray) -> WithInputs:
         """Return what the rows nearest to some designs say."""
@@ -217,4 +218,4 @@ class WithInputs:
     @cached_property
     def noise(self) -> FloatArray:
         """(m,) standard deviations of a measurement; an input has none."""
-        return np.concatenate([self.belief.noise, np.zeros(len(self.columns))])
+        return np.concatenate([self.belief.noise, np.zeros(self.count)])

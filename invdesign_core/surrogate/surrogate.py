@@ -119,6 +119,17 @@ class Surrogate:
         return ()
 
     @property
+    def predicted(self) -> list[tuple[int, str]]:
+        """The outputs that are predicted, and not computed, with their numbers."""
+        exact = {*self.derived, *self.exact_inputs}
+        return [(m, name) for m, name in enumerate(self.outputs) if name not in exact]
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """The outputs that are formulas of inputs, which are computed exactly."""
+        return ()
+
+    @property
     def scenarios(self) -> Scenarios | None:
         """What conditions may be, where the answers are means over that."""
         return None
@@ -195,8 +206,8 @@ class Surrogate:
         z = self.predict_z(np.asarray(x, dtype=np.float64))
         return Prediction(self.units(z.mean), None if z.std is None else z.std * self.scale)
 
-    def units(self, z: FloatArray) -> FloatArray:
-        """Return (n, m) outputs in the user's units."""
+    def units(self, z: FloatArray, x: FloatArray | None = None) -> FloatArray:
+        """Return (n, m) outputs in the user's units; with their (n, e) designs, those that are computed exactly."""
         return self.shift + self.scale * z
 
     def save(self, folder: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from invdesign_core.space.conditions import Scenarios
+from invdesign_core.space.expressions import Expression
+from invdesign_core.space.space import Space
 from invdesign_core.truth.simulated import Simulated, Truth
 
 if TYPE_CHECKING:
@@ -41,15 +43,16 @@ class Around:
 
 @dataclass(frozen=True)
 class WithInputs(Around):
-    """A true model that answers with some of the inputs too, `names`, as outputs that are never off."""
+    """A true model that answers with formulas of the inputs too, by name, as outputs that are never off."""
 
-    names: tuple[str, ...]
+    space: Space
+    formulas: Mapping[str, Expression]
 
     def evaluate(self, designs: pd.DataFrame, outputs: Sequence[str], ctx: Context) -> Simulated:
         """Return the outputs of n designs."""
-        said = self.base.evaluate(designs, [name for name in outputs if name not in self.names], ctx)
-        others = iter(said.y.T)
-        sides = [designs[name].to_numpy(dtype=np.float64) if name in self.names else next(others) for name in outputs]
+        said = self.base.evaluate(designs, [name for name in outputs if name not in self.formulas], ctx)
+        others, x = iter(said.y.T), self.space.encode(designs)
+        sides = [self.formulas[name].value(x) if name in self.formulas else next(others) for name in outputs]
         return replace(said, y=np.column_stack(sides))
 
 

@@ -23,12 +23,12 @@ from invdesign_core.plugin import Solver
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray
-from invdesign_core.space.units import Units
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.truth.simulated import Truth
 from invdesign_core.truth.simulator import find, of_dataset, simulator_of
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.derived import Understood
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.inverse import invert_many, pose, tell_of_truth, time_limit_of
 from invdesign_core.workflow.race import learn
@@ -304,10 +304,9 @@ def posed(
         return found.model_copy(update={"starts": STARTS}) if few else found
 
     blind = replace(model, rows=model.known._replace(held_out=None), truth=None)
-    units = Units.of_columns(data.space.variables, data.outputs, data.units, experiment.units)
-    design = experiment.design.converted(units, [*data.space.names, *data.outputs])
-    design = design.model_copy(update={"designs": designs})
-    return pose(blind, data.space, design, frame, stages.objective, choose, ctx)
+    said = Understood.of(experiment.design, data.space, data.outputs, experiment.units, experiment.derive, data.units)
+    said = replace(said, design=said.design.model_copy(update={"designs": designs}))
+    return pose(blind, data.space, said, frame, stages.objective, choose, ctx)
 
 
 def name_of(model: ForwardModel, stages: Stages) -> str:

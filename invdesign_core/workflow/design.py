@@ -102,12 +102,15 @@ class Design(BaseModel):
         design: Design = build_options(cls, values, place)
         return design
 
-    def converted(self, units: Units, names: Sequence[str]) -> Design:
+    def converted(
+        self, units: Units, names: Sequence[str], derived: Mapping[str, str] = MappingProxyType({})
+    ) -> Design:
         """Return the same with plain numbers in the units of the columns, and with the whole names of these.
 
-        `names` are those of all inputs and outputs, for constraints.
+        `names` are those of all inputs and outputs, for constraints; in these, formulas take the place of `derived`
+        names.
         """
-        if not units:
+        if not units and not derived:
             return self
 
         def read(said: Mapping[str, Any], convert: Callable[[Any, Numbers, str], Any], key: str) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class Design(BaseModel):
                 "step": read(self.step, _steps, "step of"),
                 "conditions": read(self.conditions, _distribution, "conditions:"),
                 "log": [units.name(name) for name in self.log],
-                "constraints": [in_own_units(text, names, units) for text in self.constraints],
+                "constraints": [in_own_units(text, names, units, derived) for text in self.constraints],
             }
         )
         found._units = units
@@ -133,7 +136,7 @@ class Design(BaseModel):
         """Say what became of constraints in other units than those of the columns."""
         for written, read in zip(before.constraints, self.constraints, strict=True):
             if written != read:
-                ctx.note(f"the constraint {written!r} is {read!r}, in the units of the columns")
+                ctx.note(f"the constraint {written!r} means {read!r}")
 
     def restrict(self, space: Space, held: Collection[str] = ()) -> Space:
         """Return the space in which these values exist, constraints aside.

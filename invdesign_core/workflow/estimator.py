@@ -40,6 +40,7 @@ from invdesign_core.truth.simulated import Truth
 from invdesign_core.workflow import saved
 from invdesign_core.workflow.conditions import predicted_over
 from invdesign_core.workflow.confidence import second_model
+from invdesign_core.workflow.derived import Understood
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import invert, invert_many, pose, time_limit_of
@@ -87,6 +88,9 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     units : mapping, optional
         Units of columns, such as ``{"flow": "m^3/s"}``, beside those that stand in brackets in the names of columns.
         Targets and the parameters above may then be text with another unit, such as ``"2 L/min"``.
+    derive : mapping, optional
+        Quantities that follow from inputs by a formula, such as ``{"cost": "2.1*resin + 0.8*filler"}``. They are shown
+        with every design, and may be targets.
     seed : int
         Fixes training, starts and result on one machine.
     backend : str, optional
@@ -163,6 +167,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         truth: Callable[[pd.DataFrame], pd.DataFrame] | str | Mapping[str, Any] | None = None,
         confidence: Mapping[str, Any] | None = None,
         units: Mapping[str, str] | None = None,
+        derive: Mapping[str, str] | None = None,
         seed: int = 0,
         backend: str | None = None,
         registry: Registry | None = None,
@@ -173,7 +178,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.conditions, self.confidence = conditions, confidence
         self.margin, self.constraints, self.designs = margin, constraints, designs
         self.near, self.fewest_changes, self.stay_near_data = near, fewest_changes, stay_near_data
-        self.truth, self.units = truth, units
+        self.truth, self.units, self.derive = truth, units, derive
 
     def fit(self, X: Any, y: Any) -> Self:
         """Tune and train a surrogate.
@@ -386,7 +391,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                     f"give a mapping; the outputs are {', '.join(map(repr, outputs))}",
                 )
             target = {outputs[0]: target}
-        wanted = parse_targets(target, outputs, space=surrogate.space, units=self._units())
+        wanted = parse_targets(target, outputs, None, surrogate.space, *self._of_columns())
         if not wanted:
             raise ConfigError("no target is given", f"for example {{{outputs[0]!r}: 1}}")
         return wanted
@@ -408,7 +413,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
         model = ForwardModel(surrogate, self.report_, self.known_, self._true_model(), self._second(ctx, registry))
-        problem = pose(model, surrogate.space, self._design(), asked, objective, choose, ctx, self._units())
+        problem = pose(model, surrogate.space, self._understood(self._said()), asked, objective, choose, ctx)
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)
         return problem, ctx
@@ -595,19 +600,30 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _design(self, data: Data | None = None) -> Design:
         """Return what may vary, from the parameters, in the units of the columns where these are known by now."""
+        said = self._said()
+        return said if data is None and not hasattr(self, "surrogate_") else self._understood(said, data).design
+
+    def _said(self) -> Design:
+        """Return what may vary as the parameters say it."""
         given = {key: plain(getattr(self, key, None)) for key in Design.model_fields}
         said = {key: value for key, value in given.items() if value is not None}
-        design = Design.from_mapping(said, "InverseDesign")
-        if data is None and not hasattr(self, "surrogate_"):
-            return design
-        known = self._fitted() if data is None else data
-        return design.converted(self._units(data), [*known.space.names, *known.outputs])
+        return Design.from_mapping(said, "InverseDesign")
 
     def _units(self, data: Data | None = None) -> Units:
         """Return the units of all columns: those that came with the data, and those that the user says."""
+        return self._understood(Design(), data).units
+
+    def _of_columns(self) -> tuple[Units, Mapping[str, str]]:
+        """Return the units of columns, and the formulas of inputs by name."""
+        said = self._understood(Design())
+        return said.units, said.derive
+
+    def _understood(self, design: Design, data: Data | None = None) -> Understood:
         known = self._fitted() if data is None else data
         found = getattr(self, "units_", None) if data is None else data.units
-        return Units.of_columns(known.space.variables, known.outputs, found, self.units)
+        units, derive = self.units, plain(getattr(self, "derive", None)) or {}
+        require(derive, Mapping, "derive", "a mapping from names to formulas", 'for example {"cost": "2*a + b"}')
+        return Understood.of(design, known.space, known.outputs, units, derive, found)
 
     def _context(self) -> Context:
         require(self.seed, (int, np.integer), "seed", "a whole number")

@@ -92,6 +92,11 @@ class Experiment(BaseModel):
         default_factory=dict,
         description='Units of inputs and outputs, such as `"degC"`, by name, where the table does not say them.',
     )
+    derive: dict[str, str] = Field(
+        default_factory=dict,
+        description='Quantities that follow from inputs by a formula, such as `cost = "2.1*resin + 0.8*filler"`, by '
+        "name: they are shown with every design, and may be targets.",
+    )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection, description="Which plugins there are, beyond those installed."
     )

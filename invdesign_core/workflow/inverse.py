@@ -19,6 +19,8 @@ from invdesign_core.search.plan import Plan
 from invdesign_core.search.search import plan_for, search
 from invdesign_core.search.solver import Solver
 from invdesign_core.search.starts import check_held
+from invdesign_core.space.conditions import Scenarios
+from invdesign_core.space.expressions import Expression
 from invdesign_core.space.space import Space
 from invdesign_core.space.units import NO_UNITS, Units
 from invdesign_core.surrogate.exact_inputs import ExactInputs
@@ -27,6 +29,7 @@ from invdesign_core.targets import ROUNDOFF, Target, Targets
 from invdesign_core.truth.around import WithInputs
 from invdesign_core.truth.simulated import Tally, Truth, sum_of
 from invdesign_core.workflow.conditions import averaged, tell
+from invdesign_core.workflow.derived import Understood, derivations, limits_of, shown, tell_doubts
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.fixed_inputs import check_conditions, held_names, hold
 from invdesign_core.workflow.input_limits import check_wanted
@@ -39,54 +42,86 @@ if TYPE_CHECKING:
 def pose(
     model: ForwardModel,
     base: Space,
-    design: Design,
+    said: Design | Understood,
     asked: Mapping[str, Target] | pd.DataFrame,
     objective: Objective,
     choose: Callable[[bool], Solver],
     ctx: Context,
-    units: Units = NO_UNITS,
 ) -> InverseProblem:
     """Put an inverse problem together, for one target or a table of targets.
 
     `base` has the variables as the data say them. `choose` returns the solver, told whether an extremum is asked for.
     """
+    said = said if isinstance(said, Understood) else Understood(NO_UNITS, {}, said)
+    design = said.design
     frame, wanted = (None, asked) if isinstance(asked, Mapping) else (asked, {})
     held = held_names(base, frame)
     if frame is not None:
-        check_columns(frame, model.surrogate.outputs, base.names)
+        check_columns(frame, (*model.surrogate.outputs, *said.derive), base.names)
         for name in sorted(set(held) & set(design.conditions)):
             ctx.note(f"targets: each row holds {name!r} at its own value, whatever is said of its distribution")
     space = design.apply(base, model.surrogate.outputs, frame, wanted)
     scenarios = design.scenarios(base, None if model.rows is None else model.rows.measured.x, ctx, held)
     tell(scenarios, base, ctx)
     model = averaged(model, space, scenarios)
-    if frame is None:
-        model, targets = asked_of(model, wanted)
-    else:
-        targets = Targets.from_frame(frame, model.surrogate.outputs, model.surrogate.spread, units)
+    derived = derivations(said.derive, space, model.surrogate.outputs)
+    tell_doubts(derived, space, ctx)
+    model, targets = asked_of(model, wanted if frame is None else frame, space, derived, said.units)
     check_conditions(space, held)
     solver = choose(bool(targets.extremum.any()))
-    wishes = Wishes(design.designs, design.near_to(space, held))
+    wishes = Wishes(design.designs, design.near_to(space, held), shown(derived, space))
     return inverse_problem(model, space, targets, objective, solver, wishes, frame)
 
 
-def asked_of(model: ForwardModel, wanted: Mapping[str, Target]) -> tuple[ForwardModel, Targets]:
-    """Return one target, and the model that answers with the inputs to be maximised or minimised too."""
-    surrogate, space = model.surrogate, model.surrogate.space
-    check_wanted(wanted, space)
-    goals = [name for name, target in wanted.items() if name in space.names and target.goal is not None]
-    if goals:
-        exact = ExactInputs.beside(surrogate, goals)
-        rows = None if model.rows is None else exact.rows(model.rows)
-        truth = None if model.truth is None else WithInputs(model.truth, tuple(goals))
-        model = replace(model, surrogate=exact, rows=rows, truth=truth)
-    outputs = model.surrogate.outputs
-    asked = {
-        name: replace(target, lower=-np.inf, upper=np.inf) if name in goals else target
-        for name, target in wanted.items()
-        if name in outputs
-    }
-    return model, Targets.build([asked], outputs, model.surrogate.spread)
+def asked_of(
+    model: ForwardModel,
+    asked: Mapping[str, Target] | pd.DataFrame,
+    space: Space,
+    derived: Mapping[str, Expression],
+    units: Units = NO_UNITS,
+) -> tuple[ForwardModel, Targets]:
+    """Return one target, or a table of them, and the model that answers with all that they are about.
+
+    Besides the outputs these are inputs to be maximised or minimised, `derived` formulas of inputs, and those that the
+    constraints of the `space` limit.
+    """
+    goals: list[str] = []
+    if isinstance(asked, Mapping):
+        check_wanted(asked, space)
+        goals = [name for name, target in asked.items() if name in space.names and target.goal is not None]
+    limits = limits_of(space)
+    formulas = {name: formula for name, formula in derived.items() if name in asked}
+    formulas |= {name: formula for name, (formula, _) in limits.items()}
+    if goals or formulas:
+        _refuse_conditions(formulas, model.surrogate.scenarios)
+        rows = None if model.rows is None else model.rows.measured.x
+        exact = ExactInputs.beside(model.surrogate, goals, formulas, rows)
+        known = None if model.rows is None else exact.rows(model.rows)
+        truth = None if model.truth is None else WithInputs(model.truth, space, dict(exact.formulas))
+        model = replace(model, surrogate=exact, rows=known, truth=truth)
+    outputs, spread = model.surrogate.outputs, model.surrogate.spread
+    if isinstance(asked, Mapping):
+        wanted = {
+            name: replace(target, lower=-np.inf, upper=np.inf) if name in goals else target
+            for name, target in asked.items()
+            if name in outputs
+        }
+        targets = Targets.build([wanted], outputs, spread)
+    else:
+        targets = Targets.from_frame(asked, outputs, spread, units)
+    if formulas:
+        targets = targets.constrained({name: limit for name, (_, limit) in limits.items()}, list(formulas))
+    return model, targets
+
+
+def _refuse_conditions(formulas: Mapping[str, Expression], scenarios: Scenarios | None) -> None:
+    """Refuse a formula of a condition that varies: it has another value in each scenario."""
+    for name, formula in formulas.items():
+        if scenarios is not None and set(formula.columns) & set(scenarios.columns.tolist()):
+            raise ConfigError(
+                f"{name!r} ({formula.text}) looks at a condition that varies ({scenarios.words})",
+                "hold the condition at one value, or leave it out of the formula",
+            )
 
 
 def inverse_problem(

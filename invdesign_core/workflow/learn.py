@@ -23,7 +23,7 @@ from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate.settings import Training
-from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import Proposed, as_told, belief_of, described, propose_one
@@ -84,7 +84,7 @@ def learn_table(
     frame = in_own_units(read_designs(table, p.base, reading=reading), names, p.units, str(table))
     measured = checked(frame, p, table)
     root = RunFolder(p.source)
-    wanted = parse_targets(targets or p.experiment.targets, model.surrogate.outputs, space=p.base, units=p.units)
+    wanted = p.wanted(targets)
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
@@ -220,7 +220,7 @@ def _tell_outside(p: Prepared, designs: pd.DataFrame, rows: IndexArray, table: P
     """Warn of rows that the bounds or constraints of the run do not allow; they teach all the same."""
     space = p.experiment.design.apply(p.base, p.model.surrogate.outputs)
     x = widened(p.base, designs).encode(designs)
-    places = rows[np.flatnonzero(~space.feasible_set.holds(x))] + 1
+    places = rows[np.flatnonzero(~(space.feasible_set.holds(x) & space.constraints.within_limits(x)))] + 1
     if len(places):
         where = ", ".join(map(str, places[:5])) + ("" if len(places) <= 5 else ", …")
         p.ctx.warn(

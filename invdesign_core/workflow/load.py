@@ -27,6 +27,7 @@ from invdesign_core.surrogate.user_code import import_named, keras_objects
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.confidence import second_model
+from invdesign_core.workflow.derived import Understood
 from invdesign_core.workflow.design import Design, merge_design
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.fixed_inputs import held_names
@@ -130,7 +131,18 @@ class Prepared:
     folder: RunFolder | None = None
     sampled: ModelSample | None = None
     """What a model without data answers over its box."""
-    units: Units = NO_UNITS
+    said: Understood = field(default_factory=lambda: Understood(NO_UNITS, {}, Design()))
+    """What the run and this command say of columns."""
+
+    @property
+    def units(self) -> Units:
+        """The units of columns."""
+        return self.said.units
+
+    @property
+    def derive(self) -> Mapping[str, str]:
+        """Formulas of inputs as text, by name."""
+        return self.said.derive
 
     def note_intervals(self) -> None:
         """Say why there are no intervals, where there are none and nobody asked for that."""
@@ -153,6 +165,11 @@ class Prepared:
         now = made_by(self.registry, [self.objective, solver])
         return known | {kind: provider.label for kind, provider in now.items()}
 
+    def wanted(self, targets: Sequence[str]) -> dict[str, Target]:
+        """Read targets as `--target` takes them; without any, those of the run."""
+        outputs = self.model.surrogate.outputs
+        return parse_targets(targets or self.experiment.targets, outputs, None, self.base, self.units, self.derive)
+
     def problem(self, asked: Mapping[str, Target] | pd.DataFrame) -> InverseProblem:
         """Return the inverse problem of one target, or of a table, whose values win over what a run says of them."""
         surrogate = self.model.surrogate
@@ -164,9 +181,7 @@ class Prepared:
         with self.ctx.clock.stage("load"):
             if not isinstance(asked, Mapping):
                 self.command.check_table(self.base, asked)
-            problem = pose(
-                self.model, self.base, self.experiment.design, asked, self.objective, choose, self.ctx, self.units
-            )
+            problem = pose(self.model, self.base, self.said, asked, self.objective, choose, self.ctx)
             if self.folder is not None:
                 for doubt in bounds_warnings(problem.space, self.base):
                     self.ctx.warn(doubt)
@@ -209,9 +224,9 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
                 second = folder.read_second(experiment.confidence)
                 model, base, sampled = ForwardModel(surrogate, report, known, second=second), surrogate.space, None
-    units = Units.of_columns(base.variables, model.surrogate.outputs, stored.get("units"), experiment.units)
-    names = [*base.names, *model.surrogate.outputs]
-    own = experiment.design.converted(units, names)
+    outputs, found = model.surrogate.outputs, stored.get("units")
+    said = Understood.of(experiment.design, base, outputs, experiment.units, experiment.derive, found)
+    own = said.design
     own.tell_converted(experiment.design, ctx)
     experiment = experiment.model_copy(update={"design": own})
     command = Design.from_mapping(merge_design(options.overrides.get("design", {}), options.design))
@@ -220,7 +235,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
     return Prepared(
         source,
         experiment,
-        command.converted(units, names),
+        Understood.of(command, base, outputs, experiment.units, experiment.derive, found).design,
         registry,
         running,
         ctx,
@@ -234,7 +249,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         stored["plugins"],
         folder,
         sampled,
-        units,
+        said,
     )
 
 
@@ -279,12 +294,11 @@ def _own_model(
     with evaluated(path):
         model, ports = one_tensor(load_model(path, options.allow_code), path)
     named = name_tensors(ports, path, options.table, options.inputs, options.outputs)
-    units = Units.of_columns(named.space.variables, named.outputs, said=experiment.units)
-    design = experiment.design.converted(units, [*named.space.names, *named.outputs])
-    frame = None
+    said = Understood.of(experiment.design, named.space, named.outputs, experiment.units, experiment.derive)
+    design, derive, frame = said.design, said.derive, None
     if options.frame is not None:
-        frame = as_targets(options.frame, named.space, named.outputs, Context(), units)
-    limits = parse_targets(options.targets, named.outputs, space=named.space, units=units)
+        frame = as_targets(options.frame, named.space, (*named.outputs, *derive), Context(), said.units)
+    limits = parse_targets(options.targets, named.outputs, None, named.space, said.units, derive)
     space = box = design.apply(named.space, named.outputs, frame, limits)
     check_bounds(space)
     # Units are those of the bounds; where there are none, of the table of targets, or of the limits that a target sets.

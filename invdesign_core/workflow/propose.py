@@ -28,7 +28,7 @@ from invdesign_core.surrogate.belief import Belief, WithInputs, believe
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import Prediction, Target, Targets, parse_targets
+from invdesign_core.targets import Prediction, Target, Targets
 from invdesign_core.workflow.inverse import check_bounds
 from invdesign_core.workflow.load import Prepared
 
@@ -92,7 +92,7 @@ def propose_for(
         )
     view: Any = belief
     if isinstance(problem.surrogate, ExactInputs):
-        view = WithInputs(belief, problem.surrogate.columns)
+        view = WithInputs(belief, problem.surrogate.exact, len(problem.surrogate.formulas))
     result = search(problem, plan_for(problem, ctx), ctx) if _needs_search(problem, belief) else None
     known = problem.rows or TrainingRows(
         np.zeros((0, problem.space.width)), np.zeros((0, len(problem.surrogate.outputs)))
@@ -183,7 +183,7 @@ def propose_one(
     if out is not None:
         check_new(out)
     surrogate, ctx = p.model.surrogate, p.ctx
-    wanted = parse_targets(targets or p.experiment.targets, surrogate.outputs, space=p.base, units=p.units)
+    wanted = p.wanted(targets)
     belief = belief_of(surrogate, p.model.rows, p.registry, ctx)
     if wanted:
         space, found = _for_target(p, wanted, belief, batch, repeats)

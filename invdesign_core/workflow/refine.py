@@ -19,7 +19,7 @@ from invdesign_core.errors import ConfigError, plural
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.variables import plain
-from invdesign_core.targets import Target, Targets, parse_targets
+from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.learn import ABOUT, Measured, learnt, rows_at_the_beginning, with_second, write_round
 from invdesign_core.workflow.load import Prepared
@@ -115,8 +115,8 @@ def _asked(p: Prepared, asked: Sequence[str] | pd.DataFrame) -> Asked:
     """Return the target or the table of targets."""
     surrogate = p.model.surrogate
     if not isinstance(asked, Sequence):
-        return as_targets(asked, p.base, surrogate.outputs, p.ctx, p.units)
-    wanted = parse_targets(asked or p.experiment.targets, surrogate.outputs, space=p.base, units=p.units)
+        return as_targets(asked, p.base, (*surrogate.outputs, *p.derive), p.ctx, p.units)
+    wanted = p.wanted(asked)
     if not wanted:
         raise ConfigError("no target is given", f"for example --target '{surrogate.outputs[0]}=1'")
     return wanted

@@ -19,6 +19,7 @@ from invdesign_core.surrogate import backend
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.conditions import averaged
 from invdesign_core.workflow.confidence import second_model
+from invdesign_core.workflow.derived import shown
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
 from invdesign_core.workflow.others import made_by
@@ -125,8 +126,9 @@ def run_experiment(
         answers = None
         if checked.targets:
             model = replace(model, truth=truth_of_run(experiment, checked, folder, plugins["dataset"]))
-            asked, wanted = asked_of(averaged(model, checked.space, checked.scenarios), checked.targets)
-            wishes = Wishes(experiment.design.designs, checked.near_to)
+            model = averaged(model, checked.space, checked.scenarios)
+            asked, wanted = asked_of(model, checked.targets, checked.space, checked.derived)
+            wishes = Wishes(experiment.design.designs, checked.near_to, shown(checked.derived, checked.space))
             problem = inverse_problem(
                 asked,
                 checked.space,
@@ -135,7 +137,7 @@ def run_experiment(
                 stages.solver,
                 wishes,
             )
-            answers = replace(invert(problem, ctx), units=checked.units.of)
+            answers = replace(invert(problem, ctx), units=checked.said.units.of)
             ctx.emit(DesignsReady(answers))
             with put_off(faults):
                 folder.write_answers(answers, "1", checked.space, command())
@@ -154,7 +156,7 @@ def run_experiment(
             notes,
             ctx,
             {kind: provider.label for kind, provider in made_by(registry, stages.all).items()},
-            checked.units.of,
+            checked.said.units.of,
         )
         if not faults:
             with put_off(faults):
@@ -263,7 +265,7 @@ def _write_settings(
 ) -> None:
     """Write down what is about to run: the settings as given and in full, and what they run on."""
     values = experiment.model_dump(mode="json")
-    values["design"]["near"] = plain(checked.design.present(checked.space))
+    values["design"]["near"] = plain(checked.said.design.present(checked.space))
     values["training"] = checked.training.model_dump(mode="json")
     values["targets"] = {name: target.to_json() for name, target in checked.targets.items()}
     folder.write_sealed(
@@ -272,7 +274,7 @@ def _write_settings(
             "experiment": values,
             "plugins": plugins,
             "folder": str(experiment.folder),
-            "units": dict(checked.units.of),
+            "units": dict(checked.said.units.of),
             "backend": running,
             "truth": method_of(checked.stages.dataset, checked.data.truth),
             "trials depend on": decides,

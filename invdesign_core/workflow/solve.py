@@ -17,7 +17,6 @@ from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, pl
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
-from invdesign_core.targets import parse_targets
 from invdesign_core.truth.simulated import Tally, sum_of
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.chunks import ChunkedTable
@@ -73,7 +72,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
     """
     ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
     outputs = surrogate.outputs
-    wanted = parse_targets(targets or p.experiment.targets, outputs, space=p.base, units=p.units)
+    wanted = p.wanted(targets)
     if not wanted:
         listed = ", ".join(map(repr, outputs))
         raise ConfigError("no target is given", f"for example --target '{outputs[0]}=1'; the outputs are {listed}")
@@ -144,7 +143,7 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None =
     import pandas as pd
 
     ctx, model = p.ctx, p.model
-    frame = as_targets(frame, p.base, model.surrogate.outputs, ctx, p.units)
+    frame = as_targets(frame, p.base, (*model.surrogate.outputs, *p.derive), ctx, p.units)
     problem = p.problem(frame)
     p.note_intervals()
     if problem.surrogate.scenarios is not None:

@@ -22,8 +22,8 @@ from invdesign_core.search.plan import plan_search
 from invdesign_core.search.proximity import NearTo
 from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.conditions import Scenarios
+from invdesign_core.space.expressions import Expression
 from invdesign_core.space.space import Space
-from invdesign_core.space.units import Units
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
@@ -37,7 +37,7 @@ from invdesign_core.workflow.conditions import put_aside
 from invdesign_core.workflow.conditions import tell as tell_of_conditions
 from invdesign_core.workflow.confidence import check_second
 from invdesign_core.workflow.defaults import AUTO
-from invdesign_core.workflow.design import Design
+from invdesign_core.workflow.derived import Understood, derivations, tell_doubts
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
@@ -64,9 +64,8 @@ class Checked:
     targets: dict[str, Target]
     near_to: NearTo
     training: Training
-    design: Design
-    """What `[design]` says, in plain numbers."""
-    units: Units
+    said: Understood
+    derived: Mapping[str, Expression]
     race: Entered | None = None
     """What would race, where the surrogate is a race and a first model of each candidate was built."""
     scenarios: Scenarios | None = None
@@ -103,13 +102,15 @@ def check(
         user_code = user_code_of(stages.surrogate, ctx)
         check_learnable(stages.surrogate, data)
     check_plugins([*stages.all, *(one.builder for one in racing)], data, ctx)
-    units = Units.of_columns(data.space.variables, data.outputs, data.units, experiment.units)
-    design = experiment.design.converted(units, [*data.space.names, *data.outputs])
+    said = Understood.of(experiment.design, data.space, data.outputs, experiment.units, experiment.derive, data.units)
+    design, units = said.design, said.units
     design.tell_converted(experiment.design, ctx)
-    own = parse_targets(experiment.targets, data.outputs, space=data.space, units=units)
-    wanted = parse_targets(targets, data.outputs, own, data.space, units)
+    own = parse_targets(experiment.targets, data.outputs, None, data.space, units, said.derive)
+    wanted = parse_targets(targets, data.outputs, own, data.space, units, said.derive)
     check_wanted(wanted, data.space)
     space = design.apply(data.space, data.outputs, limits=wanted)
+    derived = derivations(said.derive, space, data.outputs)
+    tell_doubts(derived, space, ctx)
     for doubt in bounds_warnings(space, data.space):
         ctx.warn(doubt)
     scenarios = design.scenarios(data.space, data.x, ctx)
@@ -144,7 +145,7 @@ def check(
         for doubt in doubts:  # which a run says
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
-    return Checked(stages, user_code, data, space, wanted, near_to, training, design, units, race, scenarios, truth)
+    return Checked(stages, user_code, data, space, wanted, near_to, training, said, derived, race, scenarios, truth)
 
 
 def _try_objective(objective: Objective, data: Data, wanted: Mapping[str, Target]) -> None:
