@@ -50,6 +50,14 @@ def test_a_damaged_package_costs_its_own_line_only(files, tmp_path, monkeypatch)
     assert line.error
 
 
+def test_models_of_plugins_are_read_beside_a_package_whose_list_of_files_is_damaged(tmp_path, monkeypatch):
+    from invdesign_core.surrogate.keras_file import _packages_of_plugins
+
+    files = {"entry_points.txt": POINT, "METADATA": NAMED, "RECORD": b"\n"}
+    monkeypatch.syspath_prepend(str(install(tmp_path, files)))
+    assert {"leftover_mod", "invdesign_plugins"} <= _packages_of_plugins()
+
+
 @pytest.mark.parametrize("name", ["a line without =, not for us", "Latin-1"])
 def test_a_list_of_entry_points_that_stops_pydantic_is_named(name, tmp_path, console):
     env = {**os.environ, "PYTHONPATH": str(install(tmp_path, DAMAGES[name]))}

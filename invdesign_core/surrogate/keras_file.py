@@ -270,7 +270,10 @@ def _packages_of_plugins() -> set[str]:
     found = set()
     for entry in metadata.entry_points(group=GROUP):
         found.add(entry.module.partition(".")[0])
-        files = (entry.dist.files if entry.dist is not None else None) or []
+        try:
+            files = (entry.dist.files if entry.dist is not None else None) or []
+        except Exception:  # the distribution's list of its files is damaged
+            files = []
         code = [file for file in files if file.suffix == ".py" and ".." not in file.parts]
         found |= {file.parts[0].removesuffix(".py") for file in code}
     return found

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 from invdesign_sbi.likelihood import Likelihood
 from invdesign_sbi.posterior import Posterior
@@ -12,6 +14,7 @@ class TestLikelihood(ObjectiveTests):
 
 class TestPosterior(SolverTests):
     plugin = Posterior
+    options: ClassVar[dict[str, int]] = {"moves": 3}
 
 
 def sampled(loss, columns, groups=1, **more):
