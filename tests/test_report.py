@@ -549,3 +549,12 @@ def test_a_table_of_targets_has_a_report_with_a_line_for_each(tmp_path: Path, ru
         assert design["wishes"]["decimal"]["range"] > 0
     assert content["designs"][1]["wishes"]["decimal"]["lower"] == 2.5
     assert content["table"]["file"] == "d.csv"
+    again = ("report", run, "--targets", "w.csv", "--designs", "d.csv", "--out", "again.html")
+    assert invdesign(*again).code == 0
+    later = json.loads(embedded((tmp_path / "again.html").read_text()))
+    assert (later["table"], later["verdict"]) == (content["table"], content["verdict"])
+    assert [design["inputs"] for design in later["designs"]] == [design["inputs"] for design in content["designs"]]
+    (tmp_path / "w.csv").write_text("decimal\n2\n>=2.5\n2.6..2.9\n")
+    done = invdesign(*again)
+    assert done.code == 4
+    assert "d.csv, target 3" in done.err

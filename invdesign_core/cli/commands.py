@@ -462,6 +462,8 @@ def refine(**given: Any) -> Any:
 
 @cli.command(short_help="Write the report of a run as one HTML file.")
 @click.argument("run", metavar="RUN", type=PATH, shell_complete=run_folders)
+@click.option("--targets", type=PATH, help="A table of targets that was solved: its report is written.")
+@click.option("--designs", type=PATH, help="With --targets: the file that `invdesign solve --targets` wrote.")
 @click.option("--out", type=PATH, help="The .html file; by default report.html in that folder.")
 @click.option("--allow-code", is_flag=True, help="Let code stored in the surrogate's files run.")
 @backend_option
@@ -475,6 +477,7 @@ def report(**given: Any) -> None:
     Examples:
       invdesign report runs/20260101-120000
       invdesign report runs/20260101-120000/solve/2 --out for-the-lab.html
+      invdesign report runs/20260101-120000 --targets wanted.csv --designs designs.csv --out table.html
     """
     _do("report.report", given)
 

@@ -170,6 +170,8 @@ def of_table(
     second, drawn = problem.second, problem.surrogate.scenarios
     told = {name: getattr(table, name) for name in ("status", "verdict", "without_guarantee", "starts", "truth")}
     told |= {name: getattr(table, name) for name in ("plugins", "seed", "backend", "notes", "seconds", "units")}
+    if not table.starts.total:  # they were not kept
+        told["starts"] = None
     report = Report(
         run=table.run or None,
         met_by=None,

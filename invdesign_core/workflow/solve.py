@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from invdesign_core.context import Context, DesignsReady, RunFinished
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.write import check_new, write_table
-from invdesign_core.data.own_columns import as_targets
+from invdesign_core.data.own_columns import as_targets, designs_of
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import Report, StartsReport, TableReport, truth_report
-from invdesign_core.errors import ConfigError, OutOfTimeError, RunStoreError, plural
+from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, RunStoreError, plural
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
@@ -23,7 +25,7 @@ from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
-from invdesign_core.workflow.pages import command, in_folder, made, of_table, shown_of, with_page, write_page
+from invdesign_core.workflow.pages import command, html_of, in_folder, made, of_table, shown_of, with_page, write_page
 from invdesign_core.workflow.result import (
     NEEDED,
     Result,
@@ -38,6 +40,10 @@ from invdesign_core.workflow.run_folder import PAGE, installed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+CLOSE = 1e-4
+"""In ranges of an output: how near predictions of the same design are, whatever computes them."""
 
 
 def solve_model(path: Path, targets: Sequence[str], **options: Any) -> Result:
@@ -198,6 +204,72 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None =
             write_text(page, html)
             ctx.note(f"the report is in {page}")
     return report
+
+
+def report_table(p: Prepared, frame: pd.DataFrame, written: pd.DataFrame, designs: Path, page: Path) -> None:
+    """Write the report of a table of targets that was solved before; `written` is what the file `designs` holds.
+
+    DataError means that these are not designs of this run for these targets.
+    """
+    frame = as_targets(frame, p.base, p.model.surrogate.outputs, p.ctx)
+    problem = p.problem(frame)
+    lacking = [name for name in ("target", "rank", "met", "starts", "loss") if name not in written]
+    if lacking:
+        raise DataError(f"{designs}: there is no column {lacking[0]!r}, expected a file that solve --targets wrote")
+    best = shown_of([written])
+    _check_theirs(p, problem, best, designs)
+    known = p.model.report
+    report = TableReport(
+        out=str(designs),
+        run=str(p.source),
+        verdict="",
+        **tally(written, problem.targets),
+        starts=StartsReport(total=0, converged=0, hit=None, unmoved=0, not_finite=0),
+        truth=None,
+        plugins=_plugins(p, problem),
+        seed=p.ctx.seed,
+        backend=p.running,
+        notes=[],
+        seconds={},
+        units=dict(p.units.of),
+    )
+    report = with_verdict(report, known, problem.targets, any(str(name).startswith("truth.") for name in written))
+    material = of_table(report, problem, p.model.surrogate, p.model.rows, known, best)
+    write_text(page, html_of(replace(material, command=command(), versions=installed())))
+
+
+def _check_theirs(p: Prepared, problem: InverseProblem, best: pd.DataFrame, designs: Path) -> None:
+    """Refuse designs that this surrogate predicts otherwise, or that miss other targets than these by what is said."""
+    import pandas as pd
+
+    surrogate, targets = p.model.surrogate, problem.targets
+    at = best["target"].to_numpy(dtype=np.intp) - 1
+    hint = "name the run and the table of targets that the file was made with"
+    if len(at) and not (at.min() >= 0 and at.max() < len(targets)):
+        raise DataError(f"{designs}: found target {at.max() + 1}, expected 1 to {len(targets)}", hint)
+    missing = [name for name in surrogate.outputs if f"prediction.{name}" not in best]
+    if missing:
+        raise DataError(f"{designs}: there is no column 'prediction.{missing[0]}'", hint)
+    said = best[[f"prediction.{name}" for name in surrogate.outputs]].to_numpy(dtype=np.float64)
+    if problem.surrogate.scenarios is None:
+        x = p.base.encode(designs_of(best, p.base, surrogate.outputs, str(designs)))
+        off = np.abs(surrogate.predict(x).mean - said) > CLOSE * surrogate.spread
+        if off.any():
+            row = int(off.any(axis=1).argmax())
+            raise DataError(f"{designs}, target {at[row] + 1}: this run predicts otherwise than the file says", hint)
+    for m, name in enumerate(targets.outputs):
+        if name not in surrogate.outputs:
+            continue
+        told = best[f"miss.{name}"] if f"miss.{name}" in best else pd.Series(np.nan, range(len(best)))
+        y = np.zeros((len(best), len(targets.outputs)))
+        judged = f"truth.{name}" if f"truth.{name}" in best else f"prediction.{name}"
+        y[:, m] = best[judged].to_numpy(dtype=np.float64)
+        miss = targets.miss(y, at)[:, m]
+        same = np.isclose(told.to_numpy(dtype=np.float64), miss, 0, CLOSE * targets.spread[m], equal_nan=True)
+        wrong = targets.asked[at, m] & ~same
+        if wrong.any():
+            number = at[int(wrong.argmax())] + 1
+            raise DataError(f"{designs}, target {number}: what it says of {name!r} is not about this table", hint)
 
 
 def _beside(designs: Path) -> Path:
