@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from invdesign_core import InverseDesign
 from invdesign_core.context import Context
 from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.own_columns import as_targets
+from invdesign_core.designs.report import reports_of_rows
 from invdesign_core.errors import ConfigError
 from invdesign_core.registry import Registry
 from invdesign_core.search.candidates import drawn
@@ -344,6 +346,9 @@ def test_a_table_of_targets_may_have_formulas():
     assert best["derived.d"].iloc[0] <= 0
     assert best["derived.d"].iloc[1] >= 0.5
     assert (best["design.x1"] * best["design.x2"] <= 0.3).all()
+    assert reports_of_rows(best)[0].derived == {"d": best["derived.d"].iloc[0], "x1*x2": best["derived.x1*x2"].iloc[0]}
+    again = as_targets(best.assign(y=1.0).drop(columns="target"), UNIT, ("y",), Context())
+    assert set(again.columns) == {"x1", "x2", "y"}, "what was computed is no target"
 
 
 def test_a_formula_of_a_condition_that_varies_is_refused():

@@ -24,7 +24,7 @@ from invdesign_core.space.variables import Variable, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-PREFIX = DESIGN
+PREFIX, DERIVED = DESIGN, "derived."
 RESULTS = (
     *("target", "rank", "start", "loss", "variance", "met", "met_by", "hit", "starts", "status", "message"),
     *("evaluations", "moved", "inside", "failed", "free_directions", "nearest.row", "nearest.distance"),
@@ -33,7 +33,7 @@ RESULTS = (
 )
 """Columns of results that stand for themselves."""
 OF_A_NAME = (
-    *("prediction", "spread", "over_conditions", "truth", "difference", "met", "miss"),
+    *("prediction", "derived", "spread", "over_conditions", "truth", "difference", "met", "miss"),
     *("guess", "from", "to", "levels", "error"),
     *(f"{end}{kind}" for end in ("low", "high") for kind in ("", "_new", "_joint", "_new_joint")),
 )
@@ -244,7 +244,8 @@ def as_targets(
     frame = in_own_units(frame, [*space.names, *outputs], units, "targets")
     frame = plain_columns(frame, {*names, *(PREFIX + name for name in space.names)}, "targets, ", mixed=True)
     if is_written_by_us(frame.columns):
-        aside = [column for column in frame.columns if column not in names and is_result(column, names)]
+        known = names | {column.removeprefix(DERIVED) for column in frame.columns if column.startswith(DERIVED)}
+        aside = [column for column in frame.columns if column not in names and is_result(column, known)]
         if aside:
             ctx.note(f"targets: columns with results are ignored: {', '.join(map(repr, aside))}")
         frame = frame.drop(columns=aside)

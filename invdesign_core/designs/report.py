@@ -22,7 +22,7 @@ def _or_none(value: Any) -> Any:
 
 
 PARTS = (
-    *("design", "prediction", "spread", "error", "over_conditions", "low", "high", "low_new", "high_new"),
+    *("design", "prediction", "derived", "spread", "error", "over_conditions", "low", "high", "low_new", "high_new"),
     *("met", "miss", "truth", "difference", "nearest", "measured"),
 )
 """What stands before the names of inputs and outputs in the columns of a table of designs."""
@@ -619,6 +619,7 @@ def _of_row(row: dict[tuple[str, str], Any]) -> DesignReport:
     return DesignReport(
         inputs=part("design"),
         prediction=part("prediction"),
+        derived=part("derived") or None,
         spread=part("spread") or None,
         error=part("error") or None,
         over_conditions=part("over_conditions") or None,

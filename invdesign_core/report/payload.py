@@ -117,6 +117,7 @@ def payload(material: Material, lean: bool = False) -> dict[str, Any]:
         "outputs": [_output(m, material, known) for m in range(len(surrogate.outputs))],
         "goals": [_goal(name, t, space) for name, t in report.target.items() if name in space.names and t.goal],
         "constraints": _constraints(space),
+        "formulas": sorted({name for name in _asked(material) if name not in (*space.names, *surrogate.outputs)}),
         "designs": designs,
         "measured": _measured(report),
         "model": model if live else None,
@@ -169,6 +170,13 @@ def _designs(material: Material) -> list[dict[str, Any]]:
         asked = {name: target.model_dump(mode="json") for name, target in targets.items()}
         found.append({**_design(own, design), "target": number, "wishes": asked})
     return found
+
+
+def _asked(material: Material) -> list[str]:
+    """Return what there are targets for, in a table of them by any."""
+    if material.table is None:
+        return list(material.report.target)
+    return [name for targets in material.table.targets for name in targets]
 
 
 def _table(table: TargetTable, units: Mapping[str, str]) -> dict[str, Any]:
@@ -425,7 +433,7 @@ def _measured(report: Report) -> dict[str, Any]:
     """Return the measured rows that are answers themselves, and the best of all."""
 
     def row(item: Any) -> dict[str, Any]:
-        targets = {k: t for k, t in report.target.items() if k in item.outputs or k in item.inputs}
+        targets = {k: t for k, t in report.target.items() if k in {**item.inputs, **item.derived, **item.outputs}}
         return {
             "row": item.row,
             "inputs": [
