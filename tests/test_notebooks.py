@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from invdesign_core.designs.report import RaceReport
+from invdesign_core.designs.report import RaceReport, design_reports, reports_of_rows
 from invdesign_core.errors import ConfigError, InvdesignError
 from invdesign_core.report.drawing import Grid, Panel, draw
 from invdesign_core.workflow.estimator import InverseDesign
@@ -26,13 +26,17 @@ def model():
     X = pd.DataFrame({"flow": rng.uniform(0, 10, 40), "pumps": rng.integers(1, 5, 40)})
     X["alloy"] = rng.choice([HOSTILE, "steel"], 40)
     y = pd.DataFrame({"yield": X["flow"] + 2 * X["pumps"] + 4 * (X["alloy"] == "steel"), "heat": X["flow"] ** 2})
-    options = {"solver": {"use": "least-squares", "starts": 8}, "confidence": {"model": "none"}}
+    options = {
+        "solver": {"use": "least-squares", "starts": 8},
+        "confidence": {"model": "none"},
+        "derive": {"cost": "2*flow + pumps"},
+    }
     return InverseDesign(surrogate="ridge", **options).fit(X, y)
 
 
 @pytest.fixture(scope="module")
 def answers(model):
-    return model.invert({"yield": 15, "heat": "<=50"})
+    return model.invert({"yield": 15, "heat": "<=50", "cost": "<=25"})
 
 
 def test_answers_show_their_designs_and_the_profiler_in_a_frame_of_its_own(answers):
@@ -65,6 +69,14 @@ def test_answers_to_a_table_show_its_targets_and_each_can_be_drawn(model, tmp_pa
     ]
     best = found.designs[(found.designs["target"] == 1) & (found.designs["rank"] == 1)]
     assert here.x[0] == pytest.approx(best["design.flow"].iloc[0])
+
+
+def test_designs_read_from_a_table_are_told_as_the_answers_tell_them(answers):
+    told = [
+        one.model_copy(update={"tolerance_range": None, "free_directions": None}) for one in design_reports(answers)
+    ]
+    assert reports_of_rows(answers.designs) == told
+    assert told[0].derived
 
 
 def test_answers_from_a_pickle_show_their_designs(answers):

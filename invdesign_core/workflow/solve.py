@@ -211,7 +211,7 @@ def report_table(p: Prepared, frame: pd.DataFrame, written: pd.DataFrame, design
 
     DataError means that these are not designs of this run for these targets.
     """
-    frame = as_targets(frame, p.base, p.model.surrogate.outputs, p.ctx)
+    frame = as_targets(frame, p.base, (*p.model.surrogate.outputs, *p.derive), p.ctx, p.units)
     problem = p.problem(frame)
     lacking = [name for name in ("target", "rank", "met", "starts", "loss") if name not in written]
     if lacking:
