@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+import pytest
 from rich.console import Console
 
 from invdesign_core.cli.console import Watcher
-from invdesign_core.context import CandidateStarted, Note, Progress, StageStarted
+from invdesign_core.context import CandidateStarted, Context, Note, Progress, StageStarted
+from invdesign_core.plugin import Problem
+from invdesign_core.registry import Registry
 
 
 class Terminal:
@@ -98,3 +102,16 @@ def test_a_file_gets_a_line_for_each_stage_and_no_bars():
             terminal.watcher(event)
     expected = "comparing surrogates …\ncomparing surrogates: ridge (1 of 2) …\nnote: [a] note\n"
     assert terminal.stream.getvalue() == expected
+
+
+@pytest.mark.parametrize("name", ["least-squares", "lbfgsb", "slsqp", "differential-evolution"])
+def test_a_search_for_one_target_says_how_far_it_is(name):
+    told = []
+    ctx = Context(emit=told.append)
+    problem = Problem.from_function(lambda u: u - [0.2, 0.7], np.zeros((8, 2)), np.ones((8, 2)), ctx=ctx)
+    solver = Registry.discover().create("solver", name, {})
+    solver.solve(problem, np.random.default_rng(0).random((8, 2)), ctx)
+    done = [event.done for event in told if isinstance(event, Progress) and event.stage == "solve"]
+    assert done
+    assert done == sorted(done)
+    assert done[-1] <= 8
