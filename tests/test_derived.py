@@ -416,3 +416,9 @@ def test_formulas_on_the_command_line(invdesign, tmp_path, table):
     found = again.json["designs"][0]["derived"]
     assert found["cost"] == pytest.approx(1.5, abs=0.04)
     assert found["share"] >= 0.7
+    (tmp_path / "w.csv").write_text("strength,cost\n35,<=1.9\n")
+    many = invdesign("solve", "r", "--targets", "w.csv", "--out", "d.csv")
+    assert many.code == 0, many.err
+    page = invdesign("report", "r", "--targets", "w.csv", "--designs", "d.csv", "--out", "p.html")
+    assert page.code == 0, page.err
+    assert "it is a formula of the inputs" in (tmp_path / "p.html").read_text()
