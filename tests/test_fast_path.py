@@ -92,7 +92,7 @@ def build(layer, optimizer, loss, seed, rate):
 def go(way, monkeypatch):
     """Train in one block, in a block for each processor, or step by step as large networks do."""
     monkeypatch.setattr(jax, "_processors", lambda: 1 if way == "together" else 2)
-    monkeypatch.setattr(jax.SideBySide, "SMALL", 0 if way == "steps" else 50_000)
+    monkeypatch.setattr(jax, "SMALL", 0 if way == "steps" else 50_000)
 
 
 @pytest.mark.parametrize(

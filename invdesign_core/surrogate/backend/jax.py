@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
+FEW_SIZES = (64, 256)
+"""Those for derivatives of small networks, whose programs take longer to compile than to run some rows too many."""
+ONE_SIZE = (256,)
+"""That for values of small networks."""
+MANY = 8192
+"""Rows from which on a small network has a program for `SIZES[-1]` of them, too."""
 WHOLE = 256
 """So many rows go through one program, so that their order can't matter to the last digit."""
+SMALL = 50_000
+"""Weights up to which networks gain from sharing a step; larger ones fill the processors alone."""
 SPLIT = 0.6
 """Rows are cut into smaller pieces where these hold less than this share of the rows of the next larger program."""
 
@@ -32,28 +40,30 @@ class Compiled:
     Takes and returns float64 arrays, and computes in float32; `compile_seconds` is what the calls that compiled took.
     """
 
-    def __init__(self, fn: Function, variables: Sequence[Any]) -> None:
+    def __init__(self, fn: Function, variables: Sequence[Any], few_sizes: tuple[int, ...] = FEW_SIZES) -> None:
         def substituted(weights: Any, *args: Any) -> Any:
             with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
                 return fn(*args)
 
         self._call, self._variables = jax.jit(substituted), variables
-        self._sizes: set[int] = set()
+        weights = sum(int(np.prod(variable.shape)) for variable in variables)
+        self._few_sizes = few_sizes if weights <= SMALL else SIZES
+        self._known: set[int] = set()
         self.compile_seconds = 0.0
 
     def __call__(self, *args: NDArray[Any]) -> Any:
         """Evaluate at any number of rows."""
         began = time.perf_counter()
         rows, at, pieces = len(args[0]), 0, []
-        sizes = _pieces(max(rows, 1))
+        sizes = _pieces(max(rows, 1), self._few_sizes)
         # Read each time: Keras' own `predict` puts new arrays in the place of a model's weights.
         weights = [variable.value for variable in self._variables]
         for size in sizes:
             pieces.append(self._call(weights, *(_filled(a[at : at + size], size) for a in args)))
             at += size
-        if not self._sizes.issuperset(sizes):
+        if not self._known.issuperset(sizes):
             jax.block_until_ready(pieces)
-            self._sizes.update(sizes)
+            self._known.update(sizes)
             self.compile_seconds += time.perf_counter() - began
         if isinstance(pieces[0], tuple):
             return tuple(_joined(parts, rows) for parts in zip(*pieces, strict=True))
@@ -62,7 +72,7 @@ class Compiled:
 
 def value(fn: Function, variables: Sequence[Any]) -> Compiled:
     """Compile ``fn(x, *rows)``, whose result has one entry a row (or is a tuple of such)."""
-    return Compiled(fn, variables)
+    return Compiled(fn, variables, ONE_SIZE)
 
 
 def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
@@ -129,16 +139,17 @@ def _float64() -> Any:
 
 
 @cache
-def _pieces(rows: int) -> tuple[int, ...]:
+def _pieces(rows: int, few_sizes: tuple[int, ...]) -> tuple[int, ...]:
     """Return the sizes of the programs that some rows are cut up for."""
-    full = (rows - 1) // SIZES[-1]
+    sizes = few_sizes if rows < MANY else SIZES
+    full = (rows - 1) // sizes[-1]
     if full:  # these first, so that the recursion is as deep as there are sizes
-        return (SIZES[-1],) * full + _pieces(rows - full * SIZES[-1])
-    up = next(size for size in SIZES if size >= rows)
-    down = max((size for size in SIZES if size < rows), default=None)
+        return (sizes[-1],) * full + _pieces(rows - full * sizes[-1], few_sizes)
+    up = next(size for size in sizes if size >= rows)
+    down = max((size for size in sizes if size < rows), default=None)
     if rows <= WHOLE or down is None:
         return (up,)
-    split = (down, *_pieces(rows - down))
+    split = (down, *_pieces(rows - down, few_sizes))
     return split if sum(split) <= SPLIT * up else (up,)
 
 
@@ -164,15 +175,15 @@ class SideBySide:
     They share the graph of the first, and differ in weights, optimizer state, learning rate and order of the rows.
     A step is the model's own ``train_step``: `jax.vmap` runs it for a block of networks, `jax.lax.scan` over the
     batches. Each processor has a thread, to which blocks are dealt. When networks stop, those left are dealt into fewer
-    blocks of the same size, so that nothing is compiled again. The last few get a thread each and a program for one
-    network, which is compiled beside the training once the first has stopped.
+    blocks of the same size, so that nothing is compiled again. Where long training is left, the last few get a thread
+    each and a program for one network, which is compiled beside the training.
     """
 
     VALIDATION_ROWS = 8192
     BLOCK = 8
     """Networks in one vectorised step: more of them spill out of the processor's cache."""
-    SMALL = 50_000
-    """Weights up to which networks gain from sharing a step; larger ones fill the processors alone."""
+    ALONE_AFTER = 1500
+    """Steps after the first network has stopped that are worth the compilation of a program for one."""
 
     def __init__(
         self,
@@ -197,7 +208,7 @@ class SideBySide:
             (i for i, v in enumerate(net.optimizer.variables) if v is net.optimizer._learning_rate), None
         )
         self._zero_metrics = [np.asarray(v.value) for v in net.metrics_variables]
-        small = net.count_params() <= self.SMALL
+        small = net.count_params() <= SMALL
         self._threads = min(_processors(), len(nets)) if small else 1
         self._block = min(self.BLOCK, -(-len(nets) // self._threads)) if small else 1
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
@@ -206,6 +217,7 @@ class SideBySide:
         self._one_step = jax.jit(self._step, donate_argnums=0)
         self._watch = jax.jit(self._validate)
         self._single: Future[Any] | None = None
+        self._steps_since = 0
         self._compiled = False
         self._left: dict[int, Any] = {}
         states = {
@@ -279,7 +291,8 @@ class SideBySide:
 
     def _last_ones(self, live: int) -> None:
         """Prepare for the time when there are no more networks than threads, or begin it."""
-        if self._pool is None:
+        self._steps_since += -(-self._length // self._batch)
+        if self._pool is None or self._steps_since < self.ALONE_AFTER:  # steps, not seconds: each run does the same
             return
         if self._single is None:
             block = self._blocks[0]
