@@ -47,6 +47,7 @@ class LossFunctions:
 
     def __init__(self, surrogate: Surrogate, objective: Objective, space: Space | None = None) -> None:
         self.surrogate, self.objective, self._space = surrogate, objective, space
+        self._compiled_before: dict[str, float] = {}
 
     def to_x(self, u: FloatArray) -> FloatArray:
         """Return encoded designs of (k, e) solver coordinates."""
@@ -101,8 +102,8 @@ class LossFunctions:
 
     @property
     def compile_seconds(self) -> float:
-        """What compiling these functions has taken so far."""
-        return float(sum(getattr(f, "compile_seconds", 0.0) for f in vars(self).values()))
+        """What compiling these functions has taken so far, but for what was compiled for an earlier solve."""
+        return float(sum(vars(self)[name].compile_seconds - was for name, was in self._compiled_before.items()))
 
     def _slope(self, u: FloatArray) -> FloatArray:
         """Return the (k, e) derivatives of x by u; where the search moves in logarithms they depend on the point."""
@@ -127,18 +128,28 @@ class LossFunctions:
 
     @cached_property
     def _value(self) -> Any:
-        return self._in_pieces(backend.load().value(self._trace_loss, self.surrogate.variables))
+        return self._program("_value", lambda: backend.load().value(self._trace_loss, self.surrogate.variables))
 
     @cached_property
     def _value_and_grad(self) -> Any:
-        return self._in_pieces(backend.load().value_and_grad(self._trace_loss, self.surrogate.variables))
+        return self._program(
+            "_value_and_grad", lambda: backend.load().value_and_grad(self._trace_loss, self.surrogate.variables)
+        )
 
     @cached_property
     def _residuals_and_jacobian(self) -> Any:
         def trace(x: Any, *goal: Any) -> Any:
             return self._asked("residuals", self.surrogate.trace(x), self._goal(*goal))
 
-        return self._in_pieces(backend.load().residuals_and_jacobian(trace, self.surrogate.variables))
+        return self._program(
+            "_residuals_and_jacobian", lambda: backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
+        )
+
+    def _program(self, name: str, compiled: Callable[[], Any]) -> Any:
+        """Return a compiled function, kept by the surrogate for the next solve with this objective."""
+        program = self.surrogate.compiled_for(name, self.objective, lambda: self._in_pieces(compiled()))
+        self._compiled_before[name] = program.compile_seconds
+        return program
 
     def _in_pieces(self, compiled: Any) -> Any:
         """Return a compiled function that is given no more rows than the surrogate takes at once."""
@@ -150,7 +161,7 @@ class LossFunctions:
         def loss(mean: Any, lower: Any, upper: Any, weight: Any, std: Any = None) -> Any:
             return self._asked("loss", Prediction(mean, std), self._goal(lower, upper, weight))
 
-        return backend.load().value(loss, [])
+        return self._program("_loss", lambda: backend.load().value(loss, []))
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
         return self._asked("loss", self.surrogate.trace(x), self._goal(*goal))

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from invdesign_core.errors import RunStoreError, plugin_errors, writing
+from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.surrogate.scaling import unwrapped
 from invdesign_core.surrogate.sealed import read_bytes
 from invdesign_core.surrogate.settings import LEVEL
 from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate, read_meta
@@ -63,23 +62,10 @@ class SecondModel:
 
     def predict(self, x: FloatArray) -> Prediction:
         """Return the (n, m) means and standard deviations of the function, without the noise, in the user's units."""
-        found = self._at_once(x) or self.surrogate.predict(x)
+        found = self.surrogate.predict(x)
         least = SMALLEST * np.abs(self.surrogate.scale)
         std = np.zeros_like(found.mean) if found.std is None else found.std
         return Prediction(found.mean, np.maximum(std, least))
-
-    def _at_once(self, x: FloatArray) -> Prediction | None:
-        """Return what a model in closed form that needs no compiling answers; None where it isn't one alone."""
-        import keras
-
-        surrogate, members = self.surrogate, self.surrogate.members
-        parts = unwrapped(members[0]) if len(members) == 1 and surrogate.scenarios is None else None
-        if parts is None or type(parts[0]).predict is keras.Model.predict:
-            return None
-        net, scaling = parts
-        with plugin_errors("the second model", "this is a fault of its layers"):
-            mean, std = net.predict(scaling.inputs(np.asarray(x, dtype=np.float64)))
-        return Prediction(surrogate.units(mean), std * np.abs(surrogate.scale))
 
     @property
     def scale(self) -> FloatArray:

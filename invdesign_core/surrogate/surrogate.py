@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pickle
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,15 @@ from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.keras_file import load_model
 from invdesign_core.surrogate.model_check import POINTS, RESOLUTION, ModelSample, sample
 from invdesign_core.surrogate.networks import model_shapes
-from invdesign_core.surrogate.scaling import TO_UNITS, Scaling, as_columns, deviation_beside, mean_of, units_of
+from invdesign_core.surrogate.scaling import (
+    TO_UNITS,
+    Scaling,
+    as_columns,
+    deviation_beside,
+    mean_of,
+    units_of,
+    unwrapped,
+)
 from invdesign_core.surrogate.sealed import check_file, file_digest, read_sealed, seal
 from invdesign_core.targets import Prediction
 
@@ -154,12 +163,16 @@ class Surrogate:
 
         with plugin_errors("the surrogate's network", "this is a fault of its layers"):
             answers = [net(x, training=False) for net in self._z_nets]
+        return self._combined([(mean_of(a), a[1] if isinstance(a, list) else None) for a in answers], ops)
+
+    def _combined(self, answers: Sequence[tuple[Any, Any]], ops: Any) -> Prediction:
+        """Return what the members' (r, m) means and deviations, or None, say together; `ops` is keras' or NumPy."""
+        tensor = getattr(ops, "convert_to_tensor", np.asarray)
         means: list[Any] = []
         deviations: dict[int, Any] = {}
-        for k, (answer, own) in enumerate(zip(answers, self._own_units, strict=True)):
-            mean, std = mean_of(answer), answer[1] if isinstance(answer, list) else None
+        for k, ((mean, std), own) in enumerate(zip(answers, self._own_units, strict=True)):
             if own is not None:
-                shift, scale = (ops.convert_to_tensor(a.astype(np.float32)) for a in own)
+                shift, scale = (tensor(a.astype(np.float32)) for a in own)
                 mean, std = (mean - shift) / scale, None if std is None else std / scale
             means.append(mean)
             if std is not None:
@@ -167,22 +180,21 @@ class Surrogate:
         if len(means) == 1:
             return Prediction(means[0], deviations.get(0))
         stacked = ops.stack(means)
-        mean = self._over_members(stacked)
-        variance = self._over_members(ops.square(stacked - mean))
+        mean = self._over_members(stacked, ops)
+        variance = self._over_members(ops.square(stacked - mean), ops)
         if deviations:  # the law of total variance; of members that don't know theirs it is taken to be that of others
-            variance += self._over_members(ops.square(ops.stack(list(deviations.values()))), list(deviations))
+            squares = ops.square(ops.stack(list(deviations.values())))
+            variance = variance + self._over_members(squares, ops, list(deviations))
         return Prediction(mean, ops.sqrt(variance))
 
-    def _over_members(self, values: Any, members: Sequence[int] | None = None) -> Any:
+    def _over_members(self, values: Any, ops: Any, members: Sequence[int] | None = None) -> Any:
         """Return the (r, m) weighted mean of (k, r, m) values of some members, by default of all."""
-        from keras import ops
-
         if self.weights is None:
             return ops.mean(values, axis=0)
         weights = self.weights if members is None else self.weights[list(members)]
         total = weights.sum(axis=0)
-        weights = weights / np.where(total > 0, total, 1.0)
-        return ops.sum(values * ops.convert_to_tensor(weights[:, None, :].astype(np.float32)), axis=0)
+        weights = (weights / np.where(total > 0, total, 1.0))[:, None, :].astype(np.float32)
+        return ops.sum(values * getattr(ops, "convert_to_tensor", np.asarray)(weights), axis=0)
 
     def predict_z(self, x: FloatArray) -> Prediction:
         """Answer in z for (n, e) raw designs, as float64 arrays."""
@@ -190,16 +202,40 @@ class Surrogate:
             stacked = np.stack([member.z(x) for member in self.members])
             std = stacked.std(axis=0) if len(self.members) > 1 else None
             return Prediction(stacked.mean(axis=0), std)
+        if self._in_closed_form:
+            return self._combined(self._answers(x, deviation=True), np)
         pieces = [self._compiled(x[at : at + CHUNK]) for at in range(0, max(len(x), 1), CHUNK)]
         whole = [np.concatenate(part) for part in zip(*pieces, strict=True)]
         return Prediction(whole[0], whole[1] if len(whole) > 1 else None)
 
     def mean_z(self, x: FloatArray) -> FloatArray:
         """Return the (n, m) answers in z of (n, e) raw designs alone: the deviation of a process takes far longer."""
+        if self._in_closed_form:
+            return np.asarray(self._combined(self._answers(x, deviation=False), np).mean)
         if not self._members_deviate:
             return np.asarray(self.predict_z(x).mean)
         step = self.rows_at_once
         return np.concatenate([self._compiled_mean(x[at : at + step]) for at in range(0, max(len(x), 1), step)])
+
+    def _answers(self, x: FloatArray, deviation: bool) -> list[tuple[Any, Any]]:
+        """Return the (n, m) answers of each member, where some are computed by NumPy, with nothing to compile."""
+        x = np.asarray(x, dtype=np.float64)
+        found: dict[int, tuple[Any, Any]] = {}
+        for k, (net, scaling) in self._in_closed_form.items():
+            with plugin_errors("the surrogate's network", "this is a fault of its layers"):
+                quick = not deviation and "deviation" in inspect.signature(net.predict).parameters
+                answer = net.predict(scaling.inputs(x), **({"deviation": False} if quick else {}))
+            mean = np.asarray(mean_of(answer), dtype=np.float64).reshape(len(x), -1)
+            if scaling.constant is not None:
+                mean = np.where(scaling.constant, 0.0, mean)
+            found[k] = (mean, answer[1] if isinstance(answer, (tuple, list)) else None)
+        others = [k for k in range(len(self.members)) if k not in found]
+        if others:
+            pieces = [self._compiled_others(x[at : at + CHUNK]) for at in range(0, max(len(x), 1), CHUNK)]
+            columns = iter([np.concatenate(part) for part in zip(*pieces, strict=True)])
+            for k in others:
+                found[k] = (next(columns), next(columns) if isinstance(self._z_nets[k].output, list) else None)
+        return [found[k] for k in range(len(self.members))]
 
     def predict(self, x: FloatArray) -> Prediction:
         """Answer in the user's units for (n, e) raw designs, in chunks of bounded memory."""
@@ -289,6 +325,20 @@ class Surrogate:
             nets.append(keras.Model(net.inputs, z if std is None else [z, std]))
         return nets
 
+    def compiled_for(self, what: str, objective: Any, compiled: Callable[[], Any]) -> Any:
+        """Return a program of this surrogate and an objective: that of an earlier call, if there was one."""
+        for kept, beside, program in self._programs:
+            if kept == what and type(beside) is type(objective) and beside == objective:
+                return program
+        program = compiled()
+        self._programs.append((what, objective, program))
+        return program
+
+    @cached_property
+    def _programs(self) -> list[tuple[str, Any, Any]]:
+        """What was compiled for objectives: the name of the function, the objective and the program."""
+        return []
+
     @cached_property
     def _compiled(self) -> Any:
         def both(x: Any) -> Any:
@@ -296,6 +346,34 @@ class Surrogate:
             return (answer.mean,) if answer.std is None else (answer.mean, answer.std)
 
         return backend.load().value(both, self.variables)
+
+    @cached_property
+    def _in_closed_form(self) -> dict[int, tuple[keras.Model, Scaling]]:
+        """Networks, with their scalings, of the members that learn and answer by methods of their own, in NumPy."""
+        import keras
+
+        found = {}
+        for k, member in enumerate(self.members if self.differentiable else ()):
+            parts = unwrapped(member)
+            if parts is None:
+                continue
+            kind = type(parts[0])
+            if kind.fit is not keras.Model.fit and kind.predict is not keras.Model.predict:
+                found[k] = parts
+        return found
+
+    @cached_property
+    def _compiled_others(self) -> Any:
+        """The answers of the members that are not in closed form."""
+        nets = [net for k, net in enumerate(self._z_nets) if k not in self._in_closed_form]
+
+        def each(x: Any) -> Any:
+            with plugin_errors("the surrogate's network", "this is a fault of its layers"):
+                answers = [net(x, training=False) for net in nets]
+            return tuple(part for a in answers for part in (a if isinstance(a, list) else [a]))
+
+        variables = [v for net in nets for v in (*net.trainable_variables, *net.non_trainable_variables)]
+        return backend.load().value(each, variables)
 
     @cached_property
     def _compiled_mean(self) -> Any:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 from scipy.linalg import lapack, solve_triangular
+from threadpoolctl import ThreadpoolController
 
 from invdesign_core.plugin import FloatArray, TrainingError, in_float64
 from invdesign_plugins.surrogates.process_fit import Hyperparameters, Rows, Search, matern
 from invdesign_plugins.surrogates.process_posterior import LEAST_VARIANCE, Posterior
 
+AT_ONCE = 2**22
+"""Covariances that are held in memory at once where designs are predicted."""
 PER_OUTPUT = ("lengths", "variance", "noise_ratio", "measured", "coefficients", "coefficients_rest")
 
 
@@ -101,13 +105,20 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
             return ops.expand_dims(in_float64(fn, x, self.points, *(own[0] for own in weights)), 1)
         return ops.transpose(ops.map(lambda own: in_float64(fn, x, self.points, *own), weights))
 
-    def predict(self, x: Any, **options: Any) -> tuple[FloatArray, FloatArray]:  # type: ignore[override]
-        """Return what `call` does, by NumPy: as (r, m) float64 arrays, and without compiling anything."""
+    def predict(self, x: Any, deviation: bool = True, **options: Any) -> Any:
+        """Return what `call` does, by NumPy: as (r, m) float64 arrays, and without compiling anything.
+
+        Without `deviation` it is the mean alone, which is much quicker.
+        """
         kept = {weight.name: array_of(weight) for weight in self.weights}
         x = np.asarray(x, np.float32).astype(np.float64)
-        answers = [_answer(x, kept["points"], *(kept[name][j] for name in PER_OUTPUT)) for j in range(self.responses)]
+        with _threads().limit(limits=1, user_api="blas"):  # more of them wait for each other longer than they work
+            answers = [
+                _answer(x, deviation, kept["points"], *(kept[name][j] for name in PER_OUTPUT))
+                for j in range(self.responses)
+            ]
         mean, std = (np.stack(part, axis=1) for part in zip(*answers, strict=True))
-        return mean, std
+        return (mean, std) if deviation else mean
 
     def left_out(self, x: Any) -> tuple[FloatArray, FloatArray]:
         """Return what `predict` would say of each of (r, e) designs, had the process not learnt from that design.
@@ -228,6 +239,12 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         return coefficients, signal_variance(rows, coefficients, ratio)
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what can limit the threads of BLAS."""
+    return ThreadpoolController()
+
+
 def array_of(weight: Any) -> FloatArray:
     """Return a weight of a model as a NumPy array."""
     return np.asarray(ops.convert_to_numpy(ops.convert_to_tensor(weight)), dtype=np.float64)
@@ -253,6 +270,7 @@ def signal_variance(rows: Rows, coefficients: FloatArray, ratio: float) -> float
 
 def _answer(
     x: FloatArray,
+    deviation: bool,
     points: FloatArray,
     lengths: FloatArray,
     variance: float,
@@ -261,15 +279,24 @@ def _answer(
     coefficients: FloatArray,
     rest: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the (r,) mean and standard deviation of one output."""
+    """Return the (r,) mean and standard deviation of one output; 0 instead of the deviation where it isn't wanted."""
     known = measured > 0
-    points = points[known] / lengths
-    covariance = matern(points)
-    covariance.flat[:: len(covariance) + 1] += noise_ratio / measured[known]
-    across = matern(points, x / lengths)
-    explained = solve_triangular(np.linalg.cholesky(covariance), across, lower=True)
-    left = np.maximum(1 - np.einsum("ir,ir->r", explained, explained), LEAST_VARIANCE)
-    return across.T @ (coefficients + rest)[known], np.sqrt(variance * left)
+    points, weights = points[known] / lengths, (coefficients + rest)[known]
+    mean, left = np.zeros(len(x)), np.zeros(len(x))
+    factor = np.zeros((0, 0))
+    if deviation:
+        covariance = matern(points)
+        covariance.flat[:: len(covariance) + 1] += noise_ratio / measured[known]
+        factor = np.asarray(np.linalg.cholesky(covariance), np.float64)
+    step = max(AT_ONCE // max(len(points), 1), 1)
+    for at in range(0, len(x), step):
+        piece = slice(at, at + step)
+        across = matern(points, x[piece] / lengths)
+        mean[piece] = across.T @ weights
+        if deviation:
+            explained = solve_triangular(factor, across, lower=True, overwrite_b=True, check_finite=False)
+            left[piece] = np.maximum(1 - np.einsum("ir,ir->r", explained, explained), LEAST_VARIANCE)
+    return mean, np.sqrt(variance * left)
 
 
 def _without_each(
