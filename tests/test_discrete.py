@@ -454,14 +454,14 @@ def test_a_run_takes_them_too_and_a_later_solve_lays_its_own_over_them(invdesign
     frame.to_csv(tmp_path / "sum.csv", index=False)
     (tmp_path / "sum.toml").write_text(
         '[dataset]\nuse = "table"\npath = "sum.csv"\noutputs = ["y"]\n[training]\nepochs = 30\n'
-        '[surrogate]\nuse = "selu-mlp"\nlearning_rate = [5e-3, 5e-3]\n[design]\nfixed = { b = 0.4 }\n'
+        '[surrogate]\nuse = "ridge"\n[design]\nfixed = { b = 0.4 }\n'
     )
     run = invdesign(
         "run", "sum.toml", "--bounds", "a=0..1", "--step", "a=0.25", "--target", "1.1", "--out", "out", "--json"
     )
     assert run.json["designs"][0]["inputs"] == {"a": 0.75, "b": 0.4}
     assert run.json["search"] == "enumeration"
-    solved = invdesign("solve", "out", "--levels", "b=0.1,0.6", "--target", "1.1", "--json")
+    solved = invdesign("solve", "out", "--levels", "b=0.2,0.6", "--target", "1.1", "--json")
     assert solved.json["designs"][0]["inputs"] == {"a": 0.5, "b": 0.6}
 
 

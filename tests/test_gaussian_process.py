@@ -20,8 +20,11 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from invdesign_core.context import Context, Note
 from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import DataError
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.exact_inputs import ExactInputs
+from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trainer import Trainer
@@ -213,6 +216,31 @@ def test_an_output_that_is_one_number_in_all_rows_is_learnt_as_that_number(value
         mean, deviation = GaussianProcess(x.shape[1], outputs.shape[1]).fit(x, outputs).predict(x)
         np.testing.assert_allclose(mean[:, 0], value, atol=1e-2)
         assert np.isfinite(deviation).all()
+
+
+@pytest.mark.parametrize("parts", [("process",), ("process", "net"), ("net", "process", "process")])
+def test_answers_by_numpy_are_those_of_the_compiled_members(parts: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(len(parts))
+    x = rng.uniform(0, 50, (30, 2))
+    y = np.stack([x[:, 0] * x[:, 1], np.full(30, 7.0)], axis=1)  # one output is constant
+    scaling, members = Scaling.of(x, y), []
+    for part in parts:
+        if part == "process":
+            net: Any = GaussianProcess(2, 2).fit(
+                scaling.inputs(x), scaling.outputs(y) + 0.01 * rng.normal(size=y.shape)
+            )
+        else:
+            net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(2)])
+        members.append(scaling.wrap(net))
+    space = Space((Variable("a", lower=0, upper=50), Variable("b", lower=0, upper=50)))
+    weights = rng.dirichlet(np.ones(len(parts)), 2).T if len(parts) > 1 else None
+    surrogate = replace(Surrogate.trained(members, space, ("y", "c"), scaling, x, y), weights=weights)
+    new = rng.uniform(0, 60, (9, 2))
+    known = surrogate.predict_z(new)
+    mean, std = surrogate._compiled(new)
+    np.testing.assert_allclose(known.mean, mean, atol=2e-6)
+    np.testing.assert_allclose(known.std, std, atol=2e-5)
+    np.testing.assert_allclose(surrogate.mean_z(new), known.mean, atol=1e-12)
 
 
 def test_means_alone_are_the_means_that_come_with_the_deviation() -> None:

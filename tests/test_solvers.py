@@ -61,6 +61,23 @@ def starts(b, width=2, seed=1):
     return np.random.default_rng(seed).random((b, width))
 
 
+def test_what_was_compiled_is_kept_for_the_next_solve_with_the_same_objective():
+    first, goal = asked(network(), [0.5])
+    u = np.random.default_rng(0).random((3, 2))
+    first.residuals_and_jacobian(u, goal.take(np.zeros(3, int)))
+    assert first.compile_seconds > 0
+    same = LossFunctions(first.surrogate, REGISTRY.create("objective", "mse", {}))
+    same.residuals_and_jacobian(u, goal.take(np.zeros(3, int)))
+    assert same.compile_seconds == 0
+    losses = {
+        delta: LossFunctions(first.surrogate, REGISTRY.create("objective", "huber", {"delta": delta})).value(
+            u, goal.take(np.zeros(3, int))
+        )
+        for delta in (0.01, 10.0)
+    }
+    assert (losses[0.01] < losses[10.0]).all(), "one with other options is compiled for itself"
+
+
 def test_scipy_is_driven_step_by_step_here():
     assert speaks_reverse_communication(LBFGSB), "this SciPy is new to us: the fallback is used, which is slower"
 

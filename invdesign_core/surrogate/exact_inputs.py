@@ -118,10 +118,18 @@ class ExactInputs(Surrogate):
 
     def predict_z(self, x: FloatArray) -> Prediction:
         """Answer in z for (n, e) raw designs, as float64 arrays."""
-        answer, k = self.base.predict_z(x), len(self.formulas)
-        own = (self.exact(x) - self.shift[-k:]) / self.scale[-k:]
+        answer, own = self.base.predict_z(x), self._own(x)
         std = None if answer.std is None else np.column_stack([answer.std, np.zeros_like(own)])
         return Prediction(np.column_stack([answer.mean, own]), std)
+
+    def mean_z(self, x: FloatArray) -> FloatArray:
+        """Return the (n, m) answers in z of (n, e) raw designs alone."""
+        return np.column_stack([self.base.mean_z(x), self._own(x)])
+
+    def _own(self, x: FloatArray) -> FloatArray:
+        """Return the formulas' values of (n, e) raw designs, in z."""
+        k = len(self.formulas)
+        return np.asarray((self.exact(x) - self.shift[-k:]) / self.scale[-k:])
 
     def units(self, z: FloatArray, x: FloatArray | None = None) -> FloatArray:
         """Return (n, m) outputs in the user's units; with their designs, the formulas' values as they are."""

@@ -65,6 +65,14 @@ class OverScenarios(Surrogate):
         mean, std, _ = self._over(x)
         return Prediction(mean, std)
 
+    def mean_z(self, x: FloatArray) -> FloatArray:
+        """Return the (n, m) answers in z of (n, e) raw designs alone."""
+        s, m = len(self.sample), len(self.outputs)
+        step = max(CHUNK // s, 1)
+        parts = (x[at : at + step] for at in range(0, max(len(x), 1), step))
+        means = [self.base.mean_z(self.sample.of(part)).reshape(-1, s, m).mean(axis=1) for part in parts]
+        return np.concatenate(means)
+
     def scenario_spread(self, x: FloatArray) -> FloatArray:
         """Return the (n, m) standard deviations of the prediction over the scenarios, in the user's units."""
         return np.asarray(self._over(x)[2] * np.abs(self.scale))
