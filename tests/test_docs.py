@@ -35,7 +35,7 @@ from invdesign_core.workflow.experiment import Experiment
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-LANGUAGES = {"sh", "python", "toml", "text", "json", "mermaid", "csv"}
+LANGUAGES = {"sh", "python", "toml", "text", "json", "csv"}
 """What a fenced block may be. sh and python are run, toml is used as an experiment file, the others are shown."""
 COMMANDS = {
     "run": "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/invdesign run",
