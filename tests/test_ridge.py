@@ -32,6 +32,14 @@ def test_a_table_that_is_a_polynomial_of_the_second_degree_is_found_exactly() ->
     assert 3 + x[0] - 2 * x[1] * x[2] + x[2] ** 2 == pytest.approx(5, abs=1e-3)
 
 
+@pytest.mark.parametrize("surrogate", ["ridge", "gaussian-process"])
+def test_of_no_designs_nothing_is_predicted(surrogate: str) -> None:
+    X, _ = table(0, 20)
+    found = InverseDesign(surrogate=surrogate).fit(X, X[:, :2] ** 2).surrogate_
+    none = np.empty((0, 3))
+    assert found.predict(none).mean.shape == found.mean_z(none).shape == (0, 2)
+
+
 def test_the_penalty_is_the_best_by_leaving_each_row_out() -> None:
     x, rng = table(1, 25)
     terms = np.concatenate([x, x**2], axis=1)

@@ -225,7 +225,7 @@ class Surrogate:
             with plugin_errors("the surrogate's network", "this is a fault of its layers"):
                 quick = not deviation and "deviation" in inspect.signature(net.predict).parameters
                 answer = net.predict(scaling.inputs(x), **({"deviation": False} if quick else {}))
-            mean = np.asarray(mean_of(answer), dtype=np.float64).reshape(len(x), -1)
+            mean = np.asarray(mean_of(answer), dtype=np.float64).reshape(len(x), len(scaling.y_shift))
             if scaling.constant is not None:
                 mean = np.where(scaling.constant, 0.0, mean)
             found[k] = (mean, answer[1] if isinstance(answer, (tuple, list)) else None)
