@@ -295,6 +295,8 @@ class Registry:
             if others:
                 article = "an" if others[0] == "objective" else "a"
                 hint = f"{bare!r} is the name of {article} {others[0]}; {hint}"
+            elif name.endswith(".py"):
+                hint = f"a file is given by --plugin {name}, and a plugin in it by the plugin's name"
             elif self.broken:
                 listed = "; ".join(f"{p.distribution} ({p.entry_point}): {p.error}" for p in self.broken)
                 hint += f"\nNot loaded: {listed}"

@@ -157,7 +157,7 @@ def _shown(value: float) -> str:
 
 
 _EXTRA = re.compile(r"(?P<rest>.*\S)\s+(?P<key>tolerance|weight)\s+(?P<number>\S.*)", re.S)
-_EITHER_SIDE = re.compile(r"\s*(?:±|\+/-)\s*")
+_EITHER_SIDE = re.compile(r"\s*(?:±|\+/?-)\s*")
 
 
 def parse_target(value: Any, place: str, numbers: Numbers = PLAIN_NUMBERS) -> Target:
@@ -329,10 +329,10 @@ def _split(item: str, outputs: Sequence[str], names: Sequence[str], what: str) -
         if bare.startswith(name) and rest[:1] in ("<", ">", "≤", "≥"):
             return name, rest  # refused where it is read, with the sign that is meant
     if len(outputs) != 1:
+        example = "2" if bare.startswith(tuple(names)) else bare.lstrip("=")
         raise ConfigError(
             f"--target {item!r}: there are {len(outputs)} outputs; name the one this target is for",
-            f"write NAME=VALUE, for example '{outputs[0]}={bare.lstrip('=')}'; the outputs are "
-            + ", ".join(map(repr, outputs)),
+            f"write NAME=VALUE, for example '{outputs[0]}={example}'; the outputs are " + ", ".join(map(repr, outputs)),
         )
     return outputs[0], bare.removeprefix("=")
 

@@ -42,6 +42,7 @@ def test_a_single_output_needs_no_name(text):
     ("items", "message"),
     [
         (["2"], "there are 5 outputs; name the one"),
+        (["H2~1"], "for example 'H2=2'"),
         (["H3=1"], "did you mean 'H2'?"),
         (["H2=warm"], "found 'warm', expected a number"),
         (["H2=nan"], "expected a finite number"),

@@ -150,6 +150,11 @@ def test_a_plugin_that_is_excluded_counts_as_not_installed(tmp_path):
     assert (done.code, "there is no solver plugin 'slsqp'" in done.err) == (3, True)
 
 
+def test_the_file_of_a_plugin_in_place_of_its_name_is_told_apart(tmp_path):
+    done = called(["plugins", "show", "mine.py"], tmp_path, {})
+    assert (done.code, "given by --plugin mine.py" in done.err) == (3, True)
+
+
 # Rank
 
 

@@ -406,6 +406,7 @@ def test_one_kind_has_one_plugin_with_a_test_of_five_lines():
     ("args", "code", "said"),
     [
         (["solvers", "mine"], 2, "did you mean 'solver'"),
+        (["observer", "mine"], 2, "invdesign_event(event, ctx)"),
         (["solver", "My Solver"], 2, "expected lower-case words"),
         (["solver", "there"], 7, "is not empty"),
     ],

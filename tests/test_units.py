@@ -141,6 +141,7 @@ def test_a_tolerance_is_a_difference():
     measured = Units.build(["T"], said={"T": "degC"})
     assert parse_targets(["T=350 K tolerance 5 K weight 2"], ("T",), units=measured)["T"] == Target(76.85, 76.85, 2, 5)
     assert parse_targets(["T=350 K +/- 9 degF"], ("T",), units=measured)["T"].tolerance == pytest.approx(5)
+    assert parse_targets(["T=30+-2"], ("T",), units=measured)["T"] == Target(30, 30, tolerance=2)
     assert parse_targets(["T=300..350 K"], ("T",), units=measured)["T"] == Target(26.85, 76.85)
     assert parse_targets(["T>=300 K"], ("T",), units=measured)["T"].lower == 26.85
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import called
 
 from invdesign_core.cli.commands import validate
 from invdesign_core.context import Context
@@ -188,3 +189,9 @@ def test_no_data_imports_no_keras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("target", [[], ["--target", "y=tow"]])
+def test_no_data_says_that_targets_were_not_checked(target, tmp_path):
+    done = called(["validate", "--no-data", *target], tmp_path, {})
+    assert (done.code, "targets were not checked" in done.out) == (0, bool(target)), done.err

@@ -164,7 +164,9 @@ def _rules(found: list[str]) -> list[str]:
     """Return keys of `[design]` itself, which stand before its tables: what all rows satisfy, and commented wishes."""
     why = "# Every row of the table satisfies these; without them most designs in the search range can't exist."
     return [
-        '# Further equations and limits that designs must satisfy, such as "a + b <= 1".',
+        "# Further equations and limits that designs must satisfy belong into the list:"
+        if found
+        else '# Equations and limits that designs must satisfy stand here, such as: constraints = ["a + b <= 1"]',
         *([why, "constraints = [", *(f"    {toml_text(text)}," for text in found), "]"] if found else []),
         "# Only accept designs as close to a row of the table as its rows are to each other:",
         "# stay_near_data = true",
@@ -195,7 +197,7 @@ def _wishes(data: Data) -> list[str]:
         if told
         else "# Fix an input at one value:"
     )
-    lines = ["", f"# {why}", "# [design.fixed]"]
+    lines = ["", why, "# [design.fixed]"]
     lines += [f"# {toml_key(name)} = {_cell(data, name)}" for name in told or data.space.names[:1]]
     if told:
         lines += ["", "# Or designs that meet the target on average over the measured values:", "# [design.conditions]"]

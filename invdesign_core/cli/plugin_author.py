@@ -30,6 +30,7 @@ CLASSES = {
 """The base class of each kind."""
 SUITES = {kind: f"{kind.title()}Tests" for kind in KINDS}
 """The class of checks of each kind."""
+OBSERVER = "an observer is a function: invdesign_event(event, ctx), marked with hookimpl, in a file named by --plugin"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -63,7 +64,8 @@ def check(name: str, kind: str | None, overrides: tuple[str, ...], as_json: bool
 def new(kind: str, name: str, folder: Path | None, quiet: bool) -> None:
     """Write a distribution with a plugin that works, to be changed."""
     if kind not in (*KINDS, "all"):
-        raise ConfigError(f"there is no kind {kind!r}", near_match(kind, [*KINDS, "all"]))
+        hint = OBSERVER if kind.startswith("observer") else near_match(kind, [*KINDS, "all"])
+        raise ConfigError(f"there is no kind {kind!r}", hint)
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"found the name {name!r}, expected lower-case words with - between them", "such as my-solver"

@@ -68,6 +68,8 @@ def validate(
             return
         echo("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()), stdout)
         if no_data:
+            if targets or chosen.targets:
+                echo("the targets were not checked, as the data were not loaded", stdout)
             return
         echo(f"{plural(found['rows'], 'row')}", stdout)
         if race is not None:
