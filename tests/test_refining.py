@@ -12,6 +12,9 @@ from conftest import called
 
 from invdesign_core import InverseDesign
 from invdesign_core.search.acquisition import Worth
+from invdesign_core.search.experiments import Choice
+from invdesign_core.space.space import Space
+from invdesign_core.space.variables import Variable
 from invdesign_core.targets import Target, Targets
 
 SIMULATOR = """
@@ -179,3 +182,29 @@ def test_a_second_experiment_of_the_same_kind_is_worth_less():
     alone = one(mean, std)
     under_way = one.given(mean, std)
     assert under_way(mean, 1e-6 * std, same)[0] < under_way(mean, std, 0 * same)[0] < alone[0]
+
+
+class Sum:
+    """A belief that is sure of the sum of the inputs, and a worth that is this sum whatever else is chosen."""
+
+    def predict(self, x):
+        return x.sum(axis=1, keepdims=True), np.zeros((len(x), 1))
+
+    def influence(self, x):
+        return np.zeros((len(x), 0, 1))
+
+    def given(self, *_):
+        return self
+
+    def __call__(self, mean, std, slopes):
+        return mean[:, 0]
+
+
+def test_experiments_that_are_done_together_differ_by_more_than_an_instrument_shows():
+    space = Space((Variable("a", lower=0, upper=10), Variable("b", lower=0, upper=10)))
+    choice = Choice(space, np.array([[10.0, 10.0]]), np.array([[9.9999, 10.0]]))
+    x = choice.experiments(4, Sum(), Sum(), np.random.default_rng(0))
+    apart = np.abs(x[:, None] - x).max(axis=-1)[np.triu_indices(4, 1)]
+    assert apart.min() > 0.0099
+    assert x[0].tolist() == [10, 10]  # what is measured may be neared as far as you like
+    assert x.sum(axis=1).min() > 19.5

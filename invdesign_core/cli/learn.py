@@ -58,7 +58,8 @@ def _show(report: LearnReport, stream: TextIO) -> None:
         rows.append(cells)
     show_rows(console, columns, rows, "measured")
     held = [f"{name} {k} of {n}" for name, (k, n) in report.inside.items()]
-    say(console, f"inside their {report.level:.0%} intervals: {', '.join(held)}")
+    level = f"{report.level:.0%}".replace("%", " %")
+    say(console, f"inside their {level} intervals: {', '.join(held)}")
     for name, now in report.after.items():
         if now.rmse is not None and name in report.before:
             errors = f"{number_text(report.before[name].rmse)} → {number_text(now.rmse)}"

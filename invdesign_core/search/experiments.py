@@ -23,6 +23,8 @@ REACHES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 """How far from them, in ranges, in one round after another."""
 SAME = 1e-9
 """Designs whose columns differ by less than this share of the ranges are one."""
+APART = 1e-3
+"""So far, in ranges, are experiments of one batch from each other: nearer ones would be the same in a laboratory."""
 AS_GOOD = 0.02
 """Fewer digits may lower the worth, a logarithm, by so much."""
 
@@ -61,6 +63,8 @@ class Choice:
         Whether all that is allowed is looked at, and not only what is near to the starts.
     fits : callable, optional
         Says which of (n, e) designs are fit to be chosen.
+    apart : float
+        How far chosen designs are from each other, in ranges.
     """
 
     space: Space
@@ -69,6 +73,7 @@ class Choice:
     held: FloatArray | None = None
     everywhere: bool = True
     fits: Callable[[FloatArray], Mask] | None = None
+    apart: float = APART
 
     def experiments(self, count: int, belief: Believed, worth: Worth, rng: np.random.Generator) -> FloatArray:
         """Return `count` different designs, fewer where no more are allowed, those worth most first.
@@ -117,9 +122,8 @@ class Choice:
         from scipy.spatial import cKDTree
 
         x = np.unique(x, axis=0) if len(x) else x
-        taken = np.concatenate([self.taken, chosen])
-        if len(taken) and len(x):
-            unit = lengths(*self.space.bounds)
-            away = cKDTree(taken / unit).query(x / unit, p=np.inf)[0]
-            x = x[away > SAME]
+        unit = lengths(*self.space.bounds)
+        for others, least in ((self.taken, SAME), (chosen, self.apart)):
+            if len(others) and len(x):
+                x = x[cKDTree(others / unit).query(x / unit, p=np.inf)[0] > least]
         return x if self.fits is None or not len(x) else x[self.fits(x)]

@@ -18,7 +18,7 @@ from invdesign_core.designs.report import ProposeReport
 from invdesign_core.errors import ConfigError, plural
 from invdesign_core.registry import OWN, Registry
 from invdesign_core.search.acquisition import Worth
-from invdesign_core.search.experiments import Choice
+from invdesign_core.search.experiments import APART, Choice
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.arrays import FloatArray
@@ -81,9 +81,15 @@ def belief_of(surrogate: Surrogate, known: TrainingRows | None, registry: Regist
 
 
 def propose_for(
-    problem: InverseProblem, belief: Belief, count: int, ctx: Context, repeats: bool = False, purpose: str = "propose"
+    problem: InverseProblem,
+    belief: Belief,
+    count: int,
+    ctx: Context,
+    repeats: bool = False,
+    purpose: str = "propose",
+    apart: float = APART,
 ) -> list[Proposed]:
-    """Return the experiments that teach most about each target of a problem."""
+    """Return the experiments that teach most about each target of a problem, those of a target so far `apart`."""
     if problem.surrogate.scenarios is not None:
         names = ", ".join(map(repr, problem.surrogate.scenarios.said))
         raise ConfigError(
@@ -111,6 +117,7 @@ def propose_for(
             None if problem.fixed_inputs is None else problem.fixed_inputs[t],
             everywhere=problem.near_to.present is None,
             fits=None if problem.data is None else problem.data.holds,
+            apart=apart,
         )
         x = choice.experiments(count, near, worth, ctx.rng(purpose, number))
         found.append(described(x, near, targets))

@@ -16,6 +16,7 @@ from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
 from invdesign_core.designs.report import RefinedReport, RefineReport, RoundReport
 from invdesign_core.errors import ConfigError, plural
+from invdesign_core.search.experiments import SAME
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.variables import plain
@@ -175,7 +176,9 @@ def _choose(p: Prepared, problem: InverseProblem, left: IndexArray, counts: Inde
     with p.ctx.clock.stage("solve"):
         belief = belief_of(p.model.surrogate, p.model.rows, p.registry, p.ctx)
         most = int(counts[left].max())
-        return _joined(propose_for(problem.take(left), belief, most, p.ctx, purpose=purpose), left, counts)
+        # A simulator has no finest step: designs next to each other show it the slope.
+        found = propose_for(problem.take(left), belief, most, p.ctx, purpose=purpose, apart=SAME)
+        return _joined(found, left, counts)
 
 
 def _round(

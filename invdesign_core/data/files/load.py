@@ -116,7 +116,9 @@ def load_table(
     frame = pd.DataFrame(parsed.columns, index=pd.RangeIndex(len(source.rows)), columns=wanted)
     unused = [key for key in UNUSED[kind] if getattr(reading, key) not in (None, [])]
     notes = [f"{', '.join(unused)}: not used for a {path.suffix} file"] if unused else []
-    size = (plural(len(source.rows), "row"), plural(len(source.names), "column"))
+    gaps = len(source.rows) > 0 and source.rows[-1] > len(source.rows)
+    without = " (numbered without those left out)" if gaps else ""  # results know a row by its place among these
+    size = (plural(len(source.rows), "row") + without, plural(len(source.names), "column"))
     chosen = [text for key in PATTERNS for text in said_of(key, getattr(asked, key), source.names)]
     return LoadedTable(
         frame=frame.rename(columns={column: name for name, column in prefixed.items()}),
