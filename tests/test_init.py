@@ -49,6 +49,15 @@ def test_the_file_says_what_was_found_and_is_valid(frame):
     assert '# "y,1" = ' in text
 
 
+def test_numbers_of_which_there_are_few_may_be_levels(frame):
+    frame = frame[["flow rate", "count", "y,1"]].assign(layer=[0.1, 0.15, 0.2, 0.3] * 50, oven=[150, 180] * 100)
+    lines = draft(Data.from_frame(frame, ["y,1"]), [("path", "mine.csv"), ("outputs", ["y,1"])]).splitlines()
+    assert [line for line in lines if "levels" in line] == [
+        'layer = "continuous"  # "levels" if none exist but 0.1, 0.15, 0.2, 0.3',
+        'oven = "integer"  # "levels" if none exist but 150, 180',
+    ]
+
+
 def test_taking_the_comment_away_asks_for_a_target(frame):
     text = draft(Data.from_frame(frame, ["y,1"]), [("path", "mine.csv"), ("outputs", ["y,1"])])
     assert list(tomllib.loads(text.replace('# "y,1" = ', '"y,1" = '))["targets"]) == ["y,1"]

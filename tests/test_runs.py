@@ -49,7 +49,7 @@ def test_runs_are_listed_with_what_came_of_them(runs, invdesign):
 
 def test_without_runs_that_is_said(invdesign):
     done = invdesign("runs", "list")
-    assert (done.code, done.out) == (0, "there are no runs in runs\n")
+    assert (done.code, done.out) == (0, "there are no runs in the folder runs\n")
 
 
 def test_what_is_no_run_is_named_with_the_reason(runs):

@@ -145,7 +145,7 @@ PLUGINS: dict = {}
         (
             {"dataset": Given(weights=True), "surrogate": Plain()},
             "val_loss",
-            "row weights are only supported for neural networks",
+            "row weights are only supported for Keras models",
         ),
         (
             {"dataset": Given(partial=True), "surrogate": Plain()},

@@ -32,10 +32,13 @@ from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.space.text import split_names
 from invdesign_core.space.units import Units
+from invdesign_core.space.variables import Variable
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.validate import load
 
 NO_VALUES = "holds dates or other values that can't be used"
+FEW_VALUES, EACH = 8, 5
+"""So few different numbers, each so often on average, may be all that exist."""
 FOUND = ("inputs", "kinds")
 """Options of the dataset that the file states as they were found, so that no option is repeated."""
 
@@ -104,7 +107,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
         "",
         "# The kind of each input, as read from its column; correct what is wrong.",
         "[dataset.kinds]",
-        *(f"{toml_key(v.name)} = {toml(v.kind)}" for v in data.space.variables),
+        *(f"{toml_key(v.name)} = {toml(v.kind)}{_few(data, v)}" for v in data.space.variables),
         "",
         "[design]",
         *_rules(rules),
@@ -140,6 +143,17 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
     if odd:
         lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
     return "\n".join(lines) + "\n"
+
+
+def _few(data: Data, variable: Variable) -> str:
+    """Return a comment behind the kind of numbers of which a table has few, or nothing."""
+    if variable.kind not in ("continuous", "integer"):
+        return ""
+    values = np.unique(data.frame[variable.name])
+    gaps = variable.kind == "continuous" or values[-1] - values[0] >= len(values)
+    if not gaps or not 1 < len(values) <= FEW_VALUES or len(values) * EACH > len(data.frame):
+        return ""
+    return f'  # "levels" if none exist but {", ".join(map(typed, values))}'
 
 
 def _units(data: Data) -> list[str]:

@@ -47,7 +47,7 @@ def list_them(folder: Path, as_json: bool) -> None:
         ]
         show_rows(console, columns, [_row(run) for run in runs])
     else:
-        say(console, f"there are no runs in {folder}")
+        say(console, f"there are no runs in the folder {folder}")
     for other in others:
         say(console, f"{other.path} is left alone: {other.why}", "yellow", further="  ")
 

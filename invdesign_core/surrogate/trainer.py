@@ -248,16 +248,16 @@ def call_build(builder: Builder, hp: kt.HyperParameters, data: Data, ctx: Contex
 
 
 def check_learnable(builder: Builder, data: Data) -> None:
-    """Refuse data that only a network could learn from, where the builder builds none."""
+    """Refuse data that only a Keras model could learn from, where the builder builds none."""
     if builder.differentiable:
         return
     if data.weights is not None:
         raise PluginError(
-            f"{builder.label} is not a neural network; row weights are only supported for neural networks",
+            f"{builder.label} is not a Keras model; row weights are only supported for Keras models",
             "remove them",
         )
     if np.isnan(data.y).any():
         raise PluginError(
-            f"{builder.label} is not a neural network and can't be trained on rows where an output was not measured",
+            f"{builder.label} is not a Keras model and can't be trained on rows where an output was not measured",
             "leave those rows out, or train one surrogate for each output",
         )
