@@ -27,7 +27,11 @@ html_theme = "furo"
 html_title = "invdesign"
 
 myst_heading_anchors = 6  # as GitHub makes them, so that a link leads to the same place there and here
-nb_execution_mode = "off"  # the notebook is executed by the tests
+nb_execution_mode = "force"
+nb_execution_excludepatterns = ["notebooks/tutorial.ipynb"]  # which the tests execute
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_output_stderr = "remove"  # what TensorFlow says of the processor
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -63,8 +67,9 @@ def remove_links_outside(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(r"\[([^\]]+)\]\(([^)\s:#]+\.md)\)", kept, source[0])
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is needed beside the extensions."""
     app.connect("source-read", add_toctrees)
     app.connect("source-read", remove_links_outside)
     app.add_lexer("csv", TextLexer)  # which Pygments does not know
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

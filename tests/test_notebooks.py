@@ -10,6 +10,7 @@ from html import unescape
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from sklearn.base import clone
 
 from invdesign_core.designs.report import RaceReport, design_reports, reports_of_rows
@@ -135,11 +136,12 @@ def test_every_figure_is_drawn_by_both_libraries(answers, model, backend):
         answers.plot_parallel(backend=backend),
         model.plot_fit(backend=backend),
     ):
-        assert type(figure).__module__.startswith(backend)
         if backend == "plotly":
+            assert type(figure).__module__.startswith(backend)
             assert "<script>alert(1)" not in figure.to_html(include_plotlyjs=False)
         else:
-            figure.draw_without_rendering()
+            assert isinstance(figure, Figure)
+            assert figure._repr_png_().startswith(b"\x89PNG")  # without pyplot notebooks show nothing else
 
 
 def test_what_is_wanted_and_the_range_of_the_data_are_drawn(answers):
@@ -147,6 +149,14 @@ def test_what_is_wanted_and_the_range_of_the_data_are_drawn(answers):
     assert len(figure.layout.shapes) == 4  # two ranges of the data, a value with its tolerance, a limit
     shown = {round(shape.y1, 3) for shape in figure.layout.shapes if shape.fillcolor == "#009E73"}
     assert 50 in shown
+
+
+def test_a_limit_is_shaded_to_the_end_of_the_axis_of_every_input(answers):
+    figure = answers.plot_profiler(inputs=["flow", "pumps"], outputs=["heat"], backend="matplotlib")
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        ends = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in axes.patches]
+        assert (axes.get_ylim()[0], pytest.approx(50)) in ends
 
 
 def test_predicted_lies_over_measured_of_rows_for_the_test(model):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import figure as matplotlib_figure
 
 from invdesign_core.report.drawing import BLUE, GREEN, GREY, ORANGE, Grid, Panel, Parallel, ends
 
 SIZE = (2.4, 1.9)
 """Inches of a panel."""
+
+
+class Figure(matplotlib_figure.Figure):  # type: ignore[misc]
+    """A figure that notebooks show; those of matplotlib they show only once one was made by pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        """Return it as a picture."""
+        file = BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
 
 
 def grid(figure: Grid) -> Any:
@@ -29,8 +40,22 @@ def grid(figure: Grid) -> Any:
                 axes[r, c].set_ylabel("")
             if figure.shared and r < rows - 1:
                 axes[r, c].set_xlabel("")
+    for r in range(rows):  # by now all curves are drawn that share an axis
+        for c in range(len(figure.panels[r])):
+            _shade_wanted(axes[r, c], figure.panels[r][c])
     made.suptitle(_plain(figure.title))
     return made
+
+
+def _shade_wanted(axes: Any, panel: Panel) -> None:
+    """Shade what is wanted, where it has no end as far as the axis goes."""
+    if panel.wanted is None:
+        return
+    bottom, top = axes.get_ylim()
+    low = bottom if panel.wanted[0] is None else panel.wanted[0]
+    high = top if panel.wanted[1] is None else panel.wanted[1]
+    axes.axhspan(low, high, color=GREEN, alpha=0.22, linewidth=0)
+    axes.set_ylim(min(low, bottom), max(high, top))
 
 
 def _panel(axes: Any, panel: Panel) -> None:
@@ -48,13 +73,6 @@ def _panel(axes: Any, panel: Panel) -> None:
         axes.scatter(*panel.points, color=BLUE, s=9, alpha=0.7, linewidths=0)
     if panel.here is not None:
         axes.scatter(*panel.here, color=ORANGE, s=36, zorder=3)
-    if panel.wanted is not None:
-        low, high = axes.get_ylim()
-        wanted = (
-            low if panel.wanted[0] is None else panel.wanted[0],
-            high if panel.wanted[1] is None else panel.wanted[1],
-        )
-        axes.axhspan(*wanted, color=GREEN, alpha=0.22, linewidth=0)
     if panel.log:
         axes.set_xscale("log")
     if panel.labels:
