@@ -26,6 +26,8 @@ settings.register_profile("explore", derandomize=False)
 settings.load_profile("same")
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+for size in ("COLUMNS", "LINES"):  # readline puts them into the environment of a process that pytest starts
+    os.environ.pop(size, None)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("INVDESIGN_DATA", ROOT.parent / "shared" / "data"))

@@ -186,7 +186,7 @@ def test_a_miss_of_a_relaxed_search_says_that_rounding_can_miss_designs():
 
     def said(search):
         report = SimpleNamespace(
-            status="not met", search=search, designs=[design], met_by=None, target={"y": target}, measured=[]
+            status="not met", search=search, designs=[design], met_by=None, target={"y": target}, measured=[], units={}
         )
         return verdict_of(report, Quality())
 

@@ -507,7 +507,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "n_features_in": self.n_features_in_,
             "feature_names_in": None if names is None else list(names),
             "report": self.report_.model_dump(mode="json"),
-            "units": self.units_,
+            "units": getattr(self, "units_", {}),
         }
         saved.write(Path(folder), about, surrogate, self.known_, getattr(self, "second_", None))
 
