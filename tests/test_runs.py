@@ -7,6 +7,7 @@ import os
 import shutil
 
 import pytest
+from conftest import called
 from filelock import FileLock
 
 from invdesign_core.errors import RunStoreError
@@ -69,6 +70,9 @@ def test_what_is_no_run_is_named_with_the_reason(runs):
     assert "link" in why["link"]
     assert "resolved.json" in why["pictures"]
     assert "run.json" in why["torn"]
+    shown = called(["runs", "list", "."], runs, {}).out
+    assert "files, not runs: notes.txt\n" in shown
+    assert "pictures is not listed: " in shown
 
 
 def test_an_unfinished_run_is_listed_as_such(runs):

@@ -48,8 +48,12 @@ def list_them(folder: Path, as_json: bool) -> None:
         show_rows(console, columns, [_row(run) for run in runs])
     else:
         say(console, f"there are no runs in the folder {folder}")
+    files = [other.path.name for other in others if other.path.is_file()]
+    if files:
+        say(console, f"files, not runs: {', '.join(files)}", further="  ")
     for other in others:
-        say(console, f"{other.path} is left alone: {other.why}", "yellow", further="  ")
+        if other.path.name not in files:
+            say(console, f"{other.path} is not listed: {other.why}", "yellow", further="  ")
 
 
 def _row(run: Listed) -> list[str]:
