@@ -660,8 +660,24 @@ def test_an_empty_input_is_refused_with_its_place_and_what_to_do(save):
     with pytest.raises(DataError) as caught:
         load(path, skip_rows=1)
     assert "b: 1 of 5 empty, first in row 3 (line 4)" in caught.value.message
-    assert "skip_rows = [3]" in caught.value.hint
+    assert "skip_rows = [1, 3]" in caught.value.hint  # with what is left out already
     assert len(load(path, skip_rows=[1, 3])[0].frame) == 4
+
+
+def test_a_row_that_is_none_is_left_out_beside_those_that_are_left_out_already(save):
+    path = save("a,b\nmm,N\n1,2\n3\n5,6\n")
+    assert "skip_rows = [1, 3]" in refusal(path, Reading(skip_rows=1)).hint
+    assert load_table(path, Reading(skip_rows=[1, 3])).frame["b"].tolist() == [2, 6]
+
+
+def test_an_empty_place_tells_of_the_other_columns_that_have_some(save):
+    path = save("a,b,y,z\n1,,1,\n,2,2,2\n3,3,3,3\n4,4,4,4\n5,5,5,5\n")
+    with pytest.raises(DataError) as caught:
+        load(path, ("y", "z"))
+    assert "empty in places too: 'b', 'z'" in caught.value.hint
+    with pytest.raises(DataError) as caught:
+        load(path, ("y", "z"), missing_outputs="own-rows")
+    assert caught.value.hint.endswith("empty in places too: 'b'")
 
 
 def test_a_group_column_is_no_design_variable(save):

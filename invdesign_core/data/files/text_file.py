@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
@@ -297,7 +297,7 @@ def _split_rows(source: Source, separator: str, body: int, names: Sequence[str],
         count += len(numbered)
         block = [item for item in numbered if item[0] not in skipped] if skipped else numbered
         if any(len(row) != width for _, _, row in block):
-            raise _misfit(source.path, names, block, separator)
+            raise _misfit(source.path, names, block, separator, skipped)
         for column, values in zip(parts, zip(*(row for _, _, row in block), strict=True), strict=False):
             column.append(cells(values))
         rows.append(np.array([number for number, _, _ in block], np.intp))
@@ -306,7 +306,9 @@ def _split_rows(source: Source, separator: str, body: int, names: Sequence[str],
     return [pa.concat_arrays(column) for column in parts], np.concatenate(rows), np.concatenate(lines)
 
 
-def _misfit(path: Path, names: Sequence[str], block: list[tuple[int, int, list[str]]], separator: str) -> DataError:
+def _misfit(
+    path: Path, names: Sequence[str], block: list[tuple[int, int, list[str]]], separator: str, skipped: Collection[int]
+) -> DataError:
     """Say that a row is longer or shorter than the header, and why that may be."""
     width = len(names)
     number, line, row = next(item for item in block if len(item[2]) != width)
@@ -324,7 +326,7 @@ def _misfit(path: Path, names: Sequence[str], block: list[tuple[int, int, list[s
     else:
         hint = (
             "values that hold the separator need quotation marks; a row that is none can be left out: "
-            f"{option('skip_rows', [number])}"
+            f"{option('skip_rows', sorted({*skipped, number}))}"
         )
     split = f"separator {_quoted(separator)}" if separator != ONE_COLUMN else "no separator"
     return DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -87,14 +87,16 @@ class Table(Reading, Columns, Dataset):
                 said = f"the inputs are the columns that begin with {DESIGN!r}; left aside are {left}"
                 ctx.note(f"{files[0].name}: {said}")
         source = {name: file for file in files for name in file.table.frame.columns}
+        whole = [*inputs, *self.beside, *(outputs if self.missing_outputs == "refuse" else ())]
+        empty = [name for name in whole if frame[name].isna().any()]
         for name in (*inputs, *self.beside):
-            _refuse_empty(source[name], name)
+            _refuse_empty(source[name], name, empty, self.skipped)
         for name in outputs:
             _refuse_text(source[name], name)
             if self.missing_outputs == "refuse":
-                _refuse_empty(source[name], name, output=True)
+                _refuse_empty(source[name], name, empty, self.skipped, output=True)
         if self.missing_outputs == "own-rows":
-            _refuse_unmeasured(source[outputs[0]], frame[outputs])
+            _refuse_unmeasured(source[outputs[0]], frame[outputs], self.skipped)
         try:
             units = {name: unit for file in files for name, unit in file.table.units.items()}
             data = Data.from_frame(
@@ -157,8 +159,10 @@ def _with_plain_names(file: TableFile, table: Table) -> TableFile:
     return replace(file, table=replace(file.table, frame=frame.rename(columns=found)))
 
 
-def _refuse_empty(file: TableFile, name: str, output: bool = False) -> None:
-    """Refuse a column with empty places, and say what stands there."""
+def _refuse_empty(
+    file: TableFile, name: str, others: Sequence[str], skipped: Collection[int], output: bool = False
+) -> None:
+    """Refuse a column with empty places, and say what stands there, and which `others` have some too."""
     empty = file.table.frame[name].isna().to_numpy()
     if not empty.any():
         return
@@ -171,9 +175,11 @@ def _refuse_empty(file: TableFile, name: str, output: bool = False) -> None:
         hints.append(f"if {next(iter(words))!r} is a value: {toml_option('labels', [name])}")
     rows = [int(row) for row in file.table.rows[empty]]
     if file.table.lines is not None and not file.table.files and len(rows) <= 10:
-        hints.append(f"these rows are left out by {toml_option('skip_rows', rows)}")
+        hints.append(f"these rows are left out by {toml_option('skip_rows', sorted({*skipped, *rows}))}")
     if not output:
         hints.append(f"the column is left out by {toml_option('leave_out', [name])}")
+    if more := [repr(other) for other in others if other != name]:
+        hints.append(f"empty in places too: {', '.join(more[:5])}{', …' * (len(more) > 5)}")
     raise DataError(
         f"{file.where}: {name}: {int(empty.sum())} of {len(empty)} empty, first in {file.first(empty)}"
         + (f" ({found})" if found else ""),
@@ -193,14 +199,14 @@ def _refuse_text(file: TableFile, name: str) -> None:
     )
 
 
-def _refuse_unmeasured(file: TableFile, responses: pd.DataFrame) -> None:
+def _refuse_unmeasured(file: TableFile, responses: pd.DataFrame, skipped: Collection[int]) -> None:
     """Refuse rows in which no output was measured; they would be designs without an answer."""
     nothing = responses.isna().all(axis=1).to_numpy()
     if nothing.any():
         rows = [int(row) for row in file.table.rows[nothing]]
         raise DataError(
             f"{file.where}: rows without any output: {len(rows)} of {len(nothing)}, first {file.first(nothing)}",
-            f"leave them out: {toml_option('skip_rows', rows)}"
+            f"leave them out: {toml_option('skip_rows', sorted({*skipped, *rows}))}"
             if len(rows) <= 10 and not file.table.files
             else "leave those rows out",
         )
