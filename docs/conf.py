@@ -67,9 +67,23 @@ def remove_links_outside(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(r"\[([^\]]+)\]\(([^)\s:#]+\.md)\)", kept, source[0])
 
 
+def show_examples_as_code(app: Sphinx, context: object, lines: list[str]) -> None:
+    """Show the examples of a command in the columns of its help, which come as lines of prose with a bar in front."""
+    shown: list[str] = []
+    for line in lines:
+        if line.startswith("|   "):
+            if not shown[-1].startswith("   "):
+                shown += ["", ".. code-block:: text", ""]
+            shown.append(line.replace("|", " ", 1))
+        else:
+            shown.append(line.removeprefix("| "))
+    lines[:] = shown
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is needed beside the extensions."""
     app.connect("source-read", add_toctrees)
     app.connect("source-read", remove_links_outside)
+    app.connect("sphinx-click-process-description", show_examples_as_code)
     app.add_lexer("csv", TextLexer)  # which Pygments does not know
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -226,7 +226,7 @@ class RunRecord:
 
 
 def _ignore(event: Event) -> None:
-    """Take an event and do nothing."""
+    """Take an event; where nobody listens, nothing happens."""
 
 
 @dataclass(frozen=True)

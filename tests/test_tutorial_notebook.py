@@ -13,8 +13,8 @@ from conftest import ROOT
 NOTEBOOK = ROOT / "docs" / "notebooks" / "tutorial.ipynb"
 
 
-def cells() -> list[dict[str, Any]]:
-    found = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+def cells(notebook: Path = NOTEBOOK) -> list[dict[str, Any]]:
+    found = json.loads(notebook.read_text(encoding="utf-8"))
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
     return found["cells"]
 
@@ -27,10 +27,12 @@ def shown(source: str, names: dict[str, Any], place: str) -> Any:
     return None if last is None else eval(compile(ast.Expression(last.value), place, "eval"), names)
 
 
-def test_it_is_kept_without_outputs() -> None:
-    ids = [cell["id"] for cell in cells()]
+@pytest.mark.parametrize("name", ["tutorial", "pictures"])
+def test_it_is_kept_without_outputs(name: str) -> None:
+    found = cells(NOTEBOOK.with_stem(name))
+    ids = [cell["id"] for cell in found]
     assert len(set(ids)) == len(ids)
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in cells() if "outputs" in cell)
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in found if "outputs" in cell)
 
 
 @pytest.mark.long  # it trains a network
