@@ -79,7 +79,7 @@ def _panel(axes: Any, panel: Panel) -> None:
         axes.set_xticks(range(len(panel.labels)), [_plain(label) for label in panel.labels])
     axes.set_xlabel(_plain(panel.x_name))
     axes.set_ylabel(_plain(panel.y_name))
-    axes.set_title(_plain(panel.title), fontsize="medium")
+    axes.set_title(_plain(panel.title), fontsize="small")
 
 
 def parallel(figure: Parallel) -> Any:
