@@ -128,12 +128,15 @@ class LossFunctions:
 
     @cached_property
     def _value(self) -> Any:
-        return self._program("_value", lambda: backend.load().value(self._trace_loss, self.surrogate.variables))
+        return self._program(
+            "_value", lambda: self._in_pieces(backend.load().value(self._trace_loss, self.surrogate.variables))
+        )
 
     @cached_property
     def _value_and_grad(self) -> Any:
         return self._program(
-            "_value_and_grad", lambda: backend.load().value_and_grad(self._trace_loss, self.surrogate.variables)
+            "_value_and_grad",
+            lambda: self._in_pieces(backend.load().value_and_grad(self._trace_loss, self.surrogate.variables)),
         )
 
     @cached_property
@@ -142,19 +145,9 @@ class LossFunctions:
             return self._asked("residuals", self.surrogate.trace(x), self._goal(*goal))
 
         return self._program(
-            "_residuals_and_jacobian", lambda: backend.load().residuals_and_jacobian(trace, self.surrogate.variables)
+            "_residuals_and_jacobian",
+            lambda: self._in_pieces(backend.load().residuals_and_jacobian(trace, self.surrogate.variables)),
         )
-
-    def _program(self, name: str, compiled: Callable[[], Any]) -> Any:
-        """Return a compiled function, kept by the surrogate for the next solve with this objective."""
-        program = self.surrogate.compiled_for(name, self.objective, lambda: self._in_pieces(compiled()))
-        self._compiled_before[name] = program.compile_seconds
-        return program
-
-    def _in_pieces(self, compiled: Any) -> Any:
-        """Return a compiled function that is given no more rows than the surrogate takes at once."""
-        most = self.surrogate.rows_at_once
-        return compiled if most >= ROWS_AT_ONCE else InPieces(compiled, most)
 
     @cached_property
     def _loss(self) -> Any:
@@ -162,6 +155,21 @@ class LossFunctions:
             return self._asked("loss", Prediction(mean, std), self._goal(lower, upper, weight))
 
         return self._program("_loss", lambda: backend.load().value(loss, []))
+
+    def _program(self, name: str, compiled: Callable[[], Any]) -> Any:
+        """Return a compiled function, which the surrogate keeps for the next solve with this objective.
+
+        What stands for a surrogate, where an objective is tried before there is one, keeps nothing.
+        """
+        kept = getattr(self.surrogate, "compiled_for", None)
+        program = compiled() if kept is None else kept(name, self.objective, compiled)
+        self._compiled_before[name] = program.compile_seconds
+        return program
+
+    def _in_pieces(self, compiled: Any) -> Any:
+        """Return a compiled function that is given no more rows than the surrogate takes at once."""
+        most = self.surrogate.rows_at_once
+        return compiled if most >= ROWS_AT_ONCE else InPieces(compiled, most)
 
     def _trace_loss(self, x: Any, *goal: Any) -> Any:
         return self._asked("loss", self.surrogate.trace(x), self._goal(*goal))
