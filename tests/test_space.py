@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invdesign_core.errors import ConfigError, DataError
+from invdesign_core.search.proximity import NearTo
 from invdesign_core.space.constraint_text import parse_constraints
 from invdesign_core.space.rounding import broken
 from invdesign_core.space.rules import Constraints, Linear
@@ -258,3 +261,17 @@ def test_what_contradicts_a_kind_or_itself_is_refused_by_name(wishes, message):
         MIXED.restrict(**wishes)
     assert message in str(error.value)
     assert "T (°C)" in str(error.value) or next(iter(next(iter(wishes.values())))) in str(error.value)
+
+
+@pytest.mark.parametrize("name", MIXED.names)
+@pytest.mark.parametrize("value", ["x", "", "nan", float("nan"), float("inf"), None, 7, 0.5, True, "Al", [1]])
+def test_a_present_value_is_one_that_the_variable_may_have_or_is_refused_by_name(name, value):
+    variable = MIXED[name]
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    fits = value in (*variable.levels,) if variable.kind in ("binary", "categorical") else numeric
+    if not fits:
+        with pytest.raises(ConfigError, match=re.escape(name)):
+            NearTo.build({name: value}, False, False, MIXED)
+        return
+    present = NearTo.build({name: value}, False, False, MIXED).present
+    assert np.isfinite(present[MIXED.slices[MIXED.names.index(name)]]).all()

@@ -65,6 +65,10 @@ class NearTo:
                 present[columns] = variable.encode([value])[0]
             except DataError as error:
                 raise ConfigError(f"near: {error.message}", error.hint) from None
+            known = variable.kind != "binary" or variable.levels != (0, 1) or value in (0, 1)
+            if not (known and np.isfinite(present[columns]).all()):
+                expected = "a finite number" if variable.kind != "binary" else "True or False"
+                raise ConfigError(f"near {name!r}: found {value!r}, expected {expected}")
         return cls(present, fewest, to_data)
 
     def check(self, extremum: bool) -> None:

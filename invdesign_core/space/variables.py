@@ -148,11 +148,17 @@ class Variable:
             index = {level: position for position, level in enumerate(self.levels)}
             try:
                 codes = np.array([index[value] for value in values], dtype=np.intp)
-            except KeyError as error:
-                hint = near_or_all(str(error.args[0]), map(str, self.levels))
-                raise DataError(f"{self.name!r} has no level {error.args[0]!r}", hint) from None
+            except (KeyError, TypeError):  # the second where it can be no key, as a list
+                wrong = next(value for value in values if value not in list(self.levels))
+                hint = near_or_all(str(wrong), map(str, self.levels))
+                raise DataError(f"{self.name!r} has no level {wrong!r}", hint) from None
             return codes.astype(np.float64)[:, None] if self.kind == "binary" else np.eye(len(self.levels))[codes]
-        return np.asarray(values, dtype=np.float64)[:, None]
+        try:
+            return np.asarray(values, dtype=np.float64)[:, None]
+        except (TypeError, ValueError):
+            wrong = next(value for value in values if not _is_number(value))
+            expected = "True or False" if self.kind == "binary" else "a number"
+            raise DataError(f"{self.name!r}: found {wrong!r}, expected {expected}") from None
 
     def index(self, columns: FloatArray) -> IndexArray:
         """Return the (n,) numbers, counted from 0, of the existing values nearest to (n, width) encoded columns."""
@@ -280,3 +286,12 @@ def _refuse_odd_labels(name: str, labels: Sequence[Any]) -> None:
             wrong = f"{name!r} holds the labels {written[str(label)]!r} and {label!r}, which are written alike"
             raise DataError(wrong, "make them one, or write one of them in another way")
         written[str(label)] = label
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value can be a number."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
