@@ -243,6 +243,23 @@ def test_answers_by_numpy_are_those_of_the_compiled_members(parts: tuple[str, ..
     np.testing.assert_allclose(surrogate.mean_z(new), known.mean, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 500.0])
+@pytest.mark.parametrize("offset", [0.0, 50.0, -1e3, 101_325.0, 2e6])
+def test_predictions_are_what_the_saved_model_says_however_far_from_0_its_inputs_are(
+    offset: float, scale: float
+) -> None:
+    rng = np.random.default_rng(0)
+    x, new = (offset + scale * rng.normal(size=(n, 2)) for n in (40, 25))
+    y = np.sin((x - offset) / scale).sum(axis=1, keepdims=True)
+    scaling = Scaling.of(x, y)
+    member = scaling.wrap(GaussianProcess(2, 1).fit(scaling.inputs(x), scaling.outputs(y)))
+    space = Space(tuple(Variable(name, lower=-1e9, upper=1e9) for name in "ab"))
+    surrogate = Surrogate.trained([member], space, ("y",), scaling, x, y)
+    said = np.asarray(member(new.astype("float32")))
+    np.testing.assert_allclose(surrogate.predict(new).mean, said, atol=2e-5)
+    np.testing.assert_allclose(surrogate.units(surrogate._compiled(new)[0]), said, atol=2e-5)
+
+
 def test_means_alone_are_the_means_that_come_with_the_deviation() -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, (20, 2))

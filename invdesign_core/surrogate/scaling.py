@@ -14,6 +14,8 @@ from invdesign_core.space.arrays import FloatArray
 if TYPE_CHECKING:
     import keras
 
+FAR = 64.0
+"""Deviations from 0 to the mean of an input, from which on float32 would round products with 1 / scale too much."""
 FROM_UNITS, TO_UNITS, CENTRED = "from_units", "to_units", "centred"
 """Names of layers, by which a loaded model shows where z is."""
 CONSTANT, COLUMN = "constant", "as_column"
@@ -24,7 +26,8 @@ CONSTANT, COLUMN = "constant", "as_column"
 class Scaling:
     """Shift and scale of (e,) inputs and (m,) outputs: ``x = x_shift + x_scale * h`` and ``y = y_shift + y_scale * z``.
 
-    `coarse` are inputs of so small a range beside their size that a network takes their centre off before it scales;
+    `coarse` are inputs of a small range beside their size, whose centre a network takes off before it scales: a product
+    with 1 / scale would be rounded by much of that range;
     `constant` are outputs that are one number in every row, and so in every prediction.
     """
 
@@ -47,6 +50,8 @@ class Scaling:
             coarse = is_flat(x.min(axis=0), x.max(axis=0))
             seen = in_float32(x)
             coarse |= seen.min(axis=0) == seen.max(axis=0)
+            middle, deviation, _ = _standard(x)
+            coarse |= np.abs(middle) > FAR * deviation
             x = np.where(coarse, seen, x)
         x_shift, x_scale, _ = _standard(x)
         y_shift, y_scale, constant = _standard(y)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.columns import is_constant
+from invdesign_core.data.columns import in_float32, is_constant
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import DataError, InvdesignError, RunStoreError, plugin_errors, plural, writing
 from invdesign_core.space.arrays import FloatArray
@@ -219,7 +219,7 @@ class Surrogate:
 
     def _answers(self, x: FloatArray, deviation: bool) -> list[tuple[Any, Any]]:
         """Return the (n, m) answers of each member, where some are computed by NumPy, with nothing to compile."""
-        x = np.asarray(x, dtype=np.float64)
+        x = in_float32(x)  # as the members take it
         found: dict[int, tuple[Any, Any]] = {}
         for k, (net, scaling) in self._in_closed_form.items():
             with plugin_errors("the surrogate's network", "this is a fault of its layers"):
