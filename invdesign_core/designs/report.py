@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -607,38 +608,11 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _of_row(row: dict[tuple[str, str], Any]) -> DesignReport:
-    def part(wanted: str) -> dict[str, Any]:
-        return {name: _plain(value) for (of, name), value in row.items() if of == wanted and not _missing(value)}
+    def part(*of: str) -> dict[str, Any]:
+        wanted = ".".join(of)
+        return {name: _plain(value) for (kind, name), value in row.items() if kind == wanted and not _missing(value)}
 
-    own, near = part(""), part("nearest")
-    nearest = None
-    if "inside" in own:
-        measured = part("nearest.measured") or None
-        nearest = NearestReport(row=near.get("row"), distance=near["distance"], inside=own["inside"], measured=measured)
-    ends = {kind: _ends(part(f"low{kind}"), part(f"high{kind}")) for kind in ("", "_new")}
-    return DesignReport(
-        inputs=part("design"),
-        prediction=part("prediction"),
-        derived=part("derived") or None,
-        spread=part("spread") or None,
-        error=part("error") or None,
-        over_conditions=part("over_conditions") or None,
-        interval=ends[""],
-        interval_new=ends["_new"],
-        probability=own.get("probability"),
-        no_guarantee=own.get("no_guarantee") or None,
-        loss=own.get("loss"),
-        variance=own.get("variance"),
-        met=part("met"),
-        miss=part("miss"),
-        truth=part("truth") or None,
-        difference=part("difference") or None,
-        failed=own.get("failed") or None,
-        starts=own["starts"],
-        nearest=nearest,
-        tolerance_range=None,
-        free_directions=None,
-    )
+    return _of_parts(part, None)
 
 
 def _missing(value: Any) -> bool:
@@ -659,8 +633,12 @@ def _ends(low: dict[str, Any], high: dict[str, Any]) -> dict[str, tuple[Any, Any
 
 
 def _design(answers: Answers, row: int) -> DesignReport:
-    part = partial(part_of, answers.columns, row)
-    own, nearest, around = part(), None, answers.tolerances[row] if answers.tolerances else None
+    return _of_parts(partial(part_of, answers.columns, row), answers.tolerances[row] if answers.tolerances else None)
+
+
+def _of_parts(part: Callable[..., dict[str, Any]], around: Any) -> DesignReport:
+    """Return a design from the parts of its row, by their names, and the tolerance ranges and directions around it."""
+    own, nearest = part(), None
     if "inside" in own:
         near, measured = part("nearest"), part("nearest", "measured") or None
         nearest = NearestReport(row=near.get("row"), distance=near["distance"], inside=own["inside"], measured=measured)
@@ -675,8 +653,8 @@ def _design(answers: Answers, row: int) -> DesignReport:
         interval_new=_ends(part("low_new"), part("high_new")),
         probability=own.get("probability"),
         no_guarantee=own.get("no_guarantee") or None,
-        loss=own["loss"],
-        variance=own["variance"],
+        loss=own.get("loss"),
+        variance=own.get("variance"),
         met=part("met"),
         miss=part("miss"),
         truth=part("truth") or None,
