@@ -207,6 +207,26 @@ def test_unlike_networks_are_told_apart():
     assert architecture_key(build("skip", "adam", cubic, 0, 1e-3)) is None, "two closures of one name may differ"
 
 
+def test_the_last_network_learns_the_same_by_a_program_of_its_own(monkeypatch):
+    go("apart", monkeypatch)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
+    settings = Training(epochs=14, batch_size=16, schedule="constant", patience=3, restore_best=False)
+    alone, traced = jax.SideBySide._alone, []
+    monkeypatch.setattr(jax.SideBySide, "_alone", lambda self, *state: traced.append(1) or alone(self, *state))
+    weights = []
+    for after in (10**9, 0):
+        monkeypatch.setattr(jax.SideBySide, "ALONE_AFTER", after)
+        nets = [build("dense", "nadam", "mse", seed, 1e-2 if seed == 2 else 0.0) for seed in range(5)]
+        parts = [(np.arange(30), np.arange(30, 40))] * 5
+        outcomes = train(nets, list(range(5)), (x, y), parts, settings, Context(), "tune")
+        assert outcomes[2].epochs > 1 + max(outcomes[k].epochs for k in (0, 1, 3, 4)), "it is left alone for a while"
+        assert bool(traced) == (after == 0)
+        weights.append(nets[2].get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 @pytest.mark.long
 def test_final_losses_over_twenty_seeds_are_those_of_fit():
     from scipy.stats import ks_2samp
