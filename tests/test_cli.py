@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import lin
+
+from invdesign_core.cli.commands import cli
 
 QUICK = ["--set", "training.epochs=30", "--set", "surrogate.learning_rate=[0.01, 0.01]", "--set", "solver.starts=8"]
 HEAVY = ["keras", "jax", "tensorflow", "pandas", "sklearn", "matplotlib", "scipy", "keras_tuner", "plotly"]
@@ -50,6 +53,22 @@ def test_every_command_has_help_with_an_example(invdesign, command):
     assert done.code == 0
     assert f"invdesign {' '.join(command)}".rstrip() in done.out
     assert "Example" in done.out
+
+
+def test_an_option_that_counts_once_is_refused_twice(invdesign):
+    def walk(command, *words):
+        for name, one in getattr(command, "commands", {}).items():
+            yield from walk(one, *words, name)
+        yield from ((words, option) for option in command.params if isinstance(option, click.Option))
+
+    tried = 0
+    for words, option in walk(cli):
+        if not (option.multiple or option.is_flag):
+            done = invdesign(*words, option.opts[0], "1", option.opts[0], "2")
+            assert (done.code, done.out) == (2, "")
+            assert f"{option.opts[0]}: given 2 times, expected once" in done.err
+            tried += 1
+    assert tried > 50
 
 
 @pytest.mark.parametrize("command", [["schema"], ["plugins", "list"], ["run", "--help"]])

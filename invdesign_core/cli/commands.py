@@ -19,8 +19,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
+class Command(click.Command):
+    """A command that refuses an option given twice, where click would keep only the last value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command line."""
+        if not ctx.resilient_parsing:
+            given = self.make_parser(ctx).parse_args(list(args))[2]
+            for option in given:
+                once = isinstance(option, click.Option) and not (option.multiple or option.is_flag)
+                if once and given.count(option) > 1:
+                    flag, value = option.opts[0], option.make_metavar(ctx)
+                    raise click.UsageError(
+                        f"{flag}: given {given.count(option)} times, expected once, as {flag} {value}", ctx
+                    )
+        return super().parse_args(ctx, args)
+
+
 class Group(click.Group):
     """A group whose commands are listed in the order in which they are usually needed, each with `--traceback`."""
+
+    command_class = Command
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, which can show where an error came up."""
