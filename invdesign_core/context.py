@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invdesign_core.visible import visible
+
 
 @dataclass(frozen=True)
 class Event:
@@ -277,11 +279,11 @@ class Context:
 
     def note(self, text: str) -> None:
         """Tell the user something worth knowing."""
-        self.emit(Note(text))
+        self.emit(Note(visible(text)))
 
     def warn(self, text: str) -> None:
         """Tell the user something to worry about."""
-        self.emit(Warned(text))
+        self.emit(Warned(visible(text)))
 
     def report(self, source: Any, text: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """Add a section of text, and numbers by name, to the report; `source` is the plugin, or a name."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from invdesign_core.faults import USE_OPS, is_symbolic, told
 from invdesign_core.faults import described as described
+from invdesign_core.visible import visible
 
 
 class ExitCode(IntEnum):
@@ -51,9 +52,9 @@ class InvdesignError(Exception):
     exit_code: ExitCode = ExitCode.BUG
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = visible(str(message))
+        self.hint = None if hint is None else visible(str(hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nHint: {self.hint}"

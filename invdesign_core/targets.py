@@ -322,7 +322,8 @@ def _of_input(value: Any, variable: Variable, place: str, read: Numbers) -> Targ
 def _split(item: str, outputs: Sequence[str], names: Sequence[str], what: str) -> tuple[str, str]:
     """Split a target of the command line into its output or input and what is wanted of it."""
     bare = item.strip()
-    if re.search(r"<=|>=|=", bare) and not re.match(r"<=|>=|=", bare):
+    named = any(re.match(re.escape(name) + r"\s*(<=|>=|=)", bare) for name in names)  # one may begin with a sign
+    if named or (re.search(r"<=|>=|=", bare) and not re.match(r"<=|>=|=", bare)):
         return split_assignment(item, names, f"--target {item!r}", what)
     for name in sorted(names, key=len, reverse=True):
         rest = bare.removeprefix(name).lstrip()

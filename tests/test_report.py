@@ -453,7 +453,7 @@ def test_text_of_users_is_never_html() -> None:
     assert tags.count("script") == 8
     assert html.count("alert(1)") > 0
     assert "<script>alert" not in html
-    assert json.loads(embedded(html))["outputs"][0]["name"] == HOSTILE
+    assert json.loads(embedded(html))["outputs"][0]["name"] == visible(HOSTILE)
 
 
 def test_a_hundred_inputs_and_outputs_fit_into_a_mail() -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from invdesign_core.cli.completing import input_names, of_kind, output_names, plugin_names, run_folders
+from invdesign_core.cli.output import print_line
 from invdesign_core.errors import PluginError, described, own_version
 from invdesign_core.workflow.defaults import DEFAULTS
 
@@ -216,7 +217,7 @@ def _show_traceback(ctx: click.Context, option: click.Parameter, asked: bool) ->
 
 def _print_version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
-        click.echo(f"invdesign, version {own_version()}")
+        print_line(f"invdesign, version {own_version()}")
         ctx.exit()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, split_arg_string
 
+from invdesign_core.visible import visible
+
 Offers = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -21,7 +23,8 @@ def offering(find: Callable[[click.Context, click.Parameter, str], Iterable[str]
     @wraps(find)
     def offer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
-            return [CompletionItem(text) for text in find(ctx, parameter, incomplete) if text.startswith(incomplete)]
+            found = [text for text in find(ctx, parameter, incomplete) if visible(text, lines=False) == text]
+            return [CompletionItem(text) for text in found if text.startswith(incomplete)]
         except Exception:
             return []
 
@@ -48,7 +51,7 @@ def run_folders(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     except OSError:
         found = []
     begun = [str(path) for path in sorted(found, key=lambda path: path.name, reverse=True)]
-    offers = [CompletionItem(text) for text in begun if text.startswith(incomplete)]
+    offers = [CompletionItem(text) for text in begun if text.startswith(incomplete) and visible(text) == text]
     return offers or [CompletionItem(incomplete, type="file")]
 
 

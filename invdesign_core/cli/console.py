@@ -30,6 +30,7 @@ from invdesign_core.errors import plural
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.units import behind, with_unit
 from invdesign_core.targets import Target
+from invdesign_core.visible import visible
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event
@@ -108,9 +109,9 @@ class Watcher:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        data = event.data
+        data = {key: visible(item) if isinstance(item, str) else item for key, item in event.data.items()}
         if event.kind == "run":
-            self.run = str(data["path"])
+            self.run = str(event.data["path"])
         if self.quiet:
             return
         if event.kind == "stage":
@@ -205,7 +206,7 @@ def show(report: Report, stream: TextIO, quiet: bool = False) -> None:
     if quiet:
         return
     end = f"{report.seconds['total']:.1f} s"
-    print(f"saved in {report.run} ({end})" if report.run else end, file=sys.stderr)
+    print(visible(f"saved in {report.run} ({end})" if report.run else end), file=sys.stderr)
 
 
 def show_table(report: TableReport, stream: TextIO) -> None:

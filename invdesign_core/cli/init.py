@@ -15,7 +15,7 @@ import tomlkit
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.option_values import reading_of
-from invdesign_core.cli.output import check_printed, results_only_on_stdout
+from invdesign_core.cli.output import check_printed, print_line, results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.context import Context
 from invdesign_core.data.bookkeeping import described_rows, reasons, sentence
@@ -33,6 +33,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.text import split_names
 from invdesign_core.space.units import Units
 from invdesign_core.space.variables import Variable
+from invdesign_core.visible import visible_toml
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.validate import load
 
@@ -81,9 +82,9 @@ def init(table: Path, outputs: str, out: Path | None, overrides: tuple[str, ...]
             raise RunStoreError(f"{path}: the file already exists", "choose another --out, or delete it")
         write_text(path, draft(data, list(options.items()), use, reasons(aside)))
         wanted = shlex.quote(f"{data.outputs[0]}=VALUE")
-        stdout.write(f"wrote {path}; add a target to it, or pass --target:\n")
-        stdout.write(f"  invdesign validate {shlex.quote(str(path))}\n")
-        stdout.write(f"  invdesign run {shlex.quote(str(path))} --target {wanted}\n")
+        print_line(f"wrote {path}; add a target to it, or pass --target:", stdout)
+        print_line(f"  invdesign validate {shlex.quote(str(path))}", stdout)
+        print_line(f"  invdesign run {shlex.quote(str(path))} --target {wanted}", stdout)
         check_printed(stdout, f"{path} was written nevertheless")
 
 
@@ -142,7 +143,7 @@ def draft(data: Data, options: Sequence[tuple[str, object]], use: str = "table",
     odd = [*data_warnings(data, space), *data_notes(data)]
     if odd:
         lines += ["", "# Notes about this table:", *(f"# - {text}" for text in odd)]
-    return "\n".join(lines) + "\n"
+    return "".join(visible_toml(line) + "\n" for line in lines)
 
 
 def _few(data: Data, variable: Variable) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from invdesign_core.cli.output import check_printed
+from invdesign_core.cli.output import check_printed, print_model
 from invdesign_core.cli.saved_run import opened
 from invdesign_core.cli.tables import Column, printer, say, show_rows
 from invdesign_core.designs.report import LearnReport
@@ -35,7 +35,7 @@ def learn(
             this.prepared, table, targets=targets, reading=this.reading, afresh=afresh, batch=batch, out=out
         )
         if as_json:
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         else:
             _show(report, stdout)
         check_printed(stdout, f"the round is in {report.folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -24,10 +25,12 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
         output.check_printed(sys.stdout)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        output.print_line("interrupted", sys.stderr)
         code = ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        output.print_line(told.getvalue().rstrip("\n"), sys.stderr)
         code = ExitCode.CONFIG
     except InvdesignError as error:
         code = _tell(error)
@@ -55,19 +58,13 @@ def _unforeseen(error: Exception) -> ExitCode:
     damaged = stopped_by(error)
     if damaged is not None:
         return _tell(damaged)
-    traceback.print_exception(error)
-    _say("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
+    output.print_line("".join(traceback.format_exception(error)), sys.stderr)
+    output.print_marked("Bug", "red", "this is a fault of invdesign, not yours; please report the lines above")
     return ExitCode.BUG
 
 
 def _tell(error: InvdesignError) -> ExitCode:
     if os.environ.get("INVDESIGN_TRACEBACK", "0") not in ("", "0"):
-        traceback.print_exception(error)
-    _say("Error", "red", error.message)
-    if error.hint:
-        _say("Hint", "yellow", error.hint)
+        output.print_line("".join(traceback.format_exception(error)), sys.stderr)
+    output.print_error(error)
     return error.exit_code
-
-
-def _say(word: str, colour: str, text: str) -> None:
-    click.echo(click.style(f"{word}: ", fg=colour, bold=True) + text, err=True)

@@ -9,14 +9,49 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from invdesign_core.errors import RunStoreError, reason
+import click
+
+from invdesign_core.errors import InvdesignError, RunStoreError, reason
+from invdesign_core.visible import visible, visible_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pydantic import BaseModel
 
 
-def print_json(found: Any) -> None:
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Print one line whole, so that a command in it can be copied."""
+    (stream or sys.stdout).write(visible(text) + "\n")
+
+
+def print_error(error: InvdesignError) -> None:
+    """Print the message of an error, and what to do."""
+    print_marked("Error", "red", error.message)
+    if error.hint:
+        print_marked("Hint", "yellow", error.hint)
+
+
+def print_marked(word: str, colour: str, text: str) -> None:
+    """Print a line to stderr that begins with a word in colour."""
+    click.echo(click.style(f"{word}: ", fg=colour, bold=True) + visible(text), err=True)
+
+
+def print_json(found: Any, stream: TextIO | None = None) -> None:
     """Print plain values as JSON."""
-    sys.stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (stream or sys.stdout).write(visible_json(json.dumps(found, indent=1, ensure_ascii=False)) + "\n")
+
+
+def print_model(report: BaseModel, stream: TextIO) -> None:
+    """Print a report as JSON."""
+    stream.write(visible_json(report.model_dump_json(indent=1)) + "\n")
+
+
+def print_csv(table: pd.DataFrame, stream: TextIO) -> None:
+    """Print a table as CSV: as it is for a program or a file, and for a reader at a terminal as it may be printed."""
+    text = table.to_csv(index=False, lineterminator="\n")
+    stream.write(visible(text) if stream.isatty() else text)
 
 
 class Descriptor(io.FileIO):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import click
-
 from invdesign_core.cli.option_values import arranged
+from invdesign_core.cli.output import print_json, print_line
 from invdesign_core.cli.session import discover, session
 from invdesign_core.cli.tables import echo
 from invdesign_core.data.files.atomic import write_text
@@ -51,7 +49,7 @@ def check(name: str, kind: str | None, overrides: tuple[str, ...], as_json: bool
                 "distribution": entry.provider.distribution,
             }
             found |= {"version": entry.provider.version, "declared": records.declared, "ok": records.ok}
-            stdout.write(json.dumps(found | {"checks": [asdict(record) for record in records]}, indent=1) + "\n")
+            print_json(found | {"checks": [asdict(record) for record in records]}, stdout)
         else:
             for record in records:
                 echo(f"{record.outcome:12}  {record.promise}", stdout)
@@ -81,10 +79,10 @@ def new(kind: str, name: str, folder: Path | None, quiet: bool) -> None:
         write_text(target / path, text)
     if not quiet:
         first = bare if kind != "all" else f"{bare}-solver"
-        click.echo(f"wrote {len(files)} files into {target}")
-        click.echo(f"install it:  pip install -e {target}")
-        click.echo(f"look at it:  invdesign plugins show {first}")
-        click.echo(f"check it:    invdesign plugins check {first}")
+        print_line(f"wrote {len(files)} files into {target}")
+        print_line(f"install it:  pip install -e {target}")
+        print_line(f"look at it:  invdesign plugins show {first}")
+        print_line(f"check it:    invdesign plugins check {first}")
 
 
 def scaffold(kinds: list[str], bare: str, distribution: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from invdesign_core.cli.option_values import check_exists, listed_names, reading_of
+from invdesign_core.cli.output import print_csv, print_line, print_model
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.files.contents import ending_of
 from invdesign_core.data.files.load import AUTOMATIC
@@ -41,11 +42,11 @@ def predict(run_or_model: Path, table: Path, out: Path | None, as_json: bool, qu
         )
         if as_json:
             report = found.report.model_copy(update={"table": str(table)})
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         elif out is None:
-            stdout.write(found.table.to_csv(index=False, lineterminator="\n"))
+            print_csv(found.table, stdout)
         else:
-            stdout.write(f"wrote {plural(found.report.rows, 'row')} with predictions to {out}\n")
+            print_line(f"wrote {plural(found.report.rows, 'row')} with predictions to {out}", stdout)
 
 
 @contextmanager

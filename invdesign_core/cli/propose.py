@@ -7,7 +7,7 @@ from typing import Any
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.option_values import experiment_of
-from invdesign_core.cli.output import check_printed, results_only_on_stdout
+from invdesign_core.cli.output import check_printed, print_csv, print_line, print_model, results_only_on_stdout
 from invdesign_core.cli.saved_run import opened
 from invdesign_core.context import Context
 from invdesign_core.designs.report import ProposeReport
@@ -39,11 +39,11 @@ def _next(
         stdout = this.stdout
         report, table = propose_one(this.prepared, targets, batch, out, given["repeats"])
         if as_json:
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         elif out is None:
-            stdout.write(table.to_csv(index=False, lineterminator="\n"))
+            print_csv(table, stdout)
         else:
-            stdout.write(f"wrote {plural(len(table), 'experiment')} to {out}\n")
+            print_line(f"wrote {plural(len(table), 'experiment')} to {out}", stdout)
         check_printed(stdout, None if out is None else f"the experiments are in {out}")
 
 
@@ -64,9 +64,9 @@ def _first(design: Path | None, batch: int, out: Path | None, as_json: bool, qui
             notes=list(plan.notes),
         )
         if as_json:
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         elif out is None:
-            stdout.write(plan.table.to_csv(index=False, lineterminator="\n"))
+            print_csv(plan.table, stdout)
         else:
-            stdout.write(f"wrote {plural(len(plan.table), 'experiment')} to {out}\n")
+            print_line(f"wrote {plural(len(plan.table), 'experiment')} to {out}", stdout)
         check_printed(stdout)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-import click
-
-from invdesign_core.cli.output import check_printed
+from invdesign_core.cli.output import check_printed, print_line, print_model
 from invdesign_core.cli.saved_run import opened
 from invdesign_core.cli.tables import printer, say, show_rows
 from invdesign_core.designs.report import RefineReport
@@ -39,10 +38,10 @@ def refine_run(
         try:
             report = refine(this.prepared, targets if frame is None else frame, Plan(rounds, budget, batch), out)
         except KeyboardInterrupt:
-            click.echo("finished rounds are saved; run the same command to resume", err=True)
+            print_line("finished rounds are saved; run the same command to resume", sys.stderr)
             raise
         if as_json:
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         else:
             _show(report, stdout)
         check_printed(stdout, f"the rounds are in {run}")

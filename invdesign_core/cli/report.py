@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from invdesign_core.cli.option_values import check_exists
+from invdesign_core.cli.output import print_line
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.own_columns import read_designs, read_targets
 from invdesign_core.errors import ConfigError
@@ -33,7 +32,7 @@ def report(
     else:
         with session(backend, True):
             file = write_report(run, out, allow_code=allow_code, backend_name=backend)
-    click.echo(f"the report is in {file}")
+    print_line(f"the report is in {file}")
 
 
 def _of_table(run: Path, targets: Path, designs: Path, out: Path, allow_code: bool, backend: str | None) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-import click
-
 from invdesign_core.cli.console import show
 from invdesign_core.cli.option_values import experiment_of
-from invdesign_core.cli.output import check_printed
+from invdesign_core.cli.output import check_printed, print_line, print_model
 from invdesign_core.cli.session import discover, session
 from invdesign_core.errors import ExitCode, RunStoreError
 from invdesign_core.workflow.result import UnsavedError
@@ -52,7 +51,7 @@ def run(
                     kept = "finished trials are saved"
                 elif (folder / "race").exists():
                     kept = "candidates that had ended are saved"
-                click.echo(f"{kept}; resume with the same command plus --out {watcher.run} --resume", err=True)
+                print_line(f"{kept}; resume with the same command plus --out {watcher.run} --resume", sys.stderr)
             raise
 
 
@@ -64,7 +63,7 @@ def finish(job: Callable[[], Any], as_json: bool, stdout: TextIO, quiet: bool = 
     except UnsavedError as error:
         unsaved, result = error, error.result
     if as_json:
-        stdout.write(result.report.model_dump_json(indent=1) + "\n")
+        print_model(result.report, stdout)
     else:
         show(result.report, stdout, quiet)
     nowhere = "the result is kept nowhere: send the output somewhere else, and ask again"

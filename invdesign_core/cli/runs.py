@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from invdesign_core.cli.output import print_json
+from invdesign_core.cli.output import print_error, print_json, print_line
 from invdesign_core.cli.tables import Column, printer, say, show_rows
 from invdesign_core.designs.report import Report, SurrogateReport
 from invdesign_core.designs.verdict import number_text, percent, r2_text
@@ -147,11 +147,9 @@ def remove(runs: tuple[Path, ...], yes: bool, as_json: bool) -> int:
     if as_json:
         print_json({"removed": removed, "refused": [error.message for error in refused]})
     for name in [] if as_json else removed:
-        click.echo(f"deleted {name}")
+        print_line(f"deleted {name}")
     for refusal in refused:
-        click.echo(f"{click.style('Error: ', fg='red', bold=True)}{refusal.message}", err=True)
-        if refusal.hint:
-            click.echo(f"{click.style('Hint: ', fg='yellow', bold=True)}{refusal.hint}", err=True)
+        print_error(refusal)
     return int(refused[0].exit_code if refused else ExitCode.OK)
 
 
@@ -159,7 +157,7 @@ def _ask(runs: list[Listed]) -> None:
     """Ask whether to delete runs; only a person at a terminal can say yes."""
     for run in runs:
         solves = f", {plural(run.solves, 'solve')}" + (f", {plural(run.rounds, 'round')}" if run.rounds else "")
-        click.echo(f"{run.path}: {run.status}, {run.target or 'no target'}{solves}, {run.megabytes:.1f} MB", err=True)
+        print_line(f"{run.path}: {run.status}, {run.target or 'no target'}{solves}, {run.megabytes:.1f} MB", sys.stderr)
     if not sys.stdin.isatty():
         raise ConfigError("runs rm: nobody is there to be asked whether to delete this", "add --yes to delete it")
     if not click.confirm(f"Delete {plural(len(runs), 'run')} for good?", err=True):

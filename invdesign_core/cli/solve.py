@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
-
-import click
 
 from invdesign_core.cli.console import show_table
 from invdesign_core.cli.option_values import (
@@ -15,7 +14,7 @@ from invdesign_core.cli.option_values import (
     listed_names,
     others_of,
 )
-from invdesign_core.cli.output import check_printed
+from invdesign_core.cli.output import check_printed, print_line, print_model
 from invdesign_core.cli.report import check_page
 from invdesign_core.cli.run import finish
 from invdesign_core.cli.saved_run import SECTIONS, sections_of
@@ -94,10 +93,10 @@ def solve(
         try:
             report = solve_table(prepared, frame, out, page)
         except KeyboardInterrupt:
-            click.echo("finished targets are saved; run the same command to resume", err=True)
+            print_line("finished targets are saved; run the same command to resume", sys.stderr)
             raise
         if as_json:
-            stdout.write(report.model_dump_json(indent=1) + "\n")
+            print_model(report, stdout)
         else:
             show_table(report, stdout)
         check_printed(stdout, f"the designs are in {report.out}")

@@ -6,13 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from invdesign_core.visible import visible
 
 FIXED = 120
 """How wide to print into files and pipes, whatever the terminal is like."""
@@ -44,7 +46,7 @@ def echo(text: str, stream: TextIO | None = None) -> None:
     """Print lines of a list, broken at spaces where there is a width to keep to; a file has each whole."""
     stream = stream or sys.stdout
     if not _has_width(stream):
-        stream.write(text + "\n")
+        stream.write(visible(text) + "\n")
         return
     console = printer(stream)
     for line in text.splitlines() or [""]:
@@ -57,7 +59,7 @@ def say(console: Console, text: str, style: str = "", indent: str = "", further:
     A word that has no room, as a path may be, is left whole, so that it can be copied.
     """
     further = indent if further is None else further
-    for number, line in enumerate(_broken(text, console.width - max(len(indent), len(further)))):
+    for number, line in enumerate(_broken(visible(text), console.width - max(len(indent), len(further)))):
         console.print(Text((further if number else indent) + line, style=style), soft_wrap=True)
 
 
@@ -73,6 +75,8 @@ def show_rows(
     `what` is what an item is called where it has no row, followed by its number; `styles` are those of the rows.
     """
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+    heads = [replace(head, heading=visible(head.heading, lines=False)) for head in heads]
+    rows = [[visible(cell, lines=False) for cell in row] for row in rows]
     lying = _lying(console, heads, rows, styles)
     if lying is not None:
         console.print(lying)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.option_values import experiment_of
-from invdesign_core.cli.output import results_only_on_stdout
+from invdesign_core.cli.output import print_json, results_only_on_stdout
 from invdesign_core.cli.session import discover
 from invdesign_core.cli.tables import echo
 from invdesign_core.context import Context, Event
@@ -64,7 +63,7 @@ def validate(
             found["notes"] = notes
         race = found.get("race")
         if as_json:
-            stdout.write(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            print_json(found, stdout)
             return
         echo("valid: " + ", ".join(f"{kind} {name}" for kind, name in found["plugins"].items()), stdout)
         if no_data:

@@ -15,6 +15,7 @@ from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line, row_number
 from invdesign_core.data.columns import is_constant, is_flat
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
+from invdesign_core.visible import visible, visible_toml
 
 if TYPE_CHECKING:
     from invdesign_core.data.data import Data
@@ -427,4 +428,6 @@ def toml_text(text: str) -> str:
     """Write text as TOML: with single quotes where it holds double ones."""
     import json
 
-    return f"'{text}'" if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
+    if '"' in text and "'" not in text and visible(text, lines=False) == text:
+        return f"'{text}'"
+    return visible_toml(json.dumps(text, ensure_ascii=False))

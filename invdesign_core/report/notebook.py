@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from html import escape as html_escape
 
 from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.designs.verdict import Quality, number_text, r2_text
+from invdesign_core.visible import visible
 
 HEIGHT = 760
 """Pixels of a frame."""
 
 
+def escape(text: str) -> str:
+    """Return a text of other people's as HTML."""
+    return html_escape(visible(text))
+
+
 def framed(html: str, title: str) -> str:
     """Return a page in a frame of its own, whose code and style can't touch the notebook's."""
     style = f"width:100%;height:{HEIGHT}px;border:1px solid #cccccc"
-    return f'<iframe title="{escape(title)}" sandbox="allow-scripts" style="{style}" srcdoc="{escape(html)}"></iframe>'
+    inside = f'style="{style}" srcdoc="{html_escape(html)}"'
+    return f'<iframe title="{escape(title)}" sandbox="allow-scripts" {inside}></iframe>'
 
 
 def model_html(report: SurrogateReport) -> str:

@@ -34,6 +34,7 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import FEW, Surrogate
 from invdesign_core.targets import Target
+from invdesign_core.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +133,7 @@ def payload(material: Material, lean: bool = False) -> dict[str, Any]:
         "starts": None if lean else _starts(predicted, material),
         "history": _history(material),
     }
-    plain: dict[str, Any] = _finite(content)
+    plain: dict[str, Any] = _shown(content)
     return plain
 
 
@@ -713,13 +714,18 @@ def _digits(values: FloatArray) -> Any:
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
-def _finite(value: Any) -> Any:
-    """Return the same without NaN and infinity, which JSON does not have, and without NumPy's numbers."""
+def _shown(value: Any) -> Any:
+    """Return the same without NaN and infinity, which JSON does not have, and without NumPy's numbers.
+
+    Names and texts hold no marks that would turn the direction of what stands around them.
+    """
+    if isinstance(value, str):
+        return visible(value)
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {visible(str(key)): _shown(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         if value and type(value[0]) is float:  # long lists of numbers are quicker this way
-            return [item if type(item) is float and math.isfinite(item) else _finite(item) for item in value]
-        return [_finite(item) for item in value]
+            return [item if type(item) is float and math.isfinite(item) else _shown(item) for item in value]
+        return [_shown(item) for item in value]
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
