@@ -30,6 +30,7 @@ from invdesign_core.surrogate.over_scenarios import OverScenarios
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
+from invdesign_core.visible import visible
 from invdesign_core.workflow.pages import write_report
 from invdesign_core.workflow.train import untested
 
