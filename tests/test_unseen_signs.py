@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import called
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -38,6 +38,7 @@ texts = st.text(
 )
 
 
+@settings(deadline=None)
 @given(texts)
 def test_what_is_shown_holds_no_such_sign_and_text_that_can_be_seen_stays(text: str):
     assert not unseen(visible(text))
@@ -47,6 +48,7 @@ def test_what_is_shown_holds_no_such_sign_and_text_that_can_be_seen_stays(text: 
         assert visible(text) == text
 
 
+@settings(deadline=None)
 @given(texts)
 def test_json_and_toml_say_the_same_without_them(text: str):
     said = visible_json(json.dumps({text: text}, ensure_ascii=False))

@@ -50,7 +50,9 @@ def print_model(report: BaseModel, stream: TextIO) -> None:
 
 def print_csv(table: pd.DataFrame, stream: TextIO) -> None:
     """Print a table as CSV: as it is for a program or a file, and for a reader at a terminal as it may be printed."""
-    text = table.to_csv(index=False, lineterminator="\n")
+    from invdesign_core.data.files.write import for_csv
+
+    text = for_csv(table).to_csv(index=False, lineterminator="\n")
     stream.write(visible(text) if stream.isatty() else text)
 
 

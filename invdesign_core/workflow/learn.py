@@ -15,7 +15,7 @@ from invdesign_core.data.data import TrainingRows
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.data.files.load import AUTOMATIC
 from invdesign_core.data.files.options import Reading
-from invdesign_core.data.files.write import check_new, of_one_type_each
+from invdesign_core.data.files.write import check_new, for_csv
 from invdesign_core.data.own_columns import designs_of, in_own_units, read_designs
 from invdesign_core.designs.report import LearnReport, MeasurementReport
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, writing
@@ -300,5 +300,5 @@ def write_round(
         files.write_surrogate(model.surrogate, model.known, model.report)
         if model.second is not None:
             files.write_second(model.second)
-        of_one_type_each(rows).to_csv(partial / ROWS, index=False)
+        for_csv(rows).to_csv(partial / ROWS, index=False)
         files.write_json(ABOUT, about)

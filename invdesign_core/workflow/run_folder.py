@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from invdesign_core.context import Event
 from invdesign_core.data.data import OWN, TrainingRows
 from invdesign_core.data.files.atomic import atomic_write, write_text
-from invdesign_core.data.files.write import of_one_type_each
+from invdesign_core.data.files.write import for_csv, of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport, interval_report
 from invdesign_core.errors import RunStoreError, reason, writing
 from invdesign_core.space.space import Space
@@ -307,7 +307,7 @@ class RunFolder:
             if units:
                 self.write_json(f"solve/{name}/{UNITS}", units)
             with atomic_write(folder / "designs.csv") as partial:
-                answers.designs.to_csv(partial, index=False)
+                for_csv(answers.designs).to_csv(partial, index=False)
             self.write_sealed(f"solve/{name}/{ASKED}", {"space": space.to_json(), "command": command})
         except RunStoreError:  # half an answer is none
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from invdesign_core.data.files.comments import Source, names_in_comments, units_below, without_comments
 from invdesign_core.data.files.contents import decode
 from invdesign_core.data.files.grid import Grid, cells, clean_name, kept_rows
+from invdesign_core.data.files.guards import unguarded, unguarded_cells
 from invdesign_core.data.files.head import find_head, is_number, numbers_below
 from invdesign_core.data.files.messages import option, place, shown, some
 from invdesign_core.data.files.number_text import all_numbers
@@ -69,12 +70,15 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
     columns, numbers, places = _split_lines(source, separator, body, len(head.names), skipped) or _split_rows(
         source, separator, body, head.names, skipped
     )
+    names = tuple(unguarded(clean_name(name)) for name in head.names)
+    plain = [unguarded_cells(column) for column in columns]
+    guards = names != tuple(map(clean_name, head.names)) or any(a is not b for a, b in zip(plain, columns, strict=True))
     named = {"\t": "tab", " ": "space", WIDE: "two or more blanks"}.get(separator, f"'{separator}'")
     parts = (f"encoding {encoding}" if encoding else "", f"separator {named}" if separator != ONE_COLUMN else "")
     return Grid(
         path,
-        tuple(clean_name(name) for name in head.names),
-        tuple(columns),
+        names,
+        tuple(plain),
         numbers,
         places,
         separator=None if separator == ONE_COLUMN else separator,
@@ -84,9 +88,10 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
                 source, above.line if above is not None and head.commented else 0, header + 1 if commented else 0
             ),
             *head.understood,
+            *(("texts without the ' that keeps spreadsheets from computing them",) if guards else ()),
         ),
         notes=(*((note,) if note else ()), *head.notes),
-        units={clean_name(name): unit for name, unit in (head.units or commented).items()},
+        units={unguarded(clean_name(name)): unit for name, unit in (head.units or commented).items()},
         row_names=row_names,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invdesign_core.data.files.atomic import atomic_write
+from invdesign_core.data.files.guards import guarded_table
 from invdesign_core.errors import ConfigError, RunStoreError
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def of_one_type_each(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{str(name): table[name].map(str, na_action="ignore") for name in mixed})
 
 
+def for_csv(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as its CSV has it, in which a spreadsheet finds no formulas; `load_table` reads the table back."""
+    return guarded_table(of_one_type_each(table))
+
+
 def check_new(path: Path) -> None:
     """Refuse, before any work, a file that is there already, or of an ending that can't be written."""
     check_ending(path)
@@ -67,7 +73,8 @@ def _write_arrow(path: Path, partial: Path, pieces: Iterable[pd.DataFrame]) -> N
     import pyarrow.parquet as pq
 
     kind = pq.ParquetWriter if path.suffix.lower() == ".parquet" else pa.csv.CSVWriter
-    tables = (pa.Table.from_pandas(of_one_type_each(piece), preserve_index=False) for piece in pieces)
+    written = (of_one_type_each(piece) if kind is pq.ParquetWriter else for_csv(piece) for piece in pieces)
+    tables = (pa.Table.from_pandas(piece, preserve_index=False) for piece in written)
     first = next(tables)
     with kind(partial, first.schema) as writer:
         writer.write_table(first)
