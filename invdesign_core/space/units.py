@@ -51,7 +51,6 @@ _SAME = {
 }
 """How units are written that pint reads otherwise or not at all."""
 _USUAL = (
-    "mol/L",
     *(
         "mm",
         "cm",
