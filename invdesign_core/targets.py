@@ -40,9 +40,11 @@ GOALS: dict[str, Literal["max", "min", "free"]] = {
     "max": "max",
     "maximise": "max",
     "maximize": "max",
+    "maximum": "max",
     "min": "min",
     "minimise": "min",
     "minimize": "min",
+    "minimum": "min",
     "free": "free",
 }
 """Words for what no number says."""

@@ -12,7 +12,7 @@ from invdesign_core.registry import Registry
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.targets import parse_targets
+from invdesign_core.targets import parse_target, parse_targets
 from invdesign_core.workflow.solve import solve_one, solve_table
 
 REGISTRY = Registry.discover()
@@ -294,6 +294,11 @@ def model(tmp_path):
 def ask(invdesign, *targets, table="two.keras"):
     wanted = [part for target in targets for part in ("--target", target)]
     return invdesign("solve", table, "--bounds", "x1=0..1", "--bounds", "x2=0..1", "--json", *wanted)
+
+
+@pytest.mark.parametrize("word", ["Maximum", "maximise", "maximize", "MINIMUM", "minimise", "minimize"])
+def test_a_goal_may_be_written_as_it_is_said(word):
+    assert parse_target(word, "y").goal == word.lower()[:3]
 
 
 def test_the_command_line_takes_the_same_words(model, invdesign):
