@@ -346,7 +346,7 @@ class StartOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    starts: int = Field(64, ge=1, description="Number of start points for each target.")
+    starts: int = Field(64, ge=1, le=1_000_000, description="Number of start points for each target.")
     init: Literal["screened", "uniform", "sobol", "latin-hypercube", "data"] = Field(
         "screened",
         description="Where starts come from: `screened`, the best and most different of many random points; `uniform`, "

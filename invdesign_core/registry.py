@@ -341,6 +341,10 @@ class Registry:
 def build_options(model: type[Any], options: Mapping[str, Any], place: str) -> Any:
     """Validate options against a pydantic model, turning its complaints into ours."""
     require_section(options, place)
+    for name, value in options.items():
+        info = model.model_fields.get(name)
+        if isinstance(value, bool) and info is not None and info.annotation in (int, float):
+            raise ConfigError(f"{place}: option {name!r}: found {value}, expected a number")
     with plugin_errors(place, code=[model]) if issubclass(model, Plugin) else nullcontext():
         try:
             return model(**options)

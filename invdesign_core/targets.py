@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from invdesign_core.errors import ConfigError, near_match, near_or_all, require
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.digits import given, typed
+from invdesign_core.space.sizes import FAR, check_size
 from invdesign_core.space.text import parse_number, split_assignment
 from invdesign_core.space.units import NO_UNITS, PLAIN_NUMBERS, Numbers, Units
 
@@ -48,6 +49,8 @@ GOALS: dict[str, Literal["max", "min", "free"]] = {
     "free": "free",
 }
 """Words for what no number says."""
+WEIGHTS = 1e-9, 1e9
+"""Between which single precision tells weights apart."""
 KEYS = ("equals", "at_least", "at_most", "goal", "weight", "tolerance")
 """Keys of a target that is written as a table."""
 
@@ -246,8 +249,16 @@ def _of_table(table: Mapping[str, Any], place: str, read: Numbers = PLAIN_NUMBER
     lower = numbers.get("equals", numbers.get("at_least", -np.inf))
     upper = numbers.get("equals", numbers.get("at_most", np.inf))
     weight, tolerance = numbers.get("weight", 1.0), numbers.get("tolerance")
-    if weight < 0 or (tolerance or 0.0) < 0:
+    for key, number in numbers.items():
+        if key != "weight":
+            check_size(number, f"{place}.{key}")
+    if (tolerance or 0.0) < 0:
         raise ConfigError(f"{place}: weight and tolerance can't be negative")
+    if not WEIGHTS[0] <= weight <= WEIGHTS[1]:
+        raise ConfigError(
+            f"{place}: found the weight {typed(weight)}, expected one from {WEIGHTS[0]:.0e} to {WEIGHTS[1]:.0e}",
+            "leave the target out, or make it free" if weight == 0 else "what counts is their ratio; 1 is usual",
+        )
     if lower > upper:
         raise ConfigError(f"{place}: at least {typed(lower)} contradicts at most {typed(upper)}")
     return Target(lower, upper, weight, tolerance, goal)
@@ -338,6 +349,20 @@ def _split(item: str, outputs: Sequence[str], names: Sequence[str], what: str) -
             f"write NAME=VALUE, for example '{outputs[0]}={example}'; the outputs are " + ", ".join(map(repr, outputs)),
         )
     return outputs[0], bare.removeprefix("=")
+
+
+def check_targets(targets: Targets, middle: FloatArray) -> None:
+    """Refuse targets so far from the (m,) middles of the measured outputs that no model can tell how far."""
+    reach = FAR * np.where(targets.spread > 0, targets.spread, np.maximum(np.abs(middle), 1.0))
+    for side in (targets.lower, targets.upper):
+        away = np.where(np.isfinite(side), np.abs(side - middle), 0.0)
+        for t, m in zip(*np.nonzero(away > reach), strict=True):
+            row = f", row {t + 1}" if len(targets) > 1 else ""
+            raise ConfigError(
+                f"target of {targets.outputs[m]!r}{row}: {typed(float(side[t, m]))} lies more than {FAR:.0e} times the "
+                "range of the measured values away from them",
+                "no model says anything so far away: is the unit right?",
+            )
 
 
 @dataclass(frozen=True)

@@ -103,12 +103,11 @@ def test_the_doubt_says_what_float32_leaves_of_an_input():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {"f": 2.4e9 + 1000 * rng.random(300), "t": 298.15 + 1e-9 * rng.random(300), "x": rng.random(300)}
-    ).assign(y=rng.random(300), huge=1e39 * rng.random(300))
-    said = data_warnings(Data.from_frame(frame, ["y"], inputs=["f", "t", "x", "huge"]))
-    assert len(said) == 3, said
+    ).assign(y=rng.random(300))
+    said = data_warnings(Data.from_frame(frame, ["y"], inputs=["f", "t", "x"]))
+    assert len(said) == 2, said
     assert "distinguishes only 5 values of it; subtract 2400000000" in said[0]
     assert "it is a single number without information" in said[1]
-    assert "more than the network's float32 holds" in said[2]
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -55,9 +55,11 @@ def sections_of(given: Mapping[str, Any], takes: Collection[str], why: str) -> t
                 "use `invdesign run` to train again",
             )
         if isinstance(section, str) and name in PLUGINS:
-            sections[name] = {"use": section}
+            section = sections[name] = {"use": section}
         elif not isinstance(section, dict):
             raise ConfigError(f"--set {name}: found {section!r}, expected one of its keys", f"write {name}.KEY=VALUE")
+        if name in PLUGINS and not isinstance(sections[name].get("use", ""), str):
+            raise ConfigError(f"--set {name}.use: found {sections[name]['use']!r}, expected the name of a plugin")
     said = sections.pop("dataset", {})
     return sections, build_options(Reading, said, "--set dataset") if said else AUTOMATIC, bool(said)
 

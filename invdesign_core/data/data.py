@@ -14,6 +14,7 @@ from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.data.patterns import expand, expand_keys
 from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, require
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.sizes import LARGEST, SMALLEST, UNIT
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Kind, infer_variable
 
@@ -91,6 +92,7 @@ class Data:
                 values = column.to_numpy(dtype=np.float64)
                 bad = np.isinf(values) if self.partial and name in self.outputs else ~np.isfinite(values)
                 refuse_cells(f"column {name!r}", values, bad)
+                _refuse_sizes(name, values)
                 continue
             if name in self.outputs:
                 at = int(np.argmax(pd.to_numeric(column, errors="coerce").isna().to_numpy()))
@@ -273,6 +275,20 @@ def refuse_cells(where: str, cells: NDArray[Any], bad: NDArray[np.bool_]) -> Non
             f"(rows with missing or infinite values: {int(bad.sum())} of {len(bad)})",
             "fill them in, or leave those rows out",
         )
+
+
+def _refuse_sizes(name: str, values: FloatArray) -> None:
+    """Refuse (n,) numbers that single precision can't hold or tell apart."""
+    big = np.abs(values) > LARGEST
+    if big.any():
+        row = int(np.argmax(big))
+        wrong = f"found {values[row]:g}, expected numbers up to {LARGEST:.0e} in size"
+        raise DataError(f"column {name!r}, row {row + 1}: {wrong}", UNIT)
+    known = values[np.isfinite(values)]
+    spread = np.ptp(known) if len(known) else 0.0
+    if 0 < spread < SMALLEST:
+        wrong = f"its values differ by {spread:.1e} at most, which single precision can't tell apart"
+        raise DataError(f"column {name!r}: {wrong}", UNIT)
 
 
 def split_rows(data: Data, test: float, validation: float, ctx: Context) -> Rows:

@@ -13,6 +13,7 @@ import numpy as np
 from invdesign_core.errors import ConfigError, DataError, near_or_all
 from invdesign_core.search.loss_functions import LossFunctions
 from invdesign_core.space.arrays import FloatArray
+from invdesign_core.space.sizes import check_near_data, in_doubles
 from invdesign_core.space.space import Space
 from invdesign_core.targets import Goal
 
@@ -56,7 +57,7 @@ class NearTo:
         if not near:
             return cls(None, False, to_data)
         present = np.full(space.width, np.nan)
-        for name, value in near.items():
+        for name, value in in_doubles(near).items():
             variable, columns = space[name], space.slices[space.names.index(name)]
             numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if variable.kind not in ("categorical", "binary") and not numeric:
@@ -69,6 +70,8 @@ class NearTo:
             if not (known and np.isfinite(present[columns]).all()):
                 expected = "a finite number" if variable.kind != "binary" else "True or False"
                 raise ConfigError(f"near {name!r}: found {value!r}, expected {expected}")
+            if variable.kind not in ("categorical", "binary"):
+                check_near_data([float(value)], variable.lower, variable.upper, False, f"near {name!r}")
         return cls(present, fewest, to_data)
 
     def check(self, extremum: bool) -> None:

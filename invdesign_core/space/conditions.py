@@ -15,6 +15,7 @@ from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.space.digits import typed
 from invdesign_core.space.overrides import VariableOverrides, restricted
+from invdesign_core.space.sizes import check_near_data
 from invdesign_core.space.space import Space
 from invdesign_core.space.text import parse_number
 from invdesign_core.space.variables import Variable, plain
@@ -97,6 +98,7 @@ def _normal(table: Mapping[str, Any], variable: Variable, place: str) -> Distrib
         raise ConfigError(
             f"{place}: a {variable.kind} variable has no mean", f"name its values, or write {DATA!r} for the measured"
         )
+    check_near_data([mean, mean - sd, mean + sd], variable.lower, variable.upper, False, place)
     return Distribution(mean=mean, sd=sd)
 
 

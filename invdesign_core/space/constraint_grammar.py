@@ -69,6 +69,10 @@ _EXPECTED = {
 """What may follow, in words, the most informative first."""
 
 
+LONGEST, DEEPEST = 50_000, 200
+"""Characters that a text may have, and parts of it one inside the other, each of which has to be remembered."""
+
+
 class Refusal(Exception):  # noqa: N818 - it becomes a ConfigError
     """A part of a text that can't be used as it stands: what was found and expected, and at which character."""
 
@@ -96,6 +100,8 @@ def only_reading(text: str, names: Sequence[str], start: str = "start") -> Tree[
     """
     from lark import UnexpectedToken
 
+    if len(text) > LONGEST:
+        raise Refusal(f"found {len(text)} characters, expected at most {LONGEST}", 0)
     longest = sorted(filter(None, names), key=len, reverse=True)
     reached: dict[int, list[tuple[Any, list[Token]]]] = {0: [(_parser()[0].parse_interactive(start=start), [])]}
     found: list[list[Token]] = []
@@ -116,6 +122,9 @@ def only_reading(text: str, names: Sequence[str], start: str = "start") -> Tree[
                     found.append([*read, word])
                     continue
                 others, state = reached.setdefault(word.end_pos or 0, []), onwards.parser_state.state_stack
+                if len(state) > DEEPEST:
+                    wrong = f"found more than {DEEPEST} signs and parts one inside the other"
+                    raise Refusal(wrong, word.start_pos, "write it with fewer signs and parentheses")
                 if sum(other.parser_state.state_stack == state for other, _ in others) < 2:
                     others.append((onwards, [*read, word]))
     if not found:

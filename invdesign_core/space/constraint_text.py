@@ -176,6 +176,9 @@ class _Reader:
         texts = [text[a:b].strip() for a, b in zip(ends[::2], ends[1::2], strict=True)]
         formulas = Formulas(self.columns, self.outputs, {})
         numbers = [formulas.constant(side) for side in sides]
+        for side, number in zip(sides, numbers, strict=True):
+            if number is not None and not np.isfinite(number):
+                raise Refusal("found a number that is too large, or that doesn't exist", _begin(side))
         if signs[0].type == "GE":
             sides, texts, numbers = sides[::-1], texts[::-1], numbers[::-1]
         if len(sides) == 3 and numbers[0] is not None and numbers[1] is None and numbers[2] is not None:

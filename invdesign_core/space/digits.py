@@ -78,11 +78,13 @@ def rounded(values: FloatArray, unit: FloatArray, way: Callable[[FloatArray], Fl
     ``np.ceil``.
     """
     places = np.broadcast_to(-_exponent(unit), values.shape)
-    power = 10.0 ** np.abs(places)
-    steps = way(np.where(places >= 0, values * power, values / power))
-    found = np.where(places >= 0, steps / power, steps * power)
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = 10.0 ** np.abs(places)
+        steps = way(np.where(places >= 0, values * power, values / power))
+        found = np.where(places >= 0, steps / power, steps * power)
     for at in zip(*np.nonzero(np.abs(places) > EXACT_POWERS), strict=True):  # rare: units as small as 1e-23
-        found[at] = float(f"{steps[at]:.0f}e{-int(places[at])}")
+        known = np.isfinite(steps[at])  # a unit as small as 1e-310 has no power that is a double
+        found[at] = float(f"{steps[at]:.0f}e{-int(places[at])}") if known else values[at]
     return np.asarray(found)
 
 

@@ -23,6 +23,8 @@ Node = tuple[Any, ...]
 """``("number", 2.0)``, ``("column", 3)``, or an operation with the nodes that it is applied to."""
 FUNCTIONS = {"exp": 1, "log": 1, "ln": 1, "log10": 1, "sqrt": 1, "abs": 1, "min": 0, "max": 0}
 """How many arguments each function has; 0 stands for two or more."""
+CHAINED = ("+", "-", "*", "/", "min", "max")
+"""Operations that follow each other, each applied to what those before it gave."""
 _WHOLE = 8
 """Whole powers up to this one are products, exact and with a slope everywhere."""
 _Range = tuple[float, float]
@@ -155,6 +157,8 @@ class Formulas:
         parts: list[Any] = tree.children
         match tree.data:
             case "number":
+                if not math.isfinite(float(parts[0])):
+                    raise Refusal(f"found {str(parts[0])[:20]!r}, a number that is too large", parts[0].start_pos)
                 return ("number", float(parts[0]))
             case "quantity":
                 wrong = f"found {str(parts[0])!r}, a number with a unit, expected a plain number"
@@ -209,6 +213,14 @@ class Formulas:
             variable = next(v for v, column in self.columns.values() if column == parts[0])
             low, high = variable.bounds()
             return float(low[0]), float(high[0])
+        first, chain = _spine(node)
+        if chain:
+            found = self._range(first, tree, doubts)
+            for one, _, other in chain:
+                ranges = [found, self._range(other, tree, doubts)]
+                self._doubt(one, ranges, tree, doubts)
+                found = _interval(one, ranges)
+            return found
         ranges = [self._range(part, tree, doubts) for part in parts]
         self._doubt(operation, ranges, tree, doubts)
         return _interval(operation, ranges)
@@ -223,8 +235,8 @@ class Formulas:
             what, never = "the argument of a logarithm", high <= 0
         elif operation == "sqrt" and low < 0:
             what, never = "the argument of a root", high < 0
-        elif operation == "**" and ranges[0][0] <= 0 and not (low == high and low == int(low) and low > 0):
-            if low == high == int(low) and ranges[0][1] < 0:
+        elif operation == "**" and ranges[0][0] <= 0 and not (low == high and _is_whole(low) and low > 0):
+            if low == high and _is_whole(low) and ranges[0][1] < 0:
                 return
             what, never = "the base of a power", ranges[0][1] < 0
         else:
@@ -235,43 +247,71 @@ class Formulas:
         doubts.append(f"{what} may be {zero} inside the bounds")
 
 
+def _is_whole(value: float) -> bool:
+    return math.isfinite(value) and value == int(value)
+
+
 def _columns(node: Node) -> Any:
-    if node[0] == "column":
-        yield node[1]
-    elif node[0] != "number":
-        for part in node[1:]:
-            yield from _columns(part)
+    parts = [node]
+    while parts:  # a long sum is as deep as it has terms
+        operation, *inner = parts.pop()
+        if operation == "column":
+            yield inner[0]
+        elif operation != "number":
+            parts += inner
+
+
+def _spine(node: Node) -> tuple[Node, list[Node]]:
+    """Return the first term of a chain such as ``a + b - c``, and its operations, the innermost first."""
+    chain: list[Node] = []
+    while node[0] in CHAINED:
+        chain.append(node)
+        node = node[1]
+    return node, chain[::-1]
 
 
 def _computed(node: Node, x: Any, ops: Any) -> Any:
     """Compute a node with NumPy, or with the operations of Keras."""
+    first, chain = _spine(node)
+    found = _computed_alone(first, x, ops)
+    for operation, _, other in chain:
+        found = _applied(operation, found, _computed(other, x, ops), ops)
+    return found
+
+
+def _computed_alone(node: Node, x: Any, ops: Any) -> Any:
+    """Compute a node that is no chain."""
     operation, *parts = node
     if operation == "number":
         return parts[0]
     if operation == "column":
         return x[:, parts[0]]
-    if operation == "**" and parts[1][0] == "number" and parts[1][1] == int(parts[1][1]) and 0 < parts[1][1] <= _WHOLE:
+    if operation == "**" and parts[1][0] == "number" and 0 < parts[1][1] <= _WHOLE and _is_whole(parts[1][1]):
         base = _computed(parts[0], x, ops)
         return math.prod([base] * int(parts[1][1]))
     first, *others = (_computed(part, x, ops) for part in parts)
     match operation:
-        case "+":
-            return first + others[0]
-        case "-":
-            return first - others[0]
-        case "*":
-            return first * others[0]
-        case "/":
-            return first / (others[0] if ops is not np else np.asarray(others[0], dtype=np.float64))
         case "neg":
             return -first
         case "**":
             return ops.power(first, others[0]) if ops is not np else np.power(np.float64(first), others[0])
-        case "min":
-            return ops.minimum(first, others[0])
-        case "max":
-            return ops.maximum(first, others[0])
     return getattr(ops, operation)(first if ops is np or hasattr(first, "shape") else ops.convert_to_tensor(first))
+
+
+def _applied(operation: str, first: Any, other: Any, ops: Any) -> Any:
+    """Compute one operation of a chain."""
+    match operation:
+        case "+":
+            return first + other
+        case "-":
+            return first - other
+        case "*":
+            return first * other
+        case "/":
+            return first / (other if ops is not np else np.asarray(other, dtype=np.float64))
+        case "min":
+            return ops.minimum(first, other)
+    return ops.maximum(first, other)
 
 
 def _interval(operation: str, ranges: Sequence[_Range]) -> _Range:
@@ -299,12 +339,12 @@ def _interval(operation: str, ranges: Sequence[_Range]) -> _Range:
             case "log" | "log10":
                 f = getattr(np, operation)
                 ends = (float(f(max(a, 0.0))), float(f(max(b, 0.0))))
-            case "**" if c == d == int(c) and c > 0:
-                corners = [float(a) ** c, float(b) ** c]
+            case "**" if c == d and _is_whole(c) and c > 0:
+                corners = [float(np.power(a, c)), float(np.power(b, c))]
                 ends = (0.0 if a <= 0 <= b and c % 2 == 0 else min(corners), max(corners))
             case "*":
                 corners = [p * q for p in (a, b) for q in (c, d)]
-                ends = (min(corners), max(corners))
+                ends = (min(corners), max(corners)) if not any(map(math.isnan, corners)) else (-math.inf, math.inf)
             case "/" if c > 0 or d < 0:
                 corners = [p / q for p in (a, b) for q in (c, d)]
                 ends = (min(corners), max(corners))

@@ -11,6 +11,7 @@ import numpy as np
 
 from invdesign_core.errors import ConfigError, near_or_all
 from invdesign_core.space.digits import span, typed
+from invdesign_core.space.sizes import SMALLEST, UNIT, WHOLE, check_near_data, in_doubles
 from invdesign_core.space.variables import Variable
 
 LISTED = 100_000
@@ -32,6 +33,7 @@ class VariableOverrides:
 def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
     """Return the variable as wished, or refuse a wish that contradicts itself or the variable's kind; by name."""
     found = variable
+    wish = replace(wish, **{key: in_doubles(getattr(wish, key)) for key in ("bounds", "levels", "step", "fixed")})
     if wish.levels is not None and wish.step is not None:
         raise ConfigError(f"{variable.name!r} has levels and a step", "use only one of them")
     if wish.bounds is not None:
@@ -46,11 +48,46 @@ def restricted(variable: Variable, wish: VariableOverrides) -> Variable:
         found = _flattened(found)
     if wish.fixed is not None:
         found = _fixed(found, wish.fixed, wish)
+    if variable.kind in ("continuous", "integer", "levels"):
+        _check_sizes(variable, found, wish)
     if not wish.log:
         return found
     if found.kind in ("categorical", "binary"):
         raise ConfigError(f"log scale of {found.name!r}: a {found.kind} variable has no scale", "remove it from `log`")
     return replace(found, scale="log")
+
+
+def _check_sizes(variable: Variable, found: Variable, wish: VariableOverrides) -> None:
+    """Refuse numbers that are too large, or too near to each other, for a model to tell them apart."""
+    if variable.kind == "integer" and WHOLE < max(abs(variable.lower), abs(variable.upper)) < np.inf:
+        raise ConfigError(
+            f"design variable {variable.name!r}: found {span(variable.lower, variable.upper)}, expected whole numbers "
+            f"up to {int(WHOLE)} in size, since larger ones can't be told apart",
+            "if it names rows, leave it out (leave_out of the dataset); else subtract a number from the column",
+        )
+    lower, upper = (-np.inf, np.inf) if wish.log else (variable.lower, variable.upper)
+    for what, values in (
+        ("bounds", [end for pair in found.pairs for end in pair] if wish.bounds is not None else []),
+        ("levels", found.levels if wish.levels is not None else []),
+        ("fixed value", [found.fixed] if wish.fixed is not None else []),
+        ("step", [found.origin] if wish.step is not None else []),
+        ("margin", [found.lower, found.upper] if wish.margin and wish.bounds is None else []),
+    ):
+        check_near_data(values, lower, upper, found.kind == "integer", f"{what} of {found.name!r}")
+    ends = [found.lower, found.upper]
+    for low, high in found.pairs:
+        if 0 < high - low < SMALLEST:
+            wrong = f"found {typed(low)} to {typed(high)}, whose ends single precision can't tell apart"
+            hint = f"hold it at one value: --fixed '{found.name}={typed(low)}'"
+            raise ConfigError(f"bounds of {found.name!r}: {wrong}", hint)
+    if found.kind == "levels" and 0 < np.diff(np.array(found.levels, dtype=np.float64)).min(initial=1.0) < SMALLEST:
+        wrong = f"found values nearer to each other than {SMALLEST:.0e}, which single precision can't tell apart"
+        raise ConfigError(f"levels of {found.name!r}: {wrong}", UNIT)
+    if found.step is not None:
+        furthest = max((abs(end - found.origin) for end in ends if np.isfinite(end)), default=0.0)
+        if not furthest / found.step <= WHOLE:
+            wrong = f"{typed(found.step)} is so small that its values can't be counted"
+            raise ConfigError(f"step of {found.name!r}: {wrong}", "take a larger step, or leave it out")
 
 
 def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float]]:
@@ -64,6 +101,8 @@ def _pairs(variable: Variable, bounds: Sequence[Any]) -> list[tuple[float, float
         except (TypeError, ValueError):
             wrong = f"{place}: found {pair!r}, expected a lowest and a highest number"
             raise ConfigError(wrong, "for example [0, 1]") from None
+        if not np.isfinite([low, high]).all():
+            raise ConfigError(f"{place}: found {typed(low)} to {typed(high)}, expected finite numbers")
         if not low <= high:
             wrong = f"{place}: the lower bound {typed(low)} is above the upper bound {typed(high)}"
             raise ConfigError(wrong, "write the smaller number first")
@@ -108,8 +147,8 @@ def _listed(variable: Variable, levels: Sequence[Any], bounded: bool) -> Variabl
             return replace(variable, allowed=kept)
         return replace(variable, fixed=kept[0]) if len(kept) == 1 else variable
     for level in levels:
-        if not _is_number(level):
-            raise ConfigError(f"{place}: found {level!r}, expected a number")
+        if not _is_number(level) or not np.isfinite(level):
+            raise ConfigError(f"{place}: found {level!r}, expected {_expected(level)}")
         if variable.kind == "integer" and level != int(level):
             raise ConfigError(f"{place}: found {typed(level)}, expected whole numbers")
         if bounded and not _inside(level, variable.pairs):
@@ -186,8 +225,8 @@ def _fixed(variable: Variable, value: Any, wish: VariableOverrides) -> Variable:
         if value not in known:
             raise ConfigError(f"{place}: {value!r} is not one of its levels", near_or_all(str(value), map(str, known)))
     elif variable.kind != "binary":
-        if not _is_number(value):
-            raise ConfigError(f"{place}: found {value!r}, expected a number")
+        if not _is_number(value) or not np.isfinite(value):
+            raise ConfigError(f"{place}: found {value!r}, expected {_expected(value)}")
         if wish.bounds is not None and not _inside(value, variable.pairs):
             text = " or ".join(span(low, high) for low, high in variable.pairs)
             wrong = f"{variable.name!r} is fixed at {typed(value)}, outside its bounds {text}"
@@ -208,6 +247,10 @@ def series(step: float, origin: float) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)) and value == value
+
+
+def _expected(value: Any) -> str:
+    return "a finite number" if _is_number(value) else "a number"
 
 
 def _inside(value: float, ranges: Sequence[tuple[float, float]]) -> bool:

@@ -66,6 +66,7 @@ class Design(BaseModel):
     margin: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="Widen the data's bounds by this share of their range, on both sides; not bounds that are given.",
     )
     constraints: list[str] = Field(

@@ -25,7 +25,7 @@ from invdesign_core.space.space import Space
 from invdesign_core.space.units import NO_UNITS, Units
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
-from invdesign_core.targets import ROUNDOFF, Target, Targets
+from invdesign_core.targets import ROUNDOFF, Target, Targets, check_targets
 from invdesign_core.truth.around import WithInputs
 from invdesign_core.truth.simulated import Tally, Truth, sum_of
 from invdesign_core.workflow.conditions import averaged, tell
@@ -109,6 +109,7 @@ def asked_of(
         targets = Targets.build([wanted], outputs, spread)
     else:
         targets = Targets.from_frame(asked, outputs, spread, units)
+    check_targets(targets, model.surrogate.shift)
     if formulas:
         targets = targets.constrained({name: limit for name, (_, limit) in limits.items()}, list(formulas))
     return model, targets

@@ -29,7 +29,7 @@ from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.surrogate.surrogate import spread_of
 from invdesign_core.surrogate.trainer import check_learnable
-from invdesign_core.targets import Prediction, Target, Targets, parse_targets
+from invdesign_core.targets import Prediction, Target, Targets, check_targets, parse_targets
 from invdesign_core.truth.command import Command
 from invdesign_core.truth.function import Function
 from invdesign_core.truth.simulator import find
@@ -131,6 +131,9 @@ def check(
         solver = experiment.pick_solver(registry, stages.objective, learner.name, learner.differentiable, extremum)
         stages = stages.model_copy(update={"solver": solver})
     training, rows = settle(data, stages.surrogate, experiment.training, ctx)
+    if wanted:
+        predicted = {name: target for name, target in wanted.items() if name in data.outputs}
+        check_targets(Targets.build([predicted], data.outputs, spread_of(data.y)), np.nanmean(data.y, axis=0))
     if wanted and made_by(registry, [stages.objective]):
         _try_objective(stages.objective, data, wanted)
     if wanted:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from invdesign_core.data.files.grid import Nameless, clean_name, kept_rows, name
 from invdesign_core.data.files.messages import option, some
 from invdesign_core.data.files.numbers import Parsed
 from invdesign_core.data.files.options import Reading
-from invdesign_core.errors import DataError
+from invdesign_core.errors import DataError, InvdesignError
+
+MANY = 10_000_000
+"""Rows from which on a file has to hold as many as it says."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Parquet:
     @property
     def refused(self) -> Sequence[str]:
         """The columns whose values are no numbers, truth values or texts."""
-        schema = self.file.schema_arrow
-        return [name for name, field in self.fields.items() if unusable(plain_type(schema.field(field).type))]
+        with _damage_named(self.path):
+            schema = self.file.schema_arrow
+            return [name for name, field in self.fields.items() if unusable(plain_type(schema.field(field).type))]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,16 +55,20 @@ class Parquet:
 
 def open_parquet(path: Path, reading: Reading, some_only: bool = False) -> Parquet:
     """Open a file and leave out its index: the one that pandas stores, or first columns without a name."""
+    with _damage_named(path):
+        return _opened(path, reading, some_only)
+
+
+def _opened(path: Path, reading: Reading, some_only: bool) -> Parquet:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from None
+    file = pq.ParquetFile(path)
     stored, count = tuple(file.schema_arrow.names), int(file.metadata.num_rows)
     if not count:
         raise DataError(f"{path}: found column names and no rows: {some(stored)}", "is this the right file?")
+    if count > MANY:  # numbers of rows take memory, however few there are in truth
+        _column(path, file, stored[0])
     names = [clean_name(name) for name in stored]
     refuse_twice(path, names)
     rows = kept_rows(path, count, reading.skip_rows)
@@ -83,6 +92,11 @@ def open_parquet(path: Path, reading: Reading, some_only: bool = False) -> Parqu
 
 def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str]) -> Parsed:
     """Turn the wanted columns into what a frame holds; refuse types that are no number, true/false or text."""
+    with _damage_named(source.path):
+        return _parsed(source, wanted, labels)
+
+
+def _parsed(source: Parquet, wanted: Sequence[str], labels: Collection[str]) -> Parsed:
     import pyarrow as pa
 
     columns = {name: _column(source.path, source.file, source.fields[name]) for name in wanted}
@@ -106,18 +120,26 @@ def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str
     return result
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: this parquet file can't be read: {str(error).splitlines()[0]}", "it may be cut off or damaged"
-    )
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes the libraries raise into an error that names it."""
+    try:
+        yield
+    except (InvdesignError, MemoryError):
+        raise
+    except Exception as error:
+        said = str(error).splitlines()
+        raise _damaged(path, said[0] if said else type(error).__name__) from None
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: this parquet file can't be read: {why}", "it may be cut off or damaged")
 
 
 def _column(path: Path, file: Any, name: str) -> Any:
     """Return a column as one array of its values, with no dictionary between."""
-    import pyarrow as pa
-
-    try:
-        column = file.read(columns=[name]).column(name)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from None
+    column = file.read(columns=[name]).column(name)
+    if len(column) != file.metadata.num_rows:
+        raise _damaged(path, f"column {name!r} has {len(column)} values, and the file {file.metadata.num_rows} rows")
+    column.validate(full=True)
     return decoded(column)

@@ -48,6 +48,8 @@ def read_delimited(path: Path, data: bytes, reading: Reading) -> Grid:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{path}, line {line}: found a zero byte, expected text", "is the encoding right?")
+    if "\n" not in text:  # lines end as they did on the first Macs
+        text = text.replace("\r", "\n")
     source = without_comments(path, text, reading)
     told = reading.header if isinstance(reading.header, int) else None
     start = told or 1
@@ -113,7 +115,8 @@ def _rows(source: Source, separator: str, start: int) -> Iterator[Row]:
     path = source.path
     lines: Iterator[str] = io.StringIO(source.text, newline="")
     for _ in range(start - 1):
-        next(lines, None)
+        if next(lines, None) is None:
+            break
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     if separator == WIDE:
@@ -242,7 +245,7 @@ def _has_row_names(
         return False
     if not all_numbers(first):
         return not any(map(is_number, first))
-    quoted = source.text.split("\n")[lines[0]].lstrip().startswith('"')
+    quoted = re.split(r"\r\n|\r|\n", source.text)[lines[0]].lstrip().startswith('"')
     return [str(i) for i in range(1, len(first) + 1)] == first and (quoted or separator != ",")
 
 

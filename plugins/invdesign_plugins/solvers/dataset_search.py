@@ -19,7 +19,7 @@ class DatasetSearch(Solver):
     handles: ClassVar[frozenset[str]] = frozenset({"discrete"})
     rank: ClassVar[int | None] = None
 
-    starts: int = Field(64, ge=1, description="Number of rows for each target, nearest first.")
+    starts: int = Field(64, ge=1, le=1_000_000, description="Number of rows for each target, nearest first.")
     init: Literal["data"] = Field("data", description="Where the rows come from: the training data, always.")
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:

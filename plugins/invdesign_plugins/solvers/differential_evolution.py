@@ -30,7 +30,10 @@ class DifferentialEvolution(Solver):
     rank: ClassVar[int] = 40
 
     starts: int = Field(
-        64, ge=5, description="Members of the population of each target; ten for each variable are a good choice."
+        64,
+        ge=5,
+        le=1_000_000,
+        description="Members of the population of each target; ten for each variable are a good choice.",
     )
     max_generations: int = Field(300, ge=1, description="Generations at most.")
     scale: tuple[float, float] = Field(
