@@ -1,4 +1,4 @@
-"""What every stage is handed besides its data: seeds, events and the time it has."""
+"""What every stage is handed besides its data: seeds, events, the time it has, and who does the work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -231,6 +231,38 @@ def _ignore(event: Event) -> None:
     """Take an event; where nobody listens, nothing happens."""
 
 
+class Piece(NamedTuple):
+    """A part of some work, whose result does not depend on who does it, nor on what is done before."""
+
+    name: str
+    """What it is about, for messages."""
+    value: Any
+
+
+class Compute(Protocol):
+    """Who does the work that comes in pieces."""
+
+    def map(
+        self, ctx: Context, work: Callable[[Any, Any, Context], Any], shared: Any, pieces: Sequence[Piece]
+    ) -> Iterator[Any]:
+        """Yield ``work(shared, piece.value, ctx)`` for each piece, in the order of the pieces.
+
+        `work` is a function of a module; it changes nothing but what it returns, and tells events to the context that
+        it is given. `shared` is one object for all pieces, and for later calls: it may keep what it compiled.
+        """
+
+
+class Local:
+    """Does one piece after another in this process."""
+
+    def map(
+        self, ctx: Context, work: Callable[[Any, Any, Context], Any], shared: Any, pieces: Sequence[Piece]
+    ) -> Iterator[Any]:
+        """Do each piece when its result is asked for."""
+        for piece in pieces:
+            yield work(shared, piece.value, ctx)
+
+
 @dataclass(frozen=True)
 class Context:
     """Seeds, events and limits of one run.
@@ -254,6 +286,8 @@ class Context:
         would not do: one that is raised inside a callback of the garbage collector is lost.
     record : RunRecord
         The run's folder, once it is there, and what plugins add to the report: see `folder_for` and `report`.
+    compute : Compute
+        Does the work that comes in pieces: this process, or others. Plugins need not know.
     """
 
     seed: int = 0
@@ -264,6 +298,7 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     stop: threading.Event = field(default_factory=threading.Event, repr=False)
     record: RunRecord = field(default_factory=RunRecord, repr=False)
+    compute: Compute = field(default_factory=Local, repr=False)
 
     def seed_for(self, purpose: str, index: int = 0) -> int:
         """Return a 31-bit seed keyed by the run's seed, what it is for, and an index."""

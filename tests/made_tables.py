@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from invdesign_core.cli.listing import markdown_table
+from invdesign_core.cluster.settings import ComputeSettings
 from invdesign_core.registry import Registry, schema_of
 from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.truth.settings import TruthSettings
@@ -22,6 +23,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": Training,
     "truth": TruthSettings,
     "confidence": Confidence,
+    "compute": ComputeSettings,
     "plugins": PluginsSection,
 }
 TABLE = re.compile(r"(?<=<!-- options: )(?P<name>[\w-]+) -->\n(?:\|.*\n)*")

@@ -91,7 +91,7 @@ def build(layer, optimizer, loss, seed, rate):
 
 def go(way, monkeypatch):
     """Train in one block, in a block for each processor, or step by step as large networks do."""
-    monkeypatch.setattr(jax, "_processors", lambda: 1 if way == "together" else 2)
+    monkeypatch.setattr(jax.backend, "processors", lambda: 1 if way == "together" else 2)
     monkeypatch.setattr(jax, "SMALL", 0 if way == "steps" else 50_000)
 
 
@@ -166,7 +166,7 @@ def test_a_column_of_weights_reaches_the_training():
 
 @pytest.mark.parametrize("left", [[1, 2, 4], [1, 2], [4]])
 def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(left, monkeypatch):
-    monkeypatch.setattr(jax, "_processors", lambda: 2)
+    monkeypatch.setattr(jax.backend, "processors", lambda: 2)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
     rates, everyone, live = np.full(9, 1e-2), np.ones(9, bool), np.ones(9, bool)

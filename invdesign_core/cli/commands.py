@@ -181,6 +181,11 @@ time_limit_option = click.option(
     metavar="SECONDS",
     help="Maximum duration of the search; it then returns the best designs so far. Same as --set solver.time_limit=…",
 )
+compute_option = click.option(
+    "--compute",
+    type=click.Choice(["local", "ray"]),
+    help="Who does the work: this process, or the workers of a Ray cluster. Same as --set compute.use=…",
+)
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only the result.")
 names_options = in_order(
     click.option(
@@ -274,6 +279,7 @@ def init(**given: Any) -> None:
 @seed_option
 @backend_option
 @time_limit_option
+@compute_option
 @click.option("--out", type=PATH, help="The run folder; by default a new one below runs/.")
 @click.option("--resume", is_flag=True, help="Continue the unfinished run in --out; finished trials are kept.")
 @json_option
@@ -323,6 +329,7 @@ def run(**given: Any) -> Any:
 @seed_option
 @backend_option
 @time_limit_option
+@compute_option
 @code_options
 @json_option
 @quiet_option
@@ -463,6 +470,7 @@ def learn(**given: Any) -> None:
 @seed_option
 @backend_option
 @time_limit_option
+@compute_option
 @allow_code_option
 @json_option
 @quiet_option

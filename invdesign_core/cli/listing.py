@@ -15,6 +15,7 @@ from invdesign_core.cli.option_values import arranged
 from invdesign_core.cli.output import print_json
 from invdesign_core.cli.session import discover
 from invdesign_core.cli.tables import echo
+from invdesign_core.cluster.settings import ComputeSettings
 from invdesign_core.designs.report import Report
 from invdesign_core.registry import Entry, Provider, Registry, schema_of, summary_of
 from invdesign_core.surrogate.settings import Confidence, Training
@@ -125,6 +126,7 @@ def experiment_schema(registry: Registry) -> dict[str, Any]:
         ("confidence", Confidence),
         ("design", Design),
         ("truth", TruthSettings),
+        ("compute", ComputeSettings),
         ("plugins", PluginsSection),
     )
     for name, model in sections:

@@ -47,10 +47,11 @@ def listed_names(text: str | None, table: Path | None, reading: Reading = AUTOMA
 
 
 def overrides_of(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the items of `--set` with that of `--time-limit`."""
-    limit = given.get("time_limit")
+    """Return the items of `--set` with those of `--time-limit` and `--compute`."""
+    limit, compute = given.get("time_limit"), given.get("compute")
     overrides: tuple[str, ...] = given["overrides"]
-    return overrides if limit is None else (*overrides, f"solver.time_limit={limit!r}")
+    overrides = overrides if limit is None else (*overrides, f"solver.time_limit={limit!r}")
+    return overrides if compute is None else (*overrides, f"compute.use={compute}")
 
 
 def experiment_of(path: Path | None, given: Mapping[str, Any]) -> tuple[Experiment, str | None]:

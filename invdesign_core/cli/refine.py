@@ -32,7 +32,7 @@ def refine_run(
 ) -> int:
     """Ask the true model, learn, and ask again."""
     truth = True if given["truth"] else None
-    takes, why = ("truth", "dataset"), "a run is trained on by its own settings"
+    takes, why = ("truth", "compute", "dataset"), "a run is trained on by its own settings"
     with opened(run, targets, out, quiet, given, takes=takes, why=why, target_table=target_table, truth=truth) as this:
         stdout, frame = this.stdout, this.targets
         try:

@@ -54,7 +54,7 @@ def sections_of(given: Mapping[str, Any], takes: Collection[str], why: str) -> t
                 f"--set {name}: {why}, so only {', '.join(known[:-1])} and {known[-1]} can be set",
                 "use `invdesign run` to train again",
             )
-        if isinstance(section, str) and name in PLUGINS:
+        if isinstance(section, str) and name in (*PLUGINS, "compute"):
             section = sections[name] = {"use": section}
         elif not isinstance(section, dict):
             raise ConfigError(f"--set {name}: found {section!r}, expected one of its keys", f"write {name}.KEY=VALUE")

@@ -17,7 +17,7 @@ from invdesign_core.cli.option_values import (
 from invdesign_core.cli.output import check_printed, print_line, print_model
 from invdesign_core.cli.report import check_page
 from invdesign_core.cli.run import finish
-from invdesign_core.cli.saved_run import SECTIONS, sections_of
+from invdesign_core.cli.saved_run import PLUGINS, SECTIONS, sections_of
 from invdesign_core.cli.session import discover, session
 from invdesign_core.data.files.write import check_ending, check_new
 from invdesign_core.data.own_columns import read_designs, read_targets
@@ -47,7 +47,7 @@ def solve(
         (check_new if target_table is None else check_ending)(out)  # a table that was begun is gone on with
     if target_table is not None and targets:
         raise ConfigError("--target and --targets contradict each other", "put all targets into the table")
-    sections, reading, said = sections_of(given, (*SECTIONS, "truth", "dataset"), "a solve trains nothing")
+    sections, reading, said = sections_of(given, (*SECTIONS, "truth", "compute", "dataset"), "a solve trains nothing")
     designs = 1 if target_table is not None and given["designs"] is None else given["designs"]
     if designs is not None:
         sections.setdefault("design", {})["designs"] = designs
@@ -61,7 +61,7 @@ def solve(
     elif others:
         registry = arranged(registry, given)
     for kind, section in sections.items():
-        if section.get("use", AUTO) != AUTO:
+        if kind in PLUGINS and section.get("use", AUTO) != AUTO:
             registry.find(section["use"], kind)
     model_only = {"table": given["table"], "inputs": given["inputs"], "outputs": given["outputs"]}
     if is_run(run_or_model) and any(model_only.values()):

@@ -253,7 +253,7 @@ class Surrogate:
             names = [f"member-{i}.{'keras' if self.differentiable else 'pkl'}" for i in range(len(self.members))]
             for name, member in zip(names, self.members, strict=True):
                 if self.differentiable:
-                    with backend.lean(), _untrained(member):
+                    with backend.lean(), untrained(member):
                         member.save(folder / name)
                 else:
                     (folder / name).write_bytes(pickle.dumps(member))
@@ -501,7 +501,7 @@ def spread_of(y: FloatArray) -> FloatArray:
 
 
 @contextmanager
-def _untrained(model: keras.Model) -> Iterator[None]:
+def untrained(model: keras.Model) -> Iterator[None]:
     """Let a model be saved without loss and optimizer; Keras would load those of a model in it, whatever is asked."""
     import keras
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from invdesign_core.context import Context, Event
+from invdesign_core.context import Context, Event, Piece
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, fault_of, plugin_errors
 from invdesign_core.space.arrays import FloatArray
@@ -35,6 +37,63 @@ if TYPE_CHECKING:
     from invdesign_core.surrogate.protocols import Builder
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a builder was asked for when it built a network."""
+
+    hp: kt.HyperParameters
+    index: int
+    purpose: str
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Networks of one configuration, which are trained side by side, each in an order of the rows of its own."""
+
+    members: list[int]  # their positions among all that are trained
+    nets: list[Any]
+    recipes: list[Recipe]
+    streams: list[int]
+    parts: list[Part]
+    length: int | None
+    epochs: int
+    stage: str
+    ended: Callable[[int, Outcome], None] | None
+
+    def words(self, total: int) -> str:
+        """Say which networks they are."""
+        return f"networks {self.members[0] + 1} to {self.members[-1] + 1} of {total}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Networks travel as what they were built from, and their weights: Keras' files hold no changed training step.
+        return {**self.__dict__, "nets": [(net.get_weights(), rate_of(net)) for net in self.nets], "ended": None}
+
+
+def rate_of(net: Any) -> float | None:
+    """Return the learning rate of a network's optimizer, None where it follows a schedule of its own."""
+    rate: Any = getattr(net.optimizer, "_learning_rate", None)
+    return float(np.asarray(rate.value)) if hasattr(rate, "assign") else None
+
+
+def _train_piece(trainer: Trainer, work: _Alike, ctx: Context) -> tuple[list[Outcome], list[Any] | None]:
+    """Train networks; where they were built elsewhere, build them again, and return their weights besides."""
+    own = trainer.in_context(ctx)
+    here = work.ended is not None
+    nets = (
+        work.nets
+        if here
+        else [own.rebuild(recipe, *state) for recipe, state in zip(work.recipes, work.nets, strict=True)]
+    )
+
+    def told(at: int, outcome: Outcome) -> None:
+        if work.ended is not None:
+            work.ended(work.members[at], outcome)
+
+    settings = own._settings.model_copy(update={"epochs": work.epochs})
+    outcomes = own._train_alike(nets, work.streams, work.parts, work.length, settings, work.stage, told)
+    return outcomes, None if here else [net.get_weights() for net in nets]
+
+
 class Trainer:
     """Trains what a builder builds; seeds are of a purpose and an index, never of a position in a batch."""
 
@@ -50,15 +109,26 @@ class Trainer:
         """Take settings that the builder's recipe has gone into; units are those of the rows, unless they are given."""
         check_learnable(builder, data)
         self._said: list[Event] = []
+        self._recipes: WeakKeyDictionary[Any, Recipe] = WeakKeyDictionary()
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
         self.scaling = scaling or Scaling.of(rows.x[rows.train], rows.y[rows.train], builder.differentiable)
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
         self._partial = bool(np.isnan(rows.y).any())
 
+    def __reduce__(self) -> Any:
+        # It has no context of its own where it travels to: work comes with one.
+        return _elsewhere, (self._builder, self._data, self._rows, self._settings, self.scaling)
+
+    def in_context(self, ctx: Context) -> Trainer:
+        """Return the same trainer that tells another context."""
+        own = object.__new__(Trainer)
+        own.__dict__.update(vars(self), _ctx=ctx)
+        return own
+
     def build(self, hp: kt.HyperParameters, index: int, purpose: str = "trial") -> Any:
         """Call the builder, with seeds of its own, and check what it returns."""
-        who = self._builder.label
+        who, recipe = self._builder.label, Recipe(hp.copy(), index, purpose)
         seed = self._ctx.seed_for(purpose, index)
         with seeded(seed):
             try:
@@ -76,6 +146,16 @@ class Trainer:
                 check_network(net, self._data.space.width, len(self._data.outputs), who, self._builder.closed_form)
                 if self._partial and not self._builder.closed_form:
                     ignore_missing(net)
+        self._recipes[net] = recipe
+        return net
+
+    def rebuild(self, recipe: Recipe, weights: list[Any], rate: float | None) -> Any:
+        """Return a network as it was built elsewhere, where what the builder says was told, with what it got since."""
+        own = self.in_context(replace(self._ctx, emit=lambda event: None))
+        net = own.build(recipe.hp, recipe.index, recipe.purpose)
+        net.set_weights(weights)
+        if rate is not None:
+            net.optimizer.learning_rate = rate
         return net
 
     def _once(self, event: Event) -> None:
@@ -127,21 +207,24 @@ class Trainer:
             length = None if parts is None else filled_length(len(parts[at][0]), self._settings.batch_size)
             alike.setdefault((architecture_key(net) or f"alone-{at}", epochs[at], length), []).append(at)
         size = self._settings.side_by_side
+        works: list[_Alike] = []
         for (_, limit, length), same in alike.items():
-            settings = self._settings.model_copy(update={"epochs": limit})
             for members in (same[at : at + size] for at in range(0, len(same), size)):
+                nets, learn = [models[at] for at in members], [self._part(at, parts) for at in members]
                 streams = [self._ctx.seed_for(f"{purpose}-order", indices[at]) for at in members]
-
-                def told(at: int, outcome: Outcome, members: Sequence[int] = members) -> None:
-                    ended(members[at], outcome)
-
-                learn = [self._part(at, parts) for at in members]
-                trained = self._train_alike(
-                    [models[at] for at in members], streams, learn, length, settings, stage, told
-                )
-                if not all(outcome.complete for outcome in trained):
-                    raise KeyboardInterrupt
-                outcomes |= dict(zip(members, trained, strict=True))
+                recipes = [self._recipes[net] for net in nets]
+                works.append(_Alike(members, nets, recipes, streams, learn, length, limit, stage, ended))
+        pieces = [Piece(f"{stage}: {work.words(len(models))}", work) for work in works]
+        results = self._ctx.compute.map(self._ctx, _train_piece, self, pieces)
+        for work, (trained, weights) in zip(works, results, strict=True):
+            if weights is not None:  # of networks that were trained elsewhere
+                for at, net, outcome in zip(work.members, work.nets, trained, strict=True):
+                    net.set_weights(weights.pop(0))
+                    if outcome.complete:
+                        ended(at, outcome)
+            if not all(outcome.complete for outcome in trained):
+                raise KeyboardInterrupt
+            outcomes |= dict(zip(work.members, trained, strict=True))
         return [outcomes[at] for at in range(len(models))]
 
     @property
@@ -157,7 +240,9 @@ class Trainer:
         """Fit one model in one go."""
         who, rows = self._builder.label, replace(self._rows, train=part[0], validation=part[1])
         if self._builder.closed_form:
-            return fit_closed_form(model, self._h, self._z, self._data.weights, rows, who, [self._builder, model])
+            # How many threads BLAS has shows in the last digits, which the search for lengths makes larger.
+            with threadpool_limits(limits=1, user_api="blas"):
+                return fit_closed_form(model, self._h, self._z, self._data.weights, rows, who, [self._builder, model])
         return fit_regressor(model, self._h, self._z, rows, who, [self._builder, model])
 
     def answer(self, model: Any, rows: NDArray[np.intp]) -> FloatArray:
@@ -228,6 +313,10 @@ class Trainer:
                 return self.scaling.wrap(model)
             x = keras.Input((self._data.space.width,), name="x")
             return keras.Model(x, as_columns(mean_of(model(x))), name="surrogate")
+
+
+def _elsewhere(builder: Builder, data: Data, rows: Rows, settings: Training, scaling: Scaling) -> Trainer:
+    return Trainer(builder, data, rows, settings, Context(), scaling)
 
 
 def call_build(builder: Builder, hp: kt.HyperParameters, data: Data, ctx: Context) -> Any:

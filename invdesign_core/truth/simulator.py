@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from invdesign_core.context import Progress, StageStarted
+from invdesign_core.context import Local, Piece, Progress, StageStarted
 from invdesign_core.errors import ConfigError
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.command import Command
@@ -181,13 +181,14 @@ class _Work:
         """Yield each batch with its answer or a CallError, as they come."""
         if self.interrupted or not batches:
             return
+        if not isinstance(self.ctx.compute, Local):
+            pieces = [Piece(f"call {n} of {len(batches)}", self._table(batch)) for n, batch in enumerate(batches, 1)]
+            yield from zip(batches, self.ctx.compute.map(self.ctx, _answer, self.simulator.caller, pieces), strict=True)
+            return
         stop = threading.Event()
 
         def call(batch: list[int]) -> Any:
-            try:
-                return self.simulator.caller(self.designs.iloc[batch].reset_index(drop=True), stop)
-            except CallError as error:
-                return error
+            return _answer(self.simulator.caller, self._table(batch), replace(self.ctx, stop=stop))
 
         if not self.simulator.caller.parallel:
             for batch in batches:
@@ -197,6 +198,9 @@ class _Work:
                     return
             return
         yield from self._side_by_side(batches, call, stop)
+
+    def _table(self, batch: list[int]) -> pd.DataFrame:
+        return self.designs.iloc[batch].reset_index(drop=True)
 
     def _side_by_side(
         self, batches: list[list[int]], call: Callable[[list[int]], Any], stop: threading.Event
@@ -218,6 +222,14 @@ class _Work:
                         yield running.pop(future), future.result()
             finally:
                 stop.set()
+
+
+def _answer(caller: Caller, designs: pd.DataFrame, ctx: Context) -> Any:
+    """Return the answer for some designs, or the CallError."""
+    try:
+        return caller(designs, ctx.stop)
+    except CallError as error:
+        return error
 
 
 def find(settings: TruthSettings, folder: Path) -> Function | Command:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Clock, Context, Event
 from invdesign_core.data.data import Data
 from invdesign_core.designs.answers import Answers, laid_out
@@ -148,7 +149,10 @@ def run_benchmark(
     prepared = [(experiment, experiment.stages(registry)) for experiment in experiments]
     for experiment, stages in prepared:  # refuse before the first training
         check(experiment, stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
-    tasks = [_task(experiment, stages, seeds, targets, registry, outer) for experiment, stages in prepared]
+    tasks = []
+    for experiment, stages in prepared:
+        with computing(experiment.compute, outer) as ctx:
+            tasks.append(_task(experiment, stages, seeds, targets, registry, ctx))
     used = [plugin for _, stages in prepared for _, plugin in stages]
     return BenchmarkReport(
         tasks=tasks,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Clock, Context
 from invdesign_core.data.data import Data
 from invdesign_core.designs.answers import Columns, laid_out
@@ -401,7 +402,10 @@ def run_coverage(
     for experiment, stages in prepared:  # refuse before the first training
         check(experiment, stages, replace(outer, seed=experiment.seed, folder=experiment.folder))
         check_second(experiment.confidence, registry)
-    tasks = [_task(experiment, stages, seeds, targets, noise, registry, outer) for experiment, stages in prepared]
+    tasks = []
+    for experiment, stages in prepared:
+        with computing(experiment.compute, outer) as ctx:
+            tasks.append(_task(experiment, stages, seeds, targets, noise, registry, ctx))
     return CoverageReport(
         level=experiments[0].confidence.level,
         tasks=tasks,

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from invdesign_core.cluster.settings import ComputeSettings
 from invdesign_core.errors import ConfigError, near_match, require, require_section
 from invdesign_core.plugin import KINDS, Dataset, Objective, Plugin, Race, Solver, SurrogateBuilder, Tuner
 from invdesign_core.registry import OWN, Registry, build_options, refused
@@ -97,6 +98,9 @@ class Experiment(BaseModel):
         description='Quantities that follow from inputs by a formula, such as `cost = "2.1*resin + 0.8*filler"`, by '
         "name: they are shown with every design, and may be targets.",
     )
+    compute: ComputeSettings = Field(
+        default_factory=ComputeSettings, description="Who does the work: this machine, or a Ray cluster."
+    )
     plugins: PluginsSection = Field(
         default_factory=PluginsSection, description="Which plugins there are, beyond those installed."
     )
@@ -127,6 +131,8 @@ class Experiment(BaseModel):
                 unnamed.add(kind)
             elif kind not in filled:
                 unnamed.add(kind)
+        if isinstance(filled.get("compute"), str):
+            filled["compute"] = {"use": filled["compute"]}
         try:
             experiment = handler(filled)
         except ValidationError as error:
@@ -168,6 +174,7 @@ class Experiment(BaseModel):
             ("confidence", Confidence),
             ("design", Design),
             ("truth", TruthSettings),
+            ("compute", ComputeSettings),
             ("plugins", PluginsSection),
         )
         for section, model in sections:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event, Progress, StageStarted, within
+from invdesign_core.context import Context, Event, Local, Piece, Progress, StageStarted, within
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge, name_conditions
 from invdesign_core.designs.verdict import Quality
@@ -192,22 +192,33 @@ def invert_many(
     ctx.emit(_solving(plan, problem.solver.name))
     plan.tell(ctx)
     quiet = replace(ctx, emit=lambda event: None if event.kind in ("progress", "stage") else ctx.emit(event))
-    for first in range(0, total, size):
+    chunks = {first: slice(first, min(first + size, total)) for first in range(0, total, size)}
+    pieces = [Piece(f"targets {c.start + 1} to {c.stop}", c) for first, c in chunks.items() if first not in skip]
+    # A simulator asks for its own designs in pieces, and remembers all of them.
+    compute = ctx.compute if problem.truth is None else Local()
+    results = compute.map(quiet, _solved_chunk, (problem, plan), pieces)
+    for first, chunk in chunks.items():
         if first in skip:
             yield first, None
             continue
-        part = problem.take(slice(first, first + size))
         with ctx.clock.stage("solve"):
-            before = part.losses.compile_seconds
-            found = _solved(part, plan, quiet)
-        ctx.clock.move(part.losses.compile_seconds - before, "solve", "compile")
-        ctx.emit(Progress("solve", min(first + size, total), total))
+            found = next(results)
+        ctx.emit(Progress("solve", chunk.stop, total))
         asked.append(found.simulated)
-        if found.interrupted or first + size >= total:
+        if found.interrupted or chunk.stop >= total:
             tell_of_truth(sum_of(asked), problem.truth, ctx)
-        yield first, name_conditions(found, part.surrogate.scenarios)
+        yield first, name_conditions(found, problem.surrogate.scenarios)
         if found.interrupted:
             return
+
+
+def _solved_chunk(shared: tuple[InverseProblem, Plan], chunk: slice, ctx: Context) -> Answers:
+    """Solve some of the targets of a problem."""
+    problem, plan = shared
+    before = problem.losses.compile_seconds
+    found = _solved(problem.take(chunk), plan, ctx)
+    ctx.clock.move(problem.losses.compile_seconds - before, "solve", "compile")
+    return found
 
 
 def _solved(problem: InverseProblem, plan: Plan, ctx: Context) -> Answers:

@@ -261,7 +261,7 @@ def registry_for(stored: Mapping[str, Any], others: Mapping[str, Any] | None, re
 
 def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], registry: Registry) -> Experiment:
     """Return a run's settings with the options over them: key by key, but another plugin starts from its defaults."""
-    settings = dict(stored["experiment"])
+    settings = {key: value for key, value in stored["experiment"].items() if key != "compute"}  # that was for training
     for section, values in options.overrides.items():
         if section == "plugins":
             settings[section] = PluginsSection.of(settings).with_(PluginsSection.of(options.overrides)).model_dump()

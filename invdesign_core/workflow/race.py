@@ -6,12 +6,12 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from invdesign_core.context import CandidateStarted, Context, StageStarted
+from invdesign_core.context import CandidateStarted, Context, Piece, StageStarted
 from invdesign_core.data.columns import is_constant
 from invdesign_core.data.data import Data, Rows, split_rows, together
 from invdesign_core.designs.comparison import (
@@ -65,6 +65,14 @@ class Finished:
     found: Validated | None
     message: str | None
     seconds: float
+
+
+class Started(NamedTuple):
+    """A candidate whose turn it is: the `number`-th, from 1, of so many."""
+
+    candidate: Candidate
+    number: int
+    total: int
 
 
 class _Repeat(Tuner):
@@ -210,7 +218,7 @@ def learn(
         candidates = candidates_of(builder, registry)
         pool = pool_of(data, builder, training, ctx, asked)
         running = _Race(pool, tuner, training, ctx, memory or RaceMemory())
-        finished = [running.validated(i, len(candidates), one) for i, one in enumerate(candidates)]
+        finished = running.validated(candidates)
         report, chosen = running.judged(finished, builder)
     return running.trained(chosen, report, table)
 
@@ -223,27 +231,39 @@ class _Race:
         self._folds, self._repeats = pool.counts
         self._at_work: dict[str, CrossValidation] = {}
 
-    def validated(self, at: int, total: int, candidate: Candidate) -> Finished:
-        """Cross-validate the candidate with the number `at`, from 0, or take what an earlier run found."""
-        kept = self._memory.find(at, candidate.name)
-        if kept is None:
-            self._ctx.emit(CandidateStarted(candidate.name, at + 1, total))
-            kept = self._validate(candidate)
-            before = self._memory.lost
-            self._memory.keep(at, candidate.name, *kept)
-            if self._memory.lost is not before:
-                self._ctx.warn(f"{self._memory.lost}; candidates are not kept from here on, so they can't be resumed")
-        found, message, seconds = kept
-        if message is not None:
-            self._ctx.note(f"{candidate.name} is out of the race: {message}")
-        return Finished(candidate, found, message, seconds)
+    def __reduce__(self) -> Any:
+        # Elsewhere it validates candidates, for each of which it is given a context.
+        return _elsewhere, (self._pool, self._tuner, self._training)
 
-    def _validate(self, candidate: Candidate) -> tuple[Validated | None, str | None, float]:
+    def validated(self, candidates: Sequence[Candidate]) -> list[Finished]:
+        """Cross-validate the candidates, or take what an earlier run found of them."""
+        total, known = len(candidates), [self._memory.find(at, one.name) for at, one in enumerate(candidates)]
+        fresh = [Started(one, at + 1, total) for at, one in enumerate(candidates) if known[at] is None]
+        pieces = [Piece(f"candidate {started.candidate.name} of the race", started) for started in fresh]
+        results = self._ctx.compute.map(self._ctx, _Race.validate, self, pieces)
+        finished = []
+        for at, (candidate, kept) in enumerate(zip(candidates, known, strict=True)):
+            if kept is None:
+                kept, before = next(results), self._memory.lost
+                self._memory.keep(at, candidate.name, *kept)
+                if self._memory.lost is not before:
+                    self._ctx.warn(
+                        f"{self._memory.lost}; candidates are not kept from here on, so they can't be resumed"
+                    )
+            found, message, seconds = kept
+            if message is not None:
+                self._ctx.note(f"{candidate.name} is out of the race: {message}")
+            finished.append(Finished(candidate, found, message, seconds))
+        return finished
+
+    def validate(self, started: Started, ctx: Context) -> tuple[Validated | None, str | None, float]:
+        """Cross-validate a candidate: return what was found, or why it is out, and the seconds."""
         began = time.perf_counter()
+        ctx.emit(CandidateStarted(started.candidate.name, started.number, started.total))
         try:
-            work = self._work(candidate)
+            work = self._work(started.candidate, ctx)
             if work.space.space:
-                tune(self._tuner, work, self._ctx)
+                tune(self._tuner, work, ctx)
             else:
                 work([Trial()])
             found, message = work.winner(), None
@@ -253,11 +273,11 @@ class _Race:
             found, message = None, error.message
         return found, message, round(time.perf_counter() - began, 3)
 
-    def _work(self, candidate: Candidate) -> CrossValidation:
-        """Return a candidate's cross-validation, which may hold models already."""
+    def _work(self, candidate: Candidate, ctx: Context | None = None) -> CrossValidation:
+        """Return a candidate's cross-validation, which may hold models already; without a context it is the race's."""
         if candidate.name not in self._at_work:
             settings = settings_of(candidate.builder, self._pool, self._training)
-            self._at_work[candidate.name] = CrossValidation(candidate.builder, self._pool, settings, self._ctx)
+            self._at_work[candidate.name] = CrossValidation(candidate.builder, self._pool, settings, ctx or self._ctx)
         return self._at_work[candidate.name]
 
     def judged(self, finished: Sequence[Finished], race: Race) -> tuple[RaceReport, Chosen]:
@@ -447,3 +467,7 @@ class _Race:
         counts = {"train": len(known.x), "validation": 0, "test": len(rows.test)}
         report = report.model_copy(update={"best": found.values, "rows": counts})
         return ForwardModel(surrogate, report, known)
+
+
+def _elsewhere(pool: Pool, tuner: Tuner, training: Training) -> _Race:
+    return _Race(pool, tuner, training, Context(), RaceMemory())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Context, Event, Progress
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
@@ -108,8 +109,8 @@ def refine(p: Prepared, asked: Sequence[str] | pd.DataFrame, plan: Plan, out: Pa
             "there are `invdesign propose` and `invdesign learn`",
         )
     root = RunFolder(p.source)
-    with root.locked():
-        return _refined(p, _asked(p, asked), plan, out)
+    with root.locked(), computing(p.experiment.compute, p.ctx) as ctx:
+        return _refined(replace(p, ctx=ctx), _asked(p, asked), plan, out)
 
 
 def _asked(p: Prepared, asked: Sequence[str] | pd.DataFrame) -> Asked:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Context, DesignsReady, Event, RunFailed, RunFinished, RunStarted
 from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, require
 from invdesign_core.plugin import Plugin, Race
@@ -67,12 +68,25 @@ def run_experiment(
     UnsavedError
         If all went well, but not everything could be written; its `result` is what would have been returned.
     """
+    require(ctx, (Context, type(None)), "run_experiment: ctx", "a Context")
     hint = "Experiment.from_toml(path) reads a file, Experiment.from_mapping(values) a mapping"
     require(experiment, Experiment, "run_experiment", "an Experiment", hint)
     require(out, (str, Path, type(None)), "run_experiment: out", "the path of a folder")
     require(registry, (Registry, type(None)), "run_experiment: registry", "a Registry")
-    require(ctx, (Context, type(None)), "run_experiment: ctx", "a Context")
-    outer = ctx or Context()
+    with computing(experiment.compute, ctx or Context()) as outer:
+        return _run(experiment, targets, out, registry, resume, source, outer)
+
+
+def _run(
+    experiment: Experiment,
+    targets: Sequence[str],
+    out: Path | str | None,
+    registry: Registry | None,
+    resume: bool,
+    source: str | None,
+    outer: Context,
+) -> Result:
+    """Do what `run_experiment` says."""
     with outer.clock.stage("import"):
         running = backend.select(experiment.backend)
         registry = experiment.plugins.arrange(registry or Registry.discover(), experiment.folder)

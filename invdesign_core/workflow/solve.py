@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Context, DesignsReady, RunFinished
 from invdesign_core.data.files.atomic import write_text
 from invdesign_core.data.files.write import check_new, write_table
@@ -76,6 +77,12 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
 
     UnsavedError means that the answers could not be written; its `result` is what would have been returned.
     """
+    with computing(p.experiment.compute, p.ctx) as ctx:
+        return _solve_one(replace(p, ctx=ctx), targets, out, page)
+
+
+def _solve_one(p: Prepared, targets: Sequence[str], out: Path | None, page: Path | None) -> Result:
+    """Do what `solve_one` says."""
     ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
     outputs = surrogate.outputs
     wanted = p.wanted(targets)
@@ -146,6 +153,12 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None =
     the .csv, .parquet or .xlsx file to write: the designs of each target, best first. `page` is the .html file for the
     report, where one is wanted.
     """
+    with computing(p.experiment.compute, p.ctx) as ctx:
+        return _solve_table(replace(p, ctx=ctx), frame, out, page)
+
+
+def _solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None) -> TableReport:
+    """Do what `solve_table` says."""
     import pandas as pd
 
     ctx, model = p.ctx, p.model

@@ -12,6 +12,8 @@ from typing import Any
 from invdesign_core.errors import ConfigError
 
 NAMES = ("jax", "tensorflow")
+_acts_with: int | None = None
+"""The processors of the process that this one works for."""
 
 
 def select(name: str | None = None) -> str:
@@ -43,6 +45,19 @@ def load() -> Any:
     """Return the module that holds what differs between the backends."""
     name = f"invdesign_core.surrogate.backend.{select()}"
     return sys.modules.get(name) or import_module(name)  # TensorFlow warns of an import in a function that it traces
+
+
+def processors() -> int:
+    """Return how many processors this process may use, or that which it works for: training is dealt out by them."""
+    if _acts_with is not None:
+        return _acts_with
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def act_as_with(count: int) -> None:
+    """Deal training out as a process with so many processors does, so that it gives the same to the last digit."""
+    global _acts_with
+    _acts_with = count
 
 
 def in_float64(fn: Callable[..., Any], x: Any, *weights: Any) -> Any:

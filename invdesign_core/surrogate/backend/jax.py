@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from numpy.typing import NDArray
+
+from invdesign_core.surrogate import backend
 
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
@@ -209,7 +210,7 @@ class SideBySide:
         )
         self._zero_metrics = [np.asarray(v.value) for v in net.metrics_variables]
         small = net.count_params() <= SMALL
-        self._threads = min(_processors(), len(nets)) if small else 1
+        self._threads = min(backend.processors(), len(nets)) if small else 1
         self._block = min(self.BLOCK, -(-len(nets) // self._threads)) if small else 1
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         program = self._steps if not small else self._alone if self._block == 1 else self._together
@@ -396,8 +397,3 @@ class _Block:
     state: Any
     best: Any
     better: NDArray[np.bool_]
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
