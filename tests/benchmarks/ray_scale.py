@@ -4,9 +4,9 @@
     python tests/benchmarks/ray_scale.py --targets 5000 --repeat 3
 
 A cluster with as many processors as there are workers is started here. Both sides of a row run one after the other in
-this process, `--repeat` times in turn; the best of each counts. Workers have started, and compiled once, before
-anything is measured. The efficiency is the time of one worker, over that of so many times their number: 1 is perfect. On a
-machine that does something else besides, it says little.
+this process, `--repeat` times in turn; the best of each counts. Workers have started, and compiled once, before that.
+The efficiency is the time of one worker, over that of so many times their number: 1 is perfect. On a machine that does
+something else besides, it says little.
 """
 
 from __future__ import annotations
