@@ -115,7 +115,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
     rows: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
         f"{given.targets} targets × {given.starts} starts": (
             lambda c: solve(c, wanted),
-            lambda c: solve(c, some.head(4 * 16384 // given.starts)),
+            lambda c: solve(c, some.head(given.workers * 16384 // given.starts)),
         ),
         f"{given.trials} trials of {given.epochs} epochs": (
             lambda c: trials(data, c, given.trials, given.epochs),
@@ -132,7 +132,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         one, all_of_them = (min(taken) for taken in seconds.values())
         say(name, one=one, workers=given.workers, seconds=all_of_them, efficiency=one / all_of_them / given.workers)
     with workers(given.workers) as compute:
-        solve(compute, some.head(4 * 16384 // given.starts))  # Ray is up
+        solve(compute, some.head(given.workers * 16384 // given.starts))  # Ray is up
         small(Local())
         here, there = (min(timed(lambda who=who: small(who)) for _ in range(3)) for who in (Local(), compute))
     say("100 starts", here=here, with_ray=there, overhead=there - here)
