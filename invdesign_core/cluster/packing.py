@@ -11,9 +11,12 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from importlib.abc import MetaPathFinder, SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.cloudpickle import CloudPickler
 
@@ -29,6 +32,13 @@ VARIABLES = ("KERAS_BACKEND", "TF_CPP_", "JAX_", "XLA_")
 
 
 _LOCK = type(threading.Lock())
+
+
+class Source(NamedTuple):
+    """A module's file where it comes from, and the text of it."""
+
+    file: str
+    content: bytes
 
 
 class _Packer(CloudPickler):  # type: ignore[misc]
@@ -87,10 +97,10 @@ def _instance_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
     return made
 
 
-def travelling_modules(folder: Path) -> dict[str, bytes]:
-    """Return the user's modules that are imported, and those in a folder: their files by path from the import path."""
-    found = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
-    return found | {name: path.read_bytes() for name, path in _imported()}
+def travelling_modules(folder: Path) -> dict[str, Source]:
+    """Return the user's modules that are imported, and those in a folder, by name."""
+    beside = ((path.stem, path) for path in sorted(folder.glob("*.py")))
+    return {name: Source(str(path), path.read_bytes()) for name, path in (*beside, *_imported())}
 
 
 def _imported() -> Iterator[tuple[str, Path]]:
@@ -102,19 +112,31 @@ def _imported() -> Iterator[tuple[str, Path]]:
             continue
         path = Path(file).resolve()
         if path.is_file() and not any(path.is_relative_to(place) for place in installed):
-            place = name.replace(".", "/")
-            yield (f"{place}/__init__.py" if path.name == "__init__.py" else f"{place}.py"), path
+            yield name, path
 
 
-def importable(modules: Mapping[str, bytes]) -> tempfile.TemporaryDirectory[str]:
-    """Write modules that have travelled here into a folder, and let Python find them where it finds no others."""
-    folder = tempfile.TemporaryDirectory(prefix="invdesign-modules-")
-    for name, content in modules.items():
-        path = Path(folder.name, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    sys.path.append(folder.name)
-    return folder
+class TravelledModules(MetaPathFinder, SourceLoader):  # type: ignore[misc]
+    """Lets Python import modules that have travelled here, where it finds none of that name."""
+
+    def __init__(self, modules: Mapping[str, Source]) -> None:
+        self._modules = modules
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return what to import for a name."""
+        if name not in self._modules:
+            return None
+        return spec_from_file_location(name, self._modules[name].file, loader=self)
+
+    def get_filename(self, name: str) -> str:
+        """Return the file that a module comes from, which need not be there."""
+        return self._modules[name].file
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Return the text of a module, by its file."""
+        for source in self._modules.values():
+            if source.file == path:
+                return source.content
+        raise OSError(f"{path!r} has not travelled here")
 
 
 def variables() -> dict[str, str]:

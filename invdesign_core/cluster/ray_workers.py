@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -42,6 +43,7 @@ class RayWorkers:
         self._settings = settings
         self._ours = False
         self._class: Any = None
+        self._all: list[Any] = []
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
         self._failed_starts = 0
@@ -83,11 +85,11 @@ class RayWorkers:
         if self._class is None:
             return
         self._class = None
-        with suppress(Exception):
-            for worker in (*self._idle, *self._starting.values()):
+        for worker in self._all:  # those that have ended, too
+            with suppress(Exception):
                 ray.kill(worker)
-            self._idle.clear()
-            self._starting.clear()
+        for workers in (self._all, self._idle, self._starting):
+            workers.clear()
         if self._ours:
             ray.shutdown()
 
@@ -156,6 +158,7 @@ class RayWorkers:
 
     def _add_worker(self) -> None:
         worker = self._class.remote([self._arguments])
+        self._all.append(worker)
         self._starting[worker.ready.remote()] = worker
 
     def _connect(self) -> None:
@@ -219,7 +222,9 @@ def _told(done: Done, ctx: Context) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    return described(error).splitlines()[0]
+    """Return the last line of what Ray says, which is what happened; above it is where."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", described(error)).splitlines()]
+    return next((line for line in reversed(lines) if line), type(error).__name__)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import traceback
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invdesign_core.cluster.packing import importable, pack, unpack
+from invdesign_core.cluster.packing import Source, TravelledModules, pack, unpack
 from invdesign_core.context import Context, Event, Reported
 from invdesign_core.surrogate import backend
 
@@ -64,9 +65,9 @@ class Done:
 class Worker:
     """A process that does pieces of work; `processors` are those of the process that it works for."""
 
-    def __init__(self, modules: Mapping[str, bytes], variables: Mapping[str, str], processors: int, own: int) -> None:
+    def __init__(self, modules: Mapping[str, Source], variables: Mapping[str, str], processors: int, own: int) -> None:
         """Take the user's modules, environment variables, and how many processors there are here for it."""
-        self._modules = importable(modules)
+        sys.meta_path.append(TravelledModules(modules))
         os.environ.update(variables)
         os.environ.update({"PJRT_NPROC": str(own), "NPROC": str(own)})  # threads that XLA computes with
         backend.act_as_with(processors)

@@ -6,7 +6,8 @@
 A cluster with as many processors as there are workers is started here. Both sides of a row run one after the other in
 this process, `--repeat` times in turn; the best of each counts. Workers have started, and compiled once, before that.
 The efficiency is the time of one worker, over that of so many times their number: 1 is perfect. On a machine that does
-something else besides, it says little.
+something else besides, it says little; there the processor time tells more: `expected` is the efficiency that follows
+from it where this process works while no worker does, and all workers take equal shares.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,22 @@ def trials(data: Data, compute: Any, count: int, epochs: int) -> None:
     fit(data, builder, tuner, training, Context(compute=compute, width=count))
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Return the seconds that some work takes."""
-    began = time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[float, float, float]:
+    """Return the seconds that some work takes, and the processor's seconds of this process and of the workers."""
+    began, here, there = time.perf_counter(), time.process_time(), of_workers()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - here, of_workers() - there
+
+
+def of_workers() -> float:
+    """Return the processor's seconds of all workers that are there (on Linux)."""
+    found = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+            if name.startswith("ray::Started"):
+                found += sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def main() -> None:
@@ -73,7 +85,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=100_000)
     parser.add_argument("--starts", type=int, default=8)
     parser.add_argument("--trials", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1)
     given = parser.parse_args()
@@ -122,19 +134,22 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
             lambda c: trials(data, c, 8 * given.workers, 2),
         ),
     }
-    for name, (work, first) in rows.items():
-        seconds: dict[int, list[float]] = {1: [], given.workers: []}
+    for name, (work, warm) in rows.items():
+        seconds: dict[int, list[tuple[float, float, float]]] = {1: [], given.workers: []}
         for _ in range(given.repeat):
             for count, taken in seconds.items():
                 with workers(count) as compute:
-                    first(compute)
+                    warm(compute)
                     taken.append(timed(lambda work=work, compute=compute: work(compute)))
-        one, all_of_them = (min(taken) for taken in seconds.values())
-        say(name, one=one, workers=given.workers, seconds=all_of_them, efficiency=one / all_of_them / given.workers)
+        (one, *first), (all_of_them, here, there) = (min(taken) for taken in seconds.values())
+        expected = sum(first) / (given.workers * here + there)
+        found = {"one": one, "workers": given.workers, "seconds": all_of_them}
+        found |= {"efficiency": one / all_of_them / given.workers, "expected": expected}
+        say(name, **found, here=here, there=there)
     with workers(given.workers) as compute:
         solve(compute, some.head(given.workers * 16384 // given.starts))  # Ray is up
         small(Local())
-        here, there = (min(timed(lambda who=who: small(who)) for _ in range(3)) for who in (Local(), compute))
+        here, there = (min(timed(lambda who=who: small(who))[0] for _ in range(3)) for who in (Local(), compute))
     say("100 starts", here=here, with_ray=there, overhead=there - here)
 
 
