@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invdesign_core.data.data import Data
+from invdesign_core.data.own_columns import values_of
 from invdesign_core.errors import ConfigError, DataError, InvdesignError
 from invdesign_core.space.constraint_grammar import DEEPEST, LONGEST
 from invdesign_core.space.constraint_text import parse_constraints
@@ -138,9 +139,9 @@ def test_texts_too_deep_or_too_long_to_read_are_refused_as_such(text: str):
 
 def test_long_sums_are_read_however_many_terms_they_have():
     x = np.array([[0.5, 0.25, 3.0]])
-    formula = parse_expression("a*b" + " + a - b" * 2000, SPACE, ["y"], "[derive] q")
-    assert formula.value(x)[0] == pytest.approx(0.125 + 2000 * 0.25)
-    limit = parse_constraints(["a*b" + " + a - b" * 2000 + " <= 1"], SPACE, ["y"]).limits[0]
+    formula = parse_expression("a*b" + " + a - b" * 1200, SPACE, ["y"], "[derive] q")
+    assert formula.value(x)[0] == pytest.approx(0.125 + 1200 * 0.25)
+    limit = parse_constraints(["a*b" + " + a - b" * 1200 + " <= 1"], SPACE, ["y"]).limits[0]
     assert not limit.holds(x)[0]
     deep = "(" * (DEEPEST // 4) + "a" + ")" * (DEEPEST // 4)
     assert parse_expression(deep, SPACE, ["y"], "[derive] q").value(x)[0] == 0.5
@@ -204,3 +205,17 @@ def test_the_command_line_refuses_such_numbers_before_anything_is_done(options: 
     done = called(["validate", "e.toml", "--quiet", *options], folder, {})
     assert done.code in (2, 4), done
     assert done.err.startswith("Error: ")
+
+
+@pytest.mark.parametrize(("cell", "kind"), [(1e39, "continuous"), (1e20, "continuous"), (2.0**63, "integer")])
+def test_designs_in_tables_have_the_same_limits(cell: float, kind: str):
+    """What `predict`, `learn`, `--near FILE:ROW` and tables of targets read goes through here."""
+    variable = Variable("a", kind, lower=0, upper=1)
+    with pytest.raises(DataError, match=r"designs, column 'a', row 2: "):
+        values_of(variable, pd.Series([0.0, cell], name="a"), "designs")
+
+
+def test_names_that_no_file_can_have_are_refused_in_words(folder: Path):
+    done = called(["predict", "a" * 300, "t.csv"], folder, {})
+    assert done.code == 2, done
+    assert done.err.startswith("Error: aaa")

@@ -10,6 +10,7 @@ import pytest
 from conftest import fn, lin, prepare_model
 
 from invdesign_core.context import Context
+from invdesign_core.data.own_columns import read_targets
 from invdesign_core.errors import ConfigError, RunStoreError
 from invdesign_core.registry import Registry
 from invdesign_core.workflow.chunks import ChunkedTable
@@ -202,3 +203,11 @@ def test_ctrl_c_leaves_the_parts_and_exits_with_130(console, model, tmp_path):
     assert "to resume" in err
     assert len(list(parts.glob("*.parquet"))) >= 2
     assert not (tmp_path / "d.parquet").exists()
+
+
+@pytest.mark.parametrize("text", ["1 weight 2", "1 tolerance 0.5", "1 tolerance 0.5 weight 2", "1 weight 0"])
+def test_a_weight_or_tolerance_of_every_row_is_no_unit(tmp_path, text):
+    """Where all rows have the same one, it looked like the unit of the column, and was dropped."""
+    path = tmp_path / "wanted.csv"
+    path.write_text(f"y,z\n{text},1\n{text},2\n")
+    assert list(read_targets(path)["y"]) == [text, text]

@@ -319,7 +319,9 @@ def run(**given: Any) -> Any:
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the designs.")
 @click.option("--report", "page", type=PATH, help="The .html file for a report, to be looked at.")
 @click.option(
-    "--designs", type=click.IntRange(1), help="How many different designs to report; by default 5, or 1 with --targets."
+    "--designs",
+    type=click.IntRange(1, 1_000_000),
+    help="How many different designs to report; by default 5, or 1 with --targets.",
 )
 @click.option(
     "--truth",
@@ -387,7 +389,7 @@ def predict(**given: Any) -> None:
 @cli.command(short_help="Propose experiments: the next ones of a run, or the first ones.")
 @click.argument("run", required=False, metavar="[RUN]", type=PATH, shell_complete=run_folders)
 @click.option("--design", type=PATH, help="An experiment file: plan the first experiments, without any data.")
-@click.option("--batch", type=click.IntRange(1), default=6, show_default=True, help="How many experiments.")
+@click.option("--batch", type=click.IntRange(1, 10_000), default=6, show_default=True, help="How many experiments.")
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file to write; by default they are printed as CSV.")
 @target_option
 @set_option
@@ -420,7 +422,9 @@ def propose(**given: Any) -> None:
 @click.argument("table", metavar="TABLE", type=PATH)
 @target_option
 @click.option(
-    "--batch", type=click.IntRange(0), help="How many experiments to propose next; by default as many as were learnt."
+    "--batch",
+    type=click.IntRange(0, 10_000),
+    help="How many experiments to propose next; by default as many as were learnt.",
 )
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the next experiments.")
 @click.option(
@@ -456,12 +460,20 @@ def learn(**given: Any) -> None:
 @click.argument("run", metavar="RUN", type=PATH, shell_complete=run_folders)
 @target_option
 @click.option("--targets", "target_table", type=PATH, help="A table of targets, as `invdesign solve` takes it.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="How many rounds at most.")
 @click.option(
-    "--budget", type=click.IntRange(1), default=20, show_default=True, help="True evaluations for each target at most."
+    "--rounds", type=click.IntRange(1, 1_000_000), default=5, show_default=True, help="How many rounds at most."
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Designs for each target in a round; by default the budget over the rounds."
+    "--budget",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="True evaluations for each target at most.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10_000),
+    help="Designs for each target in a round; by default the budget over the rounds.",
 )
 @click.option("--out", type=PATH, help="The .csv, .parquet or .xlsx file for the best design of each target.")
 @click.option("--truth", is_flag=True, help="Ask what the run's [truth] names: this runs its function or program.")

@@ -12,10 +12,13 @@ import click
 
 from invdesign_core.cli import output
 from invdesign_core.cli.commands import cli
-from invdesign_core.errors import ExitCode, InvdesignError, RunStoreError, reason, stopped_by
+from invdesign_core.errors import ConfigError, ExitCode, InvdesignError, RunStoreError, reason, stopped_by
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE)
 """What an operating system says that has no room, or does not allow something."""
+
+NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EILSEQ)
+"""What it says of a name that no file can have."""
 
 
 def main() -> None:
@@ -55,6 +58,8 @@ def _unforeseen(error: Exception) -> ExitCode:
                 "this comes from the operating system: free some disk space, or change the permissions",
             )
         )
+    if isinstance(error, OSError) and error.errno in NAMES:
+        return _tell(ConfigError(f"{error.filename}: {reason(error)}", "name another file"))
     damaged = stopped_by(error)
     if damaged is not None:
         return _tell(damaged)

@@ -17,6 +17,7 @@ from invdesign_core.data.files.messages import option
 from invdesign_core.data.files.options import DESIGN, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
+from invdesign_core.space.sizes import check_near_data
 from invdesign_core.space.space import Space
 from invdesign_core.space.units import NO_UNITS, Units, converted, in_brackets
 from invdesign_core.space.variables import Variable, plain
@@ -184,6 +185,13 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
                 f"a row holds an input at one value; for a goal or limits, solve for one: --target '{variable.name}=…'"
             )
         raise DataError(f"{place}, row {row + 1}: found {plain(column.iloc[row])!r}, expected {expected}", hint)
+    if len(numbers) and variable.kind != "binary":
+        row = int(np.argmax(np.where(empty, 0.0, np.abs(numbers))))  # the largest, which is the one that can be wrong
+        ends = (-np.inf, np.inf) if variable.scale == "log" else (variable.lower, variable.upper)
+        try:
+            check_near_data(numbers[row : row + 1], *ends, variable.kind == "integer", f"{place}, row {row + 1}")
+        except ConfigError as error:
+            raise DataError(error.message, error.hint) from None
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 

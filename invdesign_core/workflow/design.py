@@ -279,6 +279,12 @@ def merge_design(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
     Bounds or levels over a variable that the base holds fixed set it free again. Of a condition the last word counts,
     whether it is a value or a distribution. An empty list takes all away.
     """
+    by_name, lists = ("bounds", "fixed", "levels", "step", "conditions", "near"), ("constraints", "log")
+    if not (
+        all(isinstance(over.get(key, {}), Mapping) for key in by_name)
+        and all(isinstance(over.get(key, []), list | tuple) for key in lists)
+    ):
+        return {**base, **over}  # refused where it is read
     merged = dict(base)
     for key, value in over.items():
         before = merged.get(key)

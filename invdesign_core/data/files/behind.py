@@ -34,6 +34,9 @@ SHARES = {"limit": 1.0, "half": 0.5, "zero": 0.0, "missing": np.nan}
 DIFFERENT = 10
 """More different texts than this, and in more than half of the rows, are no labels if they look like numbers."""
 
+OF_A_TARGET = ("weight", "tolerance")
+"""What stands behind the number of a target, and is no unit."""
+
 
 def bare(grid: Grid, column: Texts, reading: Reading) -> tuple[Texts, str | None, list[str]]:
     """Return a column without what stands around its numbers, the unit that does, and what to say of it."""
@@ -45,7 +48,7 @@ def bare(grid: Grid, column: Texts, reading: Reading) -> tuple[Texts, str | None
     if column.numeric.any():  # some have no unit: refused by cell
         return column, None, said
     unit = _common_unit(grid, column, reading)
-    if unit is None:
+    if unit is None or unit.strip().startswith(OF_A_TARGET):
         return column, None, said
     import pyarrow.compute as pc
 
