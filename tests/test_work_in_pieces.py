@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from invdesign_core.cluster.settings import ComputeSettings, computing
-from invdesign_core.context import Context, Local
+from invdesign_core.context import Context, Local, Piece
 from invdesign_core.data.data import Data, split_rows
 from invdesign_core.errors import ConfigError
 from invdesign_core.plugin import SurrogateBuilder, Trial, Tuner
@@ -129,10 +129,13 @@ def test_a_table_of_targets_is_solved_the_same_whoever_does_its_chunks(saved_run
     assert others.names == ["targets 1 to 2", "targets 3 to 4", "targets 5 to 5"]
 
 
-def test_ray_is_not_imported_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_not_imported_unless_asked_and_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with computing(ComputeSettings(), Context()) as ctx:
         assert isinstance(ctx.compute, Local)
+    monkeypatch.setattr("invdesign_core.cluster.settings.find_spec", lambda name: True)
+    with computing(ComputeSettings(use="ray"), Context()) as ctx:  # one piece alone is done here
+        assert list(ctx.compute.map(ctx, lambda shared, value, ctx: shared + value, 1, [Piece("one", 2)])) == [3]
 
 
 def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import ray
 from invdesign_core.cluster.packing import pack, travelling_modules, unpack, variables
 from invdesign_core.cluster.settings import ComputeSettings
 from invdesign_core.cluster.worker import KEPT, Done, Told, Worker
-from invdesign_core.context import Context, Local, Piece
+from invdesign_core.context import Context, Piece
 from invdesign_core.errors import ConfigError, PluginError, described
 from invdesign_core.surrogate import backend
 
@@ -37,7 +37,7 @@ LOOK = 0.2
 
 
 class RayWorkers:
-    """Workers of a Ray cluster, started when there is work for more than one, and kept until `close`."""
+    """Workers of a Ray cluster, started with the first work, and kept until `close`."""
 
     def __init__(self, settings: ComputeSettings) -> None:
         self._settings = settings
@@ -53,10 +53,7 @@ class RayWorkers:
     def map(
         self, ctx: Context, work: Callable[[Any, Any, Context], Any], shared: Any, pieces: Sequence[Piece]
     ) -> Iterator[Any]:
-        """Yield what workers make of the pieces, in the order of the pieces; one alone is done in this process."""
-        if len(pieces) < 2:
-            yield from Local().map(ctx, work, shared, pieces)
-            return
+        """Yield what workers make of the pieces, in the order of the pieces."""
         count = self._start(len(pieces), ctx)
         number, packed = self._shared(work, shared)
         waiting, done, deaths = deque(range(len(pieces))), dict[int, bytes](), Counter[int]()

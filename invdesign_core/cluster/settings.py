@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from invdesign_core.context import Context
+from invdesign_core.context import Context, Local, Piece
 from invdesign_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from invdesign_core.cluster.ray_workers import RayWorkers
 
 
 class ComputeSettings(BaseModel):
@@ -47,10 +50,34 @@ def computing(settings: ComputeSettings, ctx: Context) -> Iterator[Context]:
         return
     if find_spec("ray") is None:
         raise ConfigError('[compute] use = "ray": Ray is not installed', "pip install 'invdesign[ray]'")
-    from invdesign_core.cluster.ray_workers import RayWorkers  # asked for, so that it may be imported
-
-    workers = RayWorkers(settings)
+    workers = _Workers(settings)
     try:
         yield replace(ctx, compute=workers)
     finally:
         workers.close()
+
+
+class _Workers:
+    """Workers of a Ray cluster, who are called when there is work for more than one: until then Ray is not imported."""
+
+    def __init__(self, settings: ComputeSettings) -> None:
+        self._settings = settings
+        self._called: RayWorkers | None = None
+
+    def map(
+        self, ctx: Context, work: Callable[[Any, Any, Context], Any], shared: Any, pieces: Sequence[Piece]
+    ) -> Iterator[Any]:
+        """Yield what workers make of the pieces, in the order of the pieces; one alone is done in this process."""
+        if len(pieces) < 2:
+            yield from Local().map(ctx, work, shared, pieces)
+            return
+        if self._called is None:
+            from invdesign_core.cluster.ray_workers import RayWorkers
+
+            self._called = RayWorkers(self._settings)
+        yield from self._called.map(ctx, work, shared, pieces)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._called is not None:
+            self._called.close()
