@@ -267,6 +267,23 @@ def saved_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def of_an_earlier_version(run: Path) -> Path:
+    """Take away what tells of changes to a run, as versions wrote it that had no manifest."""
+    from invdesign_core.surrogate.sealed import opened, seal
+
+    def rewrite(path: Path, change: Callable[[dict[str, Any]], Any]) -> str:
+        content = opened(path.read_bytes(), "", "")
+        change(content)
+        path.write_text(json.dumps(seal(content)))
+        return str(seal(content)["sha256"])
+
+    for name in ("manifest.json", "surrogate/settings.sha256"):
+        (run / name).unlink(missing_ok=True)
+    rewrite(run / "resolved.json", lambda content: content.pop("manifest.json"))
+    rewrite(run / "surrogate" / "meta.json", lambda content: content["files"].pop("settings.sha256"))
+    return run
+
+
 def prepare_model(path, **options):
     """Prepare a model of the user's own; the objective and the solver are a name and options."""
     from invdesign_core.workflow.load import prepare

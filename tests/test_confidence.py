@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import fn
+from conftest import fn, of_an_earlier_version
 
 from invdesign_core.designs.intervals import Doubt
 from invdesign_core.surrogate import backend
@@ -228,7 +228,7 @@ def test_without_a_second_model_there_are_no_intervals_and_that_is_said(run, tmp
     import shutil
 
     shutil.copytree(run[1], tmp_path / "old")
-    shutil.rmtree(tmp_path / "old" / "second")
+    shutil.rmtree(of_an_earlier_version(tmp_path / "old") / "second")
     old = solve_model(tmp_path / "old", ["y=0.5"]).report
     assert old.level is None
     assert old.designs[0].interval is None

@@ -237,7 +237,7 @@ def test_a_run_by_a_file_is_named_resumed_and_solved_by_what_it_recorded(mine, s
     assert log[-1] == "finished"
     # solved without --import, though nobody registered the layer
     with imported_from(tmp_path):
-        again = solve_model(tmp_path / "run", ["1"])
+        again = solve_model(tmp_path / "run", ["1"], allow_code=True)
         assert again.report.distributions == {"surrogate": "own_net.py", "objective": "mine_objective.py"} or (
             again.report.distributions["objective"] == "mine_objective.py"
         )
@@ -245,7 +245,7 @@ def test_a_run_by_a_file_is_named_resumed_and_solved_by_what_it_recorded(mine, s
     mine.write_text(MINE + "\n# changed\n")
     told.clear()
     with imported_from(tmp_path):
-        prepare(tmp_path / "run", ctx=Context(emit=told.append))
+        prepare(tmp_path / "run", ctx=Context(emit=told.append), allow_code=True)
     assert any("the file mine_objective.py with objective 'mine' has been changed" in str(e.data) for e in told)
 
 

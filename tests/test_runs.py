@@ -7,7 +7,7 @@ import os
 import shutil
 
 import pytest
-from conftest import called
+from conftest import called, of_an_earlier_version
 from filelock import FileLock
 
 from invdesign_core.errors import RunStoreError
@@ -21,7 +21,7 @@ def runs(saved_run, tmp_path):
     folder = tmp_path / "runs"
     for name in ("first", "second"):
         shutil.copytree(saved_run, folder / name)
-    path = folder / "second" / "resolved.json"
+    path = of_an_earlier_version(folder / "second") / "resolved.json"
     settings = json.loads(path.read_text())
     del settings["sha256"]
     settings["experiment"]["seed"] = settings["trials depend on"]["seed"] = 7

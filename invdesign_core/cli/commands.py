@@ -196,7 +196,9 @@ names_options = in_order(
     click.option("--outputs", metavar="A,B,…", help="For a model: names of its outputs, in order."),
 )
 allow_code_option = click.option(
-    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+    "--allow-code",
+    is_flag=True,
+    help="Let code of the run or model run: Lambda layers, pickles, plugins in files.",
 )
 code_options = in_order(
     allow_code_option,
@@ -398,7 +400,9 @@ def predict(**given: Any) -> None:
 @seed_option
 @backend_option
 @click.option(
-    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+    "--allow-code",
+    is_flag=True,
+    help="Let code of the run or model run: Lambda layers, pickles, plugins in files.",
 )
 @json_option
 @quiet_option
@@ -437,7 +441,9 @@ def propose(**given: Any) -> None:
 @seed_option
 @backend_option
 @click.option(
-    "--allow-code", is_flag=True, help="Let code stored in model files run (Lambda layers, pickled regressors)."
+    "--allow-code",
+    is_flag=True,
+    help="Let code of the run or model run: Lambda layers, pickles, plugins in files.",
 )
 @json_option
 @quiet_option

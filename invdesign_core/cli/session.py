@@ -40,17 +40,21 @@ def session(backend: str | None, quiet: bool) -> Iterator[tuple[TextIO, Watcher,
 
 @contextmanager
 def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C set an event besides raising: JAX runs Python inside the garbage collector, which loses exceptions."""
+    """Let Ctrl-C set an event besides raising: JAX runs Python inside the garbage collector, which loses exceptions.
+
+    SIGTERM, by which schedulers and services end a program, does the same.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def import_keras(backend: str | None) -> None:

@@ -57,7 +57,7 @@ def solve(
     others = others_of(given)
     registry = discover()
     if is_run(run_or_model) and (run_or_model / "resolved.json").exists():
-        registry = registry_for(RunFolder(run_or_model).read_settings(), others, registry)
+        registry = registry_for(RunFolder(run_or_model).read_settings(), others, registry, given["allow_code"])
     elif others:
         registry = arranged(registry, given)
     for kind, section in sections.items():

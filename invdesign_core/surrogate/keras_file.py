@@ -15,9 +15,11 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invdesign_core.data.files.unpacked import check_unpacked
 from invdesign_core.errors import NOT_FAULTS, DataError, RunStoreError, no_such_file, plugin_errors, plural, reason
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.user_code import keras_objects
+from invdesign_core.surrogate.weights_size import check_size
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +63,7 @@ class Archive:
                 names = archive.namelist()
                 if CONFIG not in names:
                     raise DataError(f"{path}: this is not a Keras model, but another zip file (no {CONFIG})", EXPECTED)
+                check_unpacked(archive, path, path.stat().st_size)
                 config = json.loads(archive.read(CONFIG))
                 metadata = json.loads(archive.read(METADATA)) if METADATA in names else {}
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
@@ -192,6 +195,8 @@ def load_model(path: Path, allow_code: bool = False) -> keras.Model:
         if found:  # a scope hides those around it, so there is none where it isn't needed
             stack.enter_context(keras.saving.custom_object_scope(found))
         _refuse_unknown(archive)
+        with zipfile.ZipFile(path) as file:
+            check_size(file, archive.config, path)
         readable = stack.enter_context(_readable(archive))
         stack.enter_context(backend.lean())
         try:

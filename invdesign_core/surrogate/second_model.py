@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.surrogate.sealed import read_bytes
+from invdesign_core.surrogate.sealed import read_arrays, read_bytes
 from invdesign_core.surrogate.settings import LEVEL
 from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate, read_meta
 from invdesign_core.targets import Prediction
@@ -87,22 +86,30 @@ class SecondModel:
                 found[m] = size[at - 1]
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write it into a folder, with checksums of its files."""
+    def save(self, folder: Path, of: str) -> None:
+        """Write it into a folder, with checksums of its files; `of` is that of the searched surrogate."""
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             arrays = {name: getattr(self, name) for name in ARRAYS}
-            np.savez_compressed(folder / ABOUT, plugin=np.array(self.plugin), **arrays)
+            np.savez_compressed(folder / ABOUT, plugin=np.array(self.plugin), of=np.array(of), **arrays)
         self.surrogate.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, level: float = LEVEL) -> SecondModel:
-        """Read what `save` wrote."""
+    def load(cls, folder: Path, level: float, of: str) -> SecondModel:
+        """Read what `save` wrote, if it was of this searched surrogate."""
         path, files = folder / ABOUT, read_meta(folder)["files"]
         if ABOUT not in files:
             raise RunStoreError(f"{path}: the file is missing", DAMAGED)
         content = read_bytes(path, DAMAGED, files[ABOUT])  # quicker than the members, so damage is told sooner
-        surrogate = Surrogate.load(folder)
-        with np.load(io.BytesIO(content)) as stored:
-            ratios, noise, knows = (stored[name] for name in ARRAYS)
-            return cls(surrogate, str(stored["plugin"]), ratios, noise, bool(knows), level)
+        stored = read_arrays(content, path, DAMAGED)
+        if "of" in stored and str(stored["of"]) != of:  # earlier versions did not write it
+            raise RunStoreError(
+                f"{path}: found the second model of another surrogate: one of the two is of another run, or a resumed "
+                "run has not finished",
+                f"{DAMAGED}, or resume it (--resume)",
+            )
+        lacking = {*ARRAYS, "plugin"} - set(stored)
+        if lacking:
+            raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
+        ratios, noise, knows = (stored[name] for name in ARRAYS)
+        return cls(Surrogate.load(folder), str(stored["plugin"]), ratios, noise, bool(knows), level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Container, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import RunStoreError, near_or_all, writing
 from invdesign_core.faults import kind_of
-from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_bytes, seal, whole_lines
+from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_arrays, read_bytes, seal, whole_lines
 
 if TYPE_CHECKING:
     import keras_tuner as kt
@@ -156,7 +155,8 @@ class TrialTable:
     `spaces` holds the hyper-parameters known when each had ended, `lost` why trials are no longer kept.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, identity: str = "") -> None:
+        self._identity = identity
         self.spaces: dict[int, dict[str, Any]] = {}
         self._results: dict[int, TrialResult] = {}
         self.lost: RunStoreError | None = None
@@ -220,6 +220,7 @@ class TrialTable:
                 "message": result.message,
                 "space": self.spaces.get(result.id),
                 "weights": self._weights.get(result.id),
+                "run": self._identity,
             }
             with (folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(seal(line)) + "\n")
@@ -234,8 +235,11 @@ class TrialTable:
             f"{LOG}, and it is trained again"
         )
         content = read_bytes(path, hint, self._weights[trial])
-        with np.load(io.BytesIO(content)) as stored:
-            return [stored[f"arr_{i}"] for i in range(len(stored.files))]
+        stored = read_arrays(content, path, hint)
+        try:
+            return [stored[f"arr_{i}"] for i in range(len(stored))]
+        except KeyError as error:
+            raise RunStoreError(f"{path}: there is no array {error}", hint) from None
 
     def misfit(self, trial: int, reason: str) -> RunStoreError:
         """Return the error of weights that don't fit the network of their trial."""
@@ -252,6 +256,8 @@ class TrialTable:
         item = opened(line, place, hint, KEYS)
         key, space, weights = item.pop("key"), item.pop("space"), item.pop("weights")
         score = item.pop("score")
+        if item.pop("run", self._identity) != self._identity:  # earlier versions did not write it
+            raise RunStoreError(f"{place}: found a trial of another run, or of other settings", hint)
         try:
             result = TrialResult(**item, score=math.inf if score is None else float(score))
         except (TypeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,26 +17,25 @@ from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.write import check_new, for_csv
 from invdesign_core.data.own_columns import designs_of, in_own_units, read_designs
 from invdesign_core.designs.report import LearnReport, MeasurementReport
-from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, writing
+from invdesign_core.errors import ConfigError, DataError, RunStoreError, near_or_all, plural, writing
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
 from invdesign_core.surrogate.settings import Training
+from invdesign_core.surrogate.surrogate import DAMAGED
 from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import Proposed, as_told, belief_of, described, propose_one
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
-from invdesign_core.workflow.run_folder import ROUNDS, RunFolder, rounds_of
+from invdesign_core.workflow.run_folder import ABOUT_ROUND, MEASURED, ROUNDS, RunFolder, rounds_of
 from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ABOUT = "round.json"
-"""What a round says of itself."""
-ROWS = "measured.csv"
-"""The rows that a round has learnt, as they were measured."""
+SINCE = "rows at the beginning"
+"""Where a round says how many rows the surrogate was last trained on from the beginning."""
 EMPTY, KNOWN = "nothing was filled in", "known already"
 """Why rows are skipped."""
 
@@ -119,7 +117,7 @@ def learn_table(
             seconds=ctx.clock.report(),
             notes=list(p.notes),
         )
-        about = {"rows at the beginning": len(found.known.x) if again else since, **report.model_dump()}
+        about = {SINCE: len(found.known.x) if again else since, **report.model_dump()}
         write_round(folder, p.folder, found, measured, before, about)
     return report
 
@@ -275,10 +273,12 @@ def _inside(measured: Measured, before: Proposed, outputs: Sequence[str]) -> dic
 def rows_at_the_beginning(p: Prepared) -> int:
     """Return how many rows the surrogate was last trained on from the beginning."""
     assert p.folder is not None
-    path = p.folder.path / ABOUT
-    if path.exists():
-        return int(json.loads(path.read_text(encoding="utf-8"))["rows at the beginning"])
-    return len(p.model.known.x)
+    about = p.folder.read_round()
+    if about is None:
+        return len(p.model.known.x)
+    if not isinstance(about.get(SINCE), int):
+        raise RunStoreError(f"{p.folder.path / ABOUT_ROUND}: found no number of {SINCE}", DAMAGED)
+    return int(about[SINCE])
 
 
 def write_round(
@@ -300,5 +300,6 @@ def write_round(
         files.write_surrogate(model.surrogate, model.known, model.report)
         if model.second is not None:
             files.write_second(model.second)
-        for_csv(rows).to_csv(partial / ROWS, index=False)
-        files.write_json(ABOUT, about)
+        for_csv(rows).to_csv(partial / MEASURED, index=False)
+        files.write_json(ABOUT_ROUND, about)
+        files.write_round_manifest()

@@ -198,12 +198,15 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
     stored = NO_RUN if folder is None else folder.read_settings_of_surrogate()
     with outer.clock.stage("import"):
         running = backend.select(options.backend_name)
-        registry = registry_for(stored, options.overrides.get("plugins"), registry or Registry.discover())
+        registry = registry_for(
+            stored, options.overrides.get("plugins"), registry or Registry.discover(), options.allow_code
+        )
         experiment = _experiment(source, options, stored, registry)
         objective: Any = registry.create("objective", *experiment.choice("objective", registry))
         import keras  # noqa: F401
     ctx, notes = noting(outer, registry, seed=experiment.seed, folder=experiment.folder)
     ctx.record.path = None if folder is None else folder.path
+    _tell_left_out(stored, registry, ctx)
     for kind, recorded in stored["plugins"].items():
         changed = changes(kind, recorded, registry)
         if changed is not None:
@@ -253,10 +256,29 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
     )
 
 
-def registry_for(stored: Mapping[str, Any], others: Mapping[str, Any] | None, registry: Registry) -> Registry:
-    """Return the plugins as a run had them arranged, with what a command says besides."""
-    section = PluginsSection.of(stored["experiment"]).with_(PluginsSection.of({"plugins": others}))
-    return section.arrange(registry, Path(stored["folder"] or Path.cwd()))
+def registry_for(
+    stored: Mapping[str, Any], others: Mapping[str, Any] | None, registry: Registry, allow_code: bool
+) -> Registry:
+    """Return the plugins as a run had them arranged, with what a command says besides.
+
+    Files that only the run names are left out, unless code of it may run: somebody else may have written it.
+    """
+    own, said = PluginsSection.of(stored["experiment"]), PluginsSection.of({"plugins": others})
+    if not allow_code:
+        own = own.model_copy(update={"files": []})
+    return own.with_(said).arrange(registry, Path(stored["folder"] or Path.cwd()))
+
+
+def _tell_left_out(stored: Mapping[str, Any], registry: Registry, ctx: Context) -> None:
+    """Say which files with plugins a run names that were not loaded."""
+    folder = Path(stored["folder"] or Path.cwd())
+    files = PluginsSection.of(stored["experiment"]).files
+    lost = [name for name in files if Path(folder, name).resolve() not in registry.arrangement.files]
+    if lost:
+        ctx.note(
+            f"plugins in files that the run names are not loaded ({', '.join(lost)}), since that runs their code; "
+            "--plugin FILE.py loads one, and --allow-code all; in Python allow_code=True"
+        )
 
 
 def _experiment(source: Path, options: SolveOptions, stored: Mapping[str, Any], registry: Registry) -> Experiment:

@@ -109,7 +109,8 @@ def gone(kind: str, recorded: Mapping[str, Any], registry: Registry) -> PluginEr
             return None
     if maker.endswith(".py"):
         return PluginError(
-            f"the run was made with {kind} {name!r} of the file {maker}, which is not there", f"add --plugin {maker}"
+            f"the run was made with {kind} {name!r} of the file {maker}, which is not loaded",
+            f"add --plugin {maker}, or --allow-code for all files that the run names, if you trust them",
         )
     return PluginError(
         f"the run was made with {kind} {name!r} of {maker} {version}, which is not installed",

@@ -26,10 +26,19 @@ from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.space import Space
 from invdesign_core.surrogate import backend
-from invdesign_core.surrogate.sealed import read_bytes
 from invdesign_core.surrogate.second_model import SecondModel
+from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import DAMAGED, Surrogate
-from invdesign_core.workflow.run_folder import PAGE, SECOND, RunFolder
+from invdesign_core.workflow.run_folder import (
+    ENVIRONMENT,
+    LOG,
+    PAGE,
+    RESULT,
+    SCENARIOS,
+    STARTS,
+    TRIALS,
+    RunFolder,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +75,13 @@ def write_report(
     base = path.parent.parent if inside else path
     RunFolder.open(base)  # which refuses what is no finished run
     folder = RunFolder(base)  # and not its newest round, which the report is not about
+    folder.read_settings_of_surrogate()
     name = path.name if inside else None
     report = _stored_report(folder, name)
     surrogate, rows = folder.read_surrogate(allow_code)
-    second = SecondModel.load(folder.path / SECOND) if folder.has(SECOND) else None
-    material = in_folder(folder, report, surrogate, rows, name or ("1" if report.target else None), second)
+    second = folder.read_second(Confidence())
+    place = f"solve/{name or 1}" if name or report.target else None
+    material = in_folder(folder, report, surrogate, rows, place, second)
     file = path / PAGE if out is None else Path(out)
     write_text(file, html_of(material))
     return file
@@ -109,26 +120,27 @@ def in_folder(
     report: Report,
     surrogate: Surrogate,
     rows: TrainingRows | None,
-    name: str | None,
+    place: str | None,
     second: SecondModel | None = None,
 ) -> Material:
-    """Return what a page is made of, with what a run folder holds of its trials and of the inversion `name`."""
-    import pandas as pd
-
-    asked = None if name is None else folder.read_asked(name)
+    """Return what a page is made of, with what a run folder holds of its trials and of the inversion in `place`."""
+    asked = None if place is None else folder.read_asked(place)
     space, command = (surrogate.space, "") if asked is None else asked
     environment = _environment(folder)
-    starts = folder.path / "solve" / (name or "") / "starts.parquet"
-    drawn = folder.path / "solve" / (name or "") / "scenarios.parquet"
-    trials = folder.path / "trials.parquet"
+
+    def table(name: str, inside: str | None = "") -> Any:
+        wanted = None if inside is None else f"{inside}/{name}".lstrip("/")
+        return None if wanted is None or not folder.listed(wanted) else folder.read_parquet(wanted)
+
+    drawn, trials = table(SCENARIOS, place), table(TRIALS)
     return Material(
         report,
         surrogate,
         space,
         rows,
-        None if name is None or not drawn.exists() else _scenarios(pd.read_parquet(drawn), space, report),
-        pd.read_parquet(starts) if name is not None and starts.exists() else None,
-        _trials(pd.read_parquet(trials)) if trials.exists() else (),
+        None if drawn is None else _scenarios(drawn, space, report),
+        table(STARTS, place),
+        () if trials is None else _trials(trials),
         command or str(environment.get("command", "")),
         {**environment.get("packages", {}), "python": str(environment.get("python", ""))},
         second=second,
@@ -238,16 +250,17 @@ def command() -> str:
 
 def _stored_report(folder: RunFolder, name: str | None) -> Report:
     """Return the report of a run, or of a later solve in it; the first inversion has the run's."""
-    path = folder.path / "run.json"
+    file = RESULT
     if name is not None:
-        own = folder.path / "solve" / name / "report.json"
-        if own.exists() or name != "1":
-            path = own
+        own = f"solve/{name}/report.json"
+        if folder.listed(own) or name != "1":
+            file = own
+    path = folder.path / file
     if not path.exists():
         hint = "name the run folder, or one of the folders solve/1, solve/2, … in it"
         raise RunStoreError(f"{path}: there is no report of a finished run or solve", hint)
     try:
-        return Report.model_validate(json.loads(read_bytes(path, DAMAGED)))
+        return Report.model_validate(json.loads(folder.read(file)))
     except (ValueError, ValidationError) as error:
         raise RunStoreError(f"{path}: found no report of a run ({described(error)})", DAMAGED) from None
 
@@ -255,22 +268,27 @@ def _stored_report(folder: RunFolder, name: str | None) -> Report:
 def _losses(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the losses by epoch that the log of a run has: those of its training, else of its trials."""
     found: dict[str, list[Any]] = {}
+    if not folder.listed(LOG):
+        return []
+    content = folder.read(LOG)
     try:
-        with (folder.path / "events.jsonl").open(encoding="utf-8") as log:
-            for line in log:
-                if '"trained"' in line:  # few of many lines
-                    event = json.loads(line)
-                    if event.get("kind") == "trained":
-                        found.setdefault(event["stage"], []).extend(event["losses"])
-    except (OSError, ValueError, KeyError):
+        for line in content.decode("utf-8").splitlines():
+            if '"trained"' in line:  # few of many lines
+                event = json.loads(line)
+                if event.get("kind") == "trained":
+                    found.setdefault(event["stage"], []).extend(event["losses"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return []  # a log is for information only
     return found.get("train", found.get("tune", []))
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:
+    if not folder.listed(ENVIRONMENT):
+        return {}
+    content = folder.read(ENVIRONMENT)
     try:
-        found = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(content)
+    except ValueError:
         return {}  # versions are for information only
     return found if isinstance(found, dict) else {}
 

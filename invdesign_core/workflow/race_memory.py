@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.errors import RunStoreError, writing
 from invdesign_core.surrogate.cross_validation import Validated
-from invdesign_core.surrogate.sealed import file_digest, read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import file_digest, read_arrays, read_bytes, read_sealed, seal
 
 KEYS = ("name", "values", "number", "members", "message", "seconds", "predictions")
 
@@ -23,8 +22,9 @@ class RaceMemory:
     `lost` is why candidates are no longer kept.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, identity: str = "") -> None:
         self._folder = folder
+        self._identity = identity
         self.lost: RunStoreError | None = None
 
     def find(self, number: int, name: str) -> tuple[Validated | None, str | None, float] | None:
@@ -33,13 +33,18 @@ class RaceMemory:
             return None
         hint = f"copy the file again from where it is whole; or delete it, and {name} is cross-validated again"
         item = read_sealed(path, hint, KEYS)
+        if item.get("run", self._identity) != self._identity:  # earlier versions did not write it
+            raise RunStoreError(f"{path}: found a candidate of another run, or of other settings", hint)
         if item["name"] != name:
             raise RunStoreError(f"{path}: found the candidate {item['name']!r}, expected {name!r}", hint)
         if item["message"] is not None:
             return None, item["message"], item["seconds"]
-        content = read_bytes(self._folder / f"{number}.npz", hint, item["predictions"])
-        with np.load(io.BytesIO(content)) as stored:
-            found = Validated(item["values"], item["number"], stored["predicted"], stored["alone"], item["members"])
+        arrays = self._folder / f"{number}.npz"
+        stored = read_arrays(read_bytes(arrays, hint, item["predictions"]), arrays, hint)
+        lacking = {"predicted", "alone"} - set(stored)
+        if lacking:
+            raise RunStoreError(f"{arrays}: there is no array {min(lacking)!r}", hint)
+        found = Validated(item["values"], item["number"], stored["predicted"], stored["alone"], item["members"])
         return found, None, item["seconds"]
 
     def keep(self, number: int, name: str, found: Validated | None, message: str | None, seconds: float) -> None:
@@ -50,7 +55,7 @@ class RaceMemory:
             with writing(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 line: dict[str, Any] = dict.fromkeys(KEYS)
-                line |= {"name": name, "message": message, "seconds": seconds}
+                line |= {"name": name, "run": self._identity, "message": message, "seconds": seconds}
                 if found is not None:
                     with atomic_write(self._folder / f"{number}.npz") as partial:
                         with partial.open("wb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +15,19 @@ from invdesign_core.context import Context, Event, Progress
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
 from invdesign_core.designs.report import RefinedReport, RefineReport, RoundReport
-from invdesign_core.errors import ConfigError, plural
+from invdesign_core.errors import ConfigError, RunStoreError, plural
 from invdesign_core.search.experiments import SAME
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.variables import plain
+from invdesign_core.surrogate.surrogate import DAMAGED
 from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow import identity
-from invdesign_core.workflow.learn import ABOUT, Measured, learnt, rows_at_the_beginning, with_second, write_round
+from invdesign_core.workflow.learn import SINCE, Measured, learnt, rows_at_the_beginning, with_second, write_round
 from invdesign_core.workflow.load import Prepared
 from invdesign_core.workflow.propose import Proposed, belief_of, propose_for
 from invdesign_core.workflow.rounds import TWICE, widened
-from invdesign_core.workflow.run_folder import ROUNDS, SECOND, RunFolder, rounds_of
+from invdesign_core.workflow.run_folder import ABOUT_ROUND, ROUNDS, SECOND, RunFolder, rounds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +152,7 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         model = with_second(p, p.model)
         if model.second is not None:
             p.folder.write_second(model.second)
+            p.folder.write_round_manifest()
     return _reported(replace(p, ctx=ctx), problem, best, known, done, out)
 
 
@@ -217,7 +218,7 @@ def _round(
     failed = len(x) - len(fine)
     report = RoundReport(round=number, folder=str(folder), evaluated=len(x), failed=failed, met=0, afresh=again)
     about = {
-        "rows at the beginning": len(model.known.x) if again else since,
+        SINCE: len(model.known.x) if again else since,
         KEY: {
             "asked": mark,
             "spent": known.spent.tolist(),
@@ -290,14 +291,20 @@ def _before(run: Path, mark: str, nothing: Evaluated) -> tuple[Evaluated, list[R
     """Return what the true model has said in earlier rounds of the same command, and their reports."""
     known, done = nothing, list[RoundReport]()
     for number in rounds_of(run):
-        path = run / ROUNDS / str(number) / ABOUT
-        said = json.loads(path.read_text(encoding="utf-8")).get(KEY) if path.exists() else None
-        if said is not None and said["asked"] == mark:
+        folder = RunFolder(run / ROUNDS / str(number))
+        said = (folder.read_round() or {}).get(KEY)
+        try:
+            if said is None or said["asked"] != mark:
+                continue
             x, y = (np.array(said[name], dtype=np.float64) for name in ("x", "y"))
             known = Evaluated(
                 np.concatenate([known.x, x]), np.concatenate([known.y, y]), np.array(said["spent"], dtype=np.intp)
             )
             done.append(RoundReport.model_validate(said["round"]))
+        except (TypeError, ValueError, KeyError) as error:
+            raise RunStoreError(
+                f"{folder.path / ABOUT_ROUND}: found no round of a refinement ({error!r})", DAMAGED
+            ) from None
     return known, done
 
 

@@ -23,6 +23,7 @@ from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.derived import shown
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.inverse import asked_of, inverse_problem, invert
+from invdesign_core.workflow.manifest import MANIFEST
 from invdesign_core.workflow.others import made_by
 from invdesign_core.workflow.pages import command, in_folder, with_page, write_page
 from invdesign_core.workflow.race import candidates_of, learn
@@ -113,11 +114,13 @@ def _run(
         decides = _decides_training(experiment, checked, registry, running)
         if resume:
             _check_same_search(folder, decides)
+            folder.unfinish()
         plugins = _described(checked, registry)
         _write_settings(folder, experiment, checked, plugins, running, source, decides)
         ctx.emit(RunStarted(str(folder.path)))
         stages, data = checked.stages, checked.data
-        table = folder.trials()
+        key = identity.digest(decides)
+        table = folder.trials(key)
         model = learn(
             data,
             stages.surrogate,
@@ -127,7 +130,7 @@ def _run(
             table,
             registry=registry,
             asked=_asked(checked),
-            memory=folder.race(),
+            memory=folder.race(key),
         )
         with put_off(faults):
             folder.write_trials(table.results)
@@ -176,7 +179,7 @@ def _run(
             with put_off(faults):
                 folder.finish(report)
             material = in_folder(
-                folder, report, model.surrogate, model.rows, None if answers is None else "1", model.second
+                folder, report, model.surrogate, model.rows, None if answers is None else "solve/1", model.second
             )
             answers = None if answers is None else with_page(answers, material)
             with put_off(faults):
@@ -293,6 +296,7 @@ def _write_settings(
             "truth": method_of(checked.stages.dataset, checked.data.truth),
             "trials depend on": decides,
             "training as set": sorted(experiment.training.model_fields_set),
+            MANIFEST: True,
         },
     )
     folder.write_environment(command())

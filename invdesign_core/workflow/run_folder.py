@@ -7,30 +7,32 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from invdesign_core.context import Event
 from invdesign_core.data.data import OWN, TrainingRows
 from invdesign_core.data.files.atomic import atomic_write, write_text
 from invdesign_core.data.files.write import for_csv, of_one_type_each
 from invdesign_core.designs.report import Report, SurrogateReport, interval_report
-from invdesign_core.errors import RunStoreError, reason, writing
+from invdesign_core.errors import InvdesignError, RunStoreError, reason, writing
 from invdesign_core.space.space import Space
 from invdesign_core.space.units import headings
 from invdesign_core.surrogate.keras_file import is_model_folder
-from invdesign_core.surrogate.sealed import KEY, read_bytes, read_sealed, seal
+from invdesign_core.surrogate.sealed import KEY, opened, read_arrays, read_bytes, seal
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import DAMAGED, META, Surrogate, checked, read_meta
 from invdesign_core.surrogate.trials import TrialTable
+from invdesign_core.workflow.locks import Lock
+from invdesign_core.workflow.manifest import MANIFEST, Manifest, read_listed, write_manifest
 from invdesign_core.workflow.race_memory import RaceMemory
 
 if TYPE_CHECKING:
@@ -44,18 +46,28 @@ SECOND = "second"
 """The folder of the second model."""
 ASKED, PAGE, UNITS = "asked.json", "report.html", "units.json"
 """Files beside the answers: what was searched and by which command, the report to be looked at, units by column."""
+STARTS, SCENARIOS = "starts.parquet", "scenarios.parquet"
+RESULT, LOG, ENVIRONMENT, TRIALS = "run.json", "events.jsonl", "environment.json", "trials.parquet"
+LISTED = ("resolved.json", ENVIRONMENT, LOG, TRIALS, "surrogate/meta.json", "second/meta.json")
+"""What the manifest of a run lists besides its report and its answers; what these hold checksums of needs no more."""
+ABOUT_ROUND, MEASURED = "round.json", "measured.csv"
+"""What a round says of itself, and the rows that it has learnt."""
 RUNS = Path("runs")
 """Where runs go when nothing else is said."""
 PACKAGES = ("invdesign", "keras", "jax", "tensorflow", "keras-tuner", "numpy", "scipy", "pandas", "scikit-learn")
 
 
+LOCK = ".lock"
 ROUNDS = "rounds"
 """The folder below a run with its rounds, each of which is a run with more rows."""
 
 
 def rounds_of(path: Path) -> list[int]:
-    """Return the numbers of the rounds of a run, the first first."""
-    found = [p for p in (path / ROUNDS).glob("*") if p.name.isdecimal() and (p / "surrogate" / META).exists()]
+    """Return the numbers of the rounds of a run, the first first; each was written whole, so each has its files."""
+    found = [p for p in (path / ROUNDS).glob("*") if p.name.isdecimal()]
+    for folder in found:
+        if not (folder / "surrogate" / META).exists():
+            raise RunStoreError(f"{folder / 'surrogate' / META}: the file is missing", DAMAGED)
     return sorted(int(p.name) for p in found)
 
 
@@ -84,26 +96,24 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: Any = None
+        self._held: Lock | None = None
         self._fresh = False
         self._log_lost = False
 
     @classmethod
     def create(cls, path: Path | None, resume: bool = False) -> RunFolder:
         """Make a new run folder, or resume an unfinished one, and lock it until `close`."""
-        if path is None:
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            names = (stamp if i == 0 else f"{stamp}-{i}" for i in range(1000))
-            path = next(RUNS / name for name in names if not (RUNS / name).exists())
+        fresh = path is None
+        path = _new_folder() if path is None else path
         if resume and not path.is_dir():
             raise RunStoreError(f"{path}: there is no run to resume", "omit --resume to start a new run")
         if path.exists() and not path.is_dir():
             raise RunStoreError(f"{path}: this is a file, expected a folder for the run", "choose another --out")
-        if path.is_dir() and not resume and any(path.iterdir()):
+        if path.is_dir() and not resume and not fresh and any(path.iterdir()):
             if (path / "resolved.json").exists() and not (path / "run.json").exists():
                 raise RunStoreError(f"{path}: the folder holds an unfinished run", "add --resume to continue it")
             raise RunStoreError(f"{path}: the folder is not empty", "choose another --out")
-        fresh = not path.exists()
+        fresh = fresh or not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
@@ -112,7 +122,7 @@ class RunFolder:
         except OSError as error:
             if fresh:
                 with suppress(OSError):
-                    (path / ".lock").unlink(missing_ok=True)
+                    (path / LOCK).unlink(missing_ok=True)
                     path.rmdir()
             raise RunStoreError(
                 f"{path}: the folder can't be written: {reason(error)}", "choose another --out"
@@ -166,7 +176,13 @@ class RunFolder:
     def read_settings(self) -> dict[str, Any]:
         """Return what `resolved.json` says of the run."""
         keys = ("experiment", "plugins", "folder", "backend", "truth", "trials depend on")
-        return read_sealed(self.path / "resolved.json", DAMAGED, keys)
+        settings = opened(self.read("resolved.json"), str(self.path / "resolved.json"), DAMAGED, keys)
+        if settings.get(MANIFEST) and (self.has(RESULT) or self.has(ABOUT_ROUND)) and not self.has(MANIFEST):
+            raise RunStoreError(
+                f"{self.path / MANIFEST}: the file is missing, and with it the checksums of the run",
+                f"{DAMAGED}; if a resumed run was stopped, resume it once more (--resume)",
+            )
+        return settings
 
     def read_settings_of_surrogate(self) -> dict[str, Any]:
         """Return what `resolved.json` says of the run, if it is the one that the surrogate was trained by."""
@@ -186,10 +202,10 @@ class RunFolder:
         if kept is None:
             return None
         report = json.loads(kept)
-        path = self.path / "run.json"
+        path = self.path / RESULT
         if path.exists():
             try:
-                said = json.loads(read_bytes(path, DAMAGED))["surrogate"]
+                said = json.loads(self.read(RESULT))["surrogate"]
             except (ValueError, TypeError, KeyError) as error:
                 raise RunStoreError(f"{path}: found no report of a run ({error!r})", DAMAGED) from None
             if said != report:
@@ -200,23 +216,59 @@ class RunFolder:
                 )
         return SurrogateReport.model_validate(report)
 
+    def read(self, name: str) -> bytes:
+        """Return a file of the run, held to the manifest of its own folder, or of the run's, where there is one."""
+        path = self.path / name
+        if path.parent == self.path or not (path.parent / MANIFEST).exists():
+            return read_listed(self.path, name, DAMAGED)
+        manifest = Manifest.of(path.parent, DAMAGED)
+        if manifest is not None and manifest.about.get("surrogate") != self.key_of_surrogate():
+            raise RunStoreError(
+                f"{manifest.path}: found answers of another surrogate than {self.path / 'surrogate' / META}: one of "
+                "the two is of another run, or the run was resumed with other settings since",
+                "solve again",
+            )
+        return read_listed(path.parent, path.name, DAMAGED)
+
+    def listed(self, name: str) -> bool:
+        """Whether the run has a file of that name; one that the manifest lists has to be there."""
+        path = self.path / name
+        if path.exists():
+            return True
+        for folder in (self.path, path.parent):
+            manifest = Manifest.of(folder, DAMAGED)
+            if manifest is not None and str(path.relative_to(folder)) in manifest.files:
+                raise RunStoreError(f"{path}: the file is missing", DAMAGED)
+        return False
+
+    def read_parquet(self, name: str) -> Any:
+        """Return a table of the run, held to the manifest where there is one."""
+        import pandas as pd
+
+        content = self.read(name)
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except Exception as error:  # pyarrow raises its own, and nearly anything else
+            said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise RunStoreError(f"{self.path / name}: found no parquet table ({said})", DAMAGED) from None
+
     def _surrogate_file(self, name: str) -> bytes | None:
         """Return a file beside the surrogate's members, held to its checksum; None where none was saved."""
-        files = read_meta(self.path / "surrogate")["files"]
+        files = self._meta("surrogate")["files"]
         return read_bytes(self.path / "surrogate" / name, DAMAGED, files[name]) if name in files else None
 
     def write_environment(self, command: str = "") -> None:
         """Write down what the run ran on, and the command that began it."""
         versions = installed()
         machine = {"python": platform.python_version(), "platform": platform.platform(), "processors": os.cpu_count()}
-        self.write_json("environment.json", machine | {"packages": versions, "command": command})
+        self.write_json(ENVIRONMENT, machine | {"packages": versions, "command": command})
 
     def event(self, event: Event) -> None:
         """Append an event to the log; the first that can't be written is the last."""
         if event.kind == "progress" or self._log_lost:
             return
         line = {"time": datetime.now().isoformat(timespec="milliseconds"), "kind": event.kind, **event.data}
-        log = self.path / "events.jsonl"
+        log = self.path / LOG
         try:
             with writing(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
@@ -224,14 +276,14 @@ class RunFolder:
             self._log_lost = True
             raise
 
-    def trials(self) -> TrialTable:
-        """Return the trial table, with what an unfinished run left in it."""
+    def trials(self, identity: str) -> TrialTable:
+        """Return the trial table, with what an unfinished run of the same identity left in it."""
         with writing(self.path / "trials", "choose another --out"):
-            return TrialTable(self.path / "trials")
+            return TrialTable(self.path / "trials", identity)
 
-    def race(self) -> RaceMemory:
-        """Return what an unfinished run left of its race, and keeps of it from here on."""
-        return RaceMemory(self.path / "race")
+    def race(self, identity: str) -> RaceMemory:
+        """Return what an unfinished run of the same identity left of its race, and keeps of it from here on."""
+        return RaceMemory(self.path / "race", identity)
 
     def write_surrogate(self, surrogate: Surrogate, known: TrainingRows, report: SurrogateReport | None = None) -> None:
         """Write the surrogate, its settings, the measured rows (also those held out) and how good it is."""
@@ -246,14 +298,26 @@ class RunFolder:
 
     def write_second(self, second: SecondModel) -> None:
         """Write the second model."""
+        of = self.key_of_surrogate()
         with atomic_write(self.path / SECOND) as partial:
-            second.save(partial)
+            second.save(partial, of)
 
     def read_second(self, confidence: Confidence) -> SecondModel | None:
         """Return the second model; None where the run has none, or none is wanted."""
-        if not (confidence.wanted and self.has(SECOND)):
+        if not (confidence.wanted and self.listed(f"{SECOND}/{META}")):
             return None
-        return SecondModel.load(self.path / SECOND, confidence.level)
+        self._meta(SECOND)
+        return SecondModel.load(self.path / SECOND, confidence.level, self.key_of_surrogate())
+
+    def key_of_surrogate(self) -> str:
+        """Return the checksum by which other files say which surrogate they belong to."""
+        return str(seal(self._meta("surrogate"))[KEY])
+
+    def _meta(self, part: str) -> dict[str, Any]:
+        """Return what the surrogate or the second model says of itself, held to the manifest."""
+        if self.has(f"{part}/{META}"):
+            self.read(f"{part}/{META}")
+        return read_meta(self.path / part)
 
     def read_surrogate(self, allow_code: bool = False) -> tuple[Surrogate, TrainingRows | None]:
         """Return the surrogate and the measured rows: those it learnt from, and those held out."""
@@ -262,11 +326,11 @@ class RunFolder:
         if content is None:
             return surrogate, None
         path = self.path / "surrogate" / KNOWN
-        with np.load(io.BytesIO(content)) as stored:
-            lacking = {"x", "y"} - set(stored.files)
-            if lacking:
-                raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
-            known = TrainingRows.from_arrays(stored)
+        stored = read_arrays(content, path, DAMAGED)
+        lacking = {"x", "y"} - set(stored)
+        if lacking:
+            raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
+        known = TrainingRows.from_arrays(stored)
         for prefix, part in (("", known), ("held_out_", known.held_out)):
             n = 0 if part is None else len(part.x)
             m = len(surrogate.outputs)
@@ -289,47 +353,86 @@ class RunFolder:
             | {"message": r.message}
             for r in results
         ]
-        self._write_parquet("trials.parquet", pd.DataFrame(rows))
+        _write_parquet(self.path / TRIALS, pd.DataFrame(rows))
 
     def write_answers(self, answers: Answers, name: str, space: Space, command: str = "") -> Path:
-        """Write the starts and designs of one inversion in a space below ``solve/NAME``; return that folder."""
+        """Write the starts and designs of one inversion in a space into ``solve/NAME``; return that folder."""
         folder = self.path / "solve" / name
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._write_parquet(f"solve/{name}/starts.parquet", answers.starts)
-            self._write_parquet(f"solve/{name}/designs.parquet", answers.designs)
-            if answers.scenarios is not None:
-                self._write_parquet(f"solve/{name}/scenarios.parquet", answers.scenarios.frame)
-            if answers.level is not None:
-                self.write_json(f"solve/{name}/intervals.json", interval_report(answers))
-            units = headings(answers.designs.columns, answers.units)
-            if units:
-                self.write_json(f"solve/{name}/{UNITS}", units)
-            with atomic_write(folder / "designs.csv") as partial:
-                for_csv(answers.designs).to_csv(partial, index=False)
-            self.write_sealed(f"solve/{name}/{ASKED}", {"space": space.to_json(), "command": command})
-        except RunStoreError:  # half an answer is none
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder) as partial:
+            partial.mkdir()
+            put_answers(partial, answers, {"space": space.to_json(), "command": command})
         return folder
 
-    def read_asked(self, name: str) -> tuple[Space, str] | None:
-        """Return the space that an inversion searched, and its command; None where an older version wrote neither."""
-        path = self.path / "solve" / name / ASKED
-        if not path.exists():
-            return None
-        asked = read_sealed(path, DAMAGED, ("space", "command"))
-        return Space.from_json(asked["space"]), str(asked["command"])
+    @contextmanager
+    def new_solve(self) -> Iterator[NewSolve]:
+        """Give a later inversion a folder of its own, whoever else asks for one meanwhile; what isn't kept goes."""
+        root = self.path / "solve"
+        number = 0
+        while True:
+            number += 1
+            made = NewSolve(root / f".{number}.partial", root / str(number), self.key_of_surrogate)
+            if made.final.exists():
+                continue
+            with writing(made.final):
+                root.mkdir(exist_ok=True)
+                try:
+                    made.path.mkdir()
+                except FileExistsError:  # another process has it, or a kill left it
+                    continue
+            if not made.final.exists():  # it could have been kept in between
+                break
+            made.path.rmdir()
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made.path, ignore_errors=True)
 
-    def next_solve(self) -> str:
-        """Return a name for the next inversion of this run."""
-        taken = {p.name for p in (self.path / "solve").glob("*")}
-        return next(str(i) for i in range(1, 10**9) if str(i) not in taken)
+    def read_asked(self, place: str) -> tuple[Space, str] | None:
+        """Return the space that an inversion searched, and its command; None where an older version wrote neither."""
+        path = self.path / place / ASKED
+        if not self.listed(f"{place}/{ASKED}"):
+            return None
+        asked = opened(self.read(f"{place}/{ASKED}"), str(path), DAMAGED, ("space", "command"))
+        kept = not Path(place).name.endswith(".partial")
+        if kept and asked.get(MANIFEST) and not self.has(f"{place}/{MANIFEST}"):
+            raise RunStoreError(f"{self.path / place / MANIFEST}: the file is missing", DAMAGED)
+        try:
+            return Space.from_json(asked["space"]), str(asked["command"])
+        except (TypeError, KeyError, ValueError, InvdesignError) as error:
+            raise RunStoreError(f"{path}: 'space' holds no design variables: {error}", DAMAGED) from None
+
+    def read_round(self) -> dict[str, Any] | None:
+        """Return what a round says of itself; None of a run's own folder."""
+        if not self.listed(ABOUT_ROUND):
+            return None
+        content = self.read(ABOUT_ROUND)
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise RunStoreError(f"{self.path / ABOUT_ROUND}: found no JSON ({error})", DAMAGED) from None
+        if not isinstance(found, dict):
+            raise RunStoreError(f"{self.path / ABOUT_ROUND}: found {type(found).__name__}, expected an object", DAMAGED)
+        return found
+
+    def write_round_manifest(self) -> None:
+        """Write the manifest of a round, all of whose files are there."""
+        write_manifest(self.path, [*LISTED, ABOUT_ROUND, MEASURED])
+
+    def unfinish(self) -> None:
+        """Begin again on a run that was finished: it is no longer."""
+        with writing(self.path):
+            for name in (RESULT, MANIFEST):
+                (self.path / name).unlink(missing_ok=True)
 
     def finish(self, report: Report) -> None:
-        """Write the report: from now on the run is finished."""
-        self.write("run.json", report.model_dump_json(indent=1) + "\n")
+        """Write the manifest and the report: from now on the run is finished."""
+        text = report.model_dump_json(indent=1) + "\n"
+        answers = sorted(str(p.relative_to(self.path)) for p in (self.path / "solve" / "1").glob("*"))
+        listed = [*LISTED, *(name for name in answers if not name.endswith(PAGE))]
+        write_manifest(self.path, listed, {RESULT: text.encode()})
+        self.write(RESULT, text)
 
     def discard_if_empty(self) -> None:
         """Take away the folder of a run that failed before its first trial or candidate ended, unless it was there."""
@@ -346,22 +449,68 @@ class RunFolder:
         if self._held is not None:
             self._held.release()
             self._held = None
-            with suppress(OSError):
-                (self.path / ".lock").unlink(missing_ok=True)
-
-    def _write_parquet(self, name: str, table: Any) -> None:
-        with atomic_write(self.path / name) as partial:
-            of_one_type_each(table).to_parquet(partial, index=False)
 
     def _lock(self) -> None:
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RunStoreError(
-                f"{self.path}: another process is writing this run", "wait for it, or choose another --out"
-            ) from None
-        self._held = lock
+        self._held = Lock(
+            self.path / LOCK,
+            f"{self.path}: another process is writing this run",
+            "wait for it, or choose another --out",
+        )
+
+
+@dataclass(frozen=True)
+class NewSolve:
+    """The folder of a later inversion while it is written, and what it is called once it is kept."""
+
+    path: Path
+    final: Path
+    key: Callable[[], str]
+
+    def put(self, answers: Answers, space: Space, command: str) -> None:
+        """Write the starts and designs."""
+        put_answers(self.path, answers, {"space": space.to_json(), "command": command, MANIFEST: True})
+
+    def keep(self) -> None:
+        """Write the manifest, and let the folder be seen under its name."""
+        with writing(self.final):
+            names = [item.name for item in self.path.iterdir() if item.name != PAGE]
+            write_manifest(self.path, sorted(names), surrogate=self.key())
+            self.path.rename(self.final)
+
+
+def put_answers(folder: Path, answers: Answers, asked: Mapping[str, Any]) -> None:
+    """Write the starts and designs of an inversion into a folder, and what was asked."""
+    _write_parquet(folder / STARTS, answers.starts)
+    _write_parquet(folder / "designs.parquet", answers.designs)
+    if answers.scenarios is not None:
+        _write_parquet(folder / SCENARIOS, answers.scenarios.frame)
+    files = RunFolder(folder)
+    if answers.level is not None:
+        files.write_json("intervals.json", interval_report(answers))
+    units = headings(answers.designs.columns, answers.units)
+    if units:
+        files.write_json(UNITS, units)
+    with atomic_write(folder / "designs.csv") as partial:
+        for_csv(answers.designs).to_csv(partial, index=False)
+    files.write_sealed(ASKED, asked)
+
+
+def _write_parquet(path: Path, table: Any) -> None:
+    with atomic_write(path) as partial:
+        of_one_type_each(table).to_parquet(partial, index=False)
+
+
+def _new_folder() -> Path:
+    """Make the folder of a run that has no name yet, by the time; no other process gets the same."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    with writing(RUNS, "choose a folder with --out"):
+        RUNS.mkdir(parents=True, exist_ok=True)
+        for i in range(1000):
+            path = RUNS / (stamp if i == 0 else f"{stamp}-{i}")
+            with suppress(FileExistsError):
+                path.mkdir()
+                return path
+    raise RunStoreError(f"{RUNS}: 1000 runs have begun in this second", "choose a folder with --out")
 
 
 def saved_space(path: Path) -> Space:

@@ -10,24 +10,38 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from invdesign_core.designs.report import Report, SurrogateReport
 from invdesign_core.errors import ConfigError, RunStoreError, described, reason
-from invdesign_core.surrogate.sealed import plain, read_bytes
-from invdesign_core.surrogate.surrogate import DAMAGED
-from invdesign_core.workflow.run_folder import PAGE, ROUNDS, SECOND, RunFolder, newest, rounds_of
+from invdesign_core.surrogate.sealed import plain
+from invdesign_core.surrogate.surrogate import DAMAGED, META
+from invdesign_core.workflow.locks import is_held
+from invdesign_core.workflow.manifest import MANIFEST
+from invdesign_core.workflow.run_folder import (
+    ENVIRONMENT,
+    LOCK,
+    LOG,
+    PAGE,
+    ROUNDS,
+    SECOND,
+    TRIALS,
+    RunFolder,
+    newest,
+    rounds_of,
+)
+from invdesign_core.workflow.run_folder import RESULT as REPORT_FILE
 
-LOCK, SETTINGS_FILE, REPORT_FILE = ".lock", "resolved.json", "run.json"
+SETTINGS_FILE = "resolved.json"
 OURS = {
     LOCK,
     SETTINGS_FILE,
     REPORT_FILE,
-    "environment.json",
-    "events.jsonl",
+    ENVIRONMENT,
+    LOG,
     "experiment.toml",
-    "trials.parquet",
+    MANIFEST,
+    TRIALS,
     PAGE,
     SECOND,
     ROUNDS,
@@ -180,7 +194,7 @@ def remove_run(path: Path) -> None:
     whole = path.resolve()
     with RunFolder(path).locked():
         for number in rounds_of(path):
-            if _is_held(path / ROUNDS / str(number)):
+            if is_held(path / ROUNDS / str(number) / LOCK):
                 raise RunStoreError(f"{path / ROUNDS / str(number)}: another process is writing it", "wait for it")
         aside = whole.with_name(f".{whole.name}{REMOVED}")
         try:
@@ -203,7 +217,7 @@ def _listed(path: Path) -> Listed:
     wanted = [_wanted(name, target.model_dump()) for name, target in said.items()]
     return Listed(
         path,
-        "being written" if _is_held(path) else status,
+        "being written" if is_held(path / LOCK) else status,
         _began(path),
         ", ".join(wanted) or ", ".join(settings["experiment"].get("targets") or {}),
         surrogate.plugin if surrogate else _name(settings, "surrogate"),
@@ -235,41 +249,27 @@ def _report(path: Path) -> Report | None:
     if not file.exists():
         return None
     try:
-        return Report.model_validate_json(read_bytes(file, DAMAGED))
+        return Report.model_validate_json(RunFolder(path).read(REPORT_FILE))
     except ValidationError as error:
         raise RunStoreError(f"{file}: found no report of a run ({described(error).splitlines()[0]})", DAMAGED) from None
 
 
 def _surrogate(path: Path) -> SurrogateReport | None:
     """Return how good the newest surrogate of a run is; None where none is known."""
-    here = newest(path)
-    if not (here / "surrogate" / "report.json").exists():
-        return None
-    try:
-        return SurrogateReport.model_validate_json(read_bytes(here / "surrogate" / "report.json", DAMAGED))
-    except ValidationError as error:
-        raise RunStoreError(f"{here / 'surrogate'}: found no report ({described(error).splitlines()[0]})") from None
-
-
-def _is_held(path: Path) -> bool:
-    """Say whether another process is writing a run."""
-    lock = path / LOCK
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):  # a lock that can't be opened may be somebody else's
-        return True
+    folder = RunFolder(newest(path))
+    return folder.read_report() if folder.has(f"surrogate/{META}") else None
 
 
 def _began(path: Path) -> str | None:
     """Return when a run began, by the first line of its log."""
+    folder = RunFolder(path)
+    if not folder.listed(LOG):
+        return None
+    content = folder.read(LOG)
     try:
-        with (path / "events.jsonl").open(encoding="utf-8") as log:
-            time = json.loads(log.readline())["time"]
+        time = json.loads(content.partition(b"\n")[0])["time"]
         return datetime.fromisoformat(time).isoformat(sep=" ", timespec="seconds")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets, designs_of
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import Report, StartsReport, TableReport, truth_report
-from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, RunStoreError, plural
+from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, RunStoreError, plural, writing
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
@@ -26,6 +28,7 @@ from invdesign_core.workflow.chunks import ChunkedTable
 from invdesign_core.workflow.input_limits import note_limits
 from invdesign_core.workflow.inverse import invert, invert_many, time_limit_of
 from invdesign_core.workflow.load import Prepared, prepare
+from invdesign_core.workflow.locks import Lock
 from invdesign_core.workflow.pages import command, html_of, in_folder, made, of_table, shown_of, with_page, write_page
 from invdesign_core.workflow.result import (
     NEEDED,
@@ -37,7 +40,7 @@ from invdesign_core.workflow.result import (
     told_of_failure,
     with_verdict,
 )
-from invdesign_core.workflow.run_folder import PAGE, installed
+from invdesign_core.workflow.run_folder import PAGE, RunFolder, installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +86,7 @@ def solve_one(p: Prepared, targets: Sequence[str], out: Path | None = None, page
 
 def _solve_one(p: Prepared, targets: Sequence[str], out: Path | None, page: Path | None) -> Result:
     """Do what `solve_one` says."""
-    ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
-    outputs = surrogate.outputs
+    ctx, outputs = p.ctx, p.model.surrogate.outputs
     wanted = p.wanted(targets)
     if not wanted:
         listed = ", ".join(map(repr, outputs))
@@ -99,10 +101,21 @@ def _solve_one(p: Prepared, targets: Sequence[str], out: Path | None, page: Path
     with told_of_failure(ctx):
         answers = replace(invert(problem, ctx), units=p.units.of)
     ctx.emit(DesignsReady(answers))
-    saved, faults = None, list[RunStoreError]()
-    if folder is not None:
+    with ExitStack() as stack:
+        return _kept(p, problem, answers, out, page, stack)
+
+
+def _kept(
+    p: Prepared, problem: InverseProblem, answers: Answers, out: Path | None, page: Path | None, stack: ExitStack
+) -> Result:
+    """Write the answers to a target, and return them; what can't be written is told at the end."""
+    ctx, surrogate, folder = p.ctx, p.model.surrogate, p.folder
+    saved, faults, place = None, list[RunStoreError](), None
+    if folder is not None and _may_keep(folder, out, ctx):
         with put_off(faults):
-            saved = folder.write_answers(answers, folder.next_solve(), problem.space, command())
+            place = stack.enter_context(folder.new_solve())
+            place.put(answers, problem.space, command())
+            saved = place.final
             ctx.note(f"every start and design is in {saved}")
     if out is not None:
         with put_off(faults):
@@ -112,13 +125,16 @@ def _solve_one(p: Prepared, targets: Sequence[str], out: Path | None, page: Path
     where = None if folder is None or faults else folder.path
     plugins, makers = _plugins(p, problem), p.made_by(problem.solver)
     report = make_report(answers, p.model.report, where, plugins, p.running, p.notes, ctx, makers, p.units.of)
-    if folder is not None and saved is not None:
+    if folder is not None and place is not None and saved is not None:
+        inside = str(place.path.relative_to(folder.path))
         with put_off(faults):
-            folder.write_json(f"solve/{saved.name}/report.json", report.model_dump())
-            material = in_folder(folder, report, surrogate, p.model.rows, saved.name, problem.second)
+            folder.write_json(f"{inside}/report.json", report.model_dump())
+            material = in_folder(folder, report, surrogate, p.model.rows, inside, problem.second)
             answers = with_page(answers, material)
-            write_page(folder, f"solve/{saved.name}/{PAGE}", material, ctx)
-    elif folder is None:
+            write_page(folder, f"{inside}/{PAGE}", material, ctx)
+        with put_off(faults):
+            place.keep()
+    else:
         answers = with_page(answers, _material(p, problem, report, answers))
     if page is not None and answers.shown is not None:
         with put_off(faults):
@@ -129,6 +145,14 @@ def _solve_one(p: Prepared, targets: Sequence[str], out: Path | None, page: Path
         hint = "free some disk space and solve again, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
+
+
+def _may_keep(folder: RunFolder, out: Path | None, ctx: Context) -> bool:
+    """Whether the answers go into the run too; where nobody may write there, those in `out` are enough."""
+    if out is None or os.access(folder.path, os.W_OK):
+        return True
+    ctx.note(f"the run folder {folder.path} can't be written, so the designs are in {out} alone")
+    return False
 
 
 def _material(p: Prepared, problem: InverseProblem, report: Report, answers: Answers) -> Material:
@@ -153,12 +177,18 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None =
     the .csv, .parquet or .xlsx file to write: the designs of each target, best first. `page` is the .html file for the
     report, where one is wanted.
     """
-    with computing(p.experiment.compute, p.ctx) as ctx:
-        return _solve_table(replace(p, ctx=ctx), frame, out, page)
+    refusal = f"{out}: another process is writing this file"
+    with writing(out, "choose another --out"):
+        lock = Lock(out.with_name(f".{out.name}.lock"), refusal, "wait for it, or choose another --out")
+    try:
+        with computing(p.experiment.compute, p.ctx) as ctx:
+            return _solve_table(replace(p, ctx=ctx), frame, out, page)
+    finally:
+        lock.release()
 
 
 def _solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None) -> TableReport:
-    """Do what `solve_table` says."""
+    """Find designs for every row of a table of targets, and go on where an earlier process was stopped."""
     import pandas as pd
 
     ctx, model = p.ctx, p.model

@@ -17,6 +17,7 @@ from invdesign_core.data.files.grid import Grid, Refused, cells, clean_name, kep
 from invdesign_core.data.files.head import find_head
 from invdesign_core.data.files.messages import option, place, some
 from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.unpacked import check_unpacked
 from invdesign_core.errors import DataError, near_or_all, plural
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta)
@@ -41,7 +42,7 @@ def read_excel(path: Path, data: bytes, reading: Reading) -> Grid:
             f"{path}: spreadsheets need python-calamine", "pip install 'invdesign[excel]', or save it as .csv"
         ) from None
     try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(_with_errors_as_text(data)))
+        book = CalamineWorkbook.from_filelike(io.BytesIO(_with_errors_as_text(path, data)))
         titles = [sheet.name for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
         title, sheet = _sheet(path, book, titles, reading.sheet)
     except DataError:
@@ -147,11 +148,12 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _with_errors_as_text(data: bytes) -> bytes:
+def _with_errors_as_text(path: Path, data: bytes) -> bytes:
     """Let cells that show an error, such as #DIV/0!, hold it as text: calamine gives empty cells for them."""
     if not data.startswith(ZIP):
         return data
     with zipfile.ZipFile(io.BytesIO(data)) as source:
+        check_unpacked(source, path, len(data))
         names = source.namelist()
         changed = {name: new for name in names if (new := _errors_as_text(name, source)) is not None}
         if not changed:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.backend.jax_cache import mend_cache
 
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Row counts that programs are compiled for; others are cut into such pieces, the last padded up."""
@@ -33,6 +34,7 @@ SPLIT = 0.6
 """Rows are cut into smaller pieces where these hold less than this share of the rows of the next larger program."""
 
 Function = Callable[..., Any]
+mend_cache()
 
 
 class Compiled:
