@@ -96,6 +96,12 @@ class RunStoreError(InvdesignError):
     exit_code = ExitCode.RUN_STORE
 
 
+class OutOfMemoryError(InvdesignError):
+    """The memory of the machine, or of its accelerator, is not enough."""
+
+    exit_code = ExitCode.RUN_STORE
+
+
 class OutOfTimeError(InvdesignError):
     """The time limit ended a search before it had a result that can be returned."""
 
@@ -126,7 +132,7 @@ def plugin_errors(
     except NOT_FAULTS:
         raise
     except BaseException as error:
-        raise fault_of(who, error, hint, kind, code) from error
+        raise out_of_memory(error, who) or fault_of(who, error, hint, kind, code) from error
 
 
 def fault_of(
@@ -139,6 +145,22 @@ def fault_of(
 ) -> InvdesignError:
     """Return the error that names a plugin, what it raised, and where."""
     return kind(f"{who} {what}: {told(error, code)}", USE_OPS if is_symbolic(error) else hint)
+
+
+def out_of_memory(error: BaseException, who: str = "") -> OutOfMemoryError | None:
+    """Return what to say where the memory was not enough, as Python, NumPy, JAX and TensorFlow tell it; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        theirs = type(cause).__module__.partition(".")[0] in ("jax", "jaxlib", "tensorflow")
+        if isinstance(cause, MemoryError) or (theirs and "RESOURCE_EXHAUSTED" in str(cause)):
+            said = (str(cause).splitlines() or [""])[0][:200]
+            return OutOfMemoryError(
+                f"{who + ': ' if who else ''}the memory is not enough{f' ({said})' if said else ''}",
+                "close other programs, or ask for less at once: a smaller solver.starts, solver.rows_at_once or "
+                "training.batch_size, training.side_by_side = 1, a smaller surrogate; what was finished is kept",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,15 @@ import click
 
 from invdesign_core.cli import output
 from invdesign_core.cli.commands import cli
-from invdesign_core.errors import ConfigError, ExitCode, InvdesignError, RunStoreError, reason, stopped_by
+from invdesign_core.errors import (
+    ConfigError,
+    ExitCode,
+    InvdesignError,
+    RunStoreError,
+    out_of_memory,
+    reason,
+    stopped_by,
+)
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE)
 """What an operating system says that has no room, or does not allow something."""
@@ -60,6 +68,9 @@ def _unforeseen(error: Exception) -> ExitCode:
         )
     if isinstance(error, OSError) and error.errno in NAMES:
         return _tell(ConfigError(f"{error.filename}: {reason(error)}", "name another file"))
+    small = out_of_memory(error)
+    if small is not None:
+        return _tell(small)
     damaged = stopped_by(error)
     if damaged is not None:
         return _tell(damaged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,22 +19,30 @@ if TYPE_CHECKING:
     import keras
 
 
+STREAMS = threading.RLock()
+"""Held by the thread whose seed Python's and NumPy's random streams have."""
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let Keras draw initial weights and dropout seeds from one seed, and leave Python's and NumPy's streams alone."""
+    """Let Keras draw initial weights and dropout seeds from one seed, and leave Python's and NumPy's streams alone.
+
+    These streams belong to the whole process, so that one thread at a time can have them.
+    """
     import keras
 
-    python, numpy = random.getstate(), np.random.get_state()
-    if keras.backend.backend() == "tensorflow":
-        keras.utils.set_random_seed(seed)
-    else:  # the same without its import of TensorFlow: Keras draws default seeds from `random`
-        random.seed(seed)
-        np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with STREAMS:
+        python, numpy = random.getstate(), np.random.get_state()
+        if keras.backend.backend() == "tensorflow":
+            keras.utils.set_random_seed(seed)
+        else:  # the same without its import of TensorFlow: Keras draws default seeds from `random`
+            random.seed(seed)
+            np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def check_network(net: Any, inputs: int, outputs: int, who: str, closed_form: bool = False) -> None:
