@@ -115,17 +115,19 @@ class Doubt:
     def probability(self, second: SecondModel, targets: Targets, groups: IndexArray) -> FloatArray:
         """Return the (n,) probabilities that a measurement meets its target; row i has target groups[i].
 
-        They are about the prediction of the model that knows how sure it is; where that is not the searched one, it was
-        not moved to where the search wanted it.
+        They are about the prediction of the model that knows how sure it is. Where that is the searched one, the search
+        moved it to where it was wanted, and by how much it is wrong there is known from as many rows as are beyond it.
         """
         from scipy.special import ndtr
 
         tolerance = np.maximum(targets.tolerance, np.where(targets.open, ROUNDOFF * targets.spread, 0.0))[groups]
         scale = np.pad(second.scale, (0, self.centre.shape[1] - len(second.scale)), constant_values=1.0)
-        freedom = np.maximum(self.beyond, LEAST_FREEDOM)
         known = (scale * self.std) ** 2 + (self.apart / 2) ** 2 + self.own**2
-        std = np.sqrt(known * freedom / (freedom - 2) + self.noise**2 + np.finfo(np.float64).tiny)
+        if second.searched_knows:
+            freedom = np.maximum(self.beyond, LEAST_FREEDOM)
+            known = known * freedom / (freedom - 2)
         low, high = (side[groups] for side in (targets.lower, targets.upper))
+        std = np.sqrt(known + self.noise**2 + np.finfo(np.float64).tiny)
         inside = ndtr((high + tolerance - self.middle) / std) - ndtr((low - tolerance - self.middle) / std)
         limited = targets.limited[groups]
         found = np.where(limited, inside, 1.0).prod(axis=1)

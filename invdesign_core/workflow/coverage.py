@@ -95,7 +95,9 @@ class CoverageTask(Part):
     targets: int = Field(description="Targets of each kind and seed.")
     ordinary: PlaceReport = Field(description="Targets drawn from all rows held out.")
     extreme: PlaceReport = Field(description="Targets drawn from the hundredth of these that is farthest out.")
-    chances: list[ChanceReport] = Field(description="Probabilities in ten bins beside what came true.")
+    chances: list[ChanceReport] = Field(
+        description="Probabilities in ten bins beside what came true, at designs with a guarantee."
+    )
     gap: Number = Field(
         description=f"The largest difference between both in a bin of at least {ENOUGH} designs; null where none is."
     )
@@ -235,7 +237,8 @@ def _task(
         extreme.append(found[1])
         about.append(found[2])
     every = [*ordinary, *extreme]
-    chances, gap = chance_reports(*(np.concatenate([getattr(p, n) for p in every]) for n in ("probability", "chance")))
+    said, came_true = (np.concatenate([getattr(p, n)[p.guarantee] for p in every]) for n in ("probability", "chance"))
+    chances, gap = chance_reports(said, came_true)
     return CoverageTask(
         dataset=stages.dataset.name,
         name=about[0]["name"],
