@@ -13,7 +13,7 @@ from invdesign_core.errors import DataError
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 from invdesign_core.workflow.chunks import ChunkedTable
-from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.run_folder import _write_parquet
 
 
 def data_with(labels):
@@ -50,7 +50,7 @@ def test_labels_that_are_accepted_come_back_from_every_file(tmp_path, labels, en
 
 def test_labels_of_several_types_can_be_kept_in_a_run_and_in_parts_of_a_table(tmp_path):
     table = pd.DataFrame({"target": [1, 2], "design.k": pd.Series(["1", 2], dtype=object)})
-    RunFolder(tmp_path)._write_parquet("d.parquet", table)
+    _write_parquet(tmp_path / "d.parquet", table)
     parts = ChunkedTable(tmp_path / "d.csv", {})
     parts.write(0, table)
     parts.join()
