@@ -149,8 +149,7 @@ def fault_of(
 
 def out_of_memory(error: BaseException, who: str = "") -> OutOfMemoryError | None:
     """Return what to say where the memory was not enough, as Python, NumPy, JAX and TensorFlow tell it; else None."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _with_causes(error):
         theirs = type(cause).__module__.partition(".")[0] in ("jax", "jaxlib", "tensorflow")
         if isinstance(cause, MemoryError) or (theirs and "RESOURCE_EXHAUSTED" in str(cause)):
             said = (str(cause).splitlines() or [""])[0][:200]
@@ -159,8 +158,17 @@ def out_of_memory(error: BaseException, who: str = "") -> OutOfMemoryError | Non
                 "close other programs, or ask for less at once: a smaller solver.starts, solver.rows_at_once or "
                 "training.batch_size, training.side_by_side = 1, a smaller surrogate; what was finished is kept",
             )
-        cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, and those that led to it; the chain of one that is raised again may be a circle."""
+    seen = set[int]()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def reason(error: BaseException) -> str:
@@ -177,9 +185,8 @@ def writing(path: Path, hint: str | None = None) -> Iterator[None]:
     except InvdesignError:
         raise
     except Exception as error:
-        cause: BaseException | None = error  # libraries may hide the operating system's error behind one of their own
-        while not (cause is None or isinstance(cause, OSError)):
-            cause = cause.__cause__ or cause.__context__
+        # Libraries may hide the operating system's error behind one of their own.
+        cause = next((each for each in _with_causes(error) if isinstance(each, OSError)), None)
         if cause is None:
             raise
         final = Path(*(re.sub(r"(?s)^\.(.*)\.partial$", r"\1", part) for part in path.parts))
