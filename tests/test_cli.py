@@ -373,7 +373,7 @@ def test_an_interrupted_run_is_resumed(console, tmp_path, invdesign):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.long)])
 def test_stdout_holds_the_result_only_on_either_backend(invdesign_process, backend):
     done = invdesign_process("run", "--backend", backend, *QUICK, "--set", "training.batch_size=200", "--json")
     assert done.code in (0, 1), done.err

@@ -348,7 +348,8 @@ def test_the_benchmark_measures_how_often_intervals_hold():
     assert task.ordinary.all_new > 0.5
     assert 0 < task.ordinary.width < 3
     assert task.extreme.designs == 4 * 2, "a hundredth of 400 rows"
-    assert sum(one.designs for one in task.chances) == task.ordinary.designs + task.extreme.designs
+    sure = [round(place.designs * (1 - place.without_guarantee)) for place in (task.ordinary, task.extreme)]
+    assert sum(one.designs for one in task.chances) == sum(sure) > 0
 
 
 def test_formulas_are_the_published_ones():
