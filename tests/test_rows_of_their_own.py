@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import keras
+import keras_tuner as kt
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +51,7 @@ def folds(n, k):
 
 def trained(run, parts, numbers=None):
     numbers = list(range(len(parts))) if numbers is None else numbers
-    nets = [run.build(None, number) for number in numbers]
+    nets = [run.build(kt.HyperParameters(), number) for number in numbers]
     outcomes = run.train(nets, numbers, "trial", "tune", [run._settings.epochs] * len(nets), parts=parts)
     return nets, outcomes
 
