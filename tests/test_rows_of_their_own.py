@@ -115,7 +115,7 @@ def test_each_row_is_seen_once_or_twice_in_an_epoch(monkeypatch):
             pass
 
     parts = [np.arange(0, 40, 2), np.arange(18)]
-    nets = [trainer(SETTINGS).build(None, i) for i in range(2)]
+    nets = [trainer(SETTINGS).build(kt.HyperParameters(), i) for i in range(2)]
     loop._run_program(Records(), nets, [1, 2], parts, 24, SETTINGS, Context(), "tune")
     for order in seen:
         for row, part in zip(order, parts, strict=True):
