@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from invdesign_core.visible import visible
+from invdesign_core.errors.visible import visible
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from distributions import imported_from, put
 from test_plugin_faults import Forest, builder, fails, fit, make, same, solve
 
 from invdesign_core.context import Context
-from invdesign_core.contract import hold_to
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, PluginError, TrainingError
 from invdesign_core.plugin import (
     Data,
@@ -30,6 +29,7 @@ from invdesign_core.plugin import (
     Variable,
 )
 from invdesign_core.registry import Registry
+from invdesign_core.registry.contract import hold_to
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.validate import load
 

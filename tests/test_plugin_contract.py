@@ -15,7 +15,6 @@ import pytest
 from conftest import ROOT, called
 
 from invdesign_core.context import Context
-from invdesign_core.contract import hold_to as checked
 from invdesign_core.data.data import Data
 from invdesign_core.errors import PluginError, SolverError
 from invdesign_core.plugin import (
@@ -36,6 +35,7 @@ from invdesign_core.plugin import (
     Warned,
 )
 from invdesign_core.registry import Entry, Provider, Registry
+from invdesign_core.registry.contract import hold_to as checked
 from invdesign_core.search.solver import call_solver
 from invdesign_core.surrogate.trainer import call_build
 from invdesign_core.surrogate.user_code import UserObject

@@ -18,6 +18,7 @@ import pytest
 from invdesign_core.data.data import TrainingRows
 from invdesign_core.designs.report import Report
 from invdesign_core.errors import ConfigError, RunStoreError
+from invdesign_core.errors.visible import visible
 from invdesign_core.report.formula import formula
 from invdesign_core.report.influence import influence
 from invdesign_core.report.page import page
@@ -30,7 +31,6 @@ from invdesign_core.surrogate.over_scenarios import OverScenarios
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
-from invdesign_core.visible import visible
 from invdesign_core.workflow.pages import write_report
 from invdesign_core.workflow.train import untested
 

@@ -10,7 +10,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 
-from invdesign_core.errors import ExitCode, OutOfMemoryError, plugin_errors
+from invdesign_core.errors import ExitCode, OutOfMemoryError, PluginError, plugin_errors, writing
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.networks import seeded
 
@@ -62,3 +62,19 @@ def test_a_memory_that_is_not_enough_is_said_with_what_to_do(ask, capsys):
     said = capsys.readouterr().err
     assert "the memory is not enough" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_causes_that_go_in_a_circle_are_followed_once(length, link, tmp_path):
+    errors = [ValueError(str(i)) for i in range(length)]
+    for one, other in zip(errors, [*errors[1:], errors[0]], strict=True):
+        setattr(one, link, other)
+
+    def fail():
+        raise errors[0]
+
+    with pytest.raises(PluginError, match="it failed"), plugin_errors("it"):
+        fail()
+    with pytest.raises(ValueError, match="0"), writing(tmp_path / "a"):
+        fail()

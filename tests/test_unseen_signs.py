@@ -19,7 +19,7 @@ from invdesign_core.cli.console import Watcher
 from invdesign_core.cli.output import print_csv
 from invdesign_core.context import CandidateStarted, Context, Progress, StageStarted
 from invdesign_core.errors import DataError
-from invdesign_core.visible import JOINERS, visible, visible_json, visible_toml
+from invdesign_core.errors.visible import JOINERS, visible, visible_json, visible_toml
 
 RED, TITLE, TURN, ISOLATE, C1 = "\x1b[31m", "\x1b]0;mine\x07", "\u202e", "\u2066", "\x9b31m"
 A, KIND, Y = f"a{TITLE}", f"k{TURN}ind", f"y{ISOLATE}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, split_arg_string
 
-from invdesign_core.visible import visible
+from invdesign_core.errors.visible import visible
 
 Offers = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 

@@ -27,10 +27,10 @@ from invdesign_core.designs.verdict import (
     tolerance_text,
 )
 from invdesign_core.errors import plural
+from invdesign_core.errors.visible import visible
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.units import behind, with_unit
 from invdesign_core.targets import Target
-from invdesign_core.visible import visible
 
 if TYPE_CHECKING:
     from invdesign_core.context import Event

@@ -27,13 +27,13 @@ from invdesign_core.data.files.options import Reading
 from invdesign_core.data.files.several import find_files
 from invdesign_core.data.quality import data_notes, data_warnings
 from invdesign_core.errors import InvdesignError, RunStoreError, plural
+from invdesign_core.errors.visible import visible_toml
 from invdesign_core.registry import build_options
 from invdesign_core.space.digits import near, typed
 from invdesign_core.space.space import Space
 from invdesign_core.space.text import split_names
 from invdesign_core.space.units import Units
 from invdesign_core.space.variables import Variable
-from invdesign_core.visible import visible_toml
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.validate import load
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from invdesign_core.errors import InvdesignError, RunStoreError, reason
-from invdesign_core.visible import visible, visible_json
+from invdesign_core.errors.visible import visible, visible_json
 
 if TYPE_CHECKING:
     import pandas as pd

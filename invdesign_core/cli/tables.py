@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from invdesign_core.visible import visible
+from invdesign_core.errors.visible import visible
 
 FIXED = 120
 """How wide to print into files and pipes, whatever the terminal is like."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.bookkeeping import LeaveOut, leave_out_line, row_numbers
 from invdesign_core.data.columns import is_constant, is_flat
+from invdesign_core.errors.visible import visible, visible_toml
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
-from invdesign_core.visible import visible, visible_toml
 
 if TYPE_CHECKING:
     from invdesign_core.data.data import Data

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import Data
 from invdesign_core.errors import DataError
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.space.variables import Variable
 
 ROUNDING = 1e-9

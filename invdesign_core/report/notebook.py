@@ -7,7 +7,7 @@ from html import escape as html_escape
 
 from invdesign_core.designs.report import RaceReport, SurrogateReport
 from invdesign_core.designs.verdict import Quality, number_text, r2_text
-from invdesign_core.visible import visible
+from invdesign_core.errors.visible import visible
 
 HEIGHT = 760
 """Pixels of a frame."""

@@ -23,6 +23,7 @@ from invdesign_core.designs.verdict import (
     values_of,
 )
 from invdesign_core.errors import plural
+from invdesign_core.errors.visible import visible
 from invdesign_core.report.formula import formula
 from invdesign_core.report.influence import MOST_POINTS, influence
 from invdesign_core.space.arrays import FloatArray
@@ -34,7 +35,6 @@ from invdesign_core.space.variables import Variable
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import FEW, Surrogate
 from invdesign_core.targets import Target
-from invdesign_core.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from invdesign_core.context import Context
 from invdesign_core.errors import SolverError, StopSolving, plugin_errors, plural
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.search.problem import Problem, SolverResult, Status
 from invdesign_core.space.arrays import FloatArray
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, fault_of, plugin_errors, plural
-from invdesign_core.faults import told
+from invdesign_core.errors.faults import told
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.loop import Outcome
 from invdesign_core.surrogate.scaling import Scaling, mean_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.errors import RunStoreError, near_or_all, writing
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.surrogate.sealed import file_digest, opened, plain, read_arrays, read_bytes, seal, whole_lines
 
 if TYPE_CHECKING:

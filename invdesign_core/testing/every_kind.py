@@ -13,7 +13,7 @@ from typing import Any
 import tomlkit
 from pydantic import ValidationError
 
-from invdesign_core.contract import hold_to
+from invdesign_core.registry.contract import hold_to
 from invdesign_core.testing.declared import check, does_not_apply, hold
 from invdesign_core.workflow.experiment import apply_overrides
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from invdesign_core.errors import InvdesignError, PluginError
-from invdesign_core.faults import told
+from invdesign_core.errors.faults import told
 from invdesign_core.plugin import KINDS, Plugin
 from invdesign_core.registry import build_options
 from invdesign_core.testing import datasets, every_kind, objectives, solvers, surrogates, tuners

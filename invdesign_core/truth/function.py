@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from invdesign_core.errors import ConfigError, InvdesignError
-from invdesign_core.faults import told
+from invdesign_core.errors.faults import told
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.simulated import CallError
 

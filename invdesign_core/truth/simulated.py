@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from invdesign_core.errors import plural
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.space.arrays import FloatArray
 
 if TYPE_CHECKING:

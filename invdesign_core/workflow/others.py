@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from invdesign_core.contract import hold_to
 from invdesign_core.data.data import Data
 from invdesign_core.errors import ConfigError, PluginError, plugin_errors
 from invdesign_core.plugin import Context, Plugin, Solver
 from invdesign_core.registry import Arrangement, Provider, Registry, build_options
+from invdesign_core.registry.contract import hold_to
 
 
 class PluginsSection(BaseModel):

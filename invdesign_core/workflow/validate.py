@@ -13,7 +13,7 @@ from invdesign_core.data.data import Data, Rows, TrainingRows
 from invdesign_core.data.plausible import check_values
 from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, PluginError, plugin_errors
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.plugin import Dataset, Objective, Race, SurrogateBuilder, UserObject
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import check_losses

@@ -18,7 +18,6 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
-from invdesign_core.contract import hold_to
 from invdesign_core.errors import (
     ConfigError,
     PluginError,
@@ -33,8 +32,9 @@ from invdesign_core.errors import (
     require_section,
     said,
 )
-from invdesign_core.faults import told
+from invdesign_core.errors.faults import told
 from invdesign_core.plugin import KINDS, Plugin
+from invdesign_core.registry.contract import hold_to
 from invdesign_core.surrogate.user_code import import_named
 
 if TYPE_CHECKING:

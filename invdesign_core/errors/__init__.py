@@ -17,9 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from invdesign_core.faults import USE_OPS, is_symbolic, told
-from invdesign_core.faults import described as described
-from invdesign_core.visible import visible
+from invdesign_core.errors.faults import USE_OPS, is_symbolic, told
+from invdesign_core.errors.faults import described as described
+from invdesign_core.errors.visible import visible
 
 
 class ExitCode(IntEnum):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from invdesign_core.errors import PluginError
-from invdesign_core.faults import kind_of
+from invdesign_core.errors.faults import kind_of
 from invdesign_core.plugin import KINDS, Objective, Plugin, Race, Solver, SurrogateBuilder
 
 NEEDED: dict[str, dict[str, tuple[str, ...]]] = {
