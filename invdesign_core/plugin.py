@@ -379,6 +379,8 @@ class Solver(StartOptions, Plugin):
     """Of ``linear`` and ``discrete``; what isn't handled the core takes care of, or refuses."""
     rank: ClassVar[int | None] = 100
     """The order in which `auto` asks, smaller first; None is never."""
+    in_threads: ClassVar[bool] = False
+    """Whether several calls of `solve` may run in threads of one process, for parts of a table of targets."""
 
     def solve(self, problem: Problem, u0: FloatArray, ctx: Context) -> SolverResult:
         """Improve (b, e) start points, row by row.

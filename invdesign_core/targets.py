@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -428,7 +429,16 @@ class Targets:
         asked = found.asked.any(axis=1)
         if not asked.all():
             raise ConfigError(f"targets, row {int(np.argmin(asked)) + 1}: no output has a target")
-        return found
+        return found._compact()
+
+    def _compact(self) -> Targets:
+        """Return the same in less memory: what is alike in all rows once, and set points once for both sides."""
+        less: dict[str, Any] = {
+            name: np.broadcast_to(array[:1], array.shape)
+            for name in ("weight", "tolerance", "direction")
+            if ((array := getattr(self, name)) == array[:1]).all()
+        }
+        return replace(self, **less, upper=self.lower if np.array_equal(self.lower, self.upper) else self.upper)
 
     @classmethod
     def _free(cls, count: int, outputs: Sequence[str], spread: FloatArray) -> Targets:
@@ -451,7 +461,8 @@ class Targets:
 
     def constrained(self, limits: Mapping[str, Target], exact: Sequence[str]) -> Targets:
         """Return the same with limits that every design has to keep, of some of the outputs that are `exact`."""
-        found = replace(self, exact=tuple(exact), hard=tuple(limits))
+        own: dict[str, Any] = {name: getattr(self, name).copy() for name in ("lower", "upper", "weight")}
+        found = replace(self, **own, exact=tuple(exact), hard=tuple(limits))
         for name, limit in limits.items():
             m = found.outputs.index(name)
             found.lower[:, m], found.upper[:, m], found.weight[:, m] = limit.lower, limit.upper, 1.0
@@ -461,6 +472,12 @@ class Targets:
         """Return some of the targets."""
         by_row = ("lower", "upper", "weight", "tolerance", "direction")
         return replace(self, **{name: getattr(self, name)[rows] for name in by_row})
+
+    @cached_property
+    def kinds(self) -> Targets:
+        """One target of each kind: those of a kind have limits and extrema of the same outputs."""
+        pattern = np.packbits(np.hstack([self.limited, self.asked]), axis=1)
+        return self.take(np.sort(np.unique(pattern, axis=0, return_index=True)[1]))
 
     def __len__(self) -> int:
         """Return the number t of targets."""

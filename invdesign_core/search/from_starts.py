@@ -191,7 +191,8 @@ def _shortened(
     y = surrogate.units(z, x)
 
     def as_good(tried: FloatArray, before: FloatArray) -> Mask:
-        now = surrogate.predict_z(tried).mean
+        now, other = z.copy(), np.flatnonzero((tried != x).any(axis=1))
+        now[other] = surrogate.predict_z(tried[other]).mean
         changed = surrogate.units(now, tried)
         worse = (np.abs(now - z) > allowed) | (np.isfinite(z) & ~np.isfinite(now))
         worse |= targets.met(y, groups) & ~targets.met(changed, groups)

@@ -70,7 +70,7 @@ class InverseProblem:
     second: SecondModel | None = None  # tells how far the surrogate's answers can be trusted
     errors: Mapping[str, float] = field(default_factory=dict)  # the surrogate's typical ones, where it was tested
     first: int = 0  # number of the first target in the whole of the work, where targets are solved in chunks
-    whole: Targets | None = None  # all targets of the work, where these are some of them
+    whole: Targets | None = None  # one of each kind of all targets of the work, where these are some of them
 
     @property
     def near_to(self) -> NearTo:
@@ -121,8 +121,8 @@ class InverseProblem:
             self,
             targets=self.targets.take(rows),
             fixed_inputs=None if self.fixed_inputs is None else self.fixed_inputs[rows],
-            first=self.first + int(np.arange(len(self.targets))[rows][0]),
-            whole=self.whole or self.targets,
+            first=self.first + int((rows.start or 0) if isinstance(rows, slice) else rows[0]),
+            whole=self.whole or self.targets.kinds,
         )
         for name in ("losses", "data", "nearness"):
             part.__dict__[name] = getattr(self, name)

@@ -85,6 +85,15 @@ class LossFunctions:
         spread = () if z.std is None else (z.std,)
         return np.asarray(self._loss(z.mean, goal.lower, goal.upper, goal.weight, *spread), dtype=np.float64)
 
+    def losses_of_all(self, z: Prediction, goal: Goal) -> FloatArray:
+        """Return the (t, n) losses of n predictions in z for each of t goals."""
+        n, t = len(z.mean), len(goal.lower)
+        if t > 1 and self._pairs is not None:
+            spread = () if z.std is None else (z.std,)
+            return np.asarray(self._pairs((z.mean, *spread), (goal.lower, goal.upper, goal.weight)))
+        tiled = Prediction(np.tile(z.mean, (t, 1)), None if z.std is None else np.tile(z.std, (t, 1)))
+        return self.loss_of(tiled, goal.take(np.repeat(np.arange(t), n))).reshape(t, n)
+
     def value_and_grad(self, u: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray]:
         """Return (k,) losses and their (k, e) gradients in u; infinite and 0 where not finite."""
         loss, gradient = self._value_and_grad(self.to_x(u), goal.lower, goal.upper, goal.weight)
@@ -155,6 +164,19 @@ class LossFunctions:
             return self._asked("loss", Prediction(mean, std), self._goal(lower, upper, weight))
 
         return self._program("_loss", lambda: backend.load().value(loss, []))
+
+    @cached_property
+    def _pairs(self) -> Any:
+        """The loss for all pairs of predictions and goals, where the backend has such programs."""
+        kind = backend.load().Pairs
+        if kind is None:
+            return None
+
+        def loss(mean: Any, *rest: Any) -> Any:
+            *std, lower, upper, weight = rest
+            return self._asked("loss", Prediction(mean, *std), self._goal(lower, upper, weight))
+
+        return self._program("_pairs", lambda: kind(loss))
 
     def _program(self, name: str, compiled: Callable[[], Any]) -> Any:
         """Return a compiled function, which the surrogate keeps for the next solve with this objective.

@@ -25,6 +25,7 @@ class Solver(Protocol):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     handles: ClassVar[frozenset[str]]
+    in_threads: ClassVar[bool]
 
     @property
     def label(self) -> str:

@@ -19,6 +19,8 @@ from invdesign_core.targets import Goal, Prediction
 SCREENED_PER_START = 64
 """Points that `screened` looks at for each start."""
 SCREENED_LIMIT = 16384
+FEW = 16
+"""So many smallest losses are looked for one by one."""
 KNOWN_LIMIT = 4096
 """Training rows that `screened` looks at besides."""
 
@@ -179,10 +181,25 @@ def _in_polytope(method: str, count: int, boxes: Boxes, ctx: Context) -> FloatAr
 
 def _best_of_all_and_parts(points: FloatArray, losses: FloatArray, parts: list[IndexArray], count: int) -> FloatArray:
     """Return (t, count, e) of (t, n, e) points: half of them the best of all, the other half the best of each part."""
-    chosen = [np.argsort(losses, axis=1, kind="stable")[:, : (count + 1) // 2]]
+    chosen = [_smallest(losses, (count + 1) // 2)]
     for part in parts[: count // 2]:  # as many as there are starts, whatever the number of targets
         chosen.append(part[np.argmin(losses[:, part], axis=1)][:, None])
     return np.asarray(np.take_along_axis(points, np.concatenate(chosen, axis=1)[:, :, None], axis=1))
+
+
+def _smallest(losses: FloatArray, count: int) -> IndexArray:
+    """Return the (t, count) positions of the smallest of (t, n) losses, the first of equal ones first."""
+    if count <= FEW and count < losses.shape[1]:  # sorting all takes far longer
+        left, each, found = losses.copy(), np.arange(len(losses)), list[IndexArray]()
+        for _ in range(count):
+            at = np.argmin(left, axis=1)
+            if not np.isfinite(left[each, at]).all():  # where nothing is left, the first would be found again
+                break
+            left[each, at] = np.inf
+            found.append(at)
+        else:
+            return np.stack(found, axis=1)
+    return np.argsort(losses, axis=1, kind="stable")[:, :count]
 
 
 def _space_filling(method: str, count: int, dimensions: int, ctx: Context) -> FloatArray:
@@ -205,15 +222,14 @@ def _best_rows(forward: LossFunctions, z: Prediction, goal: Goal, count: int) ->
 
 def losses_of(forward: LossFunctions, z: Prediction, goal: Goal) -> FloatArray:
     """Return the (t, n) losses of n predictions for t goals; infinite where not finite."""
-    n, t = len(z.mean), len(goal.lower)
-    rows = np.repeat(np.arange(t), n)
     if np.isnan(z.mean).any():  # not measured, or no prediction: bad only where that output is asked for
+        n, t = len(z.mean), len(goal.lower)
+        rows = np.repeat(np.arange(t), n)
         asked = np.tile(goal.weight[:, None, :] > 0, (1, n, 1)).reshape(t * n, -1)
         mean = np.tile(z.mean, (t, 1))
         loss = forward.loss_of(Prediction(np.where(np.isnan(mean), 0.0, mean)), goal.take(rows))
         return np.where((np.isnan(mean) & asked).any(axis=1), np.inf, loss).reshape(t, n)
-    tiled = Prediction(np.tile(z.mean, (t, 1)), None if z.std is None else np.tile(z.std, (t, 1)))
-    loss = forward.loss_of(tiled, goal.take(rows)).reshape(t, n)
+    loss = forward.losses_of_all(z, goal)
     return np.where(np.isfinite(loss), loss, np.inf)
 
 

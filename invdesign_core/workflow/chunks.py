@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +48,8 @@ class ChunkedTable:
             if not self.done:
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        for number in self.done:
-            self._read(number)
+        for match in self._files().values():
+            self._read(match)
 
     @property
     def done(self) -> set[int]:
@@ -69,22 +69,29 @@ class ChunkedTable:
             write_pieces(self.target, self.tables(), self._hint)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def tables(self) -> Iterator[pd.DataFrame]:
-        """Return the parts in their order."""
-        import pandas as pd
+    def tables(self, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Return the parts in their order, or some of the columns, of those that there are."""
+        for _, table in self.numbered(columns):
+            yield table
 
-        for number in sorted(self.done):
-            yield pd.read_parquet(io.BytesIO(self._read(number)))
+    def numbered(self, columns: Collection[str] | None = None) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Return the parts with their numbers, in their order."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        for number, match in sorted(self._files().items()):
+            content = io.BytesIO(self._read(match))
+            wanted = None if columns is None else [name for name in pq.read_schema(content).names if name in columns]
+            yield number, pd.read_parquet(content, columns=wanted)
 
     def _files(self) -> dict[int, re.Match[str]]:
         matches = (_PART.fullmatch(path.name) for path in self.folder.glob("*.parquet"))
         return {int(match[1]): match for match in matches if match}
 
-    def _read(self, number: int) -> bytes:
+    def _read(self, match: re.Match[str]) -> bytes:
         """Return a part as it was written."""
-        match = self._files()[number]
         hint = "delete this file; its targets will be solved again"
-        return read_bytes(self.folder / match[0], hint, match[2], _salt(number))
+        return read_bytes(self.folder / match[0], hint, match[2], _salt(int(match[1])))
 
     def _check(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"

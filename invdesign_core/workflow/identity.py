@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,11 @@ PACKAGES = {"jax": ("jax", "jaxlib"), "tensorflow": ("tensorflow",)}
 
 def digest(*parts: Any) -> str:
     """Return a digest of arrays, bytes and plain values, exact to the last bit."""
+    return _digest(parts)
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    """Return a digest of parts that need not be in memory together."""
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray) and part.dtype != object:
@@ -43,12 +48,13 @@ def of_table(frame: pd.DataFrame) -> str:
     """Return a digest of a table: its columns' names in their order, and its cells."""
     import pandas as pd
 
-    cells = [
-        part
-        for i, name in enumerate(frame.columns)
-        for part in (str(name), pd.util.hash_pandas_object(frame.iloc[:, i], index=False).to_numpy())
-    ]
-    return digest(len(frame), *cells)
+    def parts() -> Iterator[Any]:
+        yield len(frame)
+        for i, name in enumerate(frame.columns):
+            yield str(name)
+            yield pd.util.hash_pandas_object(frame.iloc[:, i], index=False).to_numpy()
+
+    return _digest(parts())
 
 
 def of_files(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Context, Event, Local, Piece, Progress, StageStarted, within
+from invdesign_core.context import Compute, Context, Event, Local, Piece, Progress, StageStarted, Threads, within
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge, name_conditions
 from invdesign_core.designs.verdict import Quality
@@ -23,6 +23,7 @@ from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.expressions import Expression
 from invdesign_core.space.space import Space
 from invdesign_core.space.units import NO_UNITS, Units
+from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.surrogate import warn_of_flat
 from invdesign_core.targets import ROUNDOFF, Target, Targets, check_targets
@@ -37,6 +38,10 @@ from invdesign_core.workflow.train import ForwardModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+THREADS = 4
+"""Parts of a table that are solved side by side at most: what is not compiled takes turns."""
 
 
 def pose(
@@ -194,9 +199,7 @@ def invert_many(
     quiet = replace(ctx, emit=lambda event: None if event.kind in ("progress", "stage") else ctx.emit(event))
     chunks = {first: slice(first, min(first + size, total)) for first in range(0, total, size)}
     pieces = [Piece(f"targets {c.start + 1} to {c.stop}", c) for first, c in chunks.items() if first not in skip]
-    # A simulator asks for its own designs in pieces, and remembers all of them.
-    compute = ctx.compute if problem.truth is None else Local()
-    results = compute.map(quiet, _solved_chunk, (problem, plan), pieces)
+    results = _compute(problem, ctx).map(quiet, _solved_chunk, (problem, plan), pieces)
     for first, chunk in chunks.items():
         if first in skip:
             yield first, None
@@ -210,6 +213,16 @@ def invert_many(
         yield first, name_conditions(found, problem.surrogate.scenarios)
         if found.interrupted:
             return
+
+
+def _compute(problem: InverseProblem, ctx: Context) -> Compute:
+    """Return who solves the parts of a table: this process does some side by side where what they call allows it."""
+    if problem.truth is not None:  # a simulator asks for its own designs in pieces, and remembers all of them
+        return Local()
+    if not isinstance(ctx.compute, Local) or not (problem.solver.in_threads and problem.surrogate.differentiable):
+        return ctx.compute
+    count = min(backend.processors(), THREADS)
+    return Threads(count) if count > 1 else ctx.compute
 
 
 def _solved_chunk(shared: tuple[InverseProblem, Plan], chunk: slice, ctx: Context) -> Answers:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,23 @@ def tally(written: pd.DataFrame, targets: Targets, first: int = 1) -> dict[str, 
         "measured": int(by_rows.sum()),
         "beaten": int((reached & extremum & answered).sum()),
         "without_guarantee": int((~written["guarantee"].astype(bool)).sum()) if "guarantee" in written else None,
+    }
+
+
+def tally_of_parts(parts: Iterable[tuple[int, pd.DataFrame]], targets: Targets) -> dict[str, Any]:
+    """Count what came of the targets of a table that comes in parts, each with the number of its first one from 0."""
+    found = list[dict[str, Any]]()
+    for (first, table), (end, _) in pairwise(chain(parts, [(len(targets), None)])):
+        assert table is not None
+        found.append(tally(table, targets.take(slice(first, end)), first + 1))
+    statuses = {part["status"] for part in found}
+    status = next(word for word in ("not met", "optimised", "met") if word in statuses)
+    counted = ("targets", "met", "optimised", "measured", "beaten")
+    unsure = [part["without_guarantee"] for part in found]
+    return {
+        "status": status,
+        **{key: sum(part[key] for part in found) for key in counted},
+        "without_guarantee": None if None in unsure else sum(unsure),
     }
 
 

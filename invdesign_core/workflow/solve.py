@@ -37,6 +37,7 @@ from invdesign_core.workflow.result import (
     make_report,
     put_off,
     tally,
+    tally_of_parts,
     told_of_failure,
     with_verdict,
 )
@@ -189,8 +190,6 @@ def solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None =
 
 def _solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None) -> TableReport:
     """Find designs for every row of a table of targets, and go on where an earlier process was stopped."""
-    import pandas as pd
-
     ctx, model = p.ctx, p.model
     frame = as_targets(frame, p.base, (*model.surrogate.outputs, *p.derive), ctx, p.units)
     problem = p.problem(frame)
@@ -221,7 +220,7 @@ def _solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None)
     resumed = len(frame) - solved
     if resumed:
         ctx.note(f"already solved, and not solved again: {resumed} of {plural(len(frame), 'target')}")
-    written = pd.concat(part[[name for name in NEEDED if name in part]] for part in parts.tables())
+    counted = tally_of_parts(parts.numbered(NEEDED), problem.targets)
     best = shown_of(parts.tables())
     parts.join()
     _write_scenarios(problem, out, ctx)
@@ -229,7 +228,7 @@ def _solve_table(p: Prepared, frame: pd.DataFrame, out: Path, page: Path | None)
         out=str(out),
         run=str(p.source),
         verdict="",
-        **tally(written, problem.targets),
+        **counted,
         units=dict(p.units.of),
         starts=_summed(counts),
         truth=truth_report(sum_of(asked)),

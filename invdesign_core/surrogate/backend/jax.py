@@ -78,6 +78,39 @@ def value(fn: Function, variables: Sequence[Any]) -> Compiled:
     return Compiled(fn, variables, ONE_SIZE)
 
 
+class Pairs:
+    """``fn(*ones, *others) -> (r,)`` compiled for all pairs of n rows with t others, which never lie in memory."""
+
+    BLOCK = 64
+    """So many others go through one program, the last of them repeated where there are fewer."""
+
+    def __init__(self, fn: Function) -> None:
+        def block(ones: Any, others: Any) -> Any:
+            def one(other: Any) -> Any:
+                return fn(*ones, *(jnp.broadcast_to(a, (len(ones[0]), *a.shape)) for a in other))
+
+            return jax.lax.map(one, others)  # all at once would take twenty times as long on a processor
+
+        self._call = jax.jit(block)
+        self._known: set[tuple[int, ...]] = set()
+        self.compile_seconds = 0.0
+
+    def __call__(self, ones: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """Return (t, n) results for (n, …) rows and (t, …) others."""
+        began = time.perf_counter()
+        n, t = len(ones[0]), len(others[0])
+        ones = [a.astype(np.float32) for a in ones]
+        parts = [
+            self._call(ones, [_filled(a[at : at + self.BLOCK], self.BLOCK) for a in others])
+            for at in range(0, t, self.BLOCK)
+        ]
+        if (n, len(ones)) not in self._known:
+            jax.block_until_ready(parts)
+            self._known.add((n, len(ones)))
+            self.compile_seconds += time.perf_counter() - began
+        return _joined(parts, t)
+
+
 def value_and_grad(fn: Function, variables: Sequence[Any]) -> Compiled:
     """Compile ``fn(x, *rows) -> (r,)`` together with its (r, e) gradient in x; rows are independent."""
 

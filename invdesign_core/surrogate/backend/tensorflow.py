@@ -15,6 +15,9 @@ Function = Callable[..., Any]
 SideBySide = None
 """TensorFlow trains one network after another: `tf.vectorized_map` compiles again, without a word, at every call."""
 
+Pairs = None
+"""Only JAX has programs for all pairs of rows; here they are laid out."""
+
 
 class Compiled:
     """``fn(x, *rows)`` compiled once for an unknown number of rows.

@@ -41,6 +41,7 @@ class LeastSquares(Solver):
     needs: ClassVar[frozenset[str]] = frozenset({"gradient", "residuals"})
     handles: ClassVar[frozenset[str]] = frozenset({"linear"})
     rank: ClassVar[int] = 10
+    in_threads: ClassVar[bool] = True
 
     max_iterations: int = Field(60, ge=1, description="Rounds at most.")
     gtol: float = Field(1e-6, ge=0, description="Stop when no projected gradient component is larger.")
