@@ -270,7 +270,8 @@ class CrossValidation:
         epochs = epochs or [self._settings.epochs] * len(models)
         if self._elastic:
             steps = -(-max(len(learns) for learns, _ in parts) // self._settings.batch_size)
-            times = max(1, min(round(STEPS / steps), min(epochs) // 10))
+            shortest = min(*epochs, max(1, round(QUICK * self._settings.epochs)))  # one length, compiled once
+            times = max(1, min(round(STEPS / steps), shortest // 10))
             parts = [(np.tile(learns, times), watched) for learns, watched in parts]
             epochs = [-(-count // times) for count in epochs]
         return self._trainer.train(models, numbers, purpose, "race", epochs, parts=parts)
