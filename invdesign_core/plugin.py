@@ -254,6 +254,10 @@ class SurrogateBuilder(Plugin):
         """Return this builder as it suits a second model, which is to be quick, for so many distinct designs."""
         return self
 
+    def as_belief(self) -> SurrogateBuilder:
+        """Return this builder as it suits the planning of experiments from few rows."""
+        return self
+
     def user_code(self, ctx: Context) -> Sequence[UserObject]:
         """Return the code of the user's own that `build` works with; a search is resumed only while it is the same.
 

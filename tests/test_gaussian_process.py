@@ -94,10 +94,22 @@ def test_the_likelihood_has_the_gradient_that_it_gives() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(30, 4))
     rows = Rows(x, np.sin(x[:, 0]), rng.integers(1, 4, 30).astype(float), within=0.3, count=70)
-    likelihood = Likelihood(rows, np.array([0, 1, 1, 2]), np.array([1.0, 0.5, 2.0, 1.0]))
-    at, step = np.array([0.1, 0.5, -0.3, -3.0]), 1e-6 * np.eye(4)
-    central = [(likelihood(at + s)[0] - likelihood(at - s)[0]) / 2e-6 for s in step]
-    np.testing.assert_allclose(likelihood(at)[1], central, rtol=1e-5)
+    for exploring in (False, True):
+        likelihood = Likelihood(rows, np.array([0, 1, 1, 2]), np.array([1.0, 0.5, 2.0, 1.0]), exploring)
+        at, step = np.array([0.1, 0.5, -0.3, -3.0]), 1e-6 * np.eye(4)
+        central = [(likelihood(at + s)[0] - likelihood(at - s)[0]) / 2e-6 for s in step]
+        np.testing.assert_allclose(likelihood(at)[1], central, rtol=1e-5)
+
+
+def test_an_exploring_process_does_not_take_a_few_rows_of_waves_for_noise() -> None:
+    noise = []
+    for seed in range(6):
+        x = np.random.default_rng(seed).uniform(-1.7, 1.7, (8, 1))
+        y = np.sin(6 * x)
+        y /= y.std()
+        noise.append([GaussianProcess(1, 1, exploring=way).fit(x, y).noise[0] for way in (False, True)])
+    plain, exploring = np.max(noise, axis=0)
+    assert exploring < 0.25 < 0.5 < plain
 
 
 def test_repeated_designs_are_one_design_with_the_mean_of_their_measurements_and_less_noise() -> None:

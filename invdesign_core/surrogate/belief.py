@@ -21,6 +21,8 @@ from invdesign_core.surrogate.trainer import Trainer
 
 FITTED = 400
 """Rows that the hyper-parameters of a process beside the surrogate are found on, at most."""
+FEW = 100
+"""Rows up to which a process of its own is fitted in any case: one that is not as sure of what they say."""
 NEAREST = 300
 """Rows that a process looks at, at most: those nearest to the designs in question."""
 
@@ -143,11 +145,12 @@ class Belief:
 def believe(surrogate: Surrogate, known: TrainingRows, builder: Builder, ctx: Context) -> Belief:
     """Return what is believed by a surrogate and the rows that it learnt from.
 
-    The process is the surrogate's own where it has one among its members; else one that `builder` builds is fitted to
-    some of the rows.
+    The process is the surrogate's own where it has one among its members, and there are more than a few rows; else one
+    that `builder` builds is fitted to some of the rows.
     """
     found = _own_process(surrogate)
-    process, scaling = found if found is not None else _fitted(surrogate, known, builder, ctx)
+    own = found is not None and len(known.x) > FEW
+    process, scaling = found if own and found is not None else _fitted(surrogate, known, builder, ctx)
     rows = np.arange(len(known.x))
     if len(rows) > NEAREST:  # until it is known which designs are in question
         rows = np.sort(ctx.rng("belief").permutation(len(rows))[:NEAREST])

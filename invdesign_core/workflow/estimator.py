@@ -281,7 +281,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         belief = belief_of(surrogate, self.known_, self._registry(), self._context())
         if target is None:
             space = self._design().apply(surrogate.space, surrogate.outputs)
-            found = propose_anywhere(space, belief, n, self._context(), repeats)
+            found = propose_anywhere(space, belief, surrogate, n, self._context(), repeats)
             found = as_told(found, self._second(self._context(), self._registry()), self.known_.y)
         else:
             problem, ctx = self._problem(self._wanted(target))

@@ -86,7 +86,7 @@ def learn_table(
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
-        before = as_told(described(measured.x, belief, None), model.second, model.known.y)
+        before = as_told(described(measured.x, belief, None, model.surrogate), model.second, model.known.y)
         since = rows_at_the_beginning(p)
         total = len(model.known.x) + len(measured.x)
         if not afresh and total >= TWICE * since:

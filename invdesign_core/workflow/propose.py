@@ -24,7 +24,7 @@ from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
-from invdesign_core.surrogate.belief import Belief, WithInputs, believe
+from invdesign_core.surrogate.belief import FEW, Belief, WithInputs, believe
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -77,7 +77,7 @@ def belief_of(surrogate: Surrogate, known: TrainingRows | None, registry: Regist
     if known is None:
         raise ConfigError("no measured rows are known, so nothing can be proposed", "take a run that has its rows")
     builder: Any = registry.create("surrogate", PROCESS, {})
-    return believe(surrogate, known, builder, ctx)
+    return believe(surrogate, known, builder.as_belief() if len(known.x) <= FEW else builder, ctx)
 
 
 def propose_for(
@@ -120,7 +120,7 @@ def propose_for(
             apart=apart,
         )
         x = choice.experiments(count, near, worth, ctx.rng(purpose, number))
-        found.append(described(x, near, targets))
+        found.append(described(x, near, targets, problem.surrogate))
     return found
 
 
@@ -144,12 +144,14 @@ def _worth(targets: Targets, scale: FloatArray, known: TrainingRows, belief: Any
     return Worth.of(targets, scale, belief.predict(known.x[best])[0], seed)
 
 
-def propose_anywhere(space: Space, belief: Belief, count: int, ctx: Context, repeats: bool = False) -> Proposed:
+def propose_anywhere(
+    space: Space, belief: Belief, surrogate: Surrogate, count: int, ctx: Context, repeats: bool = False
+) -> Proposed:
     """Return the experiments where least is known."""
     taken = np.zeros((0, space.width)) if repeats else belief.known.measured.x
     worth = Worth.of(None, belief.scaling.y_scale, np.zeros((0, len(belief.noise))), 0)
     choice = Choice(space, np.zeros((0, space.width)), taken)
-    return described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None)
+    return described(choice.experiments(count, belief, worth, ctx.rng("propose")), belief, None, surrogate)
 
 
 def as_told(
@@ -170,14 +172,15 @@ def as_told(
     return replace(found, half=half, level=second.level, probability=probability)
 
 
-def described(x: FloatArray, belief: Any, targets: Targets | None) -> Proposed:
-    """Return designs with what is believed of them."""
-    mean, std = belief.predict(x)
+def described(x: FloatArray, belief: Any, targets: Targets | None, surrogate: Surrogate) -> Proposed:
+    """Return designs with what the surrogate predicts, and what is believed of how far that is off."""
+    believed, std = belief.predict(x)
     probability = None
     if targets is not None and targets.limited.any():
-        worth = Worth.of(targets, np.ones(mean.shape[1]), mean[:0], 0)
-        probability = np.exp(worth.log_probability(mean, np.hypot(std, belief.noise)))
-    return Proposed(x, mean, std, np.asarray(belief.noise), probability)
+        worth = Worth.of(targets, np.ones(believed.shape[1]), believed[:0], 0)
+        probability = np.exp(worth.log_probability(believed, np.hypot(std, belief.noise)))
+    mean = surrogate.predict(x).mean if len(x) else believed
+    return Proposed(x, mean, np.hypot(std, mean - believed), np.asarray(belief.noise), probability)
 
 
 def propose_one(
@@ -198,7 +201,9 @@ def propose_one(
         ctx.note("no target was given: these are the experiments where least is known")
         space = p.experiment.design.apply(p.base, surrogate.outputs)
         check_bounds(space)
-        found = as_told(propose_anywhere(space, belief, batch, ctx, repeats), p.model.second, p.model.known.y)
+        found = as_told(
+            propose_anywhere(space, belief, surrogate, batch, ctx, repeats), p.model.second, p.model.known.y
+        )
     if len(found.x) < batch:
         ctx.warn(f"only {plural(len(found.x), 'experiment')} of {batch}: no other design that is allowed was found")
     inputs = space.decode(found.x)

@@ -54,6 +54,12 @@ class GaussianProcess(SurrogateBuilder):
         2, ge=1, description="Searches for the hyper-parameters of each output, of which the best counts."
     )
 
+    exploring: bool = Field(
+        False,
+        description="Take short lengths and little noise for more probable. From few rows it is then better known how "
+        "little is known, as suits the planning of experiments; predictions are some percent worse.",
+    )
+
     def recipe(self, rows: int) -> Mapping[str, Any]:
         """Return that it needs no rows to watch, and that another member would be the same."""
         return {"members": 1, "validation": 0.0}
@@ -62,6 +68,10 @@ class GaussianProcess(SurrogateBuilder):
         """Return a process that is quick to fit: one search on a few hundred rows, and neighbours where many are."""
         quick = {"starts": 1, "search_rows": SEARCH_ROWS}
         return self.model_copy(update=quick if rows <= MOST_ROWS else quick | {"neighbours": NEIGHBOURS})
+
+    def as_belief(self) -> SurrogateBuilder:
+        """Return a process that does not take few rows for noise."""
+        return self.model_copy(update={"exploring": True})
 
     def build(self, hp: kt.HyperParameters, data: Data, ctx: Context) -> keras.Model:
         """Return the model, whose `fit` finds hyper-parameters and coefficients."""
@@ -83,6 +93,7 @@ class GaussianProcess(SurrogateBuilder):
             "blocks": blocks_of(data),
             "starts": self.starts,
             "search_rows": self.search_rows,
+            "exploring": self.exploring,
             "seed": ctx.seed_for("process"),
         }
         if self.neighbours is None:

@@ -22,6 +22,11 @@ NOISE = (1e-10, 1e3)
 """Lowest and highest noise variance, in units of the signal variance."""
 PRIOR_DEVIATION = np.sqrt(3.0)
 """Of the logarithm of a length."""
+NEARER = -1.76
+"""What an exploring process takes off the mean logarithm of a length: its mode is then that of the density of lengths
+where inputs lie evenly between 0 and 1."""
+QUIET = -4.0
+"""Logarithm of the noise ratio above which an exploring process takes it for less probable, by a normal density."""
 FIRST_STARTS = ((1.0, 1e-2), (3.0, 1e-3))
 """Length, in units of the square root of the number of columns, and noise ratio where the first searches begin."""
 MANY = 1000
@@ -90,15 +95,17 @@ class Likelihood:
     no parameter of the search (Rasmussen and Williams, "Gaussian processes for machine learning", 2006, section 5.4.1).
     The prior of the lengths is the log-normal one of Hvarfner, Hellsten and Nardi, "Vanilla Bayesian optimization
     performs great in high dimensions", ICML 2024: longer where there are more columns. Columns of one block share a
-    length.
+    length. One that is `exploring` has the modes of that paper, whose densities are those of lengths and noise and not
+    of their logarithms: few rows are then taken for a wavy function rather than for noise.
     """
 
-    def __init__(self, rows: Rows, blocks: NDArray[np.intp], factor: FloatArray) -> None:
+    def __init__(self, rows: Rows, blocks: NDArray[np.intp], factor: FloatArray, exploring: bool = False) -> None:
         """Take the (e,) number of each column's block, from 0, and what each column's length is beside its block's."""
         self._rows, self._blocks, self._count = rows, blocks, int(blocks.max()) + 1
         self._x = rows.x / factor
         self._factor = factor
-        self._mean_length = np.sqrt(2.0) + 0.5 * np.log(self._count)
+        self._exploring = exploring
+        self._mean_length = np.sqrt(2.0) + 0.5 * np.log(self._count) + (NEARER if exploring else 0.0)
 
     def start(self, length: float, noise_ratio: float) -> FloatArray:
         """Return parameters with one length for all blocks."""
@@ -138,14 +145,14 @@ class Likelihood:
         more = rows.count - n
         variance = (rows.y @ weights + rows.within / ratio) / rows.count
         deviation = (parameters[:-1] - self._mean_length) / PRIOR_DEVIATION
-        value = 0.5 * (
-            rows.count * np.log(variance) + log_determinant + more * np.log(ratio) + float(deviation @ deviation)
-        )
+        loud = max(float(parameters[-1]) - QUIET, 0.0) if self._exploring else 0.0
+        prior = float(deviation @ deviation) + loud**2
+        value = 0.5 * (rows.count * np.log(variance) + log_determinant + more * np.log(ratio) + prior)
         inverse = lapack.dpotri(factor, overwrite_c=1)[0]
         inner = np.triu(inverse)
         inner += np.triu(inverse, 1).T
         inner -= np.outer(weights, weights / variance)
-        by_noise = 0.5 * (np.diag(inner) @ noise + more - rows.within / (ratio * variance))
+        by_noise = 0.5 * (np.diag(inner) @ noise + more - rows.within / (ratio * variance)) + loud
         inner *= slope
         # The sum over pairs of inner * (x_i - x_j)², without a matrix for each column.
         by_column = inner.sum(axis=1) @ self._x**2 - np.einsum("ie,ie->e", self._x, inner @ self._x)
@@ -195,18 +202,21 @@ class Search:
         Searches, of which the best counts.
     seed : int
         For the rows and the starts that are drawn.
+    exploring : bool
+        As in `Likelihood`.
     """
 
     blocks: NDArray[np.intp]
     factor: FloatArray
     starts: int
     seed: int
+    exploring: bool = False
 
     def first(self, rows: Rows, index: int) -> tuple[float, Hyperparameters]:
         """Return how good the result of one search is, and the result; on some of the rows where there are many."""
         rng = np.random.default_rng([self.seed, index])
         chosen = np.random.default_rng(self.seed).permutation(len(rows.x))[:MANY]
-        likelihood = Likelihood(rows.some(np.sort(chosen)), self.blocks, self.factor)
+        likelihood = Likelihood(rows.some(np.sort(chosen)), self.blocks, self.factor, self.exploring)
         if index < len(FIRST_STARTS):
             start = likelihood.start(*FIRST_STARTS[index])
         else:
@@ -216,7 +226,7 @@ class Search:
 
     def last(self, rows: Rows, near: Hyperparameters) -> Hyperparameters:
         """Improve hyper-parameters that are good already, on all rows."""
-        likelihood = Likelihood(rows, self.blocks, self.factor)
+        likelihood = Likelihood(rows, self.blocks, self.factor, self.exploring)
         return _minimise(likelihood, likelihood.parameters(near), LAST_ITERATIONS)[1]
 
     def __call__(self, outputs: Sequence[Rows], near: Sequence[Hyperparameters] | None) -> list[Hyperparameters]:

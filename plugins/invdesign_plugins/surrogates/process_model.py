@@ -44,6 +44,8 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         How many searches for the hyper-parameters there are, and what is drawn is drawn from.
     search_rows : int, optional
         Look for the hyper-parameters on so many distinct designs at most, drawn by the seed.
+    exploring : bool
+        Take short lengths and little noise for more probable, as suits experiments that are planned from few rows.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         starts: int = 2,
         seed: int = 0,
         search_rows: int | None = None,
+        exploring: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.search_rows = search_rows
+        self.search_rows, self.exploring = search_rows, exploring
         self.columns, self.responses, self.rows = columns, responses, rows
         self.limit, self.starts, self.seed = limit, starts, seed
         self.blocks = list(range(columns)) if blocks is None else [int(block) for block in blocks]
@@ -67,7 +70,7 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        names = ("columns", "responses", "rows", "limit", "blocks", "starts", "seed", "search_rows")
+        names = ("columns", "responses", "rows", "limit", "blocks", "starts", "seed", "search_rows", "exploring")
         return {"name": self.name, **{name: getattr(self, name) for name in names}}
 
     def build(self, input_shape: Any = None) -> None:
@@ -196,7 +199,7 @@ class GaussianProcess(keras.Model):  # type: ignore[misc]
         shared = np.bincount(blocks)[blocks] > 1
         # Two categories differ by as much as two standard deviations of a number do, however rare they are.
         factor = np.where(shared & (np.ptp(x, axis=0) > 0), np.ptp(x, axis=0) / np.sqrt(2), 1.0)
-        search = Search(blocks, factor, self.starts, self.seed)
+        search = Search(blocks, factor, self.starts, self.seed, self.exploring)
         found = [Hyperparameters(np.ones(self.columns), 1.0)] * len(outputs)
         varied = [j for j, rows in enumerate(outputs) if rows.y.any() or rows.within]
         if not varied:
