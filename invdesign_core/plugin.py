@@ -29,6 +29,7 @@ from invdesign_core.data.files.load import load_table, read_table, refuse_unknow
 from invdesign_core.data.files.messages import option as toml_option
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.files.several import TableFile, beside, find_files, join, read_pair, stack
+from invdesign_core.data.large import LargeTable, read_large
 from invdesign_core.data.own_columns import design_columns, is_result
 from invdesign_core.data.patterns import matches as matching_columns
 from invdesign_core.data.roles import Columns, measured_designs, with_conditions
@@ -97,6 +98,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     # datasets that read files
     "Columns",
     "DESIGN",
+    "LargeTable",
     "LoadedTable",
     "Reading",
     "TableFile",
@@ -108,6 +110,7 @@ __all__ = [  # noqa: RUF022 - grouped by the kind of plugin that needs them
     "load_table",
     "matching_columns",
     "measured_designs",
+    "read_large",
     "read_pair",
     "read_table",
     "refuse_unknown",

@@ -21,6 +21,8 @@ from invdesign_core.space.variables import Kind, infer_variable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from invdesign_core.data.large import LargeTable
+
 PARTS = ("train", "validation", "test")
 
 
@@ -54,6 +56,8 @@ class Data:
         (n,) how much each row counts in training and early stopping.
     units : mapping
         The units of columns, as the table has them, such as ``{"load": "kN"}``; those of some are enough.
+    large : LargeTable, optional
+        The whole table, where it is too large to lie in memory and `frame` holds a sample of its rows.
     """
 
     frame: pd.DataFrame
@@ -67,6 +71,7 @@ class Data:
     partial: bool = False
     weights: FloatArray | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    large: LargeTable | None = None
 
     def __post_init__(self) -> None:
         import pandas as pd

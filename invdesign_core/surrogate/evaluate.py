@@ -44,7 +44,7 @@ class Evaluator:
         import keras_tuner as kt
 
         self._builder, self._data, self._rows, self._settings, self._ctx = builder, data, rows, settings, ctx
-        self._trainer = Trainer(builder, data, rows, settings, ctx)
+        self._trainer = Trainer(builder, data, rows, settings, ctx, from_disk=True)
         self.scaling = self._trainer.scaling
         self.table = table if table is not None else TrialTable()
         self._models: dict[int, Any] = {}
@@ -88,6 +88,11 @@ class Evaluator:
             result = self.table.find(key)
             if result is not None and result.id in self.table.spaces:
                 self.space.merge(kt.HyperParameters.from_config(self.table.spaces[result.id]), overwrite=False)
+
+    @property
+    def learnt(self) -> int:
+        """How many rows the trials learn from."""
+        return self._trainer.learnt
 
     @property
     def numbers(self) -> frozenset[int]:

@@ -13,6 +13,7 @@ from invdesign_core.context import Context, Progress, TrainingEnded
 from invdesign_core.errors import described
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.networks import seeded
+from invdesign_core.surrogate.rows_on_disk import RowsOnDisk
 from invdesign_core.surrogate.settings import Training
 
 if TYPE_CHECKING:
@@ -151,6 +152,36 @@ def train(
         outcomes.append(_fit(net, stream, (data[0], data[1]), settings, ctx, stage))
         ended(at, outcomes[-1])
     return outcomes
+
+
+def train_from_disk(
+    nets: Sequence[keras.Model],
+    streams: Sequence[int],
+    rows: RowsOnDisk,
+    watched: tuple[NDArray[np.float64], NDArray[np.float64]],
+    settings: Training,
+    ctx: Context,
+    stage: str,
+    ended: Callable[[int, Outcome], None],
+) -> list[Outcome]:
+    """Train networks one after another on the same rows, which stay on disk; others are watched."""
+    outcomes: list[Outcome] = []
+    for net in nets:
+        net.optimizer.build(net.trainable_variables)
+    program = backend.load().FromDisk(nets[0], rows, watched, settings.batch_size)
+    for at, (net, stream) in enumerate(zip(nets, streams, strict=True)):
+        program.begin(net)
+        outcomes += _run_program(program, [net], [stream], [np.arange(rows.runs)], rows.runs, settings, ctx, stage)
+        if not outcomes[at].complete:
+            break
+        ended(at, outcomes[at])
+    return outcomes
+
+
+def learns_from_disk(net: keras.Model) -> bool:
+    """Whether a network can learn from rows that stay on disk."""
+    whole_graph = not net.run_eagerly and not getattr(net.optimizer, "use_ema", False)
+    return backend.load().FromDisk is not None and whole_graph
 
 
 def filled_length(rows: int, batch_size: int) -> int:

@@ -17,7 +17,8 @@ from invdesign_core.context import Context, Event, Piece
 from invdesign_core.data.data import Data, Rows
 from invdesign_core.errors import NOT_FAULTS, PluginError, fault_of, plugin_errors
 from invdesign_core.space.arrays import FloatArray
-from invdesign_core.surrogate.loop import Outcome, Part, filled_length, train
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.loop import Outcome, Part, filled_length, learns_from_disk, train, train_from_disk
 from invdesign_core.surrogate.networks import architecture_key, check_network, ignore_missing, metric_directions, seeded
 from invdesign_core.surrogate.regressors import (
     ERRORS,
@@ -28,6 +29,7 @@ from invdesign_core.surrogate.regressors import (
     keras_answer,
     regressor_answer,
 )
+from invdesign_core.surrogate.rows_on_disk import RowsOnDisk, rows_to_learn
 from invdesign_core.surrogate.scaling import Scaling, as_columns, mean_of
 from invdesign_core.surrogate.settings import Training
 
@@ -105,8 +107,12 @@ class Trainer:
         settings: Training,
         ctx: Context,
         scaling: Scaling | None = None,
+        from_disk: bool = False,
     ) -> None:
-        """Take settings that the builder's recipe has gone into; units are those of the rows, unless they are given."""
+        """Take settings that the builder's recipe has gone into; units are those of the rows, unless they are given.
+
+        Of a large table only a sample is in memory; with `from_disk` networks learn from all of its rows.
+        """
         check_learnable(builder, data)
         self._said: list[Event] = []
         self._recipes: WeakKeyDictionary[Any, Recipe] = WeakKeyDictionary()
@@ -115,6 +121,32 @@ class Trainer:
         self._h = self.scaling.inputs(rows.x) if settings.scale else rows.x
         self._z = self.scaling.outputs(rows.y) if settings.scale or not builder.differentiable else rows.y
         self._partial = bool(np.isnan(rows.y).any())
+        self._disk: RowsOnDisk | None = None
+        if data.large is not None and from_disk:
+            self._disk = self._written(rows)
+
+    def _written(self, rows: Rows) -> RowsOnDisk | None:
+        """Return all rows of a large table to learn from, or say that the sample has to do."""
+        large = self._data.large
+        assert large is not None
+        if self.in_one_go or backend.load().FromDisk is None:
+            who = self._builder.label if self.in_one_go else "the backend TensorFlow"
+            self._ctx.warn(
+                f"{who} can't learn from rows on disk: it learns from {len(rows.train)} of {large.count} rows"
+            )
+            return None
+        held = rows.x[np.concatenate([rows.validation, rows.test])]
+        scaling, scales = self.scaling, self._settings.scale
+
+        def standardised(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+            return (scaling.inputs(x), scaling.outputs(y)) if scales else (x, y)
+
+        return rows_to_learn(self._data, held, standardised, self._ctx.record.path)
+
+    @property
+    def learnt(self) -> int:
+        """How many rows networks learn from."""
+        return len(self._rows.train) if self._disk is None else self._disk.count
 
     def __reduce__(self) -> Any:
         # It has no context of its own where it travels to: work comes with one.
@@ -195,6 +227,7 @@ class Trainer:
         Ctrl-C is raised once those that had ended are told.
         """
         outcomes: dict[int, Outcome] = {}
+        parts = parts if self._disk is None else None
         if self.in_one_go:
             for at, (model, index) in enumerate(zip(models, indices, strict=True)):
                 self._ctx.check_stop()
@@ -214,6 +247,10 @@ class Trainer:
                 streams = [self._ctx.seed_for(f"{purpose}-order", indices[at]) for at in members]
                 recipes = [self._recipes[net] for net in nets]
                 works.append(_Alike(members, nets, recipes, streams, learn, length, limit, stage, ended))
+        if self._disk is not None:  # they stay on this machine's disk
+            for work in works:
+                outcomes |= dict(zip(work.members, self._train_from_disk(work), strict=True))
+            return [outcomes[at] for at in range(len(models))]
         pieces = [Piece(f"{stage}: {work.words(len(models))}", work) for work in works]
         results = self._ctx.compute.map(self._ctx, _train_piece, self, pieces)
         for work, (trained, weights) in zip(works, results, strict=True):
@@ -226,6 +263,29 @@ class Trainer:
                 raise KeyboardInterrupt
             outcomes |= dict(zip(work.members, trained, strict=True))
         return [outcomes[at] for at in range(len(models))]
+
+    def _train_from_disk(self, work: _Alike) -> list[Outcome]:
+        """Train networks on all rows of a large table."""
+        assert self._disk is not None
+        others = [net for net in work.nets if not learns_from_disk(net)]
+        if others:
+            raise PluginError(
+                f"{self._builder.label}: it is compiled with run_eagerly, or its optimizer averages the weights, so it "
+                "can't learn from rows that stay on disk",
+                "name a smaller table, or compile it otherwise",
+            )
+        watched = (self._h[self._rows.validation], self._z[self._rows.validation])
+        settings = self._settings.model_copy(update={"epochs": work.epochs})
+
+        def told(at: int, outcome: Outcome) -> None:
+            if work.ended is not None:
+                work.ended(work.members[at], outcome)
+
+        with self._blamed():
+            found = train_from_disk(work.nets, work.streams, self._disk, watched, settings, self._ctx, work.stage, told)
+        if not all(outcome.complete for outcome in found):
+            raise KeyboardInterrupt
+        return found
 
     @property
     def in_one_go(self) -> bool:

@@ -213,6 +213,11 @@ def learn(
     if not isinstance(builder, Race):
         return fit(data, builder, tuner, training, ctx, table)
     check_tuner(tuner)
+    if data.large is not None:
+        ctx.warn(
+            f"candidates are compared by {len(data.frame)} of the table's {data.large.count} rows, and the best may "
+            "learn from these alone; a network that is named (surrogate.use) learns from all"
+        )
     with ctx.clock.stage("race"):
         ctx.emit(StageStarted("race"))
         candidates = candidates_of(builder, registry)

@@ -222,7 +222,9 @@ def _decides_training(experiment: Experiment, checked: Checked, registry: Regist
         "backend": running,
         "the inputs": list(data.space.names),
         "the outputs": list(data.outputs),
-        "the data": identity.digest(data.space.to_json(), data.x, data.y, data.partial),
+        "the data": identity.digest(
+            data.space.to_json(), data.x, data.y, data.partial, *([] if data.large is None else [data.large.digest])
+        ),
         "the weights of rows": identity.digest(data.weights),
         "the split": identity.digest(data.split),
         "the groups": identity.digest(data.groups),

@@ -111,7 +111,7 @@ def fit_rows(
             retrained=how["retrained"],
             trained_again=how["trained_again"],
             left_out=how["left_out"],
-            rows={part: len(getattr(rows, part)) for part in ("train", "validation", "test")},
+            rows={"train": evaluator.learnt, "validation": len(rows.validation), "test": len(rows.test)},
             test=test_metrics(surrogate, rows.x[test], rows.y[test]),
         )
     return ForwardModel(surrogate, report, known)
@@ -141,7 +141,8 @@ def known_rows(rows: Rows, data: Data) -> TrainingRows:
     def part(chosen: IndexArray) -> TrainingRows:
         weights = None if data.weights is None else np.asarray(data.weights[chosen], dtype=np.float64)
         groups = None if data.groups is None else np.asarray(data.groups)[chosen].astype(str)
-        return TrainingRows(rows.x[chosen], rows.y[chosen], chosen + 1, weights=weights, groups=groups)
+        numbers = chosen + 1 if data.large is None else data.large.sampled[chosen]
+        return TrainingRows(rows.x[chosen], rows.y[chosen], numbers, weights=weights, groups=groups)
 
     watched = np.isin(seen, rows.validation)
     return part(seen)._replace(watched=watched, held_out=part(test) if len(test) else None)

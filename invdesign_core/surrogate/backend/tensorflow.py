@@ -15,6 +15,8 @@ Function = Callable[..., Any]
 SideBySide = None
 """TensorFlow trains one network after another: `tf.vectorized_map` compiles again, without a word, at every call."""
 
+FromDisk = None
+"""Only JAX learns from rows that stay on disk."""
 Pairs = None
 """Only JAX has programs for all pairs of rows; here they are laid out."""
 

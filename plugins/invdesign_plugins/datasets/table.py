@@ -18,6 +18,7 @@ from invdesign_core.plugin import (
     Data,
     DataError,
     Dataset,
+    LargeTable,
     Reading,
     TableFile,
     beside,
@@ -28,6 +29,7 @@ from invdesign_core.plugin import (
     load_table,
     matching_columns,
     measured_designs,
+    read_large,
     read_pair,
     refuse_unknown,
     stack,
@@ -63,7 +65,25 @@ class Table(Reading, Columns, Dataset):
     def load(self, ctx: Context) -> Data:
         """Read the file or files."""
         asked = self.without(self.leave_out)
-        files = asked._files(ctx.folder)
+        found = asked._large(ctx)
+        if found is not None:
+            file, large = found
+            ctx.note(f"{file.name}: {large.words}")
+            return replace(asked._understood([file], ctx), large=large)
+        return asked._understood(asked._files(ctx.folder), ctx)
+
+    def _large(self, ctx: Context) -> tuple[TableFile, LargeTable] | None:
+        """Read a sample of one file that is too large to lie in memory, where nothing is asked that needs all rows."""
+        paths = [] if self.features is not None else find_files(ctx.folder, self.paths)
+        needs_all = self.join or self.kinds or self.groups or self.weights or self.replicates or self.conditions
+        if len(paths) != 1 or needs_all or self.missing_outputs != "refuse":
+            return None
+        found = read_large(paths[0], self, self.needed, ctx)
+        return None if found is None else (TableFile(paths[0], found[0]), found[1])
+
+    def _understood(self, files: Sequence[TableFile], ctx: Context) -> Data:
+        """Return the data in files that were read."""
+        asked = self
         where = " and ".join(file.where for file in files)
         table = asked.with_outputs([name for file in files for name in file.table.frame.columns], where)
         files = [_with_plain_names(file, table) for file in files]
