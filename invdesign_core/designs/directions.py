@@ -19,6 +19,8 @@ STEP = 0.05
 """How far a direction is followed to see whether it leads along a valley, in shares of the bounds."""
 CORRECTIONS = 4
 """Newton steps back into a bent valley."""
+FEW = 100
+"""Directions up to which they are found by elimination."""
 SMALL = 0.01
 """Entries of a direction below this share of its largest are left out."""
 BATCH = 1024
@@ -71,8 +73,8 @@ def _of_one(
     width, linear = (high - low)[moves], space.constraints.linear
     equations = linear.matrix[linear.equations][:, moves] * width
     equations = equations / np.maximum(np.abs(equations).max(axis=1, keepdims=True, initial=0.0), 1e-300)
-    basis, back = _null_space(np.concatenate([slopes[binds], equations]))
-    basis, own = _readable(basis)
+    basis, back, rows = _null_space(np.concatenate([slopes[binds], equations]))
+    basis, own = _readable(basis) if len(basis) <= FEW else _explicit(rows)
     if not len(basis):
         return []
     # Follow each both ways, and see whether the outputs stay the same.
@@ -110,15 +112,29 @@ def _slopes(surrogate: Surrogate, x: FloatArray, moves: IndexArray, low: FloatAr
     return np.asarray(((z[:, 0] - z[:, 1]) / span[..., None]).transpose(0, 2, 1))
 
 
-def _null_space(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return a (d, v) basis of what a (r, v) matrix maps to nothing, and its (v, r) pseudo-inverse."""
+def _null_space(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return a (d, v) basis of what a (r, v) matrix maps to nothing, its (v, r) pseudo-inverse, and one of its rows."""
     if not len(matrix) or not np.isfinite(matrix).all():
         d = matrix.shape[1] if not len(matrix) else 0
-        return np.eye(matrix.shape[1])[:d], np.zeros((matrix.shape[1], len(matrix)))
+        return np.eye(matrix.shape[1])[:d], np.zeros((matrix.shape[1], len(matrix))), matrix[:0]
     left, size, right = np.linalg.svd(matrix)
     rank = int((size > max(FLAT * size[0], FLAT)).sum())
     back = right[:rank].T @ (left[:, :rank] / size[:rank]).T
-    return right[rank:], back
+    return right[rank:], back, right[:rank]
+
+
+def _explicit(rows: FloatArray) -> tuple[FloatArray, list[int]]:
+    """Return what (r, v) independent rows map to nothing as `_readable` does, where r is far smaller than v."""
+    from scipy.linalg import qr
+
+    r, v = rows.shape
+    order = qr(rows, pivoting=True, mode="economic")[2] if r else np.arange(v)
+    depend, own = order[:r], np.sort(order[r:])
+    basis = np.zeros((v - r, v))
+    basis[np.arange(v - r), own] = 1.0
+    basis[:, depend] = -np.linalg.solve(rows[:, depend], rows[:, own]).T
+    largest = np.abs(basis).max(axis=1, keepdims=True)
+    return np.where(np.abs(basis) < SMALL * largest, 0.0, basis), own.tolist()
 
 
 def _readable(basis: FloatArray) -> tuple[FloatArray, list[int]]:

@@ -26,6 +26,8 @@ FINE = 1e-3
 """Share of a range to which its ends are found."""
 LISTED = 256
 """Values of a discrete variable that are tried one by one; of more only the ends are refined."""
+AT_ONCE = 4_000_000
+"""Numbers in the points that are tried at once."""
 ROUNDING = 1e-9
 """A limit that is no further away than this share of a variable's bounds is where the design is."""
 _EPS = float(np.finfo(np.float64).eps)
@@ -158,10 +160,15 @@ def _spans(
 
     def good(places: FloatArray) -> NDArray[np.bool_]:
         """Say of (k, v, n) places whether each is fine as the only one that moved."""
-        points = np.broadcast_to(x[:, None, None], (*places.shape, x.shape[1])).copy()
-        i, j, n = np.indices(places.shape)
-        points[i, j, n, columns[j]] = values(places)
-        return fine(points.reshape(-1, x.shape[1]), i.ravel()).reshape(places.shape)
+        i, j, _ = np.indices(places.shape).reshape(3, -1)
+        moved, found = values(places).ravel(), np.empty(places.size, dtype=bool)
+        size = max(AT_ONCE // x.shape[1], 1)
+        for at in range(0, places.size, size):
+            part = slice(at, at + size)
+            points = x[i[part]]
+            points[np.arange(len(points)), columns[j[part]]] = moved[part]
+            found[part] = fine(points, i[part])
+        return found.reshape(places.shape)
 
     grid = np.repeat(own[:, :, None], max(GRID + 1, *np.where(counts <= LISTED, counts, 0)), axis=2)
     for column, number in enumerate(counts.tolist()):

@@ -14,6 +14,8 @@ MOST_POINTS = 8192
 """Predictions at most; fewer inputs get more points each."""
 LEAST = 64
 """Points for each input at least."""
+AT_ONCE = 4_000_000
+"""Numbers in the designs that are predicted at once."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ def influence(predict: Callable[[FloatArray], FloatArray], space: Space, most: i
     count = 2 ** int(np.log2(max(most // (k + 2), LEAST)))
     both = qmc.Sobol(2 * k, rng=np.random.default_rng(0)).random(count)
     a, b = both[:, :k], both[:, k:]
-    mixed = np.repeat(a[None], k, axis=0)
-    mixed[np.arange(k), :, np.arange(k)] = b.T
-    unit = np.concatenate([a, b, mixed.reshape(-1, k)])
-    y = predict(_designs(space, moving, unit)).reshape(k + 2, count, -1)
+    answers = []
+    for at in range(0, k + 2, size := max(AT_ONCE // (count * space.width), 1)):
+        parts = [_mixed(a, b, i - 2) for i in range(at, min(at + size, k + 2))]
+        answers.append(predict(_designs(space, moving, np.concatenate(parts))).reshape(len(parts), count, -1))
+    y = np.concatenate(answers)
     y_a, y_b, y_mixed = y[0], y[1], y[2:]
     variance = np.concatenate([y_a, y_b]).var(axis=0)
     size = np.abs(y).max(axis=(0, 1))
@@ -71,7 +74,16 @@ def influence(predict: Callable[[FloatArray], FloatArray], space: Space, most: i
     first[np.isnan(varies)] = total[np.isnan(varies)] = np.nan
     ordered = [i for i, j in enumerate(moving) if space.variables[j].ordered]
     direction[:, [moving[i] for i in ordered]] = (_standardised(y_a).T @ _standardised(a[:, ordered])) / count
-    return Influence(first, total, direction, len(unit))
+    return Influence(first, total, direction, count * (k + 2))
+
+
+def _mixed(a: FloatArray, b: FloatArray, i: int) -> FloatArray:
+    """Return (count, k) numbers `a` in which column i is that of `b`; -2 stands for `a` itself, and -1 for `b`."""
+    if i < 0:
+        return a if i == -2 else b
+    found = a.copy()
+    found[:, i] = b[:, i]
+    return found
 
 
 def _designs(space: Space, moving: list[int], unit: FloatArray) -> FloatArray:

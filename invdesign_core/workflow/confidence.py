@@ -32,6 +32,8 @@ QUICK = 0.25
 """The part of the epochs in which networks that take no part in a search learn well enough."""
 MOST = 1000
 """Rows at most whose errors tell how far to trust a second model."""
+MOST_OUTPUTS = 200
+"""Outputs beyond which there is a second model only where one is named: a process is fitted to each of them."""
 FEWEST = 8
 """Distinct designs without which there is no second model."""
 
@@ -48,6 +50,13 @@ def second_model(model: ForwardModel, confidence: Confidence, ctx: Context, regi
             builder = second_builder(model.report, confidence, registry)
         except PluginError as error:  # none of the defaults is installed
             ctx.note(f"there are no intervals: {error.message}")
+            return None
+        many = len(model.surrogate.outputs)
+        if confidence.model == AUTO and many > MOST_OUTPUTS:
+            ctx.note(
+                f"there are no intervals: a second model of {many} outputs takes very long; [confidence] "
+                f'model = "{builder.name}" trains one all the same'
+            )
             return None
         count = len(np.unique(model.rows.x, axis=0))
         if count < FEWEST:
@@ -91,7 +100,9 @@ def _family_beside(first: SurrogateReport | None, registry: Registry) -> str:
 def data_of(model: ForwardModel) -> Data:
     """Return the rows that a surrogate learnt from as a table."""
     known, space, outputs = model.known, model.surrogate.space, model.surrogate.outputs
-    frame = space.decode(known.x).assign(**dict(zip(outputs, known.y.T, strict=True)))
+    import pandas as pd
+
+    frame = pd.concat([space.decode(known.x), pd.DataFrame(known.y, columns=list(outputs))], axis=1)
     partial = bool(np.isnan(known.y).any())
     return Data(frame, space, outputs, groups=known.groups, partial=partial, weights=known.weights)
 
