@@ -87,6 +87,19 @@ def test_proposals_are_new_allowed_and_written_to_be_filled_in(lab):
     assert frame.merge(known, on=["a", "b", "m"]).empty
 
 
+@pytest.mark.parametrize("surrogate", ["gaussian-process", "ridge"])
+def test_what_is_predicted_of_experiments_is_what_the_surrogate_says(surrogate):
+    from invdesign_core import InverseDesign
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.random(12), "b": rng.random(12)})
+    model = InverseDesign(surrogate, confidence={"model": "none"}).fit(X, np.sin(6 * X["a"]) + X["b"])
+    for target in ({"y": 0.7}, None):
+        found = model.propose(2, target)
+        expected = model.predict(found[["a", "b"]]).ravel()
+        np.testing.assert_allclose(found["prediction.y"], expected, rtol=2e-6)
+
+
 def test_values_that_are_held_stay_and_what_is_measured_is_proposed_only_where_it_is_asked_for(lab, invdesign):
     levels = ["--bounds", "a=0.19..0.27", "--levels", "b=0.5", "--fixed", "m=X"]
     done = invdesign("propose", "first", "--batch", "3", "--json", *levels, cwd=lab)
