@@ -17,7 +17,7 @@ from invdesign_core.registry import Registry
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.folds import make_folds
 from invdesign_core.surrogate.scaling import Scaling, unwrapped
-from invdesign_core.surrogate.second_model import SecondModel
+from invdesign_core.surrogate.second_model import OUTLIER, SecondModel
 from invdesign_core.surrogate.settings import Confidence, Training
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.trainer import Trainer
@@ -34,6 +34,8 @@ MOST = 1000
 """Rows at most whose errors tell how far to trust a second model."""
 MOST_OUTPUTS = 200
 """Outputs beyond which there is a second model only where one is named: a process is fitted to each of them."""
+ENOUGH_ERRORS = 500
+"""Errors from which on they tell of at least so much noise as a likelihood that saw some of the rows alone."""
 FEWEST = 8
 """Distinct designs without which there is no second model."""
 
@@ -63,7 +65,8 @@ def second_model(model: ForwardModel, confidence: Confidence, ctx: Context, regi
             ctx.note(f"there are no intervals: {count} distinct designs are too few for a second model")
             return None
         try:
-            return replace(_trained(builder, model.surrogate, data_of(model), ctx), level=confidence.level)
+            found = _trained(builder, model.surrogate, data_of(model), ctx)
+            return replace(found, level=confidence.level, error=_error_of_searched(model, found.noise))
         except InvdesignError as error:
             ctx.warn(f"there are no intervals, since the second model ({builder.name}) failed: {error.message}")
             return None
@@ -142,6 +145,23 @@ def _trained(builder: SurrogateBuilder, searched: Surrogate, data: Data, ctx: Co
     return SecondModel(surrogate, builder.name, errors.ratios, errors.noise * np.abs(surrogate.scale), knows)
 
 
+def _error_of_searched(model: ForwardModel, noise: FloatArray) -> FloatArray | None:
+    """Return the (m,) standard deviations of a trained model's errors about the true means, NaN where none is known.
+
+    They are what its errors on rows that it had not learnt from are more than noise; and no less than chance leaves
+    open, as that is the difference of two variances.
+    """
+    if model.report.plugin is None or not model.report.test:
+        return None
+    found = np.full(len(noise), np.nan)
+    for m, name in enumerate(model.surrogate.outputs):
+        one = model.report.test.get(name)
+        if one is not None and one.rmse is not None and one.rows:
+            chance = np.sqrt(2 / one.rows) * one.rmse**2
+            found[m] = np.sqrt(max(one.rmse**2 - noise[m] ** 2, chance))
+    return found
+
+
 @dataclass(frozen=True)
 class _Errors:
     """What a model gets wrong of k rows that it had not learnt from, in z: (k, m) arrays, and the (m,) noise."""
@@ -170,7 +190,17 @@ def _of_searched(searched: Surrogate, x: FloatArray, y: FloatArray, rows: IndexA
     net, scaling = parts
     with plugin_errors("the searched model"):
         mean, std = net.left_out(scaling.inputs(x[rows]))
-    return _Errors(scaling.outputs(y[rows]) - mean, std, np.asarray(net.noise))
+    error = scaling.outputs(y[rows]) - mean
+    return _Errors(error, std, _at_least(np.asarray(net.noise), error, std))
+
+
+def _at_least(noise: FloatArray, error: FloatArray, std: FloatArray) -> FloatArray:
+    """Return (m,) noise, and no less than many (k, m) errors tell beside a model's standard deviations."""
+    if len(error) < ENOUGH_ERRORS:
+        return noise
+    most = OUTLIER * np.sqrt(std**2 + noise**2)
+    left = np.nanmean(np.clip(error, -most, most) ** 2 - std**2, axis=0)
+    return np.asarray(np.sqrt(np.maximum(noise**2, left)))
 
 
 @dataclass(frozen=True)
@@ -206,7 +236,8 @@ class _Work:
         parts = [self._errors(models, at, rows) for at, rows in enumerate(left_out)]
         error, std = (np.concatenate(part) for part in zip(*parts, strict=True))
         if all(hasattr(model, "noise") for model in models):
-            return _Errors(error, std, np.mean([model.noise for model in models], axis=0))
+            noise = np.mean([model.noise for model in models], axis=0)
+            return _Errors(error, std, _at_least(noise, error, std))
         left = np.nanmean(error**2 - std**2, axis=0)
         return _Errors(error, std, np.sqrt(np.maximum(left, 0.0)))
 
