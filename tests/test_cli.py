@@ -388,3 +388,16 @@ def test_a_surrogate_trained_on_one_backend_is_solved_on_the_other(invdesign):
     on = {b: invdesign("solve", "out", "--backend", b, "--target", "1", "--json") for b in ("jax", "tensorflow")}
     losses = [on[b].json["designs"][0]["loss"] for b in on]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_what_keras_imports_unasked_is_hidden_while_keras_is_imported_and_no_longer(monkeypatch):
+    from invdesign_core.cli.session import _without
+
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with _without("colorsys", "json"):
+        with pytest.raises(ImportError):
+            import colorsys
+        assert sys.modules["json"] is not None, "what somebody has imported stays"
+    import colorsys
+
+    assert colorsys.rgb_to_hls

@@ -11,6 +11,7 @@ from invdesign_core.data import large
 from invdesign_core.data.data import split_rows
 from invdesign_core.data.files.options import Reading
 from invdesign_core.data.large import mixed, read_large
+from invdesign_core.errors import DataError
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate.rows_on_disk import RUN, RUNS, rows_to_learn
 from invdesign_core.surrogate.scaling import Scaling
@@ -72,6 +73,16 @@ def test_a_large_table_with_other_than_numbers_is_told_as_a_small_one_is(table, 
     path = tmp_path / "spoilt.parquet"
     frame.to_parquet(path, index=False)
     assert read_large(path, Reading(), None, Context()) is None
+
+
+def test_a_damaged_large_table_is_told_as_a_small_one_is(table, few_in_memory, tmp_path):
+    content = bytearray(table[0].read_bytes())
+    content[len(content) // 4 : len(content) // 4 + 2000] = bytes([255]) * 2000
+    for name, damaged in (("cut", content[: len(content) // 2]), ("overwritten", content)):
+        path = tmp_path / f"{name}.parquet"
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{name}.parquet"):
+            data_of(path)
 
 
 def test_on_disk_are_all_rows_as_they_are_learnt_but_for_those_held_out_and_their_repeats(few_in_memory, tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from platformdirs import user_cache_path
 
@@ -20,6 +20,9 @@ from invdesign_core.cli.output import results_only_on_stdout
 from invdesign_core.context import Context
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate import backend as keras_backend
+
+UNNEEDED = ("sklearn", "matplotlib")
+"""What Keras imports where it is installed, for wrappers and pictures of its own, which takes a second."""
 
 
 def discover() -> Registry:
@@ -61,8 +64,21 @@ def import_keras(backend: str | None) -> None:
     """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
     if keras_backend.select(backend) == "jax":
         _remember_programs()
-    with _held_back():
+    with _held_back(), _without(*UNNEEDED):
         import keras  # noqa: F401
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """Have packages that nobody has imported look as if they weren't installed, for those that import them unasked."""
+    modules: dict[str, Any] = sys.modules  # None says that there is no such module
+    hidden = [name for name in names if name not in modules]
+    modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 def _remember_programs() -> None:

@@ -15,8 +15,9 @@ from invdesign_core.context import Context
 from invdesign_core.data.files.arrow import decoded, plain_type
 from invdesign_core.data.files.contents import KINDS, PARQUET
 from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
-from invdesign_core.data.files.parquet import open_parquet
+from invdesign_core.data.files.parquet import damage_named, open_parquet
 from invdesign_core.data.patterns import matches
+from invdesign_core.errors import InvdesignError
 from invdesign_core.space.arrays import FloatArray, IndexArray
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ class LargeTable:
         """Return all rows in their order, some at a time."""
         import pandas as pd
 
-        for columns in _blocks(self.path, self.fields):
-            yield pd.DataFrame(columns)
+        with damage_named(self.path):
+            for columns in _blocks(self.path, self.fields):
+                yield pd.DataFrame(columns)
 
     @property
     def words(self) -> str:
@@ -98,6 +100,17 @@ def read_large(
     """
     if KINDS.get(path.suffix.lower()) != PARQUET or not path.is_file() or reading.labels or reading.skip_rows:
         return None
+    try:
+        return _read_large(path, reading, columns, ctx)
+    except (InvdesignError, MemoryError):
+        raise
+    except Exception:  # whatever a damaged file makes the libraries raise, `load_table` names
+        return None
+
+
+def _read_large(
+    path: Path, reading: Reading, columns: Collection[str] | None, ctx: Context
+) -> tuple[LoadedTable, LargeTable] | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -145,6 +158,8 @@ def _sampled(
         mine = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + len(block))]
         kept.append((mine, block.iloc[mine - first]))
         first += len(block)
+    if first != count:
+        return None
     kept += [(np.array([number]), one) for _, number, one in ends.values()]
     numbers, places = np.unique(np.concatenate([mine for mine, _ in kept]), return_index=True)
     frame: pd.DataFrame = pd.concat([part for _, part in kept], ignore_index=True).take(places).reset_index(drop=True)

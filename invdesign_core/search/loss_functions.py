@@ -39,6 +39,11 @@ class Objective(Protocol):
         """Return (r, q) residuals."""
 
 
+def compile_seconds_of(surrogate: Any) -> float:
+    """Return what compiling the answers of a surrogate has taken so far; what stands for one may not know."""
+    return float(getattr(surrogate, "compile_seconds", 0.0))
+
+
 class LossFunctions:
     """The surrogate and the objective as compiled functions of rows; shared by the problems of one solve.
 
@@ -48,6 +53,7 @@ class LossFunctions:
     def __init__(self, surrogate: Surrogate, objective: Objective, space: Space | None = None) -> None:
         self.surrogate, self.objective, self._space = surrogate, objective, space
         self._compiled_before: dict[str, float] = {}
+        self._surrogate_before = compile_seconds_of(surrogate)
 
     def to_x(self, u: FloatArray) -> FloatArray:
         """Return encoded designs of (k, e) solver coordinates."""
@@ -112,7 +118,8 @@ class LossFunctions:
     @property
     def compile_seconds(self) -> float:
         """What compiling these functions has taken so far, but for what was compiled for an earlier solve."""
-        return float(sum(vars(self)[name].compile_seconds - was for name, was in self._compiled_before.items()))
+        own = sum(vars(self)[name].compile_seconds - was for name, was in self._compiled_before.items())
+        return float(own + compile_seconds_of(self.surrogate) - self._surrogate_before)
 
     def _slope(self, u: FloatArray) -> FloatArray:
         """Return the (k, e) derivatives of x by u; where the search moves in logarithms they depend on the point."""

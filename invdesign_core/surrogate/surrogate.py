@@ -339,6 +339,12 @@ class Surrogate:
         """What was compiled for objectives: the name of the function, the objective and the program."""
         return []
 
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling its answers has taken so far."""
+        programs = (vars(self).get(name) for name in ("_compiled", "_compiled_others", "_compiled_mean"))
+        return float(sum(program.compile_seconds for program in programs if program is not None))
+
     @cached_property
     def _compiled(self) -> Any:
         def both(x: Any) -> Any:

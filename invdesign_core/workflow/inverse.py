@@ -163,9 +163,12 @@ def inverse_problem(
 
 def invert(problem: InverseProblem, ctx: Context) -> Answers:
     """Find the designs whose output is the one target of a problem."""
+    with ctx.clock.stage("import"):
+        import scipy.stats  # noqa: F401 - takes half a second, and is no part of the search
+
     ctx = within(ctx, problem.solver.time_limit)
     plan = plan_for(problem, ctx)
-    surrogate, space, targets = problem.surrogate, problem.space, problem.targets
+    surrogate, space, targets, losses = problem.surrogate, problem.space, problem.targets, problem.losses
     with ctx.clock.stage("solve"):
         ctx.emit(_solving(plan, problem.solver.name))
         plan.tell(ctx)
@@ -174,7 +177,7 @@ def invert(problem: InverseProblem, ctx: Context) -> Answers:
         if not found.interrupted:
             found = add_tolerances(found, surrogate, space, problem.nearness if problem.near_to.to_data else None)
     found = name_conditions(found, surrogate.scenarios)
-    ctx.clock.move(problem.losses.compile_seconds, "solve", "compile")
+    ctx.clock.move(losses.compile_seconds, "solve", "compile")
     tell_of_truth(found.simulated, problem.truth, ctx)
     _note_violated(found, ctx)
     if found.out_of_time:

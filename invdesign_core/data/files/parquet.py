@@ -43,7 +43,7 @@ class Parquet:
     @property
     def refused(self) -> Sequence[str]:
         """The columns whose values are no numbers, truth values or texts."""
-        with _damage_named(self.path):
+        with damage_named(self.path):
             schema = self.file.schema_arrow
             return [name for name, field in self.fields.items() if unusable(plain_type(schema.field(field).type))]
 
@@ -55,7 +55,7 @@ class Parquet:
 
 def open_parquet(path: Path, reading: Reading, some_only: bool = False) -> Parquet:
     """Open a file and leave out its index: the one that pandas stores, or first columns without a name."""
-    with _damage_named(path):
+    with damage_named(path):
         return _opened(path, reading, some_only)
 
 
@@ -92,7 +92,7 @@ def _opened(path: Path, reading: Reading, some_only: bool) -> Parquet:
 
 def parse_parquet(source: Parquet, wanted: Sequence[str], labels: Collection[str]) -> Parsed:
     """Turn the wanted columns into what a frame holds; refuse types that are no number, true/false or text."""
-    with _damage_named(source.path):
+    with damage_named(source.path):
         return _parsed(source, wanted, labels)
 
 
@@ -121,7 +121,7 @@ def _parsed(source: Parquet, wanted: Sequence[str], labels: Collection[str]) -> 
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes the libraries raise into an error that names it."""
     try:
         yield
