@@ -115,28 +115,20 @@ class Doubt:
     def probability(self, second: SecondModel, targets: Targets, groups: IndexArray) -> FloatArray:
         """Return the (n,) probabilities that a measurement meets its target; row i has target groups[i].
 
-        They are about the prediction of the model that knows how sure it is; where the searched one is another and its
-        errors are known, about the mean of both, weighted by their precision. Where the searched one knows how sure it
-        is, the search moved it to where it was wanted, and by how much it is wrong there is known from as many rows as
-        are beyond it.
+        They are about the prediction of the model that knows how sure it is. Where that is the searched one, the search
+        moved it to where it was wanted, and by how much it is wrong there is known from as many rows as are beyond it.
         """
         from scipy.special import ndtr
 
         tolerance = np.maximum(targets.tolerance, np.where(targets.open, ROUNDOFF * targets.spread, 0.0))[groups]
         scale = np.pad(second.scale, (0, self.centre.shape[1] - len(second.scale)), constant_values=1.0)
-        known, middle = (scale * self.std) ** 2, self.middle
-        if second.error is not None and not second.searched_knows:
-            error = np.pad(second.error, (0, self.centre.shape[1] - len(second.error)), constant_values=np.nan)
-            weight = np.nan_to_num(known / (known + error**2 + np.finfo(np.float64).tiny))
-            middle = middle + weight * (self.centre - middle)
-            known = (1 - weight) * known + weight * np.nan_to_num(error) ** 2
-        known = known + (self.apart / 2) ** 2 + self.own**2
+        known = (scale * self.std) ** 2 + (self.apart / 2) ** 2 + self.own**2
         if second.searched_knows:
             freedom = np.maximum(self.beyond, LEAST_FREEDOM)
             known = known * freedom / (freedom - 2)
         low, high = (side[groups] for side in (targets.lower, targets.upper))
         std = np.sqrt(known + self.noise**2 + np.finfo(np.float64).tiny)
-        inside = ndtr((high + tolerance - middle) / std) - ndtr((low - tolerance - middle) / std)
+        inside = ndtr((high + tolerance - self.middle) / std) - ndtr((low - tolerance - self.middle) / std)
         limited = targets.limited[groups]
         found = np.where(limited, inside, 1.0).prod(axis=1)
         return np.where(limited.any(axis=1), found, np.nan)

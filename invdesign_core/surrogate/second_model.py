@@ -44,9 +44,6 @@ class SecondModel:
         Whether the searched model tells how sure it is, as a process does: then `ratios` and `noise` are its own.
     level : float
         The share of cases in which intervals are to hold.
-    error : (m,) array, optional
-        Standard deviations of the searched model's errors about the true means, as rows that it had not learnt from
-        tell them; NaN where none do.
     """
 
     surrogate: Surrogate
@@ -55,14 +52,12 @@ class SecondModel:
     noise: FloatArray
     searched_knows: bool = False
     level: float = LEVEL
-    error: FloatArray | None = None
 
     @property
     def digest(self) -> str:
         """A checksum of what it answers with."""
         weights = [np.asarray(net.get_weights()[i]) for net in self.surrogate.members for i in range(len(net.weights))]
-        known = [self.ratios, self.noise, *([] if self.error is None else [self.error])]
-        return hashlib.sha256(b"".join(part.tobytes() for part in (*known, *weights))).hexdigest()
+        return hashlib.sha256(b"".join(part.tobytes() for part in (self.ratios, self.noise, *weights))).hexdigest()
 
     def predict(self, x: FloatArray) -> Prediction:
         """Return the (n, m) means and standard deviations of the function, without the noise, in the user's units."""
@@ -96,8 +91,6 @@ class SecondModel:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             arrays = {name: getattr(self, name) for name in ARRAYS}
-            if self.error is not None:
-                arrays["error"] = self.error
             np.savez_compressed(folder / ABOUT, plugin=np.array(self.plugin), of=np.array(of), **arrays)
         self.surrogate.save(folder)
 
@@ -119,5 +112,4 @@ class SecondModel:
         if lacking:
             raise RunStoreError(f"{path}: there is no array {min(lacking)!r}", DAMAGED)
         ratios, noise, knows = (stored[name] for name in ARRAYS)
-        error = stored.get("error")  # earlier versions did not write it
-        return cls(Surrogate.load(folder), str(stored["plugin"]), ratios, noise, bool(knows), level, error)
+        return cls(Surrogate.load(folder), str(stored["plugin"]), ratios, noise, bool(knows), level)

@@ -65,8 +65,7 @@ def second_model(model: ForwardModel, confidence: Confidence, ctx: Context, regi
             ctx.note(f"there are no intervals: {count} distinct designs are too few for a second model")
             return None
         try:
-            found = _trained(builder, model.surrogate, data_of(model), ctx)
-            return replace(found, level=confidence.level, error=_error_of_searched(model, found.noise))
+            return replace(_trained(builder, model.surrogate, data_of(model), ctx), level=confidence.level)
         except InvdesignError as error:
             ctx.warn(f"there are no intervals, since the second model ({builder.name}) failed: {error.message}")
             return None
@@ -143,23 +142,6 @@ def _trained(builder: SurrogateBuilder, searched: Surrogate, data: Data, ctx: Co
     surrogate = Surrogate.trained(members, data.space, data.outputs, work.trainer.scaling, x, y)
     knows = _process_of(searched) is not None
     return SecondModel(surrogate, builder.name, errors.ratios, errors.noise * np.abs(surrogate.scale), knows)
-
-
-def _error_of_searched(model: ForwardModel, noise: FloatArray) -> FloatArray | None:
-    """Return the (m,) standard deviations of a trained model's errors about the true means, NaN where none is known.
-
-    They are what its errors on rows that it had not learnt from are more than noise; and no less than chance leaves
-    open, as that is the difference of two variances.
-    """
-    if model.report.plugin is None or not model.report.test:
-        return None
-    found = np.full(len(noise), np.nan)
-    for m, name in enumerate(model.surrogate.outputs):
-        one = model.report.test.get(name)
-        if one is not None and one.rmse is not None and one.rows:
-            chance = np.sqrt(2 / one.rows) * one.rmse**2
-            found[m] = np.sqrt(max(one.rmse**2 - noise[m] ** 2, chance))
-    return found
 
 
 @dataclass(frozen=True)
