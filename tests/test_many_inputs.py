@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import lin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invdesign_core.context import Context
 from invdesign_core.designs import tolerances
 from invdesign_core.designs.directions import _explicit, _null_space, _readable
 from invdesign_core.designs.tolerances import tolerance_ranges
+from invdesign_core.registry import Registry
 from invdesign_core.report import influence as module
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
+from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Targets, parse_target
+from invdesign_core.workflow.confidence import MOST_OUTPUTS, second_model
 
 SPACE = Space((*(Variable(f"x{i}", lower=0.0, upper=1.0) for i in range(3)), Variable("n", "integer", 0, 7)))
 
@@ -52,3 +58,13 @@ def test_influence_is_the_same_in_pieces(monkeypatch):
     pieces = module.influence(predict, SPACE, 512)
     for part in ("first", "total", "direction", "points"):
         np.testing.assert_array_equal(getattr(pieces, part), getattr(whole, part))
+
+
+def test_many_outputs_have_a_second_model_only_where_one_is_named():
+    notes = []
+    surrogate = SimpleNamespace(outputs=tuple(f"y{m}" for m in range(MOST_OUTPUTS + 1)))
+    model = SimpleNamespace(rows=SimpleNamespace(x=np.eye(3)), report=None, surrogate=surrogate)
+    ctx = Context(emit=lambda event: notes.append(event.data["text"]))
+    for named, said in (("auto", 'model = "gaussian-process" trains one'), ("gaussian-process", "3 distinct designs")):
+        assert second_model(model, Confidence(model=named), ctx, Registry.discover()) is None
+        assert said in notes[-1]
