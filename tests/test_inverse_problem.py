@@ -41,7 +41,7 @@ def test_a_part_asks_for_its_own_targets_and_shares_what_is_dear(problem):
     assert part.first == 2
     assert part.fixed_inputs[:, 0].tolist() == [3]
     assert part.targets.lower.tolist() == [[6]]
-    assert part.whole is problem.targets
+    assert part.whole is problem.targets.kinds
     assert part.goal.lower == pytest.approx(problem.goal.lower[2:])
     assert part.losses is problem.losses
     assert (part.data, part.nearness) == (problem.data, problem.nearness)
