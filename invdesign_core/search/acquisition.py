@@ -12,7 +12,7 @@ from scipy.stats import norm, qmc
 from invdesign_core.space.arrays import FloatArray, Mask
 from invdesign_core.targets import ROUNDOFF, Targets
 
-DRAWS = 128
+DRAWS = 512
 """Draws of all outputs from what is believed of them, the same for all designs."""
 AT_ONCE = 2**22
 """Numbers that are drawn at once."""
