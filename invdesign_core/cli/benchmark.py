@@ -55,7 +55,7 @@ def benchmark(
     registry = experiments[0].plugins.arrange(registry, experiments[0].folder)
     for experiment in experiments:
         experiment.stages(registry)
-    with session(experiments[0].backend, given["quiet"]) as (stdout, _, ctx):
+    with session(experiments[0].backend, given["quiet"], trains=True) as (stdout, _, ctx):
         shared: dict[str, Any] = {"seeds": seeds, "targets": targets, "registry": registry, "ctx": ctx}
         report: BenchmarkReport | CoverageReport
         if coverage:

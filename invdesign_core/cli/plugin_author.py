@@ -38,7 +38,7 @@ def check(name: str, kind: str | None, overrides: tuple[str, ...], as_json: bool
     items = [item if item.startswith(f"{entry.kind}.") else f"{entry.kind}.{item}" for item in overrides]
     options = apply_overrides({}, items).get(entry.kind, {})
     plugin = build_options(entry.plugin, options, f"[{entry.kind}] {name}")
-    with session(None, True) as (stdout, _, _):
+    with session(None, True, trains=True) as (stdout, _, _):
         from invdesign_core.testing import check_plugin
 
         records = check_plugin(plugin)

@@ -36,7 +36,7 @@ def run(
     chosen, source = experiment_of(experiment, given)
     registry = chosen.plugins.arrange(discover(), chosen.folder)
     chosen.stages(registry)
-    with session(chosen.backend, quiet) as (stdout, watcher, ctx):
+    with session(chosen.backend, quiet, trains=True) as (stdout, watcher, ctx):
 
         def job() -> Any:
             return run_experiment(chosen, targets, out, registry=registry, resume=resume, source=source, ctx=ctx)

@@ -86,7 +86,7 @@ def opened(
     sections, reading, _ = sections_of(given, (*SECTIONS, *takes), why)
     design = merge_design(sections.pop("design", {}), design_values(given))
     registry = discover()
-    with session(given["backend"], quiet) as (stdout, _, ctx):
+    with session(given["backend"], quiet, trains=True) as (stdout, _, ctx):
         frame = None if target_table is None else read_targets(target_table, saved_space(run), reading)
         prepared = prepare(
             run,

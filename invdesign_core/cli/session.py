@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -32,12 +32,15 @@ def discover() -> Registry:
 
 
 @contextmanager
-def session(backend: str | None, quiet: bool) -> Iterator[tuple[TextIO, Watcher, Context]]:
-    """Import Keras, and give a command the stream for its result, the display of progress, and the context it feeds."""
+def session(backend: str | None, quiet: bool, trains: bool = False) -> Iterator[tuple[TextIO, Watcher, Context]]:
+    """Import Keras, and give a command the stream for its result, the display of progress, and the context it feeds.
+
+    One that trains may meet builders who work with any part of Keras.
+    """
     ctx = Context()
     with results_only_on_stdout() as stdout, Watcher(quiet) as watcher, stop_on_interrupt(ctx.stop):
         with ctx.clock.stage("import"):
-            import_keras(backend)
+            import_keras(backend, () if trains else UNNEEDED)
         yield stdout, watcher, replace(ctx, emit=watcher)
 
 
@@ -60,11 +63,11 @@ def stop_on_interrupt(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, earlier)
 
 
-def import_keras(backend: str | None) -> None:
-    """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile."""
+def import_keras(backend: str | None, without: Collection[str] = ()) -> None:
+    """Choose Keras' backend and import it, without the lines that TensorFlow writes meanwhile, nor some packages."""
     if keras_backend.select(backend) == "jax":
         _remember_programs()
-    with _held_back(), _without(*UNNEEDED):
+    with _held_back(), _without(*without):
         import keras  # noqa: F401
 
 
