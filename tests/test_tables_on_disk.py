@@ -115,6 +115,7 @@ def test_rows_are_told_apart_as_numbers_are():
     assert len(set(codes.tolist())) == 5
 
 
+@pytest.mark.long
 def test_networks_learn_from_all_rows_of_a_sorted_table(table, few_in_memory, tmp_path):
     path, frame = table
     events = []
