@@ -155,10 +155,12 @@ def test_a_target_is_met_more_probably_where_it_is_wider_and_the_answer_surer():
 def test_many_errors_tell_of_more_noise_than_a_likelihood_does():
     from invdesign_core.workflow.confidence import _at_least
 
-    errors = np.random.default_rng(0).normal(size=(600, 2)) * [0.2, 0.05]
+    errors = np.random.default_rng(0).normal(size=(600, 3)) * [0.11, 0.05, 0.11]
     errors[7, 1] = 1e6  # one outlier is not noise
-    said, std = np.array([0.1, 0.1]), np.zeros((600, 2))
-    assert _at_least(said, errors, std) == pytest.approx([0.2, 0.1], rel=0.1)
+    said, std = np.array([0.1, 0.1, 1e-4]), np.zeros((600, 3))
+    found = _at_least(said, errors, std)
+    assert found[:2] == pytest.approx([0.11, 0.1], rel=0.06)
+    assert found[2] == 1e-4, "a model that does not suit a function without noise errs without noise"
     assert (_at_least(said, errors[:100], std[:100]) == said).all(), "few errors tell less than it does"
     assert _at_least(said, errors, std + 0.2) == pytest.approx(said), "a model that is unsure errs without noise"
 

@@ -36,6 +36,8 @@ MOST_OUTPUTS = 200
 """Outputs beyond which there is a second model only where one is named: a process is fitted to each of them."""
 ENOUGH_ERRORS = 500
 """Errors from which on they tell of at least so much noise as a likelihood that saw some of the rows alone."""
+MISFIT = 1.25
+"""Errors that tell of so many times the noise or more are those of a model that does not suit the function."""
 FEWEST = 8
 """Distinct designs without which there is no second model."""
 
@@ -182,7 +184,7 @@ def _at_least(noise: FloatArray, error: FloatArray, std: FloatArray) -> FloatArr
         return noise
     most = OUTLIER * np.sqrt(std**2 + noise**2)
     left = np.nanmean(np.clip(error, -most, most) ** 2 - std**2, axis=0)
-    return np.asarray(np.sqrt(np.maximum(noise**2, left)))
+    return np.asarray(np.where(left < (MISFIT * noise) ** 2, np.sqrt(np.maximum(noise**2, left)), noise))
 
 
 @dataclass(frozen=True)
