@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field
@@ -257,7 +257,7 @@ class SurrogateBuilder(Plugin):
         """Return this builder as it suits a second model, which is to be quick, for so many distinct designs."""
         return self
 
-    def as_belief(self) -> SurrogateBuilder:
+    def as_belief(self) -> Self:
         """Return this builder as it suits the planning of experiments from few rows."""
         return self
 

@@ -12,7 +12,8 @@ from conftest import fn, prepare_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invdesign_core.context import Context, Local, Note, Piece, Threads
+from invdesign_core.cluster.threads import Threads
+from invdesign_core.context import Context, Local, Note, Piece
 from invdesign_core.errors import DataError
 from invdesign_core.search.starts import _smallest
 from invdesign_core.space.space import Space

@@ -1,1 +1,1 @@
-"""Work that comes in pieces, done by the workers of a Ray cluster."""
+"""Who does work that comes in pieces: threads of this process, or the workers of a Ray cluster."""

@@ -148,9 +148,10 @@ def believe(surrogate: Surrogate, known: TrainingRows, builder: Builder, ctx: Co
     The process is the surrogate's own where it has one among its members, and there are more than a few rows; else one
     that `builder` builds is fitted to some of the rows.
     """
-    found = _own_process(surrogate)
-    own = found is not None and len(known.x) > FEW
-    process, scaling = found if own and found is not None else _fitted(surrogate, known, builder, ctx)
+    found, few = _own_process(surrogate), len(known.x) <= FEW
+    if few:
+        builder = builder.as_belief()
+    process, scaling = _fitted(surrogate, known, builder, ctx) if few or found is None else found
     rows = np.arange(len(known.x))
     if len(rows) > NEAREST:  # until it is known which designs are in question
         rows = np.sort(ctx.rng("belief").permutation(len(rows))[:NEAREST])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from invdesign_core.surrogate.trials import Trial, TrialResult
 
@@ -25,6 +25,10 @@ class Builder(Protocol):
     @property
     def label(self) -> str:
         """The kind and the name, for messages."""
+        ...
+
+    def as_belief(self) -> Self:
+        """Return it as it suits the planning of experiments from few rows."""
         ...
 
     def recipe(self, rows: int, /) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdesign_core.context import Compute, Context, Event, Local, Piece, Progress, StageStarted, Threads, within
+from invdesign_core.cluster.threads import Threads
+from invdesign_core.context import Compute, Context, Event, Local, Piece, Progress, StageStarted, within
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.judge import add_tolerances, judge, name_conditions
 from invdesign_core.designs.verdict import Quality

@@ -24,7 +24,7 @@ from invdesign_core.search.search import plan_for, search
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import plain
-from invdesign_core.surrogate.belief import FEW, Belief, WithInputs, believe
+from invdesign_core.surrogate.belief import Belief, WithInputs, believe
 from invdesign_core.surrogate.exact_inputs import ExactInputs
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.surrogate.surrogate import Surrogate
@@ -77,7 +77,7 @@ def belief_of(surrogate: Surrogate, known: TrainingRows | None, registry: Regist
     if known is None:
         raise ConfigError("no measured rows are known, so nothing can be proposed", "take a run that has its rows")
     builder: Any = registry.create("surrogate", PROCESS, {})
-    return believe(surrogate, known, builder.as_belief() if len(known.x) <= FEW else builder, ctx)
+    return believe(surrogate, known, builder, ctx)
 
 
 def propose_for(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -69,7 +69,7 @@ class GaussianProcess(SurrogateBuilder):
         quick = {"starts": 1, "search_rows": SEARCH_ROWS}
         return self.model_copy(update=quick if rows <= MOST_ROWS else quick | {"neighbours": NEIGHBOURS})
 
-    def as_belief(self) -> SurrogateBuilder:
+    def as_belief(self) -> Self:
         """Return a process that does not take few rows for noise."""
         return self.model_copy(update={"exploring": True})
 
