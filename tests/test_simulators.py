@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import parse_targets
 from invdesign_core.truth.kept import LOG, Entry, KeptDesigns
 from invdesign_core.truth.settings import TruthSettings
-from invdesign_core.truth.simulator import as_truth, find, simulator_of
+from invdesign_core.truth.simulator import HOPELESS, as_truth, find, simulator_of
 
 REGISTRY = Registry.discover()
 DESIGNS = pd.DataFrame({"x": [0.1, 0.2, 0.3, 0.4], "glass": ["A", "B", "A", "B"]})
@@ -196,6 +197,34 @@ def test_a_design_that_failed_is_simulated_again_as_often_as_asked(tmp_path):
     assert (said.failed[0][:36], said.tally.calls) == ("exit code 1: no licence at try 2 (" + str(tmp_path)[:2], 2)
     said = program(tmp_path, body, retries=1).evaluate(DESIGNS[:1], ["y"], Context())
     assert (y_of(said), said.tally.calls) == ([1], 2), "what failed is tried again by the next command"
+
+
+@pytest.mark.parametrize("batch", [None, 1, 7])
+def test_a_simulator_that_never_gives_anything_is_not_called_for_ever(batch):
+    calls = []
+
+    def broken(designs):
+        calls.append(len(designs))
+        raise RuntimeError("no licence")
+
+    events = []
+    designs = pd.DataFrame({"a": np.arange(500.0)})
+    said = replace(as_truth(broken), batch=batch).evaluate(designs, ["y"], Context(emit=events.append))
+    assert len(calls) == HOPELESS
+    assert all("no licence" in why for why in said.failed)
+    assert sum("not simulated" in why for why in said.failed) >= 500 - HOPELESS
+    assert [event for event in events if event.kind == "warning" and "were not simulated" in event.data["text"]]
+
+
+def test_a_simulator_that_gave_something_once_is_called_for_all():
+    def seldom(designs):
+        if designs["a"].max() > 0:
+            raise RuntimeError("it did not converge")
+        return pd.DataFrame({"y": designs["a"]})
+
+    said = replace(as_truth(seldom), batch=1).evaluate(pd.DataFrame({"a": np.arange(200.0)}), ["y"], Context())
+    assert said.tally.calls == 200
+    assert np.isfinite(said.y).sum() == 1
 
 
 def test_calls_run_at_the_same_time_each_in_a_folder_of_its_own(tmp_path):

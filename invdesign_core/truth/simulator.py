@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from invdesign_core.context import Local, Piece, Progress, StageStarted
-from invdesign_core.errors import ConfigError
+from invdesign_core.errors import ConfigError, plural
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.command import Command
 from invdesign_core.truth.function import Function
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "interrupted"
 """Why a design has no outputs that was not simulated before Ctrl-C."""
+HOPELESS = 50
+"""So many calls in a row that give nothing, and none before that gave anything, are the last: others would fail, too."""
 
 
 class Caller(Protocol):
@@ -94,6 +96,7 @@ class Simulator:
         rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         found = [self.kept.find(row, outputs) for row in rows]
         work = _Work(self, designs, rows, tuple(outputs), ctx)
+        work.fruitful = any(entry is not None and entry.outputs is not None for entry in found)
         unknown = [i for i, entry in enumerate(found) if entry is None]
         if unknown:
             with ctx.clock.stage("simulate"):
@@ -106,10 +109,16 @@ class Simulator:
         for i, entry in enumerate(entries):
             if entry is not None and entry.outputs is not None:
                 y[i] = [entry.outputs[name] for name in outputs]
-        failed = tuple(INTERRUPTED if entry is None else entry.failed for entry in entries)
+        failed = tuple(work.left_out if entry is None else entry.failed for entry in entries)
         missing = int((~np.isfinite(y)).any(axis=1).sum())
         known = len(rows) - len(unknown)
         tally = Tally(len(rows), work.simulated, known, work.calls, missing, self.words, next(filter(None, failed), ""))
+        left = sum(entry is None for entry in entries)
+        if work.hopeless and left:
+            ctx.warn(
+                f"{self.words} gave nothing in any of {work.calls} calls, so that "
+                f"{plural(left, 'design was', 'designs were')} not simulated: {work.reason}"
+            )
         if self.kept.lost is not None and work.simulated:
             ctx.warn(f"{self.kept.lost.message}; what {self.words} says is not kept")
         return Simulated(y, failed, tally, work.interrupted)
@@ -127,6 +136,18 @@ class _Work:
     simulated: int = 0
     calls: int = 0
     interrupted: bool = False
+    fruitful: bool = False
+    reason: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it is not called again, because it has given nothing for so long."""
+        return not self.fruitful and self.calls >= max(HOPELESS, 2 * self.simulator.caller.parallel)
+
+    @property
+    def left_out(self) -> str:
+        """Why a design that was not simulated was not."""
+        return f"not simulated, since no call gave anything: {self.reason}" if self.hopeless else INTERRUPTED
 
     def do(self, unknown: Sequence[int]) -> None:
         """Simulate some rows, alike ones once: in batches, then each row alone of batches that failed, then again."""
@@ -148,7 +169,9 @@ class _Work:
 
     def _run(self, batches: list[list[int]], total: int) -> list[list[int]]:
         """Call for some batches, and remember what came of them; return those that another call may do better for."""
-        failed = []
+        failed: list[list[int]] = []
+        if self.hopeless:
+            return failed
         for batch, answer in self._answers(batches):
             if isinstance(answer, CallError) and answer.interrupted:
                 self.interrupted = True
@@ -156,7 +179,12 @@ class _Work:
             self.calls += 1
             try:
                 entries = self._entries(answer, len(batch))
+                self.fruitful |= any(np.isfinite(list((one.outputs or {}).values())).any() for one in entries)
+                self.reason = self.reason or next((one.failed for one in entries if one.failed), "")
             except CallError as error:
+                self.reason = self.reason or error.reason
+                if self.hopeless and len(batch) > 1:
+                    break
                 entries = [Entry(None, error.reason)] * len(batch)
                 if error.repeat:
                     failed.append(batch)
@@ -167,6 +195,8 @@ class _Work:
             self.simulator.kept.add(rows, entries)
             if self.simulator.told:
                 self.ctx.emit(Progress("simulate", self.simulated, total))
+            if self.hopeless:
+                break
         return failed
 
     def _entries(self, answer: Any, count: int) -> list[Entry]:

@@ -21,7 +21,7 @@ from invdesign_plugins.surrogates.process_model import (
 )
 from invdesign_plugins.surrogates.process_posterior import LEAST_VARIANCE
 
-AT_ONCE = 512
+AT_ONCE = 32
 """Designs whose neighbours' covariances are in memory at once."""
 
 
@@ -100,10 +100,14 @@ def _answer(
     for at in range(0, len(x), AT_ONCE):
         piece = x[at : at + AT_ONCE] / lengths
         near = _nearest(tree, piece, min(neighbours, len(points) - without), without)
-        covariance = _matern_numpy(points[near][:, :, None], points[near][:, None])
+        # About the design, so that little is lost where squares of near distances are differences of larger ones.
+        about = points[near] - piece[:, None]
+        square = np.einsum("rke,rke->rk", about, about)
+        between = square[:, :, None] + square[:, None] - 2 * (about @ about.transpose(0, 2, 1))
+        covariance = _matern_numpy(np.maximum(between, 0, out=between))
         count = near.shape[1]
-        covariance[:, range(count), range(count)] += noise[near]
-        across = _matern_numpy(points[near], piece[:, None])
+        covariance[:, range(count), range(count)] = 1 + noise[near]
+        across = _matern_numpy(square)
         weights = np.linalg.solve(covariance, across[:, :, None])[:, :, 0]
         mean.append((weights * y[near]).sum(axis=1))
         std.append(np.sqrt(variance * np.maximum(1 - (weights * across).sum(axis=1), LEAST_VARIANCE)))
@@ -121,9 +125,9 @@ def _nearest(tree: Any, x: FloatArray, count: int, without: bool) -> NDArray[np.
     return np.asarray(np.take_along_axis(near, order, axis=1), dtype=np.intp)
 
 
-def _matern_numpy(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return the covariances of designs that are divided by their lengths, along the last axis."""
-    r = np.sqrt(5 * ((a - b) ** 2).sum(axis=-1))
+def _matern_numpy(square: FloatArray) -> FloatArray:
+    """Return the covariances at squares of distances in lengths."""
+    r = np.sqrt(5 * square)
     return np.asarray((1 + r + r * r / 3) * np.exp(-r))
 
 
