@@ -43,7 +43,7 @@ def test_a_damaged_program_is_replaced(damage):
 def test_a_program_whose_last_use_a_kill_left_unwritten_stops_no_other_from_being_kept(tmp_path, monkeypatch):
     from jax._src.lru_cache import LRUCache
 
-    from invdesign_core.surrogate.backend.jax_cache import mend_cache
+    from invdesign_core.surrogate.backend.jax.cache import mend_cache
 
     cache = LRUCache(str(tmp_path), max_size=10_000)
     (tmp_path / "torn-cache").write_bytes(b"half")

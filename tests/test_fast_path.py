@@ -8,7 +8,8 @@ import pytest
 from keras import layers as L
 
 from invdesign_core.context import Context
-from invdesign_core.surrogate.backend import jax
+from invdesign_core.surrogate import backend
+from invdesign_core.surrogate.backend.jax import side_by_side
 from invdesign_core.surrogate.loop import train
 from invdesign_core.surrogate.networks import architecture_key, seeded
 from invdesign_core.surrogate.settings import Training
@@ -91,8 +92,8 @@ def build(layer, optimizer, loss, seed, rate):
 
 def go(way, monkeypatch):
     """Train in one block, in a block for each processor, or step by step as large networks do."""
-    monkeypatch.setattr(jax.backend, "processors", lambda: 1 if way == "together" else 2)
-    monkeypatch.setattr(jax, "SMALL", 0 if way == "steps" else 50_000)
+    monkeypatch.setattr(backend, "processors", lambda: 1 if way == "together" else 2)
+    monkeypatch.setattr(side_by_side, "SMALL", 0 if way == "steps" else 50_000)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_column_of_weights_reaches_the_training():
 
 @pytest.mark.parametrize("left", [[1, 2, 4], [1, 2], [4]])
 def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(left, monkeypatch):
-    monkeypatch.setattr(jax.backend, "processors", lambda: 2)
+    monkeypatch.setattr(backend, "processors", lambda: 2)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
     rates, everyone, live = np.full(9, 1e-2), np.ones(9, bool), np.ones(9, bool)
@@ -178,7 +179,7 @@ def test_a_finished_network_leaves_without_a_new_program_and_nan_harms_nobody(le
         nets = [build("dense", "sgd with momentum", "mse", seed, 1e-2) for seed in range(9)]
         for net in nets:
             net.optimizer.build(net.trainable_variables)
-        program = jax.SideBySide(nets, (x, y), 40, np.tile(np.arange(40, dtype=np.int32), (9, 1)), 16)
+        program = side_by_side.SideBySide(nets, (x, y), 40, np.tile(np.arange(40, dtype=np.int32), (9, 1)), 16)
         logs = []
         for who in (everyone, live)[:epochs]:
             logs.append(program.epoch(order, rates, who))
@@ -212,11 +213,11 @@ def test_the_last_network_learns_the_same_by_a_program_of_its_own(monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
     settings = Training(epochs=14, batch_size=16, schedule="constant", patience=3, restore_best=False)
-    alone, traced = jax.SideBySide._alone, []
-    monkeypatch.setattr(jax.SideBySide, "_alone", lambda self, *state: traced.append(1) or alone(self, *state))
+    alone, traced = side_by_side.SideBySide._alone, []
+    monkeypatch.setattr(side_by_side.SideBySide, "_alone", lambda self, *state: traced.append(1) or alone(self, *state))
     weights = []
     for after in (10**9, 0):
-        monkeypatch.setattr(jax.SideBySide, "ALONE_AFTER", after)
+        monkeypatch.setattr(side_by_side.SideBySide, "ALONE_AFTER", after)
         nets = [build("dense", "nadam", "mse", seed, 1e-2 if seed == 2 else 0.0) for seed in range(5)]
         parts = [(np.arange(30), np.arange(30, 40))] * 5
         outcomes = train(nets, list(range(5)), (x, y), parts, settings, Context(), "tune")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-jax_backend = pytest.importorskip("invdesign_core.surrogate.backend.jax")
+jax_backend = pytest.importorskip("invdesign_core.surrogate.backend.jax.programs")
 
 
 @pytest.mark.parametrize("rows", [0, 1, 257, 4097, 4096 * 1200 + 5])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted"
 """Why a design has no outputs that was not simulated before Ctrl-C."""
 HOPELESS = 50
-"""So many calls in a row that give nothing, and none before that gave anything, are the last: others would fail, too."""
+"""So many calls in a row that give nothing, where none before gave anything, are the last: others would fail, too."""
 
 
 class Caller(Protocol):
