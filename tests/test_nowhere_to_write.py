@@ -320,3 +320,30 @@ def test_a_solve_on_a_full_disk_prints_its_answer_and_ends_with_7(console, run_c
     assert '"status": "met"' in done.stdout
     assert "run/solve/2/starts.parquet: can't be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_run_on_a_read_only_disk_is_solved_and_reported_elsewhere(console, run_copy):
+    folder = run_copy.parent
+    disk = folder / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk)], check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        shutil.copytree(run_copy, disk / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        done = shell(console, "solve disk/run --target 1", "", folder)
+        assert done.returncode == 7
+        assert "Read-only file system\nHint: make the folder writable" in done.stderr
+        assert "the best design meets the target" in done.stdout
+        done = shell(console, "solve disk/run --target 1 --out designs.csv", "", folder)
+        assert done.returncode == 0
+        assert "saved in" not in done.stderr
+        assert (folder / "designs.csv").is_file()
+        done = shell(console, "report disk/run", "", folder)
+        assert done.returncode == 7
+        assert "Hint: make the folder writable, or choose another --out" in done.stderr
+        assert shell(console, "report disk/run --out page.html", "", folder).returncode == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)

@@ -6,6 +6,7 @@ damaged. Nothing here imports another package: one that asks all others for thei
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import traceback
@@ -177,6 +178,10 @@ def reason(error: BaseException) -> str:
     return os.strerror(number) if isinstance(number, int) and number > 0 else str(error) or type(error).__name__
 
 
+FREE = "free some disk space"
+"""What to do where a disk is full; `writing` says something else in its place where that is not the reason."""
+
+
 @contextmanager
 def writing(path: Path, hint: str | None = None) -> Iterator[None]:
     """Turn a failure to write a file or folder into an error with the name that a temporary one is to become."""
@@ -190,7 +195,14 @@ def writing(path: Path, hint: str | None = None) -> Iterator[None]:
         if cause is None:
             raise
         final = Path(*(re.sub(r"(?s)^\.(.*)\.partial$", r"\1", part) for part in path.parts))
-        raise RunStoreError(f"{final}: can't be written: {reason(cause)}", hint) from error
+        said = None if hint is None else hint.replace(FREE, remedy(cause))
+        raise RunStoreError(f"{final}: can't be written: {reason(cause)}", said) from error
+
+
+def remedy(error: BaseException) -> str:
+    """Return what to do where a file could not be written, by the operating system's reason among the causes."""
+    numbers = {each.errno for each in _with_causes(error) if isinstance(each, OSError)}
+    return "make the folder writable" if numbers & {errno.EROFS, errno.EACCES, errno.EPERM} else FREE
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

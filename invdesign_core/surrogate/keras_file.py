@@ -220,7 +220,7 @@ def _readable(archive: Archive) -> Iterator[Path]:
         except OSError as error:
             raise RunStoreError(
                 f"{archive.path}: no copy of it can be written to a temporary folder: {reason(error)}",
-                "free some disk space there, or set $TMPDIR to another folder",
+                "free some disk space, or set $TMPDIR to another folder",
             ) from None
         yield copied
 

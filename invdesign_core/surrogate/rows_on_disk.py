@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from invdesign_core.data.data import Data
 from invdesign_core.data.large import mixed
-from invdesign_core.errors import DataError, writing
+from invdesign_core.errors import FREE, DataError, writing
 from invdesign_core.space.arrays import FloatArray
 
 RUN = 1024
@@ -34,7 +34,7 @@ class RowsOnDisk:
 
     def add(self, rows: NDArray[Any]) -> None:
         """Write some rows behind the others."""
-        with writing(self._place, "free some disk space there"):
+        with writing(self._place, FREE):
             self._file.write(np.ascontiguousarray(rows, dtype=np.float32).tobytes())
         self.count += len(rows)
 

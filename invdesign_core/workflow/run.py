@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Context, DesignsReady, Event, RunFailed, RunFinished, RunStarted
-from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, require
+from invdesign_core.errors import InvdesignError, RunStoreError, plugin_errors, remedy, require
 from invdesign_core.plugin import Plugin, Race
 from invdesign_core.registry import Registry
 from invdesign_core.search.inverse_problem import Wishes
@@ -197,7 +197,7 @@ def _run(
         kept = "" if table.lost else "the trials are kept; "
         raise UnsavedError(
             faults,
-            f"{kept}free some disk space, and resume with the same command plus --out {folder.path} --resume",
+            f"{kept}{remedy(faults[0])}, and resume with the same command plus --out {folder.path} --resume",
             replace(result, report=report.model_copy(update={"run": None}), saved=None),
         )
     return result

@@ -18,7 +18,7 @@ from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import as_targets, designs_of
 from invdesign_core.designs.answers import Answers
 from invdesign_core.designs.report import Report, StartsReport, TableReport, truth_report
-from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, RunStoreError, plural, writing
+from invdesign_core.errors import ConfigError, DataError, OutOfTimeError, RunStoreError, plural, remedy, writing
 from invdesign_core.report.payload import Material
 from invdesign_core.search.inverse_problem import InverseProblem
 from invdesign_core.surrogate.model_check import describe
@@ -123,7 +123,7 @@ def _kept(
             write_table(out, answers.designs.assign(target=answers.designs["target"] + 1))
             ctx.note(f"the designs are in {out}")
             _write_scenarios(problem, out, ctx)
-    where = None if folder is None or faults else folder.path
+    where = None if folder is None or place is None or faults else folder.path
     plugins, makers = _plugins(p, problem), p.made_by(problem.solver)
     report = make_report(answers, p.model.report, where, plugins, p.running, p.notes, ctx, makers, p.units.of)
     if folder is not None and place is not None and saved is not None:
@@ -143,7 +143,7 @@ def _kept(
     result = Result(report, answers, surrogate, saved)
     ctx.emit(RunFinished(result))
     if faults:
-        hint = "free some disk space and solve again, or keep the printed result"
+        hint = f"{remedy(faults[0])} and solve again, take a file elsewhere with --out, or keep the printed result"
         raise UnsavedError(faults, hint if saved is None else f"the tables are in {saved}; {hint}", result)
     return result
 
