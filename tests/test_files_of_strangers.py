@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, lin, xlsx
 from test_damage import two_inputs
@@ -173,6 +175,16 @@ def test_a_model_file_that_is_far_larger_inside_is_refused_before_it_is_unpacked
         load_model(path)
     assert error.value.hint
     assert load_model(packed(tmp_path / "fine.keras", model)) is not None  # compressed as such is no fault
+
+
+def test_a_parquet_file_of_far_more_rows_than_its_size_suggests_is_refused_before_they_are_read(tmp_path):
+    path, one = tmp_path / "bomb.parquet", pa.table({"a": np.ones(10_000_000)})
+    with pq.ParquetWriter(path, one.schema, compression="zstd") as file:
+        for _ in range(8):
+            file.write_table(one, row_group_size=len(one))
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(DataError, match=r"bomb\.parquet: .* would unpack to 640 MB"):
+        read_table(path)
 
 
 def test_arrays_and_spreadsheets_that_are_far_larger_inside_are_refused(run, tmp_path):

@@ -17,10 +17,15 @@ from invdesign_core.data.files.grid import Nameless, clean_name, kept_rows, name
 from invdesign_core.data.files.messages import option, some
 from invdesign_core.data.files.numbers import Parsed
 from invdesign_core.data.files.options import Reading
+from invdesign_core.data.files.unpacked import RATIO, too_large
 from invdesign_core.errors import DataError, InvdesignError
 
 MANY = 10_000_000
 """Rows from which on a file has to hold as many as it says."""
+
+
+LARGE = 2**29
+"""Bytes that the values of any file may take; beyond, they may be so many times its size as those of other files."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,9 @@ def _opened(path: Path, reading: Reading, some_only: bool) -> Parquet:
     stored, count = tuple(file.schema_arrow.names), int(file.metadata.num_rows)
     if not count:
         raise DataError(f"{path}: found column names and no rows: {some(stored)}", "is this the right file?")
+    decoded_size, size = 8 * count * len(stored), path.stat().st_size
+    if decoded_size > max(LARGE, RATIO * size):
+        raise too_large(path, size, decoded_size)
     if count > MANY:  # numbers of rows take memory, however few there are in truth
         _column(path, file, stored[0])
     names = [clean_name(name) for name in stored]
