@@ -1,4 +1,4 @@
-"""How large a file becomes when it is unpacked: .xlsx, .npz, .keras and .parquet files may be made to fill the memory."""
+"""How large a file becomes when it is read: .xlsx, .npz, .keras and .parquet files may be made to fill the memory."""
 
 from __future__ import annotations
 
