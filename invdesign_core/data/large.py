@@ -70,8 +70,8 @@ class LargeTable:
         """Say what is made of its rows."""
         return (
             f"the table has {self.count} rows, which stay on disk: networks learn from all of them; ranges are those "
-            f"of all; scaling, the rows for validation and testing, start points and distances to the data are of "
-            f"{len(self.sampled)} rows drawn at random"
+            "of all; scaling, the rows for validation and testing, start points, distances to the data and the rows "
+            f"that meet a target already are of {len(self.sampled)} rows drawn at random"
         )
 
 

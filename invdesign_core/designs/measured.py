@@ -46,7 +46,7 @@ def measured_rows(problem: InverseProblem, known: TrainingRows, found: Answers) 
     columns: Columns = {("target",): target, ("rank",): numbered_within(target) + 1}
     if rows.rows is not None:
         columns["row",] = rows.rows[there][row]
-    written = space.decode(x[row])
+    written = space.as_measured(x[row])
     columns |= {("design", name): written[name].array for name in space.names}
     columns |= {("measured", name): y[row, m] for m, name in problem.surrogate.predicted}
     columns |= {("derived", name): formula.value(x[row]) for name, formula in problem.wishes.formulas.items()}

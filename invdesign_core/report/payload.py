@@ -571,7 +571,7 @@ def fit_of(surrogate: Surrogate, rows: TrainingRows | None) -> dict[str, Any] | 
     if len(some_rows) > most:  # the worst are shown in any case
         drawn = np.random.default_rng(0).choice(len(x), most, replace=False)
         some_rows = np.union1d(drawn, worst)
-    frame = surrogate.space.decode(x[worst])
+    frame = surrogate.space.as_measured(x[worst])
     return {
         "said": said,
         "rows": None if numbers is None else np.asarray(numbers)[some_rows].tolist(),

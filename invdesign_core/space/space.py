@@ -171,6 +171,16 @@ class Space:
             columns=list(self.names),
         )
 
+    def as_measured(self, x: FloatArray) -> pd.DataFrame:
+        """Turn (n, e) measured points into designs as they were, whether their values exist for a search or not."""
+        import pandas as pd
+
+        x = np.asarray(x, dtype=np.float64)
+        return pd.DataFrame(
+            {v.name: v.as_measured(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)},
+            columns=list(self.names),
+        )
+
     def restrict(
         self,
         bounds: Mapping[str, Sequence[Any]] | None = None,

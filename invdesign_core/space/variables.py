@@ -187,6 +187,13 @@ class Variable:
             return [int(v) for v in numbers]
         return [float(v) for v in numbers]
 
+    def as_measured(self, columns: FloatArray) -> list[Any]:
+        """Turn (n, width) measured columns into values: those of numbers are as they are."""
+        if self.kind in ("categorical", "binary"):
+            return self.decode(columns)
+        whole = self.kind == "integer" or (self.kind == "levels" and isinstance(self.levels[0], int))
+        return [int(v) if whole and v.is_integer() else float(v) for v in columns[:, 0]]
+
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Return the encoded bounds, each (width,)."""
         if self.fixed is not None:

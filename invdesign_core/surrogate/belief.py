@@ -187,7 +187,7 @@ def _fitted(surrogate: Surrogate, known: TrainingRows, builder: Builder, ctx: Co
 
 def data_of(known: TrainingRows, surrogate: Surrogate, options: Mapping[str, Any] | None = None) -> Data:
     """Return rows as data with the names and variables of a surrogate."""
-    frame = surrogate.space.decode(known.x).assign(**dict(zip(surrogate.outputs, known.y.T, strict=True)))
+    frame = surrogate.space.as_measured(known.x).assign(**dict(zip(surrogate.outputs, known.y.T, strict=True)))
     partial = bool(np.isnan(known.y).any())
     return Data(frame, surrogate.space, surrogate.outputs, partial=partial, **(options or {}))
 

@@ -106,7 +106,7 @@ def data_of(model: ForwardModel) -> Data:
     known, space, outputs = model.known, model.surrogate.space, model.surrogate.outputs
     import pandas as pd
 
-    frame = pd.concat([space.decode(known.x), pd.DataFrame(known.y, columns=list(outputs))], axis=1)
+    frame = pd.concat([space.as_measured(known.x), pd.DataFrame(known.y, columns=list(outputs))], axis=1)
     partial = bool(np.isnan(known.y).any())
     return Data(frame, space, outputs, groups=known.groups, partial=partial, weights=known.weights)
 

@@ -88,6 +88,12 @@ def learn_table(
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
         before = as_told(described(measured.x, belief, None, model.surrogate), model.second, model.known.y)
         since = rows_at_the_beginning(p)
+        if model.of_more_rows:
+            ctx.warn(
+                f"the surrogate has learnt from {model.of_more_rows} rows of a table that stayed on disk, and goes on "
+                f"from the {len(model.known.x)} of them that are kept with the run and the new ones, by which its errors "
+                "may grow; to learn from all, add the new rows to the table and run it again"
+            )
         total = len(model.known.x) + len(measured.x)
         if not afresh and total >= TWICE * since:
             ctx.note(f"{total} rows, {since} when the surrogate was last trained from the beginning: it is again now")
@@ -176,14 +182,15 @@ def checked(frame: pd.DataFrame, p: Prepared, table: Path | str) -> Measured:
             f"{p.plugins['surrogate']!r} needs them all",
             "fill them in, or clear all outputs of that row",
         )
-    new = _new(x, y, p.model.known)
+    y = not_known(x, y, p.model.known)
+    new = np.isfinite(y).any(axis=1)
     skipped[KNOWN] = int((~new).sum())
     for reason, count in skipped.items():
         if count:
             ctx.note(f"{table}: {plural(count, 'row')} skipped: {reason}")
     if not new.any():
         raise DataError(f"{table}: no row is new: all that are filled in are known already", None)
-    x, y, rows, designs = x[new], y[new], rows[new], designs[new].reset_index(drop=True)
+    x, y, rows, designs = x[new], y[new], rows[new], designs.iloc[np.flatnonzero(new)].reset_index(drop=True)
     _tell_outside(p, designs, rows, table)
     return Measured(designs, x, y, rows + 1, space, {key: count for key, count in skipped.items() if count})
 
@@ -204,14 +211,37 @@ def _numbers(column: pd.Series, place: str) -> FloatArray:
     return np.asarray(numbers)
 
 
-def _new(x: FloatArray, y: FloatArray, known: TrainingRows) -> Any:
-    """(k,) whether a row is not among those known, nor the same as one before it."""
+def not_known(x: FloatArray, y: FloatArray, known: TrainingRows) -> FloatArray:
+    """Return (k, m) measured outputs of (k, e) designs without those that are known already.
+
+    A row is known where one among those known, or before it, has its design and its outputs; so is one that leaves out
+    some of them. What a row adds to one with gaps, whose design and other outputs it has, is all that is new of it.
+    """
     everything = known.measured
-    both = np.concatenate([np.hstack([everything.x, everything.y]), np.hstack([x, y])])
-    size = np.nanmax(np.abs(both), axis=0, initial=0.0)
-    both = (both / np.where(size > 0, size, 1.0)).round(12) + 0.0  # as text keeps them
-    first = np.unique(both, axis=0, return_index=True, equal_nan=True)[1]
-    return np.isin(len(everything.x) + np.arange(len(x)), first)
+    designs, found = as_text_keeps(np.concatenate([everything.x, x])), y.copy()
+    outputs = as_text_keeps(np.concatenate([everything.y, y]))
+    there, first, places = np.isfinite(outputs), len(everything.x), dict[bytes, list[int]]()
+    for at, design in enumerate(designs):
+        before = places.setdefault(design.tobytes(), [])
+        if at >= first:
+            rest = there[at].copy()
+            alike = [i for i in before if np.array_equal(outputs[i, (own := rest & there[i])], outputs[at, own])]
+            if any((there[i] >= rest).all() for i in alike):
+                found[at - first] = np.nan
+                continue  # it tells nothing of those after it either
+            for i in alike:
+                if there[i].any() and (there[i] <= rest).all():
+                    rest &= ~there[i]
+                    before.remove(i)  # it is whole now, and no other row completes it
+            found[at - first, ~rest] = np.nan
+        before.append(at)
+    return found
+
+
+def as_text_keeps(values: FloatArray) -> FloatArray:
+    """Return numbers with some twelve digits, as text keeps them; 0 has no sign."""
+    mantissa, exponent = np.frexp(values)
+    return np.asarray(np.ldexp(np.round(mantissa, 12), exponent) + 0.0)
 
 
 def _tell_outside(p: Prepared, designs: pd.DataFrame, rows: IndexArray, table: Path | str) -> None:

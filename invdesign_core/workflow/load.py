@@ -227,6 +227,11 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
                 report = folder.read_report() or untested(surrogate, stored["plugins"]["surrogate"]["name"])
                 second = folder.read_second(experiment.confidence)
                 model, base, sampled = ForwardModel(surrogate, report, known, second=second), surrogate.space, None
+                if model.of_more_rows:
+                    ctx.note(
+                        f"the table stayed on disk, and {len(model.known.measured.x)} of its {model.of_more_rows} rows "
+                        "are kept with the run: which rows meet a target, or are measured already, is told of these"
+                    )
     outputs, found = model.surrogate.outputs, stored.get("units")
     said = Understood.of(experiment.design, base, outputs, experiment.units, experiment.derive, found)
     own = said.design
@@ -351,7 +356,7 @@ def _check_objective(objective: Objective, model: ForwardModel, space: Space, ct
 
         outputs = model.surrogate.outputs
         y = pd.DataFrame(model.rows.y, columns=list(outputs))
-        frame = pd.concat([space.decode(model.rows.x).reset_index(drop=True), y], axis=1)
+        frame = pd.concat([space.as_measured(model.rows.x).reset_index(drop=True), y], axis=1)
         check_plugins([objective], Data(frame, space, outputs, partial=bool(y.isna().to_numpy().any())), ctx)
 
 

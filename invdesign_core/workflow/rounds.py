@@ -69,7 +69,7 @@ def with_rows(model: ForwardModel, x: FloatArray, y: FloatArray, space: Space) -
         old = np.concatenate([_or(side.groups, np.full(len(side.x), "")) for side in sides])
         options["groups"] = np.concatenate([old, [f"{ADDED} {i + 1}" for i in range(len(x))]])
     outputs = np.concatenate([*ys, y])
-    frame = space.decode(np.concatenate([before, x]))
+    frame = space.as_measured(np.concatenate([before, x]))
     frame = frame.assign(**dict(zip(model.surrogate.outputs, outputs.T, strict=True)))
     partial = bool(np.isnan(outputs).any())
     return Data(frame, space, model.surrogate.outputs, partial=partial, **options)

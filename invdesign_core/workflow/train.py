@@ -49,6 +49,12 @@ class ForwardModel:
         assert self.rows is not None
         return self.rows
 
+    @property
+    def of_more_rows(self) -> int:
+        """Of how many rows it has learnt, where these are more than are known; else 0."""
+        count = sum(self.report.rows.get(part, 0) for part in ("train", "validation", "test"))
+        return count if self.rows is not None and count > len(self.rows.measured.x) else 0
+
 
 def settle(data: Data, builder: SurrogateBuilder, training: Training, ctx: Context) -> tuple[Training, Rows]:
     """Split the rows, and let the builder's recipe for so many set what the user did not."""
