@@ -14,6 +14,7 @@ from invdesign_core.data.data import Data, TrainingRows, split_rows
 from invdesign_core.registry import Registry
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.workflow import identity
+from invdesign_core.workflow.learn import not_known
 from invdesign_core.workflow.rounds import Trainers, renumbered, trained_on, with_rows
 from invdesign_core.workflow.run_folder import RunFolder, newest
 from invdesign_core.workflow.train import fit
@@ -109,7 +110,9 @@ def test_values_that_are_held_stay_and_what_is_measured_is_proposed_only_where_i
     assert any("only 2 experiments of 3" in note for note in report["notes"])
     row = pd.read_csv(lab / "mine.csv").query("a + b <= 1.2").iloc[0]
     held = [item for name in ("a", "b", "m") for item in ("--fixed", f"{name}={row[name]}")]
-    assert json.loads(invdesign("propose", "first", "--json", *held, cwd=lab).out)["experiments"] == []
+    none = invdesign("propose", "first", "--out", "none.csv", *held, cwd=lab)
+    assert (none.code, (lab / "none.csv").exists()) == (2, False)
+    assert "no experiment to propose" in none.err
     again = json.loads(invdesign("propose", "first", "--json", "--repeats", *held, cwd=lab).out)["experiments"]
     assert again == [{"a": row["a"], "b": row["b"], "m": row["m"]}]
 
@@ -197,6 +200,72 @@ def test_rows_that_cannot_be_used_are_refused_by_their_place(lab, invdesign, cha
     assert done.code == 4
     assert said in done.err
     assert not (lab / "first" / "rounds").exists()
+
+
+def known_rows():
+    gap = np.nan
+    return TrainingRows(np.array([[0.5, 0], [0.6, 0]]), np.array([[0.75, gap], [1.0, 2.0]]))
+
+
+@pytest.mark.parametrize(
+    ("design", "outputs", "new"),
+    [
+        ([0.6, 0], [1.0, 2.0], [False, False]),
+        ([0.6, 0], [1.0, np.nan], [False, False]),  # told already, with more beside it
+        ([0.5, 0], [0.75, np.nan], [False, False]),
+        ([0.5, 0], [0.75, 0.1], [False, True]),  # what was missing
+        ([0.5, 0], [0.76, np.nan], [True, False]),  # measured again
+        ([0.6, 0], [1.0, 3.0], [True, True]),
+        ([0.7, 0], [0.75, np.nan], [True, False]),
+    ],
+)
+def test_each_measurement_is_learnt_once_also_in_rows_with_gaps(design, outputs, new):
+    x, y = np.array([design, design]), np.array([outputs, outputs])
+    found = not_known(x, y, known_rows())
+    assert np.isfinite(found[0]).tolist() == new
+    assert not np.isfinite(found[1]).any()  # the same row again
+
+
+def test_designs_that_differ_in_a_column_of_many_decades_are_different():
+    rng = np.random.default_rng(0)
+    x = np.sort(10.0 ** rng.uniform(-12, 6, 200))[:, None]
+    y = np.ones((200, 1))
+    assert np.isfinite(not_known(x[100:], y[100:], TrainingRows(x[:100], y[:100]))).all()
+    same = np.array([[float(f"{value:.14g}")] for value in x[:, 0]])
+    assert not np.isfinite(not_known(same, y, TrainingRows(x, y))).any()
+
+
+def test_a_measured_row_stays_as_it_is_where_all_others_have_whole_numbers():
+    frame = pd.DataFrame({"n": [1, 2, 3, 4, 5, 6], "y": [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]})
+    data = Data.from_frame(frame, ["y"])
+    assert data.space["n"].kind == "integer"
+    registry = Registry.discover()
+    builder, tuner = registry.create("surrogate", "ridge", {}), registry.create("tuner", "grid-search", {})
+    model = fit(data, builder, tuner, Training(), Context())
+    more = with_rows(model, np.array([[2.5], [7.0]]), np.array([[5.0], [14.0]]), data.space)
+    assert more.frame["n"].tolist()[-2:] == [2.5, 7.0]
+    np.testing.assert_array_equal(np.sort(more.x[:, 0]), [1, 2, 2.5, 3, 4, 5, 6, 7])
+
+
+def test_a_run_of_four_rows_can_be_learnt_on_and_proposes(lab, invdesign):
+    pd.read_csv(lab / "mine.csv").head(4).to_csv(lab / "four.csv", index=False)
+    few = ["--set", "dataset.path=four.csv", "--set", "training.test=0.25", "--surrogate", "ridge"]
+    assert invdesign("run", "mine.toml", *few, "--out", "few", cwd=lab).code in (0, 1)
+    assert invdesign("propose", "few", "--batch", "1", "--out", "one.csv", cwd=lab).code == 0
+    measured(lab, "one.csv")
+    done = invdesign("learn", "few", "measured.csv", cwd=lab)
+    assert done.code == 0, done.err
+
+
+def test_conditions_that_vary_are_refused_before_anything_is_trained(lab, invdesign):
+    varying = ["--condition", "m=data", "--surrogate", "ridge"]
+    assert invdesign("run", "mine.toml", *varying, "--out", "varying", cwd=lab).code in (0, 1)
+    measured(lab)
+    done = invdesign("learn", "varying", "measured.csv", cwd=lab)
+    assert done.code == 2
+    assert "conditions that vary" in done.err
+    assert "training" not in done.err
+    assert invdesign("learn", "varying", "measured.csv", "--batch", "0", cwd=lab).code == 0
 
 
 def test_rows_outside_the_bounds_are_learnt_with_a_warning_and_widen_what_the_data_say(lab, invdesign):

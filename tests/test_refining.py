@@ -127,6 +127,57 @@ def test_a_design_that_fails_costs_its_evaluation_and_teaches_nothing(lab, invde
     assert any("gave no value" in note for note in report["notes"])
 
 
+OTHERS = """
+
+def never(designs):
+    raise RuntimeError("no licence")
+
+
+def one_output(designs):
+    return simulate(designs)[["y"]]
+"""
+
+
+def test_a_round_in_which_every_design_fails_counts_and_others_are_tried(lab, invdesign):
+    options = ["--truth", "--rounds", "6", "--budget", "6", "--batch", "1", "--out", "best.csv", "--json"]
+    done = invdesign("refine", "first", "--target", "y=max", "--bounds", "b=0.9..1.0", *options, cwd=lab)
+    report = json.loads(done.out)
+    assert done.code == 0, done.err
+    failed = [part["failed"] for part in report["rounds"]]
+    assert (len(failed), report["evaluated"]) == (6, 6)
+    assert 0 < sum(failed) < 6
+    assert report["targets"][0]["inputs"]["b"] < 0.98
+    assert pd.read_csv(lab / "best.csv")["truth.y"].notna().all()
+
+
+def test_where_nothing_can_be_simulated_the_rounds_end_and_no_design_is_asked_twice(lab, invdesign):
+    (lab / "simulator.py").write_text(SIMULATOR + OTHERS)
+    options = ["--set", "truth.function=simulator:never", "--target", "y=1.1", "--rounds", "3", "--budget", "6"]
+    done = invdesign("refine", "first", *options, "--json", cwd=lab)
+    report = json.loads(done.out)
+    assert (done.code, report["status"], report["evaluated"]) == (1, "not met", 6)
+    assert report["targets"][0]["inputs"] is None
+    assert "no licence" in done.err
+
+
+def test_outputs_without_a_target_need_not_be_simulated(lab, invdesign):
+    (lab / "simulator.py").write_text(SIMULATOR + OTHERS)
+    options = ["--set", "truth.function=simulator:one_output", "--rounds", "4", "--budget", "12", "--json"]
+    done = invdesign("refine", "first", *EXACT[:2], *options, cwd=lab)
+    report = json.loads(done.out)
+    assert done.code == 0, done.err
+    assert report["targets"][0]["outputs"]["z"] is None
+    assert not any(part["failed"] for part in report["rounds"])
+
+
+def test_what_has_no_limits_is_not_said_to_be_met(lab, invdesign):
+    options = ["--truth", "--target", "y=max", "--rounds", "1", "--budget", "2", "--out", "best.csv", "--json"]
+    report = json.loads(invdesign("refine", "first", *options, cwd=lab).out)
+    assert report["targets"][0]["met"] is None
+    assert report["rounds"][0]["met"] == 0
+    assert pd.read_csv(lab / "best.csv")["met"].isna().all()
+
+
 def test_without_a_true_model_it_is_refused(lab, invdesign):
     done = invdesign("refine", "first", "--target", "y=1", cwd=lab)
     assert done.code == 2

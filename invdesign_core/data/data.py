@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 
+LEAST = 4
+"""Rows that a surrogate needs."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -86,8 +89,8 @@ class Data:
                 raise DataError(
                     f"{name!r} is both a design variable and an output", "list it as an input or as an output"
                 )
-        if len(self.frame) < 4:
-            raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least 4", None)
+        if len(self.frame) < LEAST:
+            raise DataError(f"the table has {plural(len(self.frame), 'row')}; a surrogate needs at least {LEAST}", None)
         for name in self.space.names:
             if name not in known:
                 raise DataError(f"there is no column {name!r}", near_or_all(name, known))

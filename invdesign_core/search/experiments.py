@@ -65,6 +65,8 @@ class Choice:
         Says which of (n, e) designs are fit to be chosen.
     apart : float
         How far chosen designs are from each other, in ranges.
+    failed : (n, e) array, optional
+        Designs whose simulation failed: none is chosen that is nearer to one of them than to all that are taken.
     """
 
     space: Space
@@ -74,6 +76,7 @@ class Choice:
     everywhere: bool = True
     fits: Callable[[FloatArray], Mask] | None = None
     apart: float = APART
+    failed: FloatArray | None = None
 
     def experiments(self, count: int, belief: Believed, worth: Worth, rng: np.random.Generator) -> FloatArray:
         """Return `count` different designs, fewer where no more are allowed, those worth most first.
@@ -126,4 +129,10 @@ class Choice:
         for others, least in ((self.taken, SAME), (chosen, self.apart)):
             if len(others) and len(x):
                 x = x[cKDTree(others / unit).query(x / unit, p=np.inf)[0] > least]
+        if self.failed is not None and len(self.failed) and len(x):
+            to_failed, to_taken = (
+                cKDTree(others / unit).query(x / unit, p=np.inf)[0] if len(others) else np.full(len(x), np.inf)
+                for others in (self.failed, self.taken)
+            )
+            x = x[to_taken < to_failed]
         return x if self.fits is None or not len(x) else x[self.fits(x)]

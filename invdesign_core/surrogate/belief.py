@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Data, Rows, TrainingRows
+from invdesign_core.data.data import LEAST, Data, Rows, TrainingRows
 from invdesign_core.errors import TrainingError
 from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate.protocols import Builder
@@ -148,6 +148,8 @@ def believe(surrogate: Surrogate, known: TrainingRows, builder: Builder, ctx: Co
     The process is the surrogate's own where it has one among its members, and there are more than a few rows; else one
     that `builder` builds is fitted to some of the rows.
     """
+    if len(known.x) < LEAST:  # a belief is tested on no row
+        known = known.measured
     found, few = _own_process(surrogate), len(known.x) <= FEW
     if few:
         builder = builder.as_belief()

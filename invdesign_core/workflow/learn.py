@@ -26,7 +26,7 @@ from invdesign_core.surrogate.surrogate import DAMAGED
 from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.load import Prepared
-from invdesign_core.workflow.propose import Proposed, as_told, belief_of, described, propose_one
+from invdesign_core.workflow.propose import Proposed, as_told, belief_of, described, propose_one, refuse_scenarios
 from invdesign_core.workflow.rounds import TWICE, Trainers, on_or_again, widened, with_rows
 from invdesign_core.workflow.run_folder import ABOUT_ROUND, MEASURED, ROUNDS, RunFolder, rounds_of
 from invdesign_core.workflow.train import ForwardModel
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SINCE = "rows at the beginning"
 """Where a round says how many rows the surrogate was last trained on from the beginning."""
+ROUNDING = 1e-11
+"""Values that differ by less than this share are one, written with other digits."""
 EMPTY, KNOWN = "nothing was filled in", "known already"
 """Why rows are skipped."""
 
@@ -83,6 +85,8 @@ def learn_table(
     measured = checked(frame, p, table)
     root = RunFolder(p.source)
     wanted = p.wanted(targets)
+    if wanted and (batch is None or batch):  # not only once all is trained
+        refuse_scenarios(p.problem(wanted))
     with root.locked():
         number = (rounds_of(p.source) or [0])[-1] + 1
         belief = belief_of(model.surrogate, model.rows, p.registry, ctx)
@@ -91,8 +95,8 @@ def learn_table(
         if model.of_more_rows:
             ctx.warn(
                 f"the surrogate has learnt from {model.of_more_rows} rows of a table that stayed on disk, and goes on "
-                f"from the {len(model.known.x)} of them that are kept with the run and the new ones, by which its errors "
-                "may grow; to learn from all, add the new rows to the table and run it again"
+                f"from the {len(model.known.x)} of them that are kept with the run and the new ones, by which its "
+                "errors may grow; to learn from all, add the new rows to the table and run it again"
             )
         total = len(model.known.x) + len(measured.x)
         if not afresh and total >= TWICE * since:
@@ -104,7 +108,7 @@ def learn_table(
         after = replace(p, model=found, base=found.surrogate.space, folder=RunFolder(folder))
         following = None
         if batch is None or batch:
-            following, _ = propose_one(after, targets, batch or len(measured.x), out)
+            following, _ = propose_one(after, targets, batch or len(measured.x), out, must=False)
         report = LearnReport(
             run=str(p.source),
             round=number,
@@ -218,9 +222,9 @@ def not_known(x: FloatArray, y: FloatArray, known: TrainingRows) -> FloatArray:
     some of them. What a row adds to one with gaps, whose design and other outputs it has, is all that is new of it.
     """
     everything = known.measured
-    designs, found = as_text_keeps(np.concatenate([everything.x, x])), y.copy()
-    outputs = as_text_keeps(np.concatenate([everything.y, y]))
-    there, first, places = np.isfinite(outputs), len(everything.x), dict[bytes, list[int]]()
+    designs, found = values_apart(np.concatenate([everything.x, x])), y.copy()
+    outputs = values_apart(np.concatenate([everything.y, y]))
+    there, first, places = outputs >= 0, len(everything.x), dict[bytes, list[int]]()
     for at, design in enumerate(designs):
         before = places.setdefault(design.tobytes(), [])
         if at >= first:
@@ -238,10 +242,14 @@ def not_known(x: FloatArray, y: FloatArray, known: TrainingRows) -> FloatArray:
     return found
 
 
-def as_text_keeps(values: FloatArray) -> FloatArray:
-    """Return numbers with some twelve digits, as text keeps them; 0 has no sign."""
-    mantissa, exponent = np.frexp(values)
-    return np.asarray(np.ldexp(np.round(mantissa, 12), exponent) + 0.0)
+def values_apart(values: FloatArray) -> IndexArray:
+    """Return (n, c) numbers that are equal where two values of a column differ by rounding alone, -1 where none is."""
+    found = np.full(values.shape, -1, dtype=np.intp)
+    for column, own in zip(found.T, values.T, strict=True):
+        there = np.flatnonzero(np.isfinite(own))
+        order = there[np.argsort(own[there], kind="stable")]
+        column[order] = np.cumsum(np.diff(own[order], prepend=own[order][:1]) > ROUNDING * np.abs(own[order]))
+    return found
 
 
 def _tell_outside(p: Prepared, designs: pd.DataFrame, rows: IndexArray, table: Path | str) -> None:

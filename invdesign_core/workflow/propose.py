@@ -88,14 +88,13 @@ def propose_for(
     repeats: bool = False,
     purpose: str = "propose",
     apart: float = APART,
+    failed: FloatArray | None = None,
 ) -> list[Proposed]:
-    """Return the experiments that teach most about each target of a problem, those of a target so far `apart`."""
-    if problem.surrogate.scenarios is not None:
-        names = ", ".join(map(repr, problem.surrogate.scenarios.said))
-        raise ConfigError(
-            f"conditions that vary ({names}): an experiment is done at one value of them",
-            "hold them: --fixed NAME=VALUE",
-        )
+    """Return the experiments that teach most about each target of a problem, those of a target so far `apart`.
+
+    `failed` are (n, e) designs whose simulation failed.
+    """
+    refuse_scenarios(problem)
     view: Any = belief
     if isinstance(problem.surrogate, ExactInputs):
         view = WithInputs(belief, problem.surrogate.exact, len(problem.surrogate.formulas))
@@ -118,10 +117,21 @@ def propose_for(
             everywhere=problem.near_to.present is None,
             fits=None if problem.data is None else problem.data.holds,
             apart=apart,
+            failed=failed,
         )
         x = choice.experiments(count, near, worth, ctx.rng(purpose, number))
         found.append(described(x, near, targets, problem.surrogate))
     return found
+
+
+def refuse_scenarios(problem: InverseProblem) -> None:
+    """Refuse to propose experiments where conditions vary."""
+    if problem.surrogate.scenarios is not None:
+        names = ", ".join(map(repr, problem.surrogate.scenarios.said))
+        raise ConfigError(
+            f"conditions that vary ({names}): an experiment is done at one value of them",
+            "hold them: --fixed NAME=VALUE",
+        )
 
 
 def _needs_search(problem: InverseProblem, belief: Belief) -> bool:
@@ -184,11 +194,12 @@ def described(x: FloatArray, belief: Any, targets: Targets | None, surrogate: Su
 
 
 def propose_one(
-    p: Prepared, targets: Sequence[str], batch: int, out: Path | None = None, repeats: bool = False
+    p: Prepared, targets: Sequence[str], batch: int, out: Path | None = None, repeats: bool = False, must: bool = True
 ) -> tuple[ProposeReport, pd.DataFrame]:
     """Propose experiments for a target as `--target` takes it, by default the run's; without one, where least is known.
 
-    `out` is the .csv, .parquet or .xlsx file to write, with empty columns for what is measured.
+    `out` is the .csv, .parquet or .xlsx file to write, with empty columns for what is measured. That there is none to
+    propose is an error where there must be one.
     """
     if out is not None:
         check_new(out)
@@ -203,6 +214,11 @@ def propose_one(
         check_bounds(space)
         found = as_told(
             propose_anywhere(space, belief, surrogate, batch, ctx, repeats), p.model.second, p.model.known.y
+        )
+    if must and not len(found.x):
+        raise ConfigError(
+            "there is no experiment to propose: no design that is allowed is left that was not measured",
+            "widen the bounds or loosen a constraint; --repeats proposes designs that were measured already, too",
         )
     if len(found.x) < batch:
         ctx.warn(f"only {plural(len(found.x), 'experiment')} of {batch}: no other design that is allowed was found")

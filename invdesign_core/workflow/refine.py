@@ -14,6 +14,7 @@ from invdesign_core.cluster.settings import computing
 from invdesign_core.context import Context, Event, Progress
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.data.own_columns import PREFIX, as_targets
+from invdesign_core.designs.answers import with_gaps
 from invdesign_core.designs.report import RefinedReport, RefineReport, RoundReport
 from invdesign_core.errors import ConfigError, RunStoreError, plural
 from invdesign_core.search.experiments import SAME
@@ -139,14 +140,14 @@ def _refined(p: Prepared, asked: Asked, plan: Plan, out: Path | None) -> RefineR
         if not len(left):
             break
         counts = np.minimum(plan.budget - known.spent, plan.each)
-        chosen = _choose(p, problem, left, counts, f"refine-{len(done)}")
+        chosen = _choose(p, problem, left, counts, known, f"refine-{len(done)}")
         if not len(chosen[0]):
             ctx.warn("no other design that is allowed was found")
             break
         p, known, one = _round(p, problem, asked, chosen, known, mark)
         problem = p.problem(asked)
         best = best_of(problem, known)
-        done.append(one.model_copy(update={"met": int(best.met.sum())}))
+        done.append(one.model_copy(update={"met": int(best.met[problem.targets.limited.any(axis=1)].sum())}))
         ctx.note(_told(done[-1], problem.targets))
     if done and p.folder is not None and not p.folder.has(SECOND):  # not in each round: it takes longer than the rest
         model = with_second(p, p.model)
@@ -173,13 +174,16 @@ Chosen = tuple[FloatArray, Proposed, IndexArray]
 """Designs, what is believed of them, and the targets that they were chosen for."""
 
 
-def _choose(p: Prepared, problem: InverseProblem, left: IndexArray, counts: IndexArray, purpose: str) -> Chosen:
+def _choose(
+    p: Prepared, problem: InverseProblem, left: IndexArray, counts: IndexArray, known: Evaluated, purpose: str
+) -> Chosen:
     """Choose designs for the targets that are left."""
     with p.ctx.clock.stage("solve"):
         belief = belief_of(p.model.surrogate, p.model.rows, p.registry, p.ctx)
         most = int(counts[left].max())
         # A simulator has no finest step: designs next to each other show it the slope.
-        found = propose_for(problem.take(left), belief, most, p.ctx, purpose=purpose, apart=SAME)
+        failed = known.x[~_succeeded(problem, known.y)]
+        found = propose_for(problem.take(left), belief, most, p.ctx, purpose=purpose, apart=SAME, failed=failed)
         return _joined(found, left, counts)
 
 
@@ -196,23 +200,20 @@ def _round(
     if answer.interrupted:
         raise KeyboardInterrupt
     known = known.and_more(x, answer.y, groups)
-    fine = np.flatnonzero(np.isfinite(answer.y[:, :outputs]).all(axis=1))
-    if answer.tally.failed:
-        ctx.warn(
-            f"{answer.tally.by} gave no value for {answer.tally.failed} of {len(x)} designs: {answer.tally.reason}"
-        )
-    if not len(fine):
-        raise ConfigError(
-            f"the true model gave no value for any of {plural(len(x), 'design')}: {answer.tally.reason}",
-            "look at what it says, and run the same command again",
-        )
+    succeeded = _succeeded(problem, answer.y)
+    fine = np.flatnonzero(succeeded)
+    if not succeeded.all():
+        why = next(reason for reason, there in zip(answer.failed, succeeded, strict=True) if not there)
+        ctx.warn(f"{answer.tally.by} gave no value for {len(x) - len(fine)} of {plural(len(x), 'design')}: {why}")
     kept = designs.iloc[fine].reset_index(drop=True)
     space = widened(p.base, kept)
     measured = Measured(kept, space.encode(kept), answer.y[fine, :outputs], fine + 1, space, {})
     since = rows_at_the_beginning(p)
-    afresh = len(p.model.known.x) + len(fine) >= TWICE * since
-    names = tuple(asked) if isinstance(asked, Mapping) else tuple(map(str, asked.columns))
-    model, again = learnt(p, measured, names, afresh)
+    model, again = p.model, False
+    if len(fine):
+        afresh = len(p.model.known.x) + len(fine) >= TWICE * since
+        names = tuple(asked) if isinstance(asked, Mapping) else tuple(map(str, asked.columns))
+        model, again = learnt(p, measured, names, afresh)
     number = (rounds_of(p.source) or [0])[-1] + 1
     folder = p.source / ROUNDS / str(number)
     failed = len(x) - len(fine)
@@ -230,6 +231,16 @@ def _round(
     before = Proposed(measured.x, said.mean[fine, :outputs], said.std[fine, :outputs], said.noise[:outputs], None)
     write_round(folder, p.folder, model, measured, before, about)
     return replace(p, model=model, base=space, folder=RunFolder(folder)), known, report
+
+
+def _succeeded(problem: InverseProblem, y: FloatArray) -> Mask:
+    """(n,) which of (n, m) true outputs are there: those that a target asks for, or all where the surrogate needs them.
+
+    Formulas of inputs stand behind the surrogate's own outputs, and never fail.
+    """
+    surrogate = problem.surrogate
+    needed = np.flatnonzero(problem.targets.asked.any(axis=0)) if surrogate.differentiable else np.arange(y.shape[1])
+    return np.asarray(np.isfinite(y[:, needed[needed < y.shape[1]]]).all(axis=1))
 
 
 def _joined(found: Sequence[Proposed], left: IndexArray, counts: IndexArray) -> Chosen:
@@ -270,7 +281,7 @@ def _at_held_values(problem: InverseProblem, t: int, x: FloatArray) -> Mask:
 def _loss(one: Targets, y: FloatArray, at: IndexArray, scale: FloatArray) -> FloatArray:
     """Return the (n,) losses of (n, m) outputs for one target: squares of misses, or how far an extremum is."""
     miss = (one.miss(y, at) / scale) ** 2 * one.weight
-    ahead = y / scale * one.direction
+    ahead = np.where(one.direction != 0, y / scale * one.direction, 0.0)
     total = np.where(one.limited, miss, 0.0).sum(axis=1)
     return np.asarray(np.where(one.extremum.any(), np.where(total > 0, 1e6 + total, -ahead.sum(axis=1)), total))
 
@@ -309,8 +320,9 @@ def _before(run: Path, mark: str, nothing: Evaluated) -> tuple[Evaluated, list[R
 
 
 def _told(one: RoundReport, targets: Targets) -> str:
-    put = plural(one.evaluated, "design was", "designs were")
-    return f"round {one.round}: {put} put through the true model; {one.met} of {plural(len(targets), 'target')} met"
+    put, limited = plural(one.evaluated, "design was", "designs were"), int(targets.limited.any(axis=1).sum())
+    met = f"; {one.met} of {plural(limited, 'target')} met" if limited else ""
+    return f"round {one.round}: {put} put through the true model{met}"
 
 
 def _reported(
@@ -363,5 +375,6 @@ def _reported(
         table.insert(0, "target", np.flatnonzero(there) + 1)
         for m, name in enumerate(outputs):
             table[f"truth.{name}"] = best.y[there, m]
-        write_table(out, table.assign(met=best.met[there], experiments=known.spent[there]))
+        met = with_gaps(best.met[there], limited[there])
+        write_table(out, table.assign(met=met, experiments=known.spent[there]))
     return report

@@ -77,6 +77,12 @@ def newest(path: Path) -> Path:
     return path / ROUNDS / str(numbers[-1]) if numbers else path
 
 
+def run_of(path: Path) -> Path:
+    """Return the folder of the run that a round belongs to; of a run its own."""
+    place = path.absolute()
+    return place.parents[1] if place.parent.name == ROUNDS and (place / ABOUT_ROUND).exists() else path
+
+
 def installed() -> dict[str, str]:
     """Return the versions of the main packages."""
     versions = {}

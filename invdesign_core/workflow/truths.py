@@ -17,7 +17,7 @@ from invdesign_core.truth.simulated import Truth
 from invdesign_core.truth.simulator import Simulator, as_truth, digest, find, of_dataset, simulator_of
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.others import gone
-from invdesign_core.workflow.run_folder import RunFolder
+from invdesign_core.workflow.run_folder import RunFolder, run_of
 from invdesign_core.workflow.validate import Checked, load
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def truth_of_solve(
     ctx : Context
         Is told what is not asked.
     """
-    kept = None if folder is None else folder.path / KEPT
+    kept = None if folder is None else run_of(folder.path) / KEPT
     if said is False:
         return None
     if options.get("function") or options.get("command"):
@@ -146,7 +146,7 @@ def _of_dataset(function: Formula | None, dataset: Mapping[str, Any], seed: int,
         return None
     code = UserObject("", function, Path()).code()
     identity = digest("dataset", *(dataset[key] for key in ("name", "distribution", "version", "options")), seed, code)
-    return of_dataset(function, identity, folder.path / KEPT)
+    return of_dataset(function, identity, run_of(folder.path) / KEPT)
 
 
 def _may_be(name: str) -> bool:
