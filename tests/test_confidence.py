@@ -19,6 +19,7 @@ from invdesign_core.targets import Target, Targets
 from invdesign_core.workflow.coverage import chance_reports, run_coverage
 from invdesign_core.workflow.estimator import InverseDesign
 from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.run import run_experiment
 from invdesign_core.workflow.solve import solve_model
 from invdesign_plugins.surrogates.process_fit import Hyperparameters
 from invdesign_plugins.surrogates.process_local import LocalProcess
@@ -181,7 +182,6 @@ def test_probabilities_are_compared_with_what_came_true_in_bins():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run of a small table, in whose folder the second model is."""
-    from invdesign_core.workflow.run import run_experiment
 
     folder = tmp_path_factory.mktemp("sure")
     table(folder)
@@ -372,3 +372,20 @@ def test_formulas_are_the_published_ones():
     found = {name: float(FORMULAS[name].value(**inputs)) for name, inputs in middle.items()}
     assert found == pytest.approx({"borehole": 70.0, "otl-circuit": 5.0, "piston": 0.46}, rel=0.3)
     assert replace(FORMULAS["piston"]).output == "time"
+
+
+def test_where_rows_are_too_few_for_intervals_there_is_no_probability_either(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.random(8), "b": rng.random(8)})
+    frame.assign(y=frame["a"] + frame["b"]).to_csv(tmp_path / "few.csv", index=False)
+    values = {
+        "dataset": {"use": "table", "path": "few.csv", "outputs": ["y"]},
+        "surrogate": "ridge",
+        "training": {"test": 0.0},
+        "solver": {"use": "least-squares", "starts": 8},
+    }
+    report = run_experiment(Experiment.from_mapping(values, folder=tmp_path), ["y=0.9"], tmp_path / "out").report
+    for design in report.designs:
+        assert design.no_guarantee == "too few rows for this level"
+        assert design.interval["y"] == (None, None)
+        assert design.probability is None

@@ -10,11 +10,15 @@ import pytest
 from conftest import lin
 
 from invdesign_core.cli.init import draft, toml, toml_key
-from invdesign_core.cli.option_values import listed_names
+from invdesign_core.cli.option_values import design_values, listed_names
 from invdesign_core.data.data import Data
 from invdesign_core.errors import plural
 
 TEXTS = ["plain", 'in "quotes"', "it's", "back\\slash", "two\nlines", "é · µ", "\x7f", "a.b", "", "1"]
+
+DESIGN_OPTIONS = (
+    "bounds", "fixed", "conditions", "levels", "step", "log", "constraints", "near", "fewest_changes", "stay_near_data"
+)  # fmt: skip
 
 
 def test_an_option_set_to_none_is_left_out_of_the_file(invdesign, tmp_path):
@@ -68,3 +72,13 @@ def test_solve_and_predict_take_names_with_commas(invdesign, tmp_path):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials")])
 def test_counts_read_as_english(count, text):
     assert plural(count, "trial") == text
+
+
+@pytest.mark.parametrize("label", ["c,d", "a, b and c", "plain", "2,5", 'q"r'])
+def test_a_label_is_given_to_levels_as_to_near(label):
+    quoted = label if '"' in label else f'"{label}"'
+    read = design_values(dict.fromkeys(DESIGN_OPTIONS, ()) | {"levels": (f"glass={quoted}",), "margin": None})
+    assert read["levels"] == {"glass": [label]}
+    if '"' not in label:
+        both = design_values(dict.fromkeys(DESIGN_OPTIONS, ()) | {"levels": (f"glass={quoted}, 3",), "margin": None})
+        assert both["levels"] == {"glass": [label, 3]}

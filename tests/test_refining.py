@@ -259,3 +259,14 @@ def test_experiments_that_are_done_together_differ_by_more_than_an_instrument_sh
     assert apart.min() > 0.0099
     assert x[0].tolist() == [10, 10]  # what is measured may be neared as far as you like
     assert x.sum(axis=1).min() > 19.5
+
+
+def test_what_was_simulated_is_known_in_every_round_of_the_run(lab, invdesign):
+    solve = ["solve", "first", "--truth", "--target", "y=1.1", "--fixed", "a=0.5", "--fixed", "b=0.6"]
+    assert invdesign(*solve, cwd=lab).code in (0, 1)
+    assert asked(lab) == 1
+    frame = pd.DataFrame({"a": [0.31, 0.62], "b": [0.4, 0.8]})
+    frame.assign(y=truth(frame["a"], frame["b"]), z=frame["a"] - frame["b"]).to_csv(lab / "more.csv", index=False)
+    assert invdesign("learn", "first", "more.csv", "--batch", "0", cwd=lab).code == 0
+    assert "known from before" in invdesign(*solve, cwd=lab).err
+    assert asked(lab) == 1

@@ -131,9 +131,16 @@ def _is_file(item: str) -> bool:
     return "=" not in item or (path.suffix.lower() in READERS and path.is_file())
 
 
+def listed(text: str) -> list[str]:
+    """Return what commas separate; what stands in double quotes may hold commas."""
+    if text.count('"') % 2:  # a quote that stands for itself
+        return text.split(",")
+    return [part.strip() for part in re.findall(r'(?:"[^"]*"|[^,"])+', text)]
+
+
 def _present(item: str) -> list[tuple[str, Any]]:
     """Read ``NAME=VALUE,NAME=VALUE``; a name in double quotes may hold a comma."""
-    parts = re.findall(r'(?:"[^"]*"|[^,"])+', item)
+    parts = listed(item)
     pairs: list[tuple[str, Any]] = []
     for part in parts:
         name, sign, text = part.rpartition("=")
@@ -174,4 +181,4 @@ def _assigned(item: str, key: str) -> tuple[str, Any]:
         ranges = [ends_as_written(part, place) for part in text.split(",")]
         return name, ranges if len(ranges) > 1 else ranges[0]
     whole = parse_value(text)
-    return name, whole if isinstance(whole, list) else [parse_value(part) for part in text.split(",")]
+    return name, whole if isinstance(whole, list) else [parse_value(part) for part in listed(text)]

@@ -40,7 +40,7 @@ class Intervals:
     joint, joint_new : (n, m) arrays
         The same of intervals that hold for all asked outputs of a design together (Bonferroni).
     probability : (n,) array
-        That a measurement meets the target in every output; NaN where it has no limits.
+        That a measurement meets the target in every output; NaN where it has no limits, or there are too few rows.
     reason : (n,) array of str
         Why there is no guarantee; empty where there is one.
     """
@@ -192,7 +192,7 @@ def intervals(problem: InverseProblem, x: FloatArray, searched: Prediction, grou
     limit = np.maximum(DIFFERS * doubt.explained(second, level), MATTERS * problem.surrogate.spread)
     differs = ((doubt.apart > limit) & asked).any(axis=1)
     reason = np.select([few, outside, beyond, differs], [FEW, OUTSIDE, BEYOND, APART], "")
-    probability = doubt.probability(second, targets, groups)
+    probability = np.where(few, np.nan, doubt.probability(second, targets, groups))
     return Intervals(doubt.centre, half, half_new, joint, joint_new, probability, reason)
 
 
