@@ -91,8 +91,13 @@ def main() -> None:
     given = parser.parse_args()
     import ray
 
-    ray.init(address="local", num_cpus=given.workers, include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ |= {  # as the command line has it, before a backend is there; workers are told
+            "JAX_COMPILATION_CACHE_DIR": f"{scratch}/programs",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        ray.init(address="local", num_cpus=given.workers, include_dashboard=False, log_to_driver=False)
         measure(given, Path(scratch))
 
 
