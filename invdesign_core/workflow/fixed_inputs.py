@@ -157,7 +157,10 @@ def _numbers(name: str, column: pd.Series) -> FloatArray:
 def _refuse_missing(name: str, column: pd.Series) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
-        raise ConfigError(f"{_place(name, int(np.argmax(missing)))}: the cell is empty, expected a value")
+        raise ConfigError(
+            f"{_place(name, int(np.argmax(missing)))}: the cell is empty, expected a value",
+            "an input in a table of targets is held in every row: fill it in, or leave its column out where it is free",
+        )
 
 
 def _place(name: str, row: int) -> str:

@@ -37,7 +37,7 @@ def select(name: str | None = None) -> str:
     if running:
         return running
     os.environ["KERAS_BACKEND"] = chosen
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors raise; what it writes besides is about GPUs
     return chosen
 
 
