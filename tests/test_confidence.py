@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from conftest import fn, of_an_earlier_version
 
-from invdesign_core.designs.intervals import Doubt
+from invdesign_core.designs.intervals import Doubt, _excess
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.second_model import SecondModel
 from invdesign_core.targets import Target, Targets
@@ -389,3 +389,11 @@ def test_where_rows_are_too_few_for_intervals_there_is_no_probability_either(tmp
         assert design.no_guarantee == "too few rows for this level"
         assert design.interval["y"] == (None, None)
         assert design.probability is None
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_a_prediction_counts_as_beyond_all_outputs_where_it_can_be_told_from_them(noise):
+    y = np.array([[0.0], [0.5], [1.0]])
+    centre = np.array([[0.5], [1.0 + 0.5 * noise], [1.0 + 5 * noise + 1e-3], [-0.5]])
+    assert (_excess(centre, y) > 2 * noise).ravel().tolist() == [False, False, True, True]
+    assert not (_excess(centre, np.full((3, 1), np.nan)) > 0).any()

@@ -170,6 +170,16 @@ def _beyond(centre: FloatArray, y: FloatArray) -> IndexArray:
     return found
 
 
+def _excess(centre: FloatArray, y: FloatArray) -> FloatArray:
+    """Return (n, m) how far predictions are beyond all of (k, m) measured outputs; outputs without any have no end."""
+    found = np.zeros(centre.shape)
+    for m, column in enumerate(y.T):
+        known = column[np.isfinite(column)]
+        if len(known):
+            found[:, m] = np.maximum(centre[:, m] - known.max(), known.min() - centre[:, m])
+    return found
+
+
 def intervals(problem: InverseProblem, x: FloatArray, searched: Prediction, groups: IndexArray) -> Intervals:
     """Return what is known of (n, e) designs with (n, m) predictions; row i has target groups[i]."""
     assert problem.second is not None
@@ -188,8 +198,13 @@ def intervals(problem: InverseProblem, x: FloatArray, searched: Prediction, grou
     outside = np.zeros(len(x), dtype=np.bool_)
     if problem.nearness is not None:
         outside = problem.nearness.breaks(x) | (problem.nearness.nearest(x)[1] > FAR * problem.nearness.usual)
-    beyond = ((doubt.beyond == 0) & (doubt.std > 0) & asked).any(axis=1)
-    limit = np.maximum(DIFFERS * doubt.explained(second, level), MATTERS * problem.surrogate.spread)
+    explained = doubt.explained(second, level)
+    # A search moves the prediction of its own model to what is wanted, so that this one's interval tells less there.
+    far = 0.0 if second.searched_knows else explained
+    beyond = ((doubt.beyond == 0) & (_excess(doubt.centre, problem.rows.y) >= far) & (doubt.std > 0) & asked).any(
+        axis=1
+    )
+    limit = np.maximum(DIFFERS * explained, MATTERS * problem.surrogate.spread)
     differs = ((doubt.apart > limit) & asked).any(axis=1)
     reason = np.select([few, outside, beyond, differs], [FEW, OUTSIDE, BEYOND, APART], "")
     probability = np.where(few, np.nan, doubt.probability(second, targets, groups))
