@@ -354,3 +354,4 @@ def test_added_rows_are_numbered_on_from_the_last_row_of_the_table():
     numbered = renumbered(found, before)
     assert numbered.rows.tolist() == [4, 2, 5, 6]
     assert numbered.held_out.rows.tolist() == [3]
+    assert renumbered(found, before, 5000).rows.tolist() == [4, 2, 5001, 5002]  # of which four rows are known

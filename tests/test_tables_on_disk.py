@@ -16,7 +16,10 @@ from invdesign_core.registry import Registry
 from invdesign_core.surrogate.rows_on_disk import RUN, RUNS, rows_to_learn
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.workflow.experiment import Experiment
+from invdesign_core.workflow.learn import learn_table
+from invdesign_core.workflow.load import prepare
 from invdesign_core.workflow.run import run_experiment
+from invdesign_core.workflow.run_folder import RunFolder
 
 ROWS = 100_000
 
@@ -134,3 +137,12 @@ def test_networks_learn_from_all_rows_of_a_sorted_table(table, few_in_memory, tm
     error = surrogate.predict(some[["a", "n", "far"]].to_numpy(dtype=float)).mean[:, 0] - some["y"]
     assert np.sqrt((error**2).mean()) < 0.1
     assert any("stay on disk" in str(event.data.get("text", "")) for event in events if event.kind == "note")
+    # What is known of it later is the sample, and that is said.
+    more = frame.head(3).assign(a=[4.1, 4.2, 4.3])
+    more.to_csv(tmp_path / "more.csv", index=False)
+    prepared = prepare(tmp_path / "run")
+    assert any(f"of its {ROWS} rows are kept with the run" in note for note in prepared.notes)
+    learn_table(prepared, tmp_path / "more.csv", batch=0)
+    assert any("by which its errors may grow" in note for note in prepared.notes)
+    known = RunFolder.open(tmp_path / "run").read_surrogate()[1].measured
+    assert known.rows.tolist()[-3:] == [ROWS + 1, ROWS + 2, ROWS + 3]

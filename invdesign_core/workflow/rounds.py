@@ -116,7 +116,7 @@ def trained_on(model: ForwardModel, data: Data, by: Trainers, ctx: Context) -> F
             members += found
             scaling = scaling or own
         assert scaling is not None
-        known = renumbered(known_rows(rows, data), model.known)
+        known = renumbered(known_rows(rows, data), model.known, model.of_more_rows)
         surrogate = Surrogate.trained(members, data.space, data.outputs, scaling, known.x, known.y)
         if model.surrogate.weights is not None:
             surrogate = replace(surrogate, weights=_weights(model.surrogate.weights, len(members)))
@@ -129,18 +129,21 @@ def trained_again(model: ForwardModel, data: Data, by: Trainers, asked: tuple[st
     assert data.split is not None
     open_ = replace(data, split=np.where(data.split == "test", "test", ""))
     found = learn(open_, by.builder, by.tuner, by.training, ctx, registry=by.registry, asked=asked)
-    return replace(found, rows=renumbered(found.known, model.known), truth=model.truth)
+    return replace(found, rows=renumbered(found.known, model.known, model.of_more_rows), truth=model.truth)
 
 
-def renumbered(found: TrainingRows, before: TrainingRows) -> TrainingRows:
-    """Give rows the numbers that they had in their table; rows that were added are numbered on from its last one."""
+def renumbered(found: TrainingRows, before: TrainingRows, table: int = 0) -> TrainingRows:
+    """Give rows the numbers that they had in their table; rows that were added are numbered on from its last one.
+
+    `table` is how many rows it has, where it is known to have more than are known.
+    """
     sides = [before] if before.held_out is None else [before, before.held_out]
     if any(side.rows is None for side in sides):
         return found._replace(
             rows=None, held_out=None if found.held_out is None else found.held_out._replace(rows=None)
         )
     old = np.concatenate([side.rows for side in sides if side.rows is not None])
-    last = int(old.max(initial=0))
+    last = max(int(old.max(initial=0)), table)
 
     def numbers(side: TrainingRows) -> TrainingRows:
         assert side.rows is not None
