@@ -16,6 +16,7 @@ from invdesign_core.errors import ConfigError, DataError, near_or_all, plural, r
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.sizes import LARGEST, SMALLEST, UNIT
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import contradiction
 from invdesign_core.space.variables import Kind, infer_variable
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ class Data:
                 at = int(np.argmax(pd.to_numeric(column, errors="coerce").isna().to_numpy()))
                 raise DataError(f"output {name!r}, row {at + 1}: found text {column.iloc[at]!r}, expected a number")
             refuse_cells(f"column {name!r}", column.to_numpy(), column.isna().to_numpy())
+        for name, unit in self.units.items():
+            if other := contradiction(name, unit):
+                raise DataError(
+                    f"column {name!r}: its name says the unit {other!r}, and a line of units or its cells {unit!r}",
+                    "let one of them say it, or write the same unit",
+                )
         if self.partial:
             empty = self.frame[list(self.outputs)].isna().all(axis=1).to_numpy()
             if empty.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,12 @@ from invdesign_core.data.files.contents import KINDS, TEXT
 from invdesign_core.data.files.head import NoHeaderError, numbered
 from invdesign_core.data.files.load import AUTOMATIC, load_table
 from invdesign_core.data.files.messages import option
-from invdesign_core.data.files.options import DESIGN, Reading
+from invdesign_core.data.files.options import DESIGN, LoadedTable, Reading
 from invdesign_core.data.frames import as_frame, plain_columns
 from invdesign_core.errors import ConfigError, DataError, near_match, near_or_all
 from invdesign_core.space.sizes import check_near_data
 from invdesign_core.space.space import Space
-from invdesign_core.space.units import NO_UNITS, Units, converted, in_brackets
+from invdesign_core.space.units import NO_UNITS, Numbers, Units, converted, in_brackets, is_quantity, quoted
 from invdesign_core.space.variables import Variable, plain
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ OF_A_NAME = (
     *(f"{end}{kind}" for end in ("low", "high") for kind in ("", "_new", "_joint", "_new_joint")),
 )
 """Columns of results that belong to a design variable or an output, whose name follows after a dot."""
+_BRACKETED = re.compile(r"(.*\S) \[([^\[\]]+)\]", re.S)
 
 
 def column_of(name: str, columns: Collection[str], taken: Collection[str] = ()) -> str | None:
@@ -91,10 +93,16 @@ def read_designs(
     """Read the named columns of a table with designs in it; labels of the variables of `space` exactly as written.
 
     Other columns may hold anything: dates are taken as text, and so are the columns that `text` names. `reading` is
-    what the user says about the file.
+    what the user says about the file. Where variables are known, a unit that stands in a line of its own or at the
+    numbers of a column is put behind the column's name, for `in_own_units`.
     """
+    table = _read_designs(path, space, text, reading)
+    return table.frame if space is None else _with_units_in_names(table)
+
+
+def _read_designs(path: Path, space: Space | None, text: Sequence[str], reading: Reading) -> LoadedTable:
     try:
-        return _read_designs(path, space, text, reading)
+        return _read_named(path, space, text, reading)
     except NoHeaderError as error:
         if reading.adjustable:
             raise
@@ -102,7 +110,7 @@ def read_designs(
         raise DataError(error.message, f"{error.hint}, or name the columns: --set 'dataset.{names}'") from None
 
 
-def _read_designs(path: Path, space: Space | None, text: Sequence[str], reading: Reading) -> pd.DataFrame:
+def _read_named(path: Path, space: Space | None, text: Sequence[str], reading: Reading) -> LoadedTable:
     labelled = [v.name for v in space.variables if any(isinstance(level, str) for level in v.levels)] if space else []
     labels: list[str] = [*reading.labels, *text]
     if labelled or KINDS.get(Path(path).suffix.lower()) != TEXT:
@@ -111,18 +119,25 @@ def _read_designs(path: Path, space: Space | None, text: Sequence[str], reading:
         variables = space.names if space else ()
         labels += [name for name in found.refused if name.removeprefix(PREFIX) not in (*variables, *labels)]
     said = {"labels": list(dict.fromkeys(labels)), "leave_out": [*reading.leave_out, ""]}
-    return load_table(path, reading.model_copy(update=said)).frame
+    return load_table(path, reading.model_copy(update=said))
+
+
+def _with_units_in_names(table: LoadedTable) -> pd.DataFrame:
+    """Return the rows of a table that says units elsewhere than in its header as if they stood there."""
+    names = [str(name) for name in table.frame.columns]
+    new = {n: f"{n} [{table.units[n]}]" for n in names if n in table.units and _unit_behind(n)[1] != table.units[n]}
+    return table.frame.rename(columns={old: name for old, name in new.items() if name not in names})
 
 
 def read_targets(path: Path, space: Space | None = None, reading: Reading = AUTOMATIC) -> pd.DataFrame:
     """Read a table of targets as `read_designs` does; where words such as ``0..1`` stand among numbers, as text."""
     try:
-        return read_designs(path, space, (), reading)
+        return _with_units_in_names(_read_designs(path, space, (), reading))
     except DataError as error:
         inputs = {column for name in space.names for column in (name, PREFIX + name)} if space else set()
         try:
             wanted = [name for name in load_table(path, reading, columns=[]).names if name and name not in inputs]
-            return read_designs(path, space, wanted, reading)
+            return _with_units_in_names(_read_designs(path, space, wanted, reading))
         except DataError:
             raise error from None
 
@@ -195,36 +210,74 @@ def values_of(variable: Variable, column: pd.Series, where: str, missing: bool =
     return column if pd.api.types.is_numeric_dtype(column.dtype) else pd.Series(numbers, index=column.index)
 
 
-def in_own_units(frame: pd.DataFrame, names: Sequence[str], units: Units, place: str) -> pd.DataFrame:
+def in_own_units(
+    frame: pd.DataFrame, names: Sequence[str], units: Units, place: str, numbers: Collection[str] = ()
+) -> pd.DataFrame:
     """Return a table whose columns may leave out the unit behind a name, or have another, with those of `names`.
 
-    The numbers of ``temperature [K]`` are converted where the column itself is in another unit.
+    The numbers of ``temperature [K]`` are converted where the column itself is in another unit, and so are those cells
+    of `numbers`, which are columns that hold nothing but numbers or labels, that have a unit of their own: ``350 K``.
     """
-    new: dict[str, Any] = {}
+    new: dict[str, tuple[str, str, str | None]] = {}
     for column in map(str, frame.columns):
-        if column in names:
+        if column in names or column.removeprefix(PREFIX) in names:
             continue
-        split = in_brackets(column)
-        bare, unit = (column, None) if split is None else split
-        name = bare if bare in names else units.name(bare)
-        if name not in names or name in frame.columns:
+        name, unit = _name_and_unit(column, names, units)
+        own = PREFIX + name if column.startswith(PREFIX) and not name.startswith(PREFIX) else name
+        if name not in names or own in frame.columns:
             continue
-        if name in new:
-            raise ConfigError(f"{place}: {new[name][0]!r} and {column!r} are the same column", "remove one of them")
-        new[name] = column, unit
-    if not new:
-        return frame
-    frame = frame.copy()
-    for name, (column, unit) in new.items():
-        if unit is not None and unit != units.of.get(name, unit):
-            frame[column] = _converted(frame[column], unit, units.of[name], f"{place}, column {column!r}")
-    return frame.rename(columns={column: name for name, (column, _) in new.items()})
+        if own in new:
+            raise ConfigError(f"{place}: {new[own][0]!r} and {column!r} are the same column", "remove one of them")
+        new[own] = column, name, unit
+    if new:
+        frame = frame.copy()
+    for column, name, unit in new.values():
+        if unit is not None and unit != units.of.get(name) and name not in units.labels:
+            where = f"{place}, column {column!r}"
+            frame[column] = _converted(frame[column], unit, _own_unit(units, name, unit, where), where)
+    frame = frame.rename(columns={column: own for own, (column, _, _) in new.items()})
+    for name in numbers:
+        for column in (name, PREFIX + name) if name not in units.labels else ():
+            if column in frame.columns:
+                where = f"{place}, column {column!r}"
+                frame = frame.assign(**{column: _cells_converted(frame[column], units.numbers(name), where)})
+    return frame
+
+
+def _name_and_unit(column: str, names: Collection[str], units: Units) -> tuple[str, str | None]:
+    """Return the one of `names` that a column stands for, and the last unit behind it; the column if it is none."""
+    rest, unit = column, None
+    while True:
+        for name in (rest, units.name(rest), rest.removeprefix(PREFIX), units.name(rest.removeprefix(PREFIX))):
+            if name in names:
+                return name, unit
+        rest, said = _unit_behind(rest)
+        if said is None:
+            return column, None
+        unit = unit or said
+
+
+def _unit_behind(column: str) -> tuple[str, str | None]:
+    """Return the name of a column and the unit behind it, also one that nobody knows, if it stands in brackets."""
+    found = in_brackets(column) or ((both[1], both[2]) if (both := _BRACKETED.fullmatch(column)) else None)
+    return (column, None) if found is None else found
+
+
+def _own_unit(units: Units, name: str, unit: str, place: str) -> str:
+    """Return the unit of a column, into which another one is to be converted; refuse that where it is not known."""
+    if name not in units.of:
+        raise ConfigError(
+            f"{place}: found the unit {unit!r}, and it is not known which one {name!r} has",
+            f'say it: [units] {quoted(name)} = "UNIT"; or leave the unit out where the numbers are in its own',
+        )
+    return units.of[name]
 
 
 def _converted(column: pd.Series, unit: str, into: str, place: str) -> pd.Series:
-    """Return the numbers of a column in another unit."""
+    """Return the numbers of a column in another unit; a cell may have a unit of its own."""
     import pandas as pd
 
+    column = _cells_converted(column, Numbers(unit=unit), place)
     numbers = pd.to_numeric(column, errors="coerce")
     bad = (numbers.isna() & column.notna()).to_numpy()
     if bad.any():
@@ -238,6 +291,19 @@ def _converted(column: pd.Series, unit: str, into: str, place: str) -> pd.Series
     return numbers.map(lambda number: number if pd.isna(number) else converted(float(number), unit, into, place))
 
 
+def _cells_converted(column: pd.Series, own: Numbers, place: str) -> pd.Series:
+    """Return a column in which cells that are a number with a unit are numbers in the column's own."""
+    import pandas as pd
+
+    if column.dtype.kind in "biuf":
+        return column
+    cells = list(column)
+    for row, cell in enumerate(cells):
+        if isinstance(cell, str) and is_quantity(cell):
+            cells[row] = own.value(cell, f"{place}, row {row + 1}")
+    return pd.Series(cells, index=column.index, name=column.name, dtype=object)
+
+
 def as_targets(
     frame: pd.DataFrame, space: Space, outputs: Sequence[str], ctx: Context, units: Units = NO_UNITS
 ) -> pd.DataFrame:
@@ -249,7 +315,7 @@ def as_targets(
     if len(twice):
         raise ConfigError(f"targets: the column {twice[0]!r} is there twice", "rename or remove one of them")
     names = {*space.names, *outputs}
-    frame = in_own_units(frame, [*space.names, *outputs], units, "targets")
+    frame = in_own_units(frame, [*space.names, *outputs], units, "targets", space.names)
     frame = plain_columns(frame, {*names, *(PREFIX + name for name in space.names)}, "targets, ", mixed=True)
     if is_written_by_us(frame.columns):
         known = names | {column.removeprefix(DERIVED) for column in frame.columns if column.startswith(DERIVED)}
@@ -279,7 +345,7 @@ def row_of(item: str, space: Space, units: Units = NO_UNITS) -> dict[str, Any]:
     Rows are counted from 1 below the column names; columns that are no design variable are left aside.
     """
     path, row = split_row(item)
-    frame = in_own_units(read_designs(path, space), space.names, units, f"--near {item}")
+    frame = in_own_units(read_designs(path, space), space.names, units, f"--near {item}", space.names)
     if row is None and len(frame) != 1:
         raise ConfigError(
             f"--near {item}: the table has {len(frame)} rows, expected one", f"name one, such as {path}:1"

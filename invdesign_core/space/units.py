@@ -155,6 +155,23 @@ def number_as_written(text: str, place: str) -> float | str:
     return text.strip() if _QUANTITY.fullmatch(text.strip()) else parse_number(text, place)
 
 
+def contradiction(name: str, unit: str) -> str | None:
+    """Return the unit behind a column's name, where that is another one than the column is said to be in."""
+    split = in_brackets(name)
+    if split is None or split[1] == unit:
+        return None
+    try:
+        alike = [converted(number, split[1], unit, name) for number in (0.0, 1.0)] == [0.0, 1.0]
+    except ConfigError:
+        alike = False
+    return None if alike else split[1]
+
+
+def is_quantity(text: str) -> bool:
+    """Whether a text is a number with a unit."""
+    return _QUANTITY.fullmatch(text.strip()) is not None
+
+
 def with_unit(name: str, units: Mapping[str, str]) -> str:
     """Return a heading for a column: its name, and its unit where that does not stand in it."""
     unit, split = units.get(name, ""), in_brackets(name)
@@ -172,10 +189,14 @@ PLAIN_NUMBERS = Numbers()
 
 @dataclass(frozen=True)
 class Units:
-    """The units of columns, as they are written; `short` are names without the unit behind them, by what they leave."""
+    """The units of columns, as they are written; `short` are names without the unit behind them, by what they leave.
+
+    `labels` are columns that can't have a unit.
+    """
 
     of: Mapping[str, str] = field(default_factory=dict)
     short: Mapping[str, str] = field(default_factory=dict)
+    labels: frozenset[str] = frozenset()
 
     @classmethod
     def build(
@@ -193,8 +214,8 @@ class Units:
         split = {name: parts for name in columns if (parts := in_brackets(name)) is not None}
         counts = Counter(parts[0] for parts in split.values())
         short = {parts[0]: name for name, parts in split.items() if counts[parts[0]] == 1 and parts[0] not in columns}
-        units = {name: unit for name, unit in (found or {}).items() if name in numeric and unit}
-        units |= {name: parts[1] for name, parts in split.items() if name in numeric}
+        units = {name: parts[1] for name, parts in split.items() if name in numeric}
+        units |= {name: unit for name, unit in (found or {}).items() if name in numeric and unit}
         for key, unit in (said or {}).items():
             name, place = short.get(key, key), f"[units] {key}"
             if name not in numeric:
@@ -205,7 +226,7 @@ class Units:
                 raise ConfigError(f"{place}: found {unit!r}, expected a unit as text", 'for example "degC", or "%"')
             known(unit, place)
             units[name] = unit
-        return cls({name: units[name] for name in numeric if name in units}, short)
+        return cls({name: units[name] for name in numeric if name in units}, short, frozenset(others))
 
     @classmethod
     def of_columns(

@@ -80,9 +80,7 @@ def learn_table(
     if out is not None:
         check_new(out)
     ctx, model = p.ctx, p.model
-    names = [*p.base.names, *model.surrogate.outputs]
-    frame = in_own_units(read_designs(table, p.base, reading=reading), names, p.units, str(table))
-    measured = checked(frame, p, table)
+    measured = read_measured(p, table, reading)
     root = RunFolder(p.source)
     wanted = p.wanted(targets)
     if wanted and (batch is None or batch):  # not only once all is trained
@@ -158,6 +156,13 @@ def trainers_of(p: Prepared) -> Trainers:
     keys = said if said is not None else [k for k in Training.model_fields if getattr(kept, k) != getattr(default, k)]
     training = Training(**{key: getattr(kept, key) for key in keys})
     return Trainers(builder, tuner, training, p.registry)
+
+
+def read_measured(p: Prepared, table: Path, reading: Reading = AUTOMATIC) -> Measured:
+    """Return the rows of a file that can be learnt, in the units of the run, and refuse what can't be meant."""
+    names = [*p.base.names, *p.model.surrogate.outputs]
+    frame = in_own_units(read_designs(table, p.base, reading=reading), names, p.units, str(table), names)
+    return checked(frame, p, table)
 
 
 def checked(frame: pd.DataFrame, p: Prepared, table: Path | str) -> Measured:

@@ -90,7 +90,8 @@ def predict_table(
     frame = frame.rename(columns=str)
     found = folder.read_settings().get("units") if is_run else None
     units = Units.of_columns(surrogate.space.variables, surrogate.outputs, found)
-    own = in_own_units(frame, [*surrogate.space.names, *surrogate.outputs], units, str(table))
+    variables = surrogate.space.names
+    own = in_own_units(frame, variables, units, str(table), variables)
     surrogate, plain = predicted_over(surrogate, known, own, ctx)
     designs = designs_of(plain, surrogate.space, surrogate.outputs, str(table))
     x = surrogate.space.encode(designs)

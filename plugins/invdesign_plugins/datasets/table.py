@@ -129,9 +129,9 @@ class Table(Reading, Columns, Dataset):
                 weights=self.weights,
                 partial=self.missing_outputs == "own-rows",
             )
+            data = replace(with_conditions(data, self.conditions), units=units)
         except DataError as error:
             raise DataError(f"{where}: {error.message}", error.hint) from None
-        data = replace(with_conditions(data, self.conditions), units=units)
         said = "; ".join(f"{file.name}: {', '.join(file.table.understood)}" for file in files)
         ctx.note(f"{said}; {_variables(data, units)}{measured_designs(data, self.replicates)}")
         for file in files:
