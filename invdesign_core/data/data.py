@@ -280,6 +280,24 @@ class Rows:
     test: NDArray[np.intp]
 
 
+def true_or_false(y: FloatArray | None, outputs: Sequence[str]) -> frozenset[str]:
+    """Return the outputs that later rows may call true or false: of which nothing but 0 and 1 was measured, (n, m)."""
+    if y is None or not len(y):
+        return frozenset()
+    bits = np.atleast_1d((np.isnan(y) | np.isin(y, (0, 1))).all(axis=0) & np.isfinite(y).any(axis=0))
+    return frozenset(name for name, only in zip(outputs, bits, strict=True) if only)
+
+
+def refuse_truths(cells: Iterable[Any], place: str) -> None:
+    """Refuse true and false where numbers were measured so far."""
+    for row, cell in enumerate(cells, 1):
+        if isinstance(cell, bool | np.bool_):
+            raise DataError(
+                f"{place}, row {row}: found {cell}, expected a number, as it was so far",
+                "write what was measured, or leave the cell empty",
+            )
+
+
 def refuse_cells(where: str, cells: NDArray[Any], bad: NDArray[np.bool_]) -> None:
     """Refuse (n,) cells of which some are empty or infinite: say what stands in the first, and how many there are."""
     if bad.any():

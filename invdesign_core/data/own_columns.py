@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,10 @@ def read_designs(
     numbers of a column is put behind the column's name, for `in_own_units`.
     """
     table = _read_designs(path, space, text, reading)
-    return table.frame if space is None else _with_units_in_names(table)
+    if space is None:
+        return table.frame
+    truths = {name: table.frame[name].map(bool, na_action="ignore").astype(object) for name in table.gapped}
+    return _with_units_in_names(replace(table, frame=table.frame.assign(**truths)))
 
 
 def _read_designs(path: Path, space: Space | None, text: Sequence[str], reading: Reading) -> LoadedTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_array, validate_data
 
 from invdesign_core.data.bookkeeping import LeaveOut
-from invdesign_core.data.data import Data, refuse_cells
+from invdesign_core.data.data import Data, TrainingRows, refuse_cells, refuse_truths, true_or_false
 from invdesign_core.data.files.behind import looks_like_number
 from invdesign_core.data.files.grid import cells
 from invdesign_core.data.files.number_text import POINT, Texts
 from invdesign_core.data.frames import as_frame, is_foreign, plain_columns
-from invdesign_core.data.own_columns import PREFIX, designs_of
+from invdesign_core.data.own_columns import PREFIX, designs_of, in_own_units
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, plural
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import Units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,13 @@ def join(estimator: Any, X: Any, y: Any) -> Data:
         return Data.from_frame(frame, list(responses.columns), list(designs.columns))
 
 
-def further(estimator: Any, X: Any, y: Any, space: Space, outputs: Sequence[str]) -> tuple[pd.DataFrame, FloatArray]:
-    """Check (k, d) further designs against those of the fit, and their responses, NaN where one was not measured."""
+def further(
+    estimator: Any, X: Any, y: Any, space: Space, outputs: Sequence[str], known: TrainingRows, units: Units
+) -> tuple[pd.DataFrame, FloatArray]:
+    """Check (k, d) further designs against those of the fit, and their responses, NaN where one was not measured.
+
+    Responses whose names say a unit are converted into those of the `known` rows.
+    """
     with bad_input():
         X = as_frame(X, "X") if is_foreign(X) else X
         if hasattr(X, "columns") and _has_designs(X.columns, space):
@@ -89,9 +95,7 @@ def further(estimator: Any, X: Any, y: Any, space: Space, outputs: Sequence[str]
         X = X if hasattr(estimator, "feature_names_in_") or not hasattr(X, "columns") else X.to_numpy(dtype=np.float64)
         designs = design_table(estimator, X, reset=False).set_axis(list(space.names), axis=1).reset_index(drop=True)
         designs = designs_of(designs, space, outputs, "X")
-        responses = _response_table(y)
-        if hasattr(y, "columns") and set(outputs) <= set(responses.columns):
-            responses = responses[list(outputs)]
+        responses = _further_responses(y, outputs, true_or_false(known.measured.y, outputs), units)
         if responses.shape != (len(designs), len(outputs)):
             raise InputError(
                 f"X has {plural(len(designs), 'row')}, y is {responses.shape}, expected {len(outputs)} columns"
@@ -148,6 +152,26 @@ def _has_designs(columns: Any, space: Space) -> bool:
     """Whether a table has variables under the names that answers have."""
     names = {str(column) for column in columns}
     return any(PREFIX + name in names and PREFIX + name not in space.names for name in space.names)
+
+
+def _further_responses(y: Any, outputs: Sequence[str], bits: Collection[str], units: Units) -> pd.DataFrame:
+    """Return responses of outputs in the outputs' own units; true and false are numbers in `bits` alone."""
+    import pandas as pd
+
+    if isinstance(y, pd.Series) or is_foreign(y):
+        y = as_frame(y, "y")
+    if not isinstance(y, pd.DataFrame):
+        if len(bits) < len(outputs):
+            refuse_truths(np.ravel(np.asarray(y)), "y")
+        return _response_table(y)
+    y = y.rename(columns=str)
+    if y.columns.is_unique:
+        y = in_own_units(y, outputs, units, "y", outputs)
+        y = y[list(outputs)] if set(outputs) <= set(y.columns) else y
+    for m, name in enumerate(outputs[: y.shape[1]]):
+        if name not in bits:
+            refuse_truths(y.iloc[:, m], f"y, column {str(y.columns[m])!r}")
+    return _response_table(y)
 
 
 def _response_table(y: Any) -> pd.DataFrame:

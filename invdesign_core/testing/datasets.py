@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from invdesign_core.context import Context
-from invdesign_core.data.data import Data
+from invdesign_core.data.data import Data, true_or_false
 from invdesign_core.targets import parse_targets
 from invdesign_core.testing.declared import check, does_not_apply, hold
 from invdesign_core.truth.simulated import as_outputs
@@ -52,7 +52,9 @@ def has_a_truth_that_answers_designs(plugin: Any) -> None:
     truth: Any = data.truth
     designs = data.frame[list(data.space.names)].iloc[:5].reset_index(drop=True)
     before = designs.copy()
-    answers = [as_outputs(truth(designs), len(designs), data.outputs) for _ in range(2)]
+    answers = [
+        as_outputs(truth(designs), len(designs), data.outputs, true_or_false(data.y, data.outputs)) for _ in range(2)
+    ]
     for _, reasons in answers:
         hold(not any(reasons), f"the true model gives no value: {next(filter(None, reasons), '')}")
     hold(np.allclose(answers[0][0], answers[1][0], equal_nan=True), "the true model answers differently twice")

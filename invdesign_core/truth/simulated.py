@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,8 +119,12 @@ class CallError(Exception):
         self.reason, self.repeat, self.interrupted = reason, repeat, interrupted
 
 
-def as_outputs(answer: Any, count: int, outputs: Sequence[str]) -> tuple[FloatArray, list[str]]:
+def as_outputs(
+    answer: Any, count: int, outputs: Sequence[str], bits: Collection[str] = ()
+) -> tuple[FloatArray, list[str]]:
     """Return the (n, m) numbers of a simulator's answer for `count` designs, and why some are missing.
+
+    True and false are numbers in the outputs `bits` alone.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def as_outputs(answer: Any, count: int, outputs: Sequence[str]) -> tuple[FloatAr
                 row.append(f"it gives no column {name!r}")
             continue
         for i, cell in enumerate(answer.iloc[:, names.index(name)]):
-            y[i, m] = number = _number(cell)
+            y[i, m] = number = _number(cell, name in bits)
             if not math.isfinite(number):
                 missing[i].append(f"{name} is {_shown(cell)}")
     said = list(answer.iloc[:, names.index(REASON)]) if names.count(REASON) == 1 and REASON not in outputs else []
@@ -157,8 +161,12 @@ def as_outputs(answer: Any, count: int, outputs: Sequence[str]) -> tuple[FloatAr
     return np.where(np.isfinite(y), y, np.nan), reasons
 
 
-def _number(cell: Any) -> float:
-    """Return a cell as a number, NaN where it is none."""
+def _number(cell: Any, truths: bool) -> float:
+    """Return a cell as a number, NaN where it is none; `truths` are 1 and 0."""
+    if isinstance(cell, str) and truths:
+        cell = {"true": True, "false": False}.get(cell.strip().lower(), cell)
+    if isinstance(cell, bool | np.bool_) and not truths:
+        return math.nan
     try:
         return float(cell)
     except (TypeError, ValueError):  # a text, a list, pandas' NA
@@ -168,4 +176,6 @@ def _number(cell: Any) -> float:
 def _shown(cell: Any) -> str:
     """Write a cell that is no number."""
     text = str(cell).strip()
+    if isinstance(cell, bool | np.bool_):
+        return f"{text}, expected a number"
     return "empty" if text in ("", "nan", "<NA>", "None", "NaT") else repr(text) if isinstance(cell, str) else text

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from invdesign_core.context import Local, Piece, Progress, StageStarted
+from invdesign_core.data.data import true_or_false
 from invdesign_core.errors import ConfigError, plural
+from invdesign_core.space.arrays import FloatArray
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.command import Command
 from invdesign_core.truth.function import Function
@@ -66,6 +68,8 @@ class Simulator:
         How many times a design that failed is simulated again.
     told : bool
         Whether it is said that it works, and how much: a dataset's formula is not worth that.
+    bits : frozenset of str
+        The outputs that it may call true or false.
     """
 
     caller: Caller
@@ -74,6 +78,7 @@ class Simulator:
     batch: int | None = None
     retries: int = 0
     told: bool = True
+    bits: frozenset[str] = frozenset()
 
     @property
     def words(self) -> str:
@@ -203,7 +208,7 @@ class _Work:
         """Return what an answer says of each of its designs."""
         if isinstance(answer, CallError):
             raise answer
-        y, reasons = as_outputs(answer, count, self.outputs)
+        y, reasons = as_outputs(answer, count, self.outputs, self.simulator.bits)
         values = (dict(zip(self.outputs, map(float, row), strict=True)) for row in y)
         return [Entry(one, why) for one, why in zip(values, reasons, strict=True)]
 
@@ -288,6 +293,11 @@ def as_truth(given: Any) -> Truth | None:
         )
     name = UserObject.of(given).place.rpartition(":")[2].rpartition(".")[2]
     return Simulator(Function(given, f"the true model {name}"))
+
+
+def beside_rows(truth: Truth | None, y: FloatArray | None, outputs: Sequence[str]) -> Truth | None:
+    """Return a true model that may call true or false what is so in the (n, m) measured outputs."""
+    return replace(truth, bits=true_or_false(y, outputs)) if isinstance(truth, Simulator) else truth
 
 
 def of_dataset(function: Callable[..., Any] | None, identity: str = "", kept: Path | None = None) -> Simulator | None:

@@ -27,7 +27,7 @@ from invdesign_core.space.arrays import FloatArray, IndexArray
 from invdesign_core.surrogate import backend
 from invdesign_core.surrogate.settings import Training
 from invdesign_core.truth.simulated import Truth
-from invdesign_core.truth.simulator import find, of_dataset, simulator_of
+from invdesign_core.truth.simulator import beside_rows, find, of_dataset, simulator_of
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.derived import Understood
 from invdesign_core.workflow.experiment import Experiment, Stages
@@ -166,8 +166,10 @@ def run_benchmark(
 def true_model(experiment: Experiment, data: Data) -> Truth | None:
     """Return what says how good a design is: the simulator of `[truth]`, else the dataset's true model."""
     if experiment.truth:
-        return simulator_of(experiment.truth, find(experiment.truth, experiment.folder))
-    return of_dataset(data.truth)
+        found: Truth | None = simulator_of(experiment.truth, find(experiment.truth, experiment.folder))
+    else:
+        found = of_dataset(data.truth)
+    return beside_rows(found, data.y, data.outputs)
 
 
 def check(experiment: Experiment, stages: Stages, ctx: Context) -> None:

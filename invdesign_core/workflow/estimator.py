@@ -37,6 +37,7 @@ from invdesign_core.surrogate.settings import Confidence
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.targets import Target, parse_targets
 from invdesign_core.truth.simulated import Truth
+from invdesign_core.truth.simulator import beside_rows
 from invdesign_core.workflow import saved
 from invdesign_core.workflow.conditions import predicted_over
 from invdesign_core.workflow.confidence import second_model
@@ -239,7 +240,7 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "surrogate_"):
             return self.fit(X, y)
         surrogate, registry, ctx = self.surrogate_, self._registry(), self._context()
-        designs, responses = further(self, X, y, surrogate.space, surrogate.outputs)
+        designs, responses = further(self, X, y, surrogate.space, surrogate.outputs, self.known_, self._of_columns()[0])
         before = ForwardModel(surrogate, self.report_, self.known_)
         space = widened(surrogate.space, designs)
         data = with_rows(before, space.encode(designs), responses, space)
@@ -412,7 +413,8 @@ class InverseDesign(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         def choose(extremum: bool) -> Solver:
             return self._solver(registry, objective, name, surrogate.differentiable, extremum)
 
-        model = ForwardModel(surrogate, self.report_, self.known_, self._true_model(), self._second(ctx, registry))
+        truth = beside_rows(self._true_model(), self.known_.measured.y, surrogate.outputs)
+        model = ForwardModel(surrogate, self.report_, self.known_, truth, self._second(ctx, registry))
         problem = pose(model, surrogate.space, self._understood(self._said()), asked, objective, choose, ctx)
         for doubt in bounds_warnings(problem.space, surrogate.space):
             ctx.warn(doubt)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invdesign_core.data.data import TrainingRows
+from invdesign_core.data.data import TrainingRows, refuse_truths, true_or_false
 from invdesign_core.data.files.atomic import atomic_write
 from invdesign_core.data.files.load import AUTOMATIC
 from invdesign_core.data.files.options import Reading
@@ -173,9 +173,10 @@ def checked(frame: pd.DataFrame, p: Prepared, table: Path | str) -> Measured:
     if not names:
         raise DataError(f"{table}: no column is an output", near_or_all(surrogate.outputs[0], list(frame.columns)))
     y = np.full((len(frame), len(surrogate.outputs)), np.nan)
+    bits = true_or_false(p.model.known.measured.y, surrogate.outputs)
     for m, name in enumerate(surrogate.outputs):
         if name in names:
-            y[:, m] = _numbers(frame[name], f"{table}, column {name!r}")
+            y[:, m] = _numbers(frame[name], f"{table}, column {name!r}", name in bits)
     filled = np.isfinite(y).any(axis=1)
     skipped = {EMPTY: int((~filled).sum())}
     rows = np.flatnonzero(filled)
@@ -204,10 +205,12 @@ def checked(frame: pd.DataFrame, p: Prepared, table: Path | str) -> Measured:
     return Measured(designs, x, y, rows + 1, space, {key: count for key, count in skipped.items() if count})
 
 
-def _numbers(column: pd.Series, place: str) -> FloatArray:
-    """Return the numbers of an output's column, NaN where a cell is empty; refuse text."""
+def _numbers(column: pd.Series, place: str, truths: bool) -> FloatArray:
+    """Return the numbers of an output's column, NaN where a cell is empty; refuse text, and `truths` but for some."""
     import pandas as pd
 
+    if not truths:
+        refuse_truths(column, place)
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     blank = column.isna().to_numpy() | np.array([isinstance(c, str) and not c.strip() for c in column], dtype=bool)
     wrong = ~blank & ~np.isfinite(numbers)

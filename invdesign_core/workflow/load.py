@@ -25,6 +25,7 @@ from invdesign_core.surrogate.signature import one_tensor
 from invdesign_core.surrogate.surrogate import Surrogate
 from invdesign_core.surrogate.user_code import import_named, keras_objects
 from invdesign_core.targets import Target, parse_targets
+from invdesign_core.truth.simulator import beside_rows
 from invdesign_core.workflow import identity
 from invdesign_core.workflow.confidence import second_model
 from invdesign_core.workflow.derived import Understood
@@ -249,7 +250,7 @@ def prepare(source: Path, *, registry: Registry | None = None, ctx: Context | No
         ctx,
         notes,
         objective,
-        replace(model, truth=truth),
+        replace(model, truth=beside_rows(truth, None if model.rows is None else model.rows.measured.y, outputs)),
         base,
         plugins | {"objective": objective.name},
         identity.versions(running, registry, [objective]),

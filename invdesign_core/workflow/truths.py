@@ -14,7 +14,7 @@ from invdesign_core.registry import Registry, build_options
 from invdesign_core.surrogate.user_code import UserObject
 from invdesign_core.truth.settings import TruthSettings
 from invdesign_core.truth.simulated import Truth
-from invdesign_core.truth.simulator import Simulator, as_truth, digest, find, of_dataset, simulator_of
+from invdesign_core.truth.simulator import Simulator, as_truth, beside_rows, digest, find, of_dataset, simulator_of
 from invdesign_core.workflow.experiment import Experiment
 from invdesign_core.workflow.others import gone
 from invdesign_core.workflow.run_folder import RunFolder, run_of
@@ -33,9 +33,12 @@ def truth_of_run(
     experiment: Experiment, checked: Checked, folder: RunFolder, dataset: Mapping[str, Any]
 ) -> Truth | None:
     """Return the true model of a run; `dataset` names the plugin with its version and options."""
+    data = checked.data
     if checked.truth is not None:
-        return simulator_of(experiment.truth, checked.truth, folder.path / KEPT)
-    return _of_dataset(checked.data.truth, dataset, experiment.seed, folder)
+        found: Truth | None = simulator_of(experiment.truth, checked.truth, folder.path / KEPT)
+    else:
+        found = _of_dataset(data.truth, dataset, experiment.seed, folder)
+    return beside_rows(found, data.y, data.outputs)
 
 
 def method_of(dataset: Dataset, truth: Formula | None) -> str | bool:

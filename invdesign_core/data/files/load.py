@@ -132,6 +132,7 @@ def load_table(
         index=source.index,
         refused=tuple(source.refused),
         units={**getattr(source, "units", {}), **parsed.units},
+        gapped=tuple(parsed.gapped),
     )
 
 

@@ -52,6 +52,8 @@ class Parsed:
     """For each column of numbers, the texts that were taken as missing, and how often."""
     units: dict[str, str] = field(default_factory=dict)
     """The units that stand at the numbers of columns."""
+    gapped: list[str] = field(default_factory=list)
+    """Columns of true/false in which some values are missing, so that they are 1 and 0 and NaN."""
 
 
 def parse(grid: Grid, reading: Reading) -> Parsed:
@@ -162,6 +164,7 @@ def _values(grid: Grid, column: Texts, marks: Marks, reading: Reading, result: P
                 raise _stray(grid, column, stray, decimal, reading)
             return None
         values = np.where(absent, np.nan, true.astype(np.float64)) if absent.any() else true
+        result.gapped += [column.name] if absent.any() else []
     if column.words.any():
         result.words[column.name] = column.counted_words()
     return values

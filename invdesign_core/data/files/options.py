@@ -200,6 +200,8 @@ class LoadedTable:
         The columns that can't be used, such as dates; they are refused where they are needed.
     units : mapping
         The units of columns, as the file says them in a line of their own or behind the numbers.
+    gapped : tuple of str
+        The columns of true/false in which some values are missing, so that they are 1 and 0 and NaN.
     files : tuple of Path
         The files whose rows stand one below the other, where there are several.
     file : ndarray of int, optional
@@ -217,6 +219,7 @@ class LoadedTable:
     index: NDArray[np.int64] | None = None
     refused: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    gapped: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     file: NDArray[np.intp] | None = None
 

@@ -125,6 +125,8 @@ def _parsed(source: Parquet, wanted: Sequence[str], labels: Collection[str]) -> 
     for name, column in columns.items():
         column = column.take(source.rows - 1)
         result.columns[name] = as_text(column.cast(pa.large_string())) if name in labels else values_of(column)
+        if pa.types.is_boolean(column.type) and column.null_count and name not in labels:
+            result.gapped.append(name)
     return result
 
 
