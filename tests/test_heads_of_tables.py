@@ -121,6 +121,13 @@ def test_names_that_do_not_fit_the_file_are_refused(refused):
     assert "header = 1" in error.hint
 
 
+@pytest.mark.parametrize("first", ["100,101,1000", "10,10,10", "1000,1e3,100"])
+def test_a_first_row_of_numbers_is_no_line_of_units(read, first):
+    text = f"a,b,y\n{first}\n3,4,5\n6,7,8\n"
+    assert len(read(text).frame) == 3
+    assert len(read(text.replace(",", "\t"), "t.txt").frame) == 3
+
+
 def test_names_may_replace_those_in_the_file(read):
     assert columns(read("a,b,y\n" + ROWS, names=["u", "v", "w"], header=1)) == named("u", "v", "w")
 

@@ -19,6 +19,7 @@ def unit_of(text: str) -> str | None:
         return ""  # the name of the line itself
     if inside.lower() in NONE and (bracketed or inside in ("", "-", "–", "—")):
         return ""
-    if bracketed and not re.fullmatch(r"[\d.,]+", inside):
+    number = re.fullmatch(r"[\d.,]+", inside)  # also where it begins like a power of ten: 100
+    if bracketed and not number:
         return inside
-    return inside if UNIT.fullmatch(inside) and inside != "1" else None
+    return inside if UNIT.fullmatch(inside) and not number else None
