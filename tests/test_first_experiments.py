@@ -12,7 +12,7 @@ from invdesign_core.context import Context
 from invdesign_core.search.candidates import around, drawn, from_unit, to_unit
 from invdesign_core.search.spread import spread_out
 from invdesign_core.space.space import Space
-from invdesign_core.space.variables import Variable
+from invdesign_core.space.variables import Variable, infer_variable
 from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.draft import described, first_experiments
 from invdesign_core.workflow.experiment import Experiment
@@ -148,3 +148,41 @@ def test_true_and_false_make_a_binary_variable():
     space = described(design, {"inputs": ["lid", "n"], "kinds": {"n": "integer"}})
     assert [variable.kind for variable in space.variables] == ["binary", "integer"]
     assert space.names == ("lid", "n")
+
+
+SPANS = [(0, 500), (0, 1), (-3, 4), (0, 20000), (1e6, 3e6), (10, 11), (0, 1e-3)]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 9])
+@pytest.mark.parametrize("more", ["", "log = ['v4']\n", "constraints = ['v0 + v3 <= 15000', 'v1 + v2 >= 0']\n"])
+def test_a_plan_that_was_carried_out_is_read_as_the_kinds_of_variables_it_was_made_of(tmp_path, batch, more):
+    bounds = ", ".join(f"v{i} = [{low!r}, {high!r}]" for i, (low, high) in enumerate(SPANS))
+    (tmp_path / "draft.toml").write_text(
+        f'[dataset]\nuse = "table"\npath = "m.csv"\noutputs = ["y"]\nkinds = {{ n = "integer" }}\n'
+        f"[design]\nbounds = {{ {bounds}, n = [1, 900], s = [0, 40] }}\nstep = {{ s = 1 }}\n{more}"
+    )
+    experiment = Experiment.from_toml(tmp_path / "draft.toml")
+    for seed in range(3):
+        plan = first_experiments(experiment, batch, Context(seed), tmp_path / f"{seed}.csv").inputs
+        again = pd.read_csv(tmp_path / f"{seed}.csv")
+        kinds = {name: infer_variable(name, again[name]).kind for name in plan}
+        assert kinds == {name: "integer" if name in "ns" else "continuous" for name in plan}
+        for name, (low, high) in experiment.design.bounds.items():
+            assert again[name].between(low, high).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("", True), ("step = { T = 1, p = 1 }", False), ("[dataset.kinds]\nT = 'integer'\n'p*' = 'continuous'", False)],
+)
+def test_a_table_of_whole_numbers_is_said_to_be_one_where_the_file_says_no_kind(tmp_path, invdesign, more, said):
+    (tmp_path / "d.toml").write_text(
+        f'surrogate = "ridge"\n[dataset]\nuse = "table"\npath = "m.csv"\noutputs = ["y"]\n'
+        f"[design]\nbounds = {{ T = [0, 500], p = [0, 500] }}\n{more}\n"
+    )
+    rows = [(37 * i % 500, 91 * i % 500) for i in range(30)]
+    (tmp_path / "m.csv").write_text("T,p,y\n" + "".join(f"{t},{p},{t / 100 + p / 200}\n" for t, p in rows))
+    done = invdesign("validate", "d.toml")
+    assert done.code == 0, done.err
+    note = "whole numbers in all rows, so only whole numbers are looked for: 'T', 'p'; where any number will do: "
+    assert (note + '[dataset] kinds = { T = "continuous", … }' in " ".join(done.err.split())) == said

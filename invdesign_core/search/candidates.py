@@ -8,12 +8,14 @@ import numpy as np
 
 from invdesign_core.space.arrays import FloatArray, IndexArray, Mask
 from invdesign_core.space.feasible_set import FeasibleSet, column_choices
-from invdesign_core.space.rounding import broken, shortened, written
+from invdesign_core.space.rounding import broken, shortened, smooth_columns, written
 from invdesign_core.space.space import Space
 from invdesign_core.space.variables import Variable
 
 DIGITS = (2, 3, 4, 6, 8, 10, 12)
 """Digits that a design to be set by hand is written to: the fewest that do."""
+DECIMAL = 0.1
+"""What the last digit of a number stands for, at most, that need not be whole."""
 LISTED = 4096
 """Up to so many designs are all listed, where nothing is continuous."""
 ENOUGH = 128
@@ -68,14 +70,38 @@ def around(
     return _fine(space, _repaired(allowed, moved, low, high), low, high)
 
 
-def short(space: Space, x: FloatArray, share: float = 0.01) -> FloatArray:
-    """Return (n, e) designs with few digits, to be set by hand; each column moves by a `share` of its range at most."""
+def short(space: Space, x: FloatArray, share: float = 0.01, no_whole: Mask | None = None) -> FloatArray:
+    """Return (n, e) designs with few digits, to be set by hand; each column moves by a `share` of its range at most.
+
+    Columns that may hold any number have decimals, by which they are known as such; where a column of (e,) `no_whole`
+    can't be other than whole, a design stays as it is.
+    """
     low, high = space.bounds
+    never: Mask = np.zeros(space.width, dtype=bool) if no_whole is None else no_whole
 
     def near(tried: FloatArray, before: FloatArray) -> Mask:
-        return np.asarray((np.abs(to_unit(space, tried) - to_unit(space, before)) <= share).all(axis=1))
+        close = (np.abs(to_unit(space, tried) - to_unit(space, before)) <= share).all(axis=1)
+        return np.asarray(close & ~(whole(tried) & never).any(axis=1))
 
-    return shortened(space, x, low, high, np.zeros(x.shape, dtype=bool), near, DIGITS)
+    return shortened(space, x, low, high, np.zeros(x.shape, dtype=bool), near, DIGITS, DECIMAL)
+
+
+def with_decimals(space: Space, written: FloatArray, x: FloatArray) -> FloatArray:
+    """Return the (n, e) designs `x` as `written`, but so that no column that may hold any number is whole throughout.
+
+    Whoever reads them could else take it for one of whole numbers.
+    """
+    low, high = space.bounds
+    lacking = smooth_columns(space) & (low < high) & whole(written).all(axis=0)
+    if not lacking.any():
+        return written
+    again = short(space, x, no_whole=lacking)
+    return np.where(~whole(again)[:, lacking].any(axis=1, keepdims=True), again, written)
+
+
+def whole(x: FloatArray) -> Mask:
+    """Return which numbers are whole."""
+    return np.asarray(x == np.rint(x))
 
 
 def to_unit(space: Space, x: FloatArray) -> FloatArray:

@@ -89,16 +89,16 @@ def shortened(
     stays: Mask,
     as_good: Callable[[FloatArray, FloatArray], Mask],
     to: Sequence[int] = DIGITS,
+    coarsest: float = np.inf,
 ) -> FloatArray:
     """Return (n, e) designs with as few digits as leave them what they are, to be read and typed in again.
 
     Continuous columns, but for those that stay as somebody typed them, are rounded to the first number of digits `to`
     that breaks no constraint and for which `as_good(tried, x)` is (n,) true, and lie on a bound that they miss by less
-    than that.
+    than that. Their last digit stands for `coarsest` at most.
     """
-    smooth = np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
     low, high = np.broadcast_to(low, x.shape), np.broadcast_to(high, x.shape)
-    free = np.asarray(smooth & ~stays & (low < high))
+    free = np.asarray(smooth_columns(space) & ~stays & (low < high))
     allowed = space.feasible_set
     ends = allowed.values.range_of(x)
     low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
@@ -107,7 +107,7 @@ def shortened(
     for digits in to:
         if not left.any():
             break
-        tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits), x)
+        tried = np.where(free & left[:, None], _rounded(space, x, low, high, free, digits, coarsest), x)
         fine = left & (allowed.holds(tried) | lost) & ~(broken(space, tried) & ~before).any(axis=1)
         fine &= as_good(tried, x)
         found = np.where(fine[:, None], tried, found)
@@ -115,13 +115,20 @@ def shortened(
     return found
 
 
-def _rounded(space: Space, x: FloatArray, low: FloatArray, high: FloatArray, free: Mask, digits: int) -> FloatArray:
+def smooth_columns(space: Space) -> Mask:
+    """Return (e,) whether a column may hold any number."""
+    return np.concatenate([np.full(v.width, v.kind == "continuous" and v.step is None) for v in space.variables])
+
+
+def _rounded(
+    space: Space, x: FloatArray, low: FloatArray, high: FloatArray, free: Mask, digits: int, coarsest: float
+) -> FloatArray:
     """Return (n, e) designs of which the free columns are rounded; one column of each constraint makes up for it."""
     least, most = space.bounds
     with np.errstate(divide="ignore", invalid="ignore"):
         span = np.where(space.logarithmic, np.abs(x) * np.log(most / least), most - least)
     span = np.where(np.isfinite(span) & (span > 0), span, np.maximum(np.abs(x), 1.0))
-    unit, close = power_of_ten(span) / 10.0**digits, span / 10.0**digits
+    unit, close = np.minimum(power_of_ten(span) / 10.0**digits, coarsest), span / 10.0**digits
     short = np.clip(np.where(free, rounded(x, unit), x), low, high)
     short = np.where(free & (x - low <= close), low, np.where(free & (high - x <= close), high, short))
     linear = space.constraints.linear

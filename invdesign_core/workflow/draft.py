@@ -12,7 +12,7 @@ import numpy as np
 from invdesign_core.context import Context
 from invdesign_core.data.files.write import check_new, write_table
 from invdesign_core.errors import ConfigError, near_or_all, plural
-from invdesign_core.search.candidates import drawn, short, to_unit
+from invdesign_core.search.candidates import drawn, short, to_unit, with_decimals
 from invdesign_core.search.spread import spread_out
 from invdesign_core.space.arrays import FloatArray
 from invdesign_core.space.space import Space
@@ -78,7 +78,10 @@ def first_experiments(experiment: Experiment, batch: int, ctx: Context, out: Pat
 
 
 def fill(space: Space, count: int, ctx: Context, taken: FloatArray | None = None) -> FloatArray:
-    """Return `count` different (n, e) designs that fill a space beside the (k, e) that are taken, with few digits."""
+    """Return `count` different (n, e) designs that fill a space beside the (k, e) that are taken, with few digits.
+
+    A table of them is read as having the same kinds of variables.
+    """
     candidates = drawn(space, max(CANDIDATES, PER_ROW * count), ctx.rng("plan"))
     if len(candidates) < count:
         raise ConfigError(
@@ -88,7 +91,7 @@ def fill(space: Space, count: int, ctx: Context, taken: FloatArray | None = None
         )
     u = to_unit(space, candidates)
     chosen = candidates[spread_out(u, count, None if taken is None else to_unit(space, taken))]
-    written = short(space, chosen)
+    written = with_decimals(space, short(space, chosen), chosen)
     _, first = np.unique(written, axis=0, return_index=True)
     again = np.setdiff1d(np.arange(count), first)  # designs that differ in digits left out alone
     written[again] = chosen[again]

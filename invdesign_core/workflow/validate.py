@@ -10,8 +10,9 @@ import numpy as np
 
 from invdesign_core.context import Context, StageStarted
 from invdesign_core.data.data import Data, Rows, TrainingRows
+from invdesign_core.data.patterns import matches
 from invdesign_core.data.plausible import check_values
-from invdesign_core.data.quality import bounds_warnings, doubts_of_split, tell
+from invdesign_core.data.quality import NAMED, bounds_warnings, doubts_of_split, tell
 from invdesign_core.errors import ConfigError, DataError, InvdesignError, PluginError, plugin_errors
 from invdesign_core.errors.faults import kind_of
 from invdesign_core.plugin import Dataset, Objective, Race, SurrogateBuilder, UserObject
@@ -24,6 +25,7 @@ from invdesign_core.search.trust_boxes import TrustBoxes, measured
 from invdesign_core.space.conditions import Scenarios
 from invdesign_core.space.expressions import Expression
 from invdesign_core.space.space import Space
+from invdesign_core.space.units import quoted
 from invdesign_core.surrogate.evaluate import Evaluator
 from invdesign_core.surrogate.scaling import Scaling
 from invdesign_core.surrogate.settings import Training
@@ -38,6 +40,7 @@ from invdesign_core.workflow.conditions import tell as tell_of_conditions
 from invdesign_core.workflow.confidence import check_second
 from invdesign_core.workflow.defaults import AUTO
 from invdesign_core.workflow.derived import Understood, derivations, tell_doubts
+from invdesign_core.workflow.design import Design
 from invdesign_core.workflow.experiment import Experiment, Stages
 from invdesign_core.workflow.fixed_inputs import check_conditions
 from invdesign_core.workflow.input_limits import check_wanted, note_limits
@@ -105,6 +108,7 @@ def check(
     said = Understood.of(experiment.design, data.space, data.outputs, experiment.units, experiment.derive, data.units)
     design, units = said.design, said.units
     design.tell_converted(experiment.design, ctx)
+    _tell_whole(stages.dataset, data, design, ctx)
     own = parse_targets(experiment.targets, data.outputs, None, data.space, units, said.derive)
     wanted = parse_targets(targets, data.outputs, own, data.space, units, said.derive)
     check_wanted(wanted, data.space)
@@ -149,6 +153,22 @@ def check(
             ctx.warn(doubt)
         Evaluator(stages.surrogate, data, rows, stages.tuner, training, ctx)
     return Checked(stages, user_code, data, space, wanted, near_to, training, said, derived, race, scenarios, truth)
+
+
+def _tell_whole(dataset: Dataset, data: Data, design: Design, ctx: Context) -> None:
+    """Say which variables with bounds are whole numbers only because all rows are, where the dataset has `kinds`."""
+    kinds = getattr(dataset, "kinds", None)
+    if not isinstance(kinds, Mapping):
+        return
+    names = data.space.names
+    said = {*design.step, *(name for item in kinds for name in matches(item, names))}
+    found = [v.name for v in data.space.variables if v.kind == "integer" and v.name in design.bounds.keys() - said]
+    if found:
+        listed = ", ".join(map(repr, found[:NAMED])) + (", …" if len(found) > NAMED else "")
+        ctx.note(
+            f"whole numbers in all rows, so only whole numbers are looked for: {listed}; where any number will do: "
+            f'[dataset] kinds = {{ {quoted(found[0])} = "continuous"{", …" if len(found) > 1 else ""} }}'
+        )
 
 
 def _try_objective(objective: Objective, data: Data, wanted: Mapping[str, Target]) -> None:
