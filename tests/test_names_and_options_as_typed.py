@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import lin
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invdesign_core.cli.init import draft, toml, toml_key
 from invdesign_core.cli.option_values import design_values, listed_names
 from invdesign_core.data.data import Data
-from invdesign_core.errors import plural
+from invdesign_core.errors import near_match, plural
 
 TEXTS = ["plain", 'in "quotes"', "it's", "back\\slash", "two\nlines", "é · µ", "\x7f", "a.b", "", "1"]
 
@@ -82,3 +85,12 @@ def test_a_label_is_given_to_levels_as_to_near(label):
     if '"' not in label:
         both = design_values(dict.fromkeys(DESIGN_OPTIONS, ()) | {"levels": (f"glass={quoted}, 3",), "margin": None})
         assert both["levels"] == {"glass": [label, 3]}
+
+
+@given(st.text("abc", min_size=1, max_size=3), st.lists(st.text("abcde", min_size=1, max_size=3), min_size=1))
+def test_a_name_that_is_suggested_begins_like_the_one_that_was_given_or_has_most_letters_of_it(name, known):
+    hint = near_match(name, known)
+    if hint.startswith("did you mean"):
+        (near,) = re.findall("'(.*)'", hint)
+        longer = max(len(name), len(near))
+        assert near.startswith(name) or (set(name) & set(near) and longer - min(len(name), len(near)) <= 1)

@@ -404,3 +404,11 @@ def test_the_designs_of_a_solve_are_written_to_a_file_that_the_other_commands_re
     assert (again.code, again.out) == (ExitCode.RUN_STORE, ""), "before the search"
     assert "already exists" in again.err
     assert invdesign(*solve, "--out", "designs.json").code == ExitCode.CONFIG
+
+
+@pytest.mark.parametrize(("columns", "hint"), [("b,T", "the columns are 'T', 'b'"), ("knd,T", "did you mean 'knd'?")])
+def test_a_missing_design_variable_is_not_said_to_be_a_column_of_quite_another_name(run, tmp_path, columns, hint):
+    (tmp_path / "rows.csv").write_text(f"{columns}\n1,2\n")
+    with pytest.raises(DataError, match="there is no column 'kind'") as refused:
+        predict_table(run, tmp_path / "rows.csv")
+    assert hint in refused.value.hint

@@ -154,7 +154,7 @@ def designs_of(frame: pd.DataFrame, space: Space, outputs: Collection[str], wher
     for variable in space.variables:
         column = column_of(variable.name, frame.columns, {*space.names, *outputs})
         if column is None:
-            near = near_match(variable.name, map(str, frame.columns))
+            near = near_match(variable.name, map(str, frame.columns)).replace("choose from", "the columns are")
             raise DataError(
                 f"{where}: there is no column {variable.name!r} or {PREFIX + variable.name!r}",
                 f"each design variable needs one; {near}",

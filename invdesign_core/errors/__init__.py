@@ -206,17 +206,24 @@ def remedy(error: BaseException) -> str:
 
 
 def near_match(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the closest known name, or all of them.
+    """Return a hint: the closest known name, or all of them where none is close.
 
     Examples
     --------
     >>> near_match("lbfgs", ["lbfgsb", "slsqp"])
     "did you mean 'lbfgsb'?"
+    >>> near_match("x3", ["x1", "temperature"])
+    "did you mean 'x1'?"
+    >>> near_match("cat", ["a", "T"])
+    "choose from 'T', 'a'"
     """
     options = sorted(known)
     folded = {option.casefold(): option for option in options}
     begins = [option for key, option in folded.items() if name and key.startswith(name.casefold())]
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    if len(name) == 2 and not close:  # one of two letters, as in x1 and x3
+        pairs = [option for option in folded if len(option) == 2]
+        close = get_close_matches(name.casefold(), pairs, n=1, cutoff=0.5)
     if close or len(begins) == 1:
         return f"did you mean {(folded[close[0]] if close else begins[0])!r}?"
     if not options:
