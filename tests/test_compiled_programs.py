@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_program_whose_last_use_a_kill_left_unwritten_stops_no_other_from_bein
 
     cache = LRUCache(str(tmp_path), max_size=10_000)
     (tmp_path / "torn-cache").write_bytes(b"half")
-    with pytest.raises(FileNotFoundError):
+    with suppress(FileNotFoundError):  # of JAX before 0.12
         cache.put("next", b"whole")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
     mend_cache()

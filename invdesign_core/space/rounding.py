@@ -242,14 +242,24 @@ class _Nudge:
         return unit * project(Linear(self.linear.matrix * self.scale, least, most), low, high, np.zeros_like(x))
 
 
+def _compensated_sum(terms: FloatArray) -> FloatArray:
+    """Add along the last axis, with what rounding takes away added in the end (Neumaier, ZAMM 54, 1974)."""
+    total, lost = np.zeros(terms.shape[:-1]), np.zeros(terms.shape[:-1])
+    for term in np.moveaxis(terms, -1, 0):
+        more = total + term
+        lost += np.where(np.abs(total) >= np.abs(term), total - more + term, term - more + total)
+        total = more
+    return np.asarray(total + lost)
+
+
 def broken(space: Space, x: FloatArray) -> Mask:
     """Return (n, k) which inequalities do not hold in double precision, as they are written."""
     rules = space.constraints
     linear = rules.linear
     terms = x[:, None, :] * linear.matrix
     found = np.zeros(terms.shape[:2], dtype=bool)
-    # Readers add from left to right, or as NumPy does, pairwise.
-    for value in (np.cumsum(terms, axis=2)[:, :, -1], terms.sum(axis=2)):
+    # Readers add from left to right, as NumPy does, pairwise, or as Python does from 3.12 on.
+    for value in (np.cumsum(terms, axis=2)[:, :, -1], terms.sum(axis=2), _compensated_sum(terms)):
         found |= (value > linear.upper) | (value < linear.lower)
     for row, (small, large) in enumerate(rules.written):
         found[:, row] |= np.asarray(small(x) > large(x))
