@@ -275,3 +275,19 @@ def test_a_present_value_is_one_that_the_variable_may_have_or_is_refused_by_name
         return
     present = NearTo.build({name: value}, False, False, MIXED).present
     assert np.isfinite(present[MIXED.slices[MIXED.names.index(name)]]).all()
+
+
+def test_measured_numbers_stay_as_they_are_and_choices_are_the_nearest():
+    space = Space(
+        (
+            Variable("n", "integer", lower=1, upper=6),
+            Variable("bit", "binary"),
+            Variable("size", "levels", levels=(1, 2, 4)),
+            Variable("v", lower=0, upper=1, step=0.5),
+        )
+    )
+    frame = space.as_measured(np.array([[2.5, 0.8, 3.0, 0.3], [3.0, 0.1, 2.5, 0.5]]))
+    assert frame["n"].tolist() == [2.5, 3]
+    assert frame["bit"].tolist() == [1, 0]
+    assert frame["size"].tolist() == [3, 2.5]
+    assert frame["v"].tolist() == [0.3, 0.5]

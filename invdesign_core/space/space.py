@@ -172,14 +172,13 @@ class Space:
         )
 
     def as_measured(self, x: FloatArray) -> pd.DataFrame:
-        """Turn (n, e) measured points into designs as they were, whether their values exist for a search or not."""
-        import pandas as pd
-
+        """Turn (n, e) measured points into designs with numbers as they were, whether a search could reach them or not."""
         x = np.asarray(x, dtype=np.float64)
-        return pd.DataFrame(
-            {v.name: v.as_measured(x[:, s]) for v, s in zip(self.variables, self.slices, strict=True)},
-            columns=list(self.names),
-        )
+        frame = self.decode(x)
+        for v, s in zip(self.variables, self.slices, strict=True):
+            if v.kind not in ("categorical", "binary"):
+                frame[v.name] = v.numbers_as_measured(x[:, s.start])
+        return frame
 
     def restrict(
         self,

@@ -187,12 +187,10 @@ class Variable:
             return [int(v) for v in numbers]
         return [float(v) for v in numbers]
 
-    def as_measured(self, columns: FloatArray) -> list[Any]:
-        """Turn (n, width) measured columns into values: those of numbers are as they are."""
-        if self.kind in ("categorical", "binary"):
-            return self.decode(columns)
+    def numbers_as_measured(self, numbers: FloatArray) -> list[float | int]:
+        """Write (n,) numbers as they are: whole ones as such where the variable has whole numbers."""
         whole = self.kind == "integer" or (self.kind == "levels" and isinstance(self.levels[0], int))
-        return [int(v) if whole and v.is_integer() else float(v) for v in columns[:, 0]]
+        return [int(v) if whole and v.is_integer() else float(v) for v in numbers]
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Return the encoded bounds, each (width,)."""
