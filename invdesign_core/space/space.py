@@ -172,7 +172,7 @@ class Space:
         )
 
     def as_measured(self, x: FloatArray) -> pd.DataFrame:
-        """Turn (n, e) measured points into designs with numbers as they were, whether or not a search could reach them."""
+        """Turn (n, e) measured points into designs with numbers as they were, also those that no search could reach."""
         x = np.asarray(x, dtype=np.float64)
         frame = self.decode(x)
         for v, s in zip(self.variables, self.slices, strict=True):
