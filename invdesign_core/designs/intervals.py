@@ -201,9 +201,7 @@ def intervals(problem: InverseProblem, x: FloatArray, searched: Prediction, grou
     explained = doubt.explained(second, level)
     # A search moves the prediction of its own model to what is wanted, so that this one's interval tells less there.
     far = 0.0 if second.searched_knows else explained
-    beyond = ((doubt.beyond == 0) & (_excess(doubt.centre, problem.rows.y) >= far) & (doubt.std > 0) & asked).any(
-        axis=1
-    )
+    beyond = ((_excess(doubt.centre, problem.rows.y) > far) & (doubt.std > 0) & asked).any(axis=1)
     limit = np.maximum(DIFFERS * explained, MATTERS * problem.surrogate.spread)
     differs = ((doubt.apart > limit) & asked).any(axis=1)
     reason = np.select([few, outside, beyond, differs], [FEW, OUTSIDE, BEYOND, APART], "")
